@@ -1,0 +1,3 @@
+//! Tollgate, the program.
+
+fn main() {}

@@ -1,0 +1,265 @@
+//! What Tollgate knows of one request: the record that the proxy fills, the journal carries, the
+//! ledger stores and the meter counts.
+//!
+//! Unknown is `None`, never 0. The closed vocabularies (labels, columns, API values) live in
+//! [`vocabulary`]; each has one `as_str`.
+
+mod vocabulary;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Index, IndexMut};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::clock::UnixMicros;
+use crate::money::NanoUsd;
+
+pub use vocabulary::{
+    Api, ErrorSource, Outcome, Phase, Source, TokenType, UnknownName, UsageSource,
+};
+
+/// A request's id: UUIDv7 (RFC 9562), so ids sort by time of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(Uuid);
+
+impl RequestId {
+    /// A new id for a request that arrives now.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The hyphenated lower-case text, written into `buffer` without allocating.
+    pub fn encode<'b>(&self, buffer: &'b mut [u8; 36]) -> &'b str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.hyphenated(), f)
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// Token counts by type. The types are disjoint: they add up to the total.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tokens([Option<u64>; TokenType::ALL.len()]);
+
+impl Tokens {
+    /// The types that were stated, with their counts, in the vocabulary's order.
+    pub fn iter(&self) -> impl Iterator<Item = (TokenType, u64)> + '_ {
+        TokenType::ALL
+            .iter()
+            .filter_map(|&kind| Some((kind, self[kind]?)))
+    }
+
+    /// The sum over the stated types; `None` when none was stated.
+    #[must_use]
+    pub fn sum(&self) -> Option<u64> {
+        self.iter()
+            .map(|(_, count)| count)
+            .reduce(u64::saturating_add)
+    }
+}
+
+impl Index<TokenType> for Tokens {
+    type Output = Option<u64>;
+
+    fn index(&self, kind: TokenType) -> &Option<u64> {
+        &self.0[kind as usize]
+    }
+}
+
+impl IndexMut<TokenType> for Tokens {
+    fn index_mut(&mut self, kind: TokenType) -> &mut Option<u64> {
+        &mut self.0[kind as usize]
+    }
+}
+
+/// What a provider said (or, marked so, what was estimated) about a request's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Disjoint counts.
+    pub tokens: Tokens,
+    /// The provider's own total where it states one, else the sum of the counts.
+    pub total: Option<u64>,
+    /// Where the numbers come from.
+    pub source: UsageSource,
+}
+
+impl Usage {
+    /// No numbers, for the stated reason.
+    #[must_use]
+    pub const fn absent(source: UsageSource) -> Self {
+        Self {
+            tokens: Tokens([None; TokenType::ALL.len()]),
+            total: None,
+            source,
+        }
+    }
+}
+
+/// Microseconds spent in each phase; a phase that was not reached is `None`, never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Phases([Option<u64>; Phase::ALL.len()]);
+
+impl Phases {
+    /// The phases that were reached, with their microseconds, in the vocabulary's order.
+    pub fn iter(&self) -> impl Iterator<Item = (Phase, u64)> + '_ {
+        Phase::ALL
+            .iter()
+            .filter_map(|&phase| Some((phase, self[phase]?)))
+    }
+}
+
+impl Index<Phase> for Phases {
+    type Output = Option<u64>;
+
+    fn index(&self, phase: Phase) -> &Option<u64> {
+        &self.0[phase as usize]
+    }
+}
+
+impl IndexMut<Phase> for Phases {
+    fn index_mut(&mut self, phase: Phase) -> &mut Option<u64> {
+        &mut self.0[phase as usize]
+    }
+}
+
+/// A cost and the price row it was computed with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// The amount.
+    pub amount: NanoUsd,
+    /// Which prices: the table's version, the row and the rule that matched it.
+    pub price_version: Arc<str>,
+}
+
+/// What is known of a request when it is admitted to an upstream. Alone in the journal (a crash,
+/// kill -9) it becomes a row with the outcome `interrupted`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Admission {
+    /// The request's id.
+    pub id: RequestId,
+    /// When its header had arrived.
+    pub started_at: UnixMicros,
+    /// The channel it was sent to first; `None` when no channel was found.
+    pub channel: Option<Arc<str>>,
+    /// The client key's name; `None` when the caller showed none.
+    pub key: Option<Arc<str>>,
+    /// Which API.
+    pub api: Api,
+    /// The HTTP method.
+    pub method: Arc<str>,
+    /// The path as the client sent it, without its query (which may hold credentials).
+    pub path: Arc<str>,
+    /// The model the client asked for.
+    pub requested_model: Option<Arc<str>>,
+    /// Whether a stream was asked for; `None` where the request does not say.
+    pub stream: Option<bool>,
+    /// Bytes of the request body received so far.
+    pub request_bytes: u64,
+    /// The conversation this request belongs to, from the client's headers.
+    pub session: Option<Arc<str>>,
+    /// The end user the client named in the body.
+    pub end_user: Option<Arc<str>>,
+    /// Tags from the client's header (and, later, its key).
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Everything about one request that ended. One row of `requests`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// What was known at admission, brought up to date.
+    pub admission: Admission,
+    /// The model that answered, by the provider's word.
+    pub served_model: Option<Arc<str>>,
+    /// The service tier that was billed, by the provider's last word.
+    pub service_tier: Option<Arc<str>>,
+    /// The HTTP status the client got.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whose fault a failure was.
+    pub error_source: Option<ErrorSource>,
+    /// The provider's or Tollgate's error code.
+    pub error_code: Option<Arc<str>>,
+    /// The error's text, cut to a bounded length, without secrets.
+    pub error_message: Option<Arc<str>>,
+    /// Each try at an upstream, in order.
+    pub attempts: Vec<Attempt>,
+    /// Tokens.
+    pub usage: Usage,
+    /// What it cost; `None` when the model has no price or there is nothing to price.
+    pub cost: Option<Cost>,
+    /// Latencies.
+    pub phases: Phases,
+    /// Bytes of the answer's body sent to the client.
+    pub response_bytes: u64,
+    /// The provider's id of the request (`x-request-id`).
+    pub upstream_request_id: Option<Arc<str>>,
+    /// Where the record comes from.
+    pub source: Source,
+}
+
+/// One try at an upstream. One row of `attempts`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The channel tried.
+    pub channel: Arc<str>,
+    /// When the try began.
+    pub started_at: UnixMicros,
+    /// How the try ended.
+    pub outcome: Outcome,
+    /// The status the upstream answered with.
+    pub status: Option<u16>,
+    /// The provider's or Tollgate's error code.
+    pub error_code: Option<Arc<str>>,
+    /// Microseconds until a connection was there; `None` when none was.
+    pub connect_us: Option<u64>,
+    /// Microseconds from the request sent to the response headers.
+    pub wait_us: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_not_stated_are_unknown_not_zero() {
+        let mut tokens = Tokens::default();
+        assert_eq!(tokens.sum(), None);
+        tokens[TokenType::Output] = Some(0);
+        assert_eq!(tokens.sum(), Some(0));
+        tokens[TokenType::InputCached] = Some(7);
+        assert_eq!(
+            tokens.iter().collect::<Vec<_>>(),
+            [(TokenType::InputCached, 7), (TokenType::Output, 0)]
+        );
+    }
+
+    #[test]
+    fn request_ids_are_uuid_v7_text() {
+        let id = RequestId::generate();
+        let text = id.to_string();
+        assert_eq!(text.len(), 36);
+        assert_eq!(text.as_bytes()[14], b'7');
+        assert_eq!(text.parse::<RequestId>().unwrap(), id);
+        assert_eq!(id.encode(&mut [0; 36]), text);
+    }
+}
