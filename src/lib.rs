@@ -8,3 +8,6 @@
 pub mod clock;
 pub mod money;
 pub mod record;
+
+// Floor 2: what happened, and what follows from it.
+pub mod ledger;
