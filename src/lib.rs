@@ -10,4 +10,5 @@ pub mod money;
 pub mod record;
 
 // Floor 2: what is counted, kept and chosen.
+pub mod ledger;
 pub mod meter;
