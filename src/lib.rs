@@ -8,3 +8,6 @@
 pub mod clock;
 pub mod money;
 pub mod record;
+
+// Floor 1: the operator's settings and the prices.
+pub mod config;
