@@ -9,6 +9,9 @@ pub mod clock;
 pub mod money;
 pub mod record;
 
+// Floor 1: the operator's settings, the wire's shapes, the prices.
+pub mod config;
+
 // Floor 2: what is counted, kept and chosen.
 pub mod ledger;
 pub mod meter;
