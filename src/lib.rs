@@ -8,3 +8,6 @@
 pub mod clock;
 pub mod money;
 pub mod record;
+
+// Floor 1: wire formats.
+pub mod protocol;
