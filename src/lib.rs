@@ -11,6 +11,7 @@ pub mod record;
 
 // Floor 1: the operator's settings, the wire's shapes, the prices.
 pub mod config;
+pub mod protocol;
 
 // Floor 2: what is counted, kept and chosen.
 pub mod ledger;
