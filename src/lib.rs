@@ -16,3 +16,10 @@ pub mod protocol;
 // Floor 2: what is counted, kept and chosen.
 pub mod ledger;
 pub mod meter;
+
+// Floor 4: the planes.
+pub mod admin;
+
+// Floor 5: composition and command line.
+pub mod app;
+pub mod cli;
