@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 
+pub(crate) use vocabulary::closed_set;
 pub use vocabulary::{
     Api, ErrorSource, Outcome, Phase, Source, TokenType, UnknownName, UsageSource,
 };

@@ -1,7 +1,5 @@
 //! The closed vocabularies. Their names are public: labels, columns and API values.
 
-use serde::{Deserialize, Serialize};
-
 /// A word that is not in a closed vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is no {vocabulary}; one of: {known}")]
@@ -11,12 +9,27 @@ pub struct UnknownName {
     known: String,
 }
 
+impl UnknownName {
+    /// `value` where one of `known` was expected.
+    #[must_use]
+    pub fn new(value: &str, vocabulary: &'static str, known: &[&str]) -> Self {
+        Self {
+            value: value.to_owned(),
+            vocabulary,
+            known: known.join(", "),
+        }
+    }
+}
+
 /// Declares a closed set of names: an enum with `ALL`, `as_str`, `Display` and `FromStr`.
 /// The journal stores the variant's index, so variants are only ever appended.
 macro_rules! closed_set {
     ($(#[$meta:meta])* $name:ident ($vocabulary:literal) { $($(#[$doc:meta])* $variant:ident => $text:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+            serde::Serialize, serde::Deserialize,
+        )]
         pub enum $name { $($(#[$doc])* #[serde(rename = $text)] $variant,)+ }
 
         impl $name {
@@ -37,21 +50,19 @@ macro_rules! closed_set {
         }
 
         impl std::str::FromStr for $name {
-            type Err = UnknownName;
+            type Err = $crate::record::UnknownName;
 
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    other => Err(UnknownName {
-                        value: other.to_owned(),
-                        vocabulary: $vocabulary,
-                        known: [$($text),+].join(", "),
-                    }),
+                    other => Err($crate::record::UnknownName::new(other, $vocabulary, &[$($text),+])),
                 }
             }
         }
     };
 }
+
+pub(crate) use closed_set;
 
 closed_set! {
     /// Which API a request called.

@@ -1,0 +1,82 @@
+//! Whether this process should be given traffic.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::config::OnLedgerFailure;
+use crate::ledger::Journal;
+
+/// Where the process stands between its start and its end. The composition writes it, `/readyz`
+/// reads it.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    ledger: OnceLock<Guard>,
+    listening: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// The journal, where requests may be refused for its sake.
+#[derive(Debug)]
+struct Guard {
+    journal: Arc<Journal>,
+    on_failure: OnLedgerFailure,
+}
+
+/// Why this process should not be given traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// The ledger is not open yet.
+    #[error("starting: the ledger is not open yet")]
+    OpeningLedger,
+    /// The data plane does not accept connections yet.
+    #[error("starting: the data plane does not listen yet")]
+    NotListening,
+    /// The journal cannot be written, and `ledger.on_failure` is `refuse`.
+    #[error(
+        "refusing: the journal cannot be written and `ledger.on_failure` is `refuse`; \
+         see the disk of `data_dir`"
+    )]
+    LedgerFails,
+    /// The process was told to stop and lets running requests end.
+    #[error("draining: told to stop, running requests end")]
+    Draining,
+}
+
+impl Readiness {
+    /// Notes that the ledger is open. A journal that cannot be written makes the process unready
+    /// only where requests would be refused for it: otherwise they go on, and taking the process
+    /// out of a load balancer would do what metering must never do.
+    pub fn ledger_opened(&self, journal: Arc<Journal>, on_failure: OnLedgerFailure) {
+        // Set once: there is one ledger in the life of a process.
+        let _ = self.ledger.set(Guard {
+            journal,
+            on_failure,
+        });
+    }
+
+    /// Notes that the data plane accepts connections.
+    pub fn listening(&self) {
+        self.listening.store(true, Ordering::Release);
+    }
+
+    /// Notes that the process was told to stop. It does not become ready again.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether traffic is welcome, or why not.
+    pub fn check(&self) -> Result<(), NotReady> {
+        // Draining first: it is the last word whatever else holds.
+        if self.draining.load(Ordering::Acquire) {
+            return Err(NotReady::Draining);
+        }
+        let guard = self.ledger.get().ok_or(NotReady::OpeningLedger)?;
+        if !self.listening.load(Ordering::Acquire) {
+            return Err(NotReady::NotListening);
+        }
+        if guard.on_failure == OnLedgerFailure::Refuse && !guard.journal.is_writable() {
+            return Err(NotReady::LedgerFails);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! The command line.
+
+mod banner;
+
+pub use banner::banner;

@@ -1,0 +1,283 @@
+//! The settings as the program uses them: checked, typed, with every default in place.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use jiff::tz::TimeZone;
+
+use super::base_url::BaseUrl;
+use super::secret::Secret;
+use crate::record::closed_set;
+
+/// Everything an operator can set. All paths are absolute or relative to the working folder as it
+/// was at load; nothing here needs another look at the file or the environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where the data plane listens.
+    pub listen: SocketAddr,
+    /// TLS in front of the data plane; cleartext when `None`.
+    pub tls: Option<TlsSettings>,
+    /// The upstreams in order of mention; at least one, names unique.
+    pub channels: Vec<ChannelSettings>,
+    /// The folder of the database and the journal. It may not exist yet.
+    pub data_dir: PathBuf,
+    /// The zone of calendar days.
+    pub timezone: TimeZone,
+    /// The admin port.
+    pub admin: AdminSettings,
+    /// Logging.
+    pub log: LogSettings,
+    /// The ledger.
+    pub ledger: LedgerSettings,
+    /// Sizes, times and counts that bound a request.
+    pub limits: Limits,
+    /// Streams.
+    pub streaming: StreamingSettings,
+    /// Prometheus.
+    pub metrics: MetricsSettings,
+}
+
+impl Settings {
+    /// The settings of an operator who set nothing; `base_dir` is what relative paths start from.
+    #[must_use]
+    pub fn defaults(base_dir: &Path) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            tls: None,
+            channels: vec![ChannelSettings::openai(BaseUrl::openai())],
+            data_dir: base_dir.join("data"),
+            timezone: TimeZone::UTC,
+            admin: AdminSettings::default(),
+            log: LogSettings::default(),
+            ledger: LedgerSettings::default(),
+            limits: Limits::default(),
+            streaming: StreamingSettings::default(),
+            metrics: MetricsSettings::default(),
+        }
+    }
+}
+
+/// `tls`: the certificate the data plane shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// PEM file, the server's certificate first, then the chain.
+    pub cert: PathBuf,
+    /// PEM file, the certificate's private key.
+    pub key: PathBuf,
+}
+
+closed_set! {
+    /// Which provider's conventions a channel follows.
+    ChannelKind ("channel kind") {
+        /// OpenAI and every host that is shaped like it.
+        Openai => "openai",
+    }
+}
+
+/// One of `channels`: an upstream with one credential.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelSettings {
+    /// 1 to 64 of `A-Z a-z 0-9 . _ -`; the label in metrics and ledger.
+    pub name: Arc<str>,
+    /// The provider's conventions.
+    pub kind: ChannelKind,
+    /// Where requests go.
+    pub base_url: BaseUrl,
+    /// Replaces the client's own credential; `None` passes the client's through. Visible ASCII
+    /// only, so it fits a header.
+    pub api_key: Option<Secret>,
+    /// Set on every request to the upstream, in place of the client's of the same name. The values
+    /// are marked sensitive, so they do not print themselves.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl ChannelSettings {
+    /// The channel that the short setting `upstream` stands for.
+    #[must_use]
+    pub fn openai(base_url: BaseUrl) -> Self {
+        Self {
+            name: Arc::from("openai"),
+            kind: ChannelKind::Openai,
+            base_url,
+            api_key: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// `admin`: metrics, health and the API, apart from traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where the admin port listens; off loopback there is a `token`.
+    pub listen: SocketAddr,
+    /// The bearer token of `/api/v1/`; `None` asks for none.
+    pub token: Option<Secret>,
+    /// The bearer token of `/metrics`, `/livez` and `/readyz`; `None` asks for none.
+    pub metrics_token: Option<Secret>,
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            token: None,
+            metrics_token: None,
+        }
+    }
+}
+
+closed_set! {
+    /// How log lines are written.
+    LogFormat ("log format") {
+        /// For people.
+        Text => "text",
+        /// One JSON object a line.
+        Json => "json",
+    }
+}
+
+/// `log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Filter directives, e.g. `info` or `info,tollgate=debug`: levels (off, error, warn, info,
+    /// debug, trace), alone or for a target.
+    pub level: String,
+    /// How lines are written.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+closed_set! {
+    /// Where the ledger's tables are.
+    LedgerStore ("ledger store") {
+        /// `tollgate.db` in the data folder.
+        Sqlite => "sqlite",
+    }
+}
+
+closed_set! {
+    /// What happens to requests when the journal cannot be written.
+    OnLedgerFailure ("reaction to a ledger failure") {
+        /// They go on, counted but unrecorded.
+        Proxy => "proxy",
+        /// They are refused.
+        Refuse => "refuse",
+    }
+}
+
+/// `ledger`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// `ledger.url`: where the tables are.
+    pub store: LedgerStore,
+    /// How long rows are kept; `None` keeps them for ever.
+    pub retention: Option<Duration>,
+    /// What happens to requests when the journal cannot be written.
+    pub on_failure: OnLedgerFailure,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self {
+            store: LedgerStore::Sqlite,
+            retention: Some(Duration::from_secs(90 * 24 * 3600)),
+            on_failure: OnLedgerFailure::Proxy,
+        }
+    }
+}
+
+/// `limits`: no time is zero except `grace`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes a request body may have; beyond: 413.
+    pub request_body_bytes: u64,
+    /// Bytes up to which a JSON body is read whole before an upstream is chosen; larger ones
+    /// stream. At most `request_body_bytes`.
+    pub buffered_body_bytes: u64,
+    /// Bytes of all bodies held at once, over all requests. At least `buffered_body_bytes`.
+    pub buffered_total_bytes: u64,
+    /// Bytes of a request's line and headers together.
+    pub header_bytes: u64,
+    /// Time to open a connection to the upstream, TLS included.
+    pub connect: Duration,
+    /// Time from the request sent to the response headers.
+    pub first_byte: Duration,
+    /// Time without a byte from the upstream, or without the client taking one.
+    pub idle: Duration,
+    /// Time a whole request may take; `None` sets no bound.
+    pub total: Option<Duration>,
+    /// Requests in flight at once; beyond: 503. `None` sets no bound.
+    pub in_flight: Option<u64>,
+    /// Time that running requests have to end when the program is told to stop.
+    pub grace: Duration,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_body_bytes: 256 * MIB,
+            buffered_body_bytes: 32 * MIB,
+            buffered_total_bytes: 256 * MIB,
+            header_bytes: MIB / 16,
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(300),
+            idle: Duration::from_secs(300),
+            total: None,
+            in_flight: None,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+closed_set! {
+    /// What happens upstream when the client leaves in the middle of an answer.
+    OnClientClose ("reaction to a client that leaves") {
+        /// The upstream's answer is cut off at once.
+        Cancel => "cancel",
+    }
+}
+
+/// `streaming`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamingSettings {
+    /// Whether the upstream is asked for a usage chunk where the client did not; the chunk is
+    /// taken out again.
+    pub include_usage: bool,
+    /// What happens upstream when the client leaves.
+    pub on_client_close: OnClientClose,
+}
+
+impl Default for StreamingSettings {
+    fn default() -> Self {
+        Self {
+            include_usage: true,
+            on_client_close: OnClientClose::Cancel,
+        }
+    }
+}
+
+/// `metrics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Models with series of their own; the rest fold into `other`.
+    pub max_models: usize,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self { max_models: 200 }
+    }
+}

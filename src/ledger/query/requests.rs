@@ -1,0 +1,210 @@
+//! Requests: listings by page, following what is recorded, one request in full.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::clock::UnixMicros;
+use crate::record::{Api, Attempt, Cost, ErrorSource, Outcome, Phases, RequestId, Source, Usage};
+
+/// Which requests, in which order, how many.
+#[derive(Clone, Debug)]
+pub struct RequestFilter {
+    /// Started at this moment or later.
+    pub since: Option<UnixMicros>,
+    /// Started before this moment.
+    pub until: Option<UnixMicros>,
+    /// Sent to this channel.
+    pub channel: Option<String>,
+    /// Answered by this model; where the provider named none, asked for this model.
+    pub model: Option<String>,
+    /// Calling this API.
+    pub api: Option<Api>,
+    /// Of the client key of this name.
+    pub key: Option<String>,
+    /// That ended so.
+    pub outcome: Option<Outcome>,
+    /// Answered with this HTTP status.
+    pub status: Option<u16>,
+    /// Of this conversation.
+    pub session: Option<String>,
+    /// Only failures: every outcome but `ok` and `client_closed`.
+    pub failed_only: bool,
+    /// In which order.
+    pub order: Order,
+    /// Where the page before ended.
+    pub cursor: Option<Cursor>,
+    /// At most so many; 1 to 1,000, other values are brought into that range.
+    pub limit: u32,
+}
+
+impl Default for RequestFilter {
+    fn default() -> Self {
+        Self {
+            since: None,
+            until: None,
+            channel: None,
+            model: None,
+            api: None,
+            key: None,
+            outcome: None,
+            status: None,
+            session: None,
+            failed_only: false,
+            order: Order::Newest,
+            cursor: None,
+            limit: 100,
+        }
+    }
+}
+
+/// The order of a listing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Started last comes first.
+    #[default]
+    Newest,
+    /// Longest total duration first; requests without one are left out. No index serves this: it
+    /// looks at every row of the range, so give one.
+    Slowest,
+}
+
+/// Where a page ended: opaque text for callers, stable while rows are added or expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The order the page was in.
+    pub(super) order: Order,
+    /// `started_at` or `total_us` of the page's last row.
+    pub(super) value: i64,
+    /// Its sequence number, which breaks ties.
+    pub(super) sequence: i64,
+}
+
+/// A text that is no cursor of this ledger.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a cursor; pass `next` of the page before, unchanged, with the same order")]
+pub struct CursorError(String);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = match self.order {
+            Order::Newest => 'n',
+            Order::Slowest => 's',
+        };
+        write!(f, "{order}{}_{}", self.value, self.sequence)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let parse = || {
+            let (order, rest) = match text.as_bytes().first()? {
+                b'n' => (Order::Newest, &text[1..]),
+                b's' => (Order::Slowest, &text[1..]),
+                _ => return None,
+            };
+            let (value, sequence) = rest.split_once('_')?;
+            Some(Self {
+                order,
+                value: value.parse().ok()?,
+                sequence: sequence.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| CursorError(text.to_owned()))
+    }
+}
+
+/// The number of a row in the order rows were recorded (which is the order requests ended in).
+/// Never used twice, also not after rows expired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sequence(pub i64);
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestPage {
+    /// The rows.
+    pub requests: Vec<StoredRequest>,
+    /// Where the next page starts; `None` when this was the last.
+    pub next: Option<Cursor>,
+}
+
+/// What was recorded since a position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FollowPage {
+    /// The rows, in the order they were recorded.
+    pub requests: Vec<StoredRequest>,
+    /// Where to go on; also moves past rows that the filter left out.
+    pub position: Sequence,
+}
+
+/// One row of `requests`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRequest {
+    /// Its number in the order of recording.
+    pub sequence: Sequence,
+    /// The request's id.
+    pub id: RequestId,
+    /// When its header had arrived.
+    pub started_at: UnixMicros,
+    /// The channel that answered, or was tried last.
+    pub channel: Option<String>,
+    /// The client key's name.
+    pub key: Option<String>,
+    /// Which API.
+    pub api: Api,
+    /// The HTTP method.
+    pub method: String,
+    /// The path, without its query.
+    pub path: String,
+    /// The model the client asked for.
+    pub requested_model: Option<String>,
+    /// The model that answered.
+    pub served_model: Option<String>,
+    /// The service tier that was billed.
+    pub service_tier: Option<String>,
+    /// Whether a stream was asked for.
+    pub stream: Option<bool>,
+    /// The HTTP status the client got.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whose fault a failure was.
+    pub error_source: Option<ErrorSource>,
+    /// The provider's or Tollgate's error code.
+    pub error_code: Option<String>,
+    /// The error's text.
+    pub error_message: Option<String>,
+    /// How many tries at an upstream; `None` when it was interrupted, so that nobody knows.
+    pub attempts: Option<u32>,
+    /// Tokens.
+    pub usage: Usage,
+    /// What it cost.
+    pub cost: Option<Cost>,
+    /// Latencies.
+    pub phases: Phases,
+    /// Bytes of the request body.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body; `None` when it was interrupted.
+    pub response_bytes: Option<u64>,
+    /// The provider's id of the request.
+    pub upstream_request_id: Option<String>,
+    /// The conversation it belongs to.
+    pub session: Option<String>,
+    /// The end user the client named.
+    pub end_user: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Where the row comes from.
+    pub source: Source,
+}
+
+/// One request with each try at an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestDetail {
+    /// The row.
+    pub request: StoredRequest,
+    /// Its attempts, in order; empty when it was interrupted or never reached an upstream.
+    pub attempts: Vec<Attempt>,
+}

@@ -1,0 +1,131 @@
+//! Usage summaries: sums over the roll-ups.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::tz::TimeZone;
+
+use crate::clock::UnixMicros;
+use crate::money::NanoUsd;
+use crate::record::Tokens;
+
+/// What a usage summary is grouped by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum GroupBy {
+    /// The model that answered, else the one that was asked for.
+    Model,
+    /// The upstream channel.
+    Channel,
+    /// The client key's name.
+    Key,
+    /// The API.
+    Api,
+    /// The calendar day the request started on, in the query's time zone, as `2026-11-20`.
+    Day,
+    /// The value of the tag of this name. Roll-ups hold no tags, so this reads the rows: it sees
+    /// no further back than the ledger's retention, and its time grows with the range.
+    Tag(String),
+}
+
+/// Why a text names no grouping.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is nothing to group by; one of: model, channel, key, api, day, tag:NAME")]
+pub struct GroupByError(String);
+
+impl FromStr for GroupBy {
+    type Err = GroupByError;
+
+    fn from_str(text: &str) -> Result<Self, GroupByError> {
+        match text {
+            "model" => Ok(Self::Model),
+            "channel" => Ok(Self::Channel),
+            "key" => Ok(Self::Key),
+            "api" => Ok(Self::Api),
+            "day" => Ok(Self::Day),
+            other => match other.strip_prefix("tag:") {
+                Some(name) if !name.is_empty() => Ok(Self::Tag(name.to_owned())),
+                _ => Err(GroupByError(other.to_owned())),
+            },
+        }
+    }
+}
+
+impl fmt::Display for GroupBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model => f.pad("model"),
+            Self::Channel => f.pad("channel"),
+            Self::Key => f.pad("key"),
+            Self::Api => f.pad("api"),
+            Self::Day => f.pad("day"),
+            Self::Tag(name) => write!(f, "tag:{name}"),
+        }
+    }
+}
+
+/// A question about usage.
+#[derive(Clone, Debug)]
+pub struct UsageQuery {
+    /// From this moment on, by when requests started; rounded down to the minute, which is how
+    /// fine the roll-ups are. `None`: from the beginning.
+    pub since: Option<UnixMicros>,
+    /// Up to but without this moment; rounded up to the minute. `None`: until now.
+    pub until: Option<UnixMicros>,
+    /// One row for each combination of these; empty gives one row of everything.
+    pub by: Vec<GroupBy>,
+    /// Whose calendar [`GroupBy::Day`] means.
+    pub timezone: TimeZone,
+}
+
+impl Default for UsageQuery {
+    fn default() -> Self {
+        Self {
+            since: None,
+            until: None,
+            by: Vec::new(),
+            timezone: TimeZone::UTC,
+        }
+    }
+}
+
+/// The answer to a [`UsageQuery`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageSummary {
+    /// One row a group that had requests. Grouped by day: in the order of the groups' values;
+    /// otherwise the costliest first, then by tokens, then by requests.
+    pub rows: Vec<UsageRow>,
+    /// Everything in the range; its `group` is empty.
+    pub total: UsageRow,
+}
+
+/// Sums over the requests of one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageRow {
+    /// The value of each [`UsageQuery::by`], in its order; `None` where requests have none (no
+    /// channel was found, no key was shown, the tag is not set).
+    pub group: Vec<Option<String>>,
+    /// How many requests.
+    pub requests: u64,
+    /// How many of them failed: every outcome but `ok` and `client_closed` (a client that leaves
+    /// is no fault of the provider's or Tollgate's).
+    pub errors: u64,
+    /// Tokens by type; `None` where no request stated any of that type.
+    pub tokens: Tokens,
+    /// Tokens in total; `None` where no request stated any.
+    pub total_tokens: Option<u64>,
+    /// What the priced requests cost together; `None` when none was priced. Not the whole truth
+    /// while [`UsageRow::unpriced_requests`] is not 0.
+    pub cost: Option<NanoUsd>,
+    /// Requests whose tokens are known but have no price.
+    pub unpriced_requests: u64,
+    /// Requests whose tokens should be known and are not.
+    pub missing_usage_requests: u64,
+    /// Bytes of request bodies.
+    pub request_bytes: u64,
+    /// Bytes of answers' bodies, as far as they are known.
+    pub response_bytes: u64,
+    /// Mean total duration in microseconds over the requests that have one.
+    pub mean_total_us: Option<u64>,
+    /// Mean time to first token in microseconds over the streams that reached one.
+    pub mean_first_token_us: Option<u64>,
+}

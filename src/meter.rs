@@ -1,0 +1,210 @@
+//! The meter: what `/metrics` says of the traffic.
+//!
+//! A record that ends adds to one [`cell::Cell`] per (channel, model, api) and to one
+//! [`cell::ChannelCell`] per channel. Cells are plain atomics, found once a request; a scrape reads
+//! them through [`expose::TrafficCollector`]. Prometheus' own label vectors are not used: they
+//! hash label values without a separator, so two different label sets can share a series.
+//!
+//! A cell and its channel are found under a read lock that is only ever held for a lookup; a label
+//! set seen for the first time takes the write lock once.
+
+mod cell;
+mod expose;
+mod histogram;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::record::{Api, Outcome, Phase, RequestRecord, UsageSource};
+
+use cell::{Cell, ChannelCell};
+pub use expose::TrafficCollector;
+use histogram::Histogram;
+
+/// The model label of everything beyond the configured number of models.
+pub const OTHER_MODELS: &str = "other";
+
+/// The channel label of requests that never found one.
+pub const NO_CHANNEL: &str = "";
+
+/// Channel, model, API.
+type Labels = (Arc<str>, Arc<str>, Api);
+
+/// A channel's cells, nested so that a lookup needs no owned key.
+type Models = HashMap<Arc<str>, HashMap<Api, Arc<Cell>>>;
+
+/// Counts every request that ends. Shared by all workers.
+#[derive(Debug)]
+pub struct Meter {
+    max_models: usize,
+    models: AtomicUsize,
+    cells: RwLock<HashMap<Arc<str>, Models>>,
+    channels: RwLock<HashMap<Arc<str>, Arc<ChannelCell>>>,
+    overhead: Histogram,
+    /// By model; bounded like the models of the cells.
+    unpriced: RwLock<HashMap<Arc<str>, u64>>,
+    /// By API and reason, both closed sets.
+    missing_usage: RwLock<HashMap<(Api, &'static str), u64>>,
+    folded_models: AtomicU64,
+}
+
+impl Meter {
+    /// A meter that gives at most `max_models` models a series of their own.
+    #[must_use]
+    pub fn new(max_models: usize) -> Self {
+        Self {
+            max_models,
+            models: AtomicUsize::new(0),
+            cells: RwLock::default(),
+            channels: RwLock::default(),
+            overhead: Histogram::new(histogram::OVERHEAD_US),
+            unpriced: RwLock::default(),
+            missing_usage: RwLock::default(),
+            folded_models: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one request that ended. `missing_reason` says why usage is missing, where it is.
+    pub fn observe(&self, record: &RequestRecord, missing_reason: Option<&'static str>) {
+        let admission = &record.admission;
+        let channel = admission.channel.as_deref().unwrap_or(NO_CHANNEL);
+        let model = model_label(record);
+        let cell = self.cell(channel, model, admission.api);
+        cell.observe(record);
+        self.channel(channel).observe_phases(record);
+        for attempt in &record.attempts {
+            self.channel(&attempt.channel)
+                .observe_attempt(attempt.outcome);
+        }
+        if let Some(overhead_us) = record.phases[Phase::Overhead] {
+            self.overhead.observe(overhead_us);
+        }
+        if is_unpriced(record) {
+            self.count_unpriced(model);
+        }
+        if record.usage.source == UsageSource::Missing {
+            let reason = missing_reason.unwrap_or("unknown");
+            let mut counts = write(&self.missing_usage);
+            *counts.entry((admission.api, reason)).or_default() += 1;
+        }
+    }
+
+    /// The live state of a channel: for the gauge of requests in flight.
+    #[must_use]
+    pub fn in_flight(&self, channel: &str) -> InFlight {
+        let cell = self.channel(channel);
+        cell.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(cell)
+    }
+
+    fn channel(&self, channel: &str) -> Arc<ChannelCell> {
+        if let Some(cell) = read(&self.channels).get(channel) {
+            return Arc::clone(cell);
+        }
+        let mut channels = write(&self.channels);
+        Arc::clone(
+            channels
+                .entry(Arc::from(channel))
+                .or_insert_with(|| Arc::new(ChannelCell::new())),
+        )
+    }
+
+    fn cell(&self, channel: &str, model: &str, api: Api) -> Arc<Cell> {
+        let found = |model: &str| {
+            read(&self.cells)
+                .get(channel)
+                .and_then(|models| models.get(model))
+                .and_then(|apis| apis.get(&api))
+                .map(Arc::clone)
+        };
+        if let Some(cell) = found(model) {
+            return cell;
+        }
+        let mut cells = write(&self.cells);
+        let known = cells.values().any(|models| models.contains_key(model));
+        let model = if known || model.is_empty() {
+            model
+        } else if self.models.load(Ordering::Relaxed) < self.max_models {
+            self.models.fetch_add(1, Ordering::Relaxed);
+            model
+        } else {
+            self.folded_models.fetch_add(1, Ordering::Relaxed);
+            OTHER_MODELS
+        };
+        let models = cells.entry(Arc::from(channel)).or_default();
+        let apis = models.entry(Arc::from(model)).or_default();
+        Arc::clone(apis.entry(api).or_insert_with(|| Arc::new(Cell::new())))
+    }
+
+    fn count_unpriced(&self, model: &str) {
+        let mut counts = write(&self.unpriced);
+        if let Some(count) = counts.get_mut(model) {
+            *count += 1;
+            return;
+        }
+        let label = if counts.len() < self.max_models {
+            model
+        } else {
+            OTHER_MODELS
+        };
+        *counts.entry(Arc::from(label)).or_default() += 1;
+    }
+
+    /// Every cell with its labels, in a stable order.
+    fn snapshot(&self) -> Vec<(Labels, Arc<Cell>)> {
+        let mut cells: Vec<_> = read(&self.cells)
+            .iter()
+            .flat_map(|(channel, models)| {
+                models.iter().flat_map(move |(model, apis)| {
+                    apis.iter().map(move |(&api, cell)| {
+                        (
+                            (Arc::clone(channel), Arc::clone(model), api),
+                            Arc::clone(cell),
+                        )
+                    })
+                })
+            })
+            .collect();
+        cells.sort_by(|left, right| left.0.cmp(&right.0));
+        cells
+    }
+}
+
+/// A request in flight on a channel, until dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<ChannelCell>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The model a request is counted under: the one that answered, else the one asked for. The same
+/// choice as the ledger's roll-ups, so that sums agree.
+fn model_label(record: &RequestRecord) -> &str {
+    record
+        .served_model
+        .as_deref()
+        .or(record.admission.requested_model.as_deref())
+        .unwrap_or("")
+}
+
+/// Whether tokens were used that no price covers.
+fn is_unpriced(record: &RequestRecord) -> bool {
+    record.cost.is_none()
+        && matches!(
+            record.outcome,
+            Outcome::Ok | Outcome::ClientClosed | Outcome::UpstreamError
+        )
+        && record.usage.tokens.sum().is_some()
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,304 @@
+//! The traffic families in Prometheus' data model.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::histogram::Histogram;
+use super::{Meter, read};
+
+/// Microseconds in a second.
+const US: f64 = 1e6;
+
+/// One family's identity: its name, its help text, its label names.
+type Family = (&'static str, &'static str, &'static [&'static str]);
+
+const REQUESTS: Family = (
+    "tollgate_requests_total",
+    "Requests that ended, by how they ended.",
+    &["channel", "model", "api", "outcome"],
+);
+const TOKENS: Family = (
+    "tollgate_tokens_total",
+    "Tokens, by type (disjoint: the types add up) and by where the number comes from.",
+    &["channel", "model", "api", "type", "source"],
+);
+const COST: Family = (
+    "tollgate_cost_usd_total",
+    "Cost of the requests that have a price, in USD.",
+    &["channel", "model", "api", "source"],
+);
+const DURATION: Family = (
+    "tollgate_request_duration_seconds",
+    "From a request's header to the end of its answer.",
+    &["channel", "model", "api"],
+);
+const FIRST_TOKEN: Family = (
+    "tollgate_time_to_first_token_seconds",
+    "From a streamed request's header to its first content-bearing delta.",
+    &["channel", "model", "api"],
+);
+const PER_TOKEN: Family = (
+    "tollgate_time_per_output_token_seconds",
+    "Pace of a stream after its first token.",
+    &["channel", "model", "api"],
+);
+const PHASES: Family = (
+    "tollgate_phase_duration_seconds",
+    "Time in each phase of a request that was reached.",
+    &["channel", "phase"],
+);
+const OVERHEAD: Family = (
+    "tollgate_overhead_seconds",
+    "Tollgate's own time in a request: the total less every wait for the client or the upstream.",
+    &[],
+);
+const IN_FLIGHT: Family = (
+    "tollgate_in_flight_requests",
+    "Requests sent to a channel whose answer has not ended.",
+    &["channel"],
+);
+const ATTEMPTS: Family = (
+    "tollgate_upstream_attempts_total",
+    "Tries at an upstream, by how they ended.",
+    &["channel", "result"],
+);
+const UNPRICED: Family = (
+    "tollgate_unpriced_requests_total",
+    "Requests that used tokens no price row covers; their cost is unknown, not zero.",
+    &["model"],
+);
+const MISSING: Family = (
+    "tollgate_usage_missing_total",
+    "Requests whose usage should be known and is not, by reason.",
+    &["api", "reason"],
+);
+const FOLDED: Family = (
+    "tollgate_folded_labels_total",
+    "Lookups of label values that went into `other` because the label has too many values.",
+    &["label"],
+);
+
+const FAMILIES: &[Family] = &[
+    REQUESTS,
+    TOKENS,
+    COST,
+    DURATION,
+    FIRST_TOKEN,
+    PER_TOKEN,
+    PHASES,
+    OVERHEAD,
+    IN_FLIGHT,
+    ATTEMPTS,
+    UNPRICED,
+    MISSING,
+    FOLDED,
+];
+
+/// Reads a [`Meter`] for the registry.
+#[derive(Debug)]
+pub struct TrafficCollector {
+    meter: Arc<Meter>,
+    descriptions: Vec<Desc>,
+}
+
+impl TrafficCollector {
+    /// A collector over `meter`. Fails only when a family's declaration is malformed.
+    pub fn new(meter: Arc<Meter>) -> prometheus::Result<Self> {
+        let descriptions = FAMILIES
+            .iter()
+            .map(|&(name, help, labels)| {
+                Desc::new(
+                    name.to_owned(),
+                    help.to_owned(),
+                    labels.iter().map(|&label| label.to_owned()).collect(),
+                    std::collections::HashMap::new(),
+                )
+            })
+            .collect::<prometheus::Result<_>>()?;
+        Ok(Self {
+            meter,
+            descriptions,
+        })
+    }
+
+    fn cell_families(&self, families: &mut Vec<MetricFamily>) {
+        let cells = self.meter.snapshot();
+        let mut requests = Vec::new();
+        let mut tokens = Vec::new();
+        let mut costs = Vec::new();
+        let mut durations = Vec::new();
+        let mut first_tokens = Vec::new();
+        let mut per_tokens = Vec::new();
+        for ((channel, model, api), cell) in &cells {
+            let (channel, model, api) = (&**channel, &**model, api.as_str());
+            let labels = [channel, model, api];
+            requests.extend(cell.requests().map(|(outcome, count)| {
+                let labels = [channel, model, api, outcome.as_str()];
+                counter(REQUESTS, &labels, float(count))
+            }));
+            tokens.extend(cell.tokens().map(|(kind, source, count)| {
+                let labels = [channel, model, api, kind.as_str(), source.as_str()];
+                counter(TOKENS, &labels, float(count))
+            }));
+            costs.extend(cell.costs_nanousd().map(|(source, nanos)| {
+                let labels = [channel, model, api, source.as_str()];
+                counter(COST, &labels, float(nanos) / 1e9)
+            }));
+            durations.push(histogram(DURATION, &labels, &cell.duration));
+            first_tokens.push(histogram(FIRST_TOKEN, &labels, &cell.first_token));
+            per_tokens.push(histogram(PER_TOKEN, &labels, &cell.per_token));
+        }
+        families.extend([
+            family(REQUESTS, MetricType::COUNTER, requests),
+            family(TOKENS, MetricType::COUNTER, tokens),
+            family(COST, MetricType::COUNTER, costs),
+            family(DURATION, MetricType::HISTOGRAM, durations),
+            family(FIRST_TOKEN, MetricType::HISTOGRAM, first_tokens),
+            family(PER_TOKEN, MetricType::HISTOGRAM, per_tokens),
+        ]);
+    }
+
+    fn channel_families(&self, families: &mut Vec<MetricFamily>) {
+        let mut channels: Vec<_> = read(&self.meter.channels)
+            .iter()
+            .map(|(name, cell)| (Arc::clone(name), Arc::clone(cell)))
+            .collect();
+        channels.sort_by(|left, right| left.0.cmp(&right.0));
+        let mut in_flight = Vec::new();
+        let mut attempts = Vec::new();
+        let mut phases = Vec::new();
+        for (name, cell) in &channels {
+            #[allow(
+                clippy::cast_precision_loss,
+                reason = "a count of open requests is far below 2^52"
+            )]
+            let open = cell.in_flight.load(Ordering::Relaxed) as f64;
+            in_flight.push(gauge(IN_FLIGHT, &[name], open));
+            attempts.extend(cell.attempts().map(|(outcome, count)| {
+                counter(ATTEMPTS, &[name, outcome.as_str()], float(count))
+            }));
+            phases.extend(
+                cell.phases()
+                    .map(|(phase, values)| histogram(PHASES, &[name, phase.as_str()], values)),
+            );
+        }
+        families.extend([
+            family(IN_FLIGHT, MetricType::GAUGE, in_flight),
+            family(ATTEMPTS, MetricType::COUNTER, attempts),
+            family(PHASES, MetricType::HISTOGRAM, phases),
+        ]);
+    }
+
+    fn doubt_families(&self, families: &mut Vec<MetricFamily>) {
+        let unpriced = read(&self.meter.unpriced)
+            .iter()
+            .map(|(model, &count)| counter(UNPRICED, &[model], float(count)))
+            .collect();
+        let missing = read(&self.meter.missing_usage)
+            .iter()
+            .map(|(&(api, reason), &count)| counter(MISSING, &[api.as_str(), reason], float(count)))
+            .collect();
+        let folded = self.meter.folded_models.load(Ordering::Relaxed);
+        families.extend([
+            family(UNPRICED, MetricType::COUNTER, unpriced),
+            family(MISSING, MetricType::COUNTER, missing),
+            family(
+                FOLDED,
+                MetricType::COUNTER,
+                vec![counter(FOLDED, &["model"], float(folded))],
+            ),
+        ]);
+    }
+}
+
+impl Collector for TrafficCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = Vec::with_capacity(FAMILIES.len());
+        self.cell_families(&mut families);
+        self.channel_families(&mut families);
+        self.doubt_families(&mut families);
+        families.push(family(
+            OVERHEAD,
+            MetricType::HISTOGRAM,
+            vec![histogram(OVERHEAD, &[], &self.meter.overhead)],
+        ));
+        // The exposition format has no way to say "no series yet".
+        families.retain(|family| !family.get_metric().is_empty());
+        families
+    }
+}
+
+fn family((name, help, _): Family, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn labels((_, _, names): Family, values: &[&str]) -> Vec<LabelPair> {
+    names
+        .iter()
+        .zip(values)
+        .map(|(&name, &value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        })
+        .collect()
+}
+
+fn counter(family: Family, values: &[&str], count: f64) -> Metric {
+    let mut metric = Metric::from_label(labels(family, values));
+    let mut counter = Counter::default();
+    counter.set_value(count);
+    metric.set_counter(counter);
+    metric
+}
+
+fn gauge(family: Family, values: &[&str], value: f64) -> Metric {
+    let mut metric = Metric::from_label(labels(family, values));
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn histogram(family: Family, values: &[&str], observed: &Histogram) -> Metric {
+    let snapshot = observed.snapshot();
+    let mut model = prometheus::proto::Histogram::default();
+    model.set_sample_count(snapshot.count);
+    model.set_sample_sum(float(snapshot.sum) / US);
+    model.set_bucket(
+        snapshot
+            .cumulative
+            .into_iter()
+            .map(|(bound_us, count)| {
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(float(bound_us) / US);
+                bucket.set_cumulative_count(count);
+                bucket
+            })
+            .collect(),
+    );
+    let mut metric = Metric::from_label(labels(family, values));
+    metric.set_histogram(model);
+    metric
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "Prometheus' samples are f64; beyond 2^53 a counter loses its last digit"
+)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
