@@ -152,7 +152,7 @@ fn an_upstream_that_never_answers_is_a_504() {
         .setting("limits: {first_byte: 300ms}")
         .start();
     let response = tollgate.send(&chat(false));
-    assert_own_error(&response, 504, "timeout");
+    assert_own_error(&response, 504, "first_byte_timeout");
     let row = tollgate.ledger().request(&response.request_id());
     assert_eq!(row.outcome(), "timeout", "{row:#?}");
     assert_eq!(row.int("first_byte_us"), None, "{row:#?}");

@@ -79,17 +79,26 @@ fn a_small_answer_that_unpacks_to_much_is_metered_in_bounded_memory() {
         if request.target == "/warm" {
             return Answer::new("200 OK").body("{}");
         }
+        let stream = request.json()["stream"] == true;
+        let kind = if stream {
+            "text/event-stream"
+        } else {
+            "application/json"
+        };
         Answer::new("200 OK")
-            .header("content-type", "application/json")
+            .header("content-type", kind)
             .header("content-encoding", "gzip")
             .body(&bomb)
     });
-    let (tollgate, before) = warm(&upstream);
-    let body = json!({"model": "m", "messages": []});
-    let response = tollgate.send(&Request::json("/v1/chat/completions", &body));
-    assert!(response.whole);
-    assert_bounded(&tollgate, before);
-    tollgate.ledger().request(&response.request_id());
+    // Streamed, it also passes through the place where injected usage is taken out.
+    for stream in [false, true] {
+        let (tollgate, before) = warm(&upstream);
+        let body = json!({"model": "m", "messages": [], "stream": stream});
+        let response = tollgate.send(&Request::json("/v1/chat/completions", &body));
+        assert!(response.whole);
+        assert_bounded(&tollgate, before);
+        tollgate.ledger().request(&response.request_id());
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What a client sees is what the upstream sent: bytes, status and fields, in the same rhythm.
 
-use crate::support::Gate;
 use crate::support::answers::{self, compress};
 use crate::support::client::{Connection, Request};
 use crate::support::tollgate::Tollgate;
 use crate::support::upstream::{Answer, Script, Step, Upstream, chunk, last_chunk};
+use crate::support::{Gate, eventually};
 
 /// Sends the same request to the upstream itself and through Tollgate; both must see the same.
 fn same(script: &Script, request: &Request) {
@@ -190,6 +190,67 @@ fn an_interim_answer_lets_the_client_send_its_body() {
     let response = connection.incoming("POST").finish();
     assert_eq!((response.status, response.text().as_str()), (200, "fine"));
     assert_eq!(upstream.only().body, b"the body");
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let upstream = Upstream::start(|request| Answer::new("200 OK").body(&request.target));
+    let tollgate = Tollgate::before(&upstream.base_url());
+    let mut connection = Connection::open(tollgate.address());
+    let ahead = ["/v1/a", "/v1/b", "/v1/c"].map(|target| Request::new("GET", target).bytes());
+    connection.write(&ahead.concat()).unwrap();
+    for target in ["/v1/a", "/v1/b", "/v1/c"] {
+        let (response, again) = connection.incoming("GET").finish_on();
+        assert_eq!(response.text(), target);
+        connection = again;
+    }
+}
+
+#[test]
+fn trailers_do_not_break_an_answer() {
+    let mut script = Answer::new("200 OK").chunked([&b"body"[..]]);
+    script.pop();
+    script.push(Step::Send(b"0\r\nx-checksum: 7\r\n\r\n".to_vec()));
+    let upstream = Upstream::always(script);
+    let tollgate = Tollgate::before(&upstream.base_url());
+    let response = tollgate.send(&get());
+    assert_eq!((response.text().as_str(), response.whole), ("body", true));
+    assert_eq!(tollgate.ledger().only().outcome(), "ok");
+}
+
+#[test]
+fn an_upgraded_connection_passes_both_ways() {
+    let gate = Gate::default();
+    let upstream = Upstream::always(vec![
+        Answer::new("101 Switching Protocols")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .head(),
+        Step::Send(b"from the upstream\r\n\r\n".to_vec()),
+        Step::Await(gate.clone()),
+        Step::Hang,
+    ]);
+    let tollgate = Tollgate::before(&upstream.base_url());
+    let mut connection = Connection::open(tollgate.address());
+    let request = Request::new("GET", "/v1/realtime?model=gpt-realtime")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    connection.write(&request.bytes()).unwrap();
+    let head = connection.head();
+    assert!(head.start.starts_with("HTTP/1.1 101"), "{head:?}");
+    assert_eq!(connection.head().start, "from the upstream");
+    gate.open();
+    connection.write(b"from the client\r\n").unwrap();
+    drop(connection);
+    eventually("the upstream sees the end", || {
+        (upstream.abandoned() == 1).then_some(())
+    });
+    let row = tollgate.ledger().only();
+    assert_eq!(row.text("api"), Some("realtime"), "{row:#?}");
+    assert_eq!(row.int("status"), Some(101), "{row:#?}");
+    assert_eq!(row.outcome(), "ok", "{row:#?}");
 }
 
 #[test]

@@ -156,6 +156,25 @@ fn usage_that_tollgate_asked_for_leaves_no_trace_in_the_answer() {
 }
 
 #[test]
+fn usage_leaves_no_trace_in_an_answer_that_was_to_come_plain_and_did_not() {
+    let upstream = Upstream::start(answers::provider);
+    let tollgate = Tollgate::before(&upstream.base_url());
+    for coding in ["gzip", "br", "zstd"] {
+        let messages = json!([{"role": "user", "content": coding}]);
+        let body = json!({"model": "gpt-5-mini", "messages": messages, "stream": true});
+        let request = Request::json("/v1/chat/completions", &body);
+        let response = tollgate.send(&request.header("accept-encoding", coding));
+        let plain = match response.headers.get("content-encoding") {
+            None => response.text(),
+            Some(_) => answers::decompress(coding, &response.body),
+        };
+        assert_eq!(plain, answers::chat_stream(false).concat(), "{coding}");
+        let row = tollgate.ledger().request(&response.request_id());
+        assert_eq!(row.tokens(), answers::CHAT_TOKENS, "{coding}: {row:#?}");
+    }
+}
+
+#[test]
 fn usage_that_the_client_asked_for_stays() {
     let upstream = Upstream::start(answers::provider);
     let tollgate = Tollgate::before(&upstream.base_url());

@@ -1,7 +1,7 @@
 //! Answers in the exact bytes of a provider, with token details that the mock does not send, and
 //! what they mean. Shapes after the API reference of OpenAI, as summed up for each kind of usage.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use serde_json::Value;
 
@@ -221,6 +221,19 @@ pub(crate) fn compress(coding: &str, bytes: &[u8]) -> Vec<u8> {
         "zstd" => zstd::encode_all(bytes, 3).unwrap(),
         other => panic!("no coding {other}"),
     }
+}
+
+/// What [`compress`] made, as text again.
+pub(crate) fn decompress(coding: &str, bytes: &[u8]) -> String {
+    let mut text = String::new();
+    match coding {
+        "gzip" => flate2::read::GzDecoder::new(bytes).read_to_string(&mut text),
+        "br" => brotli::Decompressor::new(bytes, 4096).read_to_string(&mut text),
+        "zstd" => zstd::Decoder::new(bytes).unwrap().read_to_string(&mut text),
+        other => panic!("no coding {other}"),
+    }
+    .unwrap();
+    text
 }
 
 fn head(status: &str, kind: &str) -> Answer {
