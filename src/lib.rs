@@ -11,3 +11,4 @@ pub mod record;
 
 // Floor 1: the operator's settings and the prices.
 pub mod config;
+pub mod pricing;
