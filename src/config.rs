@@ -1,10 +1,30 @@
-//! The operator's settings: one YAML file, environment twins, secrets in files.
+//! The operator's settings: one YAML file, environment twins, secrets in files of their own.
+//!
+//! [`load`] returns either [`Settings`] that are checked and ready for use, or every [`Problem`]
+//! at once, each with its place, the reason and a remedy. On the way the file becomes a tree that
+//! remembers positions (`tree`), is read key by key (`section`, `sections`, `channels`), and is
+//! checked as a whole (`consistency`). The environment is handed in, never read here.
 
 mod base_url;
+mod channels;
+mod consistency;
+mod credentials;
+#[cfg(test)]
+mod example;
+mod expand;
+mod load;
+mod problem;
+mod reader;
 mod secret;
+mod section;
+mod sections;
 mod settings;
+mod tree;
+mod units;
 
 pub use base_url::{BaseUrl, BaseUrlError};
+pub use load::{DEFAULT_FILE, Loaded, load};
+pub use problem::{Place, Position, Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
     AdminSettings, ChannelKind, ChannelSettings, LedgerSettings, LedgerStore, Limits, LogFormat,

@@ -1,0 +1,93 @@
+//! Tests of the shipped example: it is the documentation of every key.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::reader::{ENVIRONMENT_TWINS, Reader};
+use super::tree::{Node, Value, parse};
+use super::{load, sections};
+
+const EXAMPLE: &str = include_str!("../../tollgate.example.yaml");
+
+/// The example with its optional lines made real: `#key` and `#  key` are settings, `# Words` are
+/// words. `upstream` goes, because it excludes `channels`.
+fn in_full() -> String {
+    EXAMPLE
+        .lines()
+        .filter(|line| !line.starts_with("upstream:"))
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') || rest.starts_with("  ") => rest,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+/// Every key below `node`, with `[]` for the members of a list.
+fn keys(node: &Node, path: &str, found: &mut BTreeSet<String>) {
+    match &node.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                let path = format!("{path}{}", entry.key);
+                keys(&entry.node, &format!("{path}."), found);
+                found.insert(path);
+            }
+        }
+        Value::List(items) => {
+            for item in items {
+                keys(item, &format!("{}[].", path.trim_end_matches('.')), found);
+            }
+        }
+        Value::Null | Value::Scalar(_) | Value::Refused => {}
+    }
+}
+
+#[test]
+fn names_every_key_and_every_environment_twin() {
+    let full = in_full();
+    let (root, flaws) = parse(&full);
+    assert_eq!(flaws, []);
+    let root = root.unwrap();
+    let here = Path::new(".");
+    let mut reader = Reader::new(None, here, here, &|_| None);
+    sections::read(&mut reader, &root, here);
+
+    let mut shown = BTreeSet::from(["upstream".to_owned()]);
+    keys(&root, "", &mut shown);
+    let missing: Vec<&String> = reader.known.difference(&shown).collect();
+    assert!(missing.is_empty(), "not in the example: {missing:?}");
+    assert!(reader.known.contains("channels[].api_key_file"));
+
+    for (key, variable) in ENVIRONMENT_TWINS {
+        assert!(reader.known.contains(*key), "no such key: {key}");
+        assert!(
+            EXAMPLE.contains(&format!("# Environment: {variable}\n")),
+            "{variable}"
+        );
+    }
+}
+
+#[test]
+fn its_optional_lines_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("full.yaml");
+    fs::write(&file, in_full()).unwrap();
+    for part in ["secrets", "tls"] {
+        fs::create_dir(folder.path().join(part)).unwrap();
+    }
+    for (name, text) in [
+        ("secrets/spare-key", "key"),
+        ("secrets/admin-token", "token"),
+        ("secrets/metrics-token", "token"),
+        ("tls/cert.pem", "-----BEGIN CERTIFICATE-----"),
+        ("tls/key.pem", "-----BEGIN PRIVATE KEY-----"),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-1".to_owned());
+    let loaded = load(Some(&file), &env, folder.path()).unwrap_or_else(|told| panic!("{told}"));
+    assert_eq!(loaded.settings.channels.len(), 2);
+    assert!(loaded.settings.tls.is_some());
+    assert!(loaded.settings.admin.metrics_token.is_some());
+}
