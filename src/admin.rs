@@ -1,6 +1,19 @@
 //! The admin port: metrics, health, and the API over the ledger. Apart from traffic, so that it can
 //! be closed off, and so that neither can starve the other of connections.
+//!
+//! Every path answers GET alone and reads no request body.
 
+mod access;
+mod api;
+mod error;
+mod exposition;
+mod health;
+mod info;
+pub mod json;
+mod moment;
+mod openapi;
+mod parameters;
+mod readers;
 mod readiness;
 mod serve;
 
@@ -8,12 +21,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get};
+use http::Uri;
 use jiff::tz::TimeZone;
+use prometheus::Registry;
 
+use crate::clock::UnixMicros;
 use crate::config::Secret;
 use crate::ledger::LedgerStats;
 use crate::meter::Meter;
 
+use access::{Access, guard, harden};
+use readers::Readers;
+
+pub use api::{MAX_LIMIT, SLOWEST_LOOKS_BACK};
+pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
+pub use info::{REVISION, VERSION, ledger_id};
+pub use moment::{MomentError, parse_moment};
+pub use openapi::document;
 pub use readiness::{NotReady, Readiness};
 pub use serve::serve;
 
@@ -34,24 +60,114 @@ pub struct AdminParts {
     pub timezone: TimeZone,
     /// Whether traffic is welcome.
     pub readiness: Arc<Readiness>,
+    /// When the process started.
+    pub started_at: UnixMicros,
 }
 
 /// Everything the admin port's handlers share.
 #[derive(Debug)]
 pub struct AdminState {
-    parts: AdminParts,
+    registry: Registry,
+    readers: Arc<Readers>,
+    data_dir: PathBuf,
+    token: Option<Secret>,
+    metrics_token: Option<Secret>,
+    timezone: TimeZone,
+    readiness: Arc<Readiness>,
+    started_at: UnixMicros,
 }
 
 impl AdminState {
     /// Fails only when two metric families have one name, which is a fault of the program.
     pub fn new(parts: AdminParts) -> prometheus::Result<Self> {
-        Ok(Self { parts })
+        Ok(Self {
+            registry: exposition::registry(parts.meter, parts.ledger)?,
+            readers: Arc::new(Readers::new(parts.data_dir.clone())),
+            data_dir: parts.data_dir,
+            token: parts.token,
+            metrics_token: parts.metrics_token,
+            timezone: parts.timezone,
+            readiness: parts.readiness,
+            started_at: parts.started_at,
+        })
     }
 }
 
+/// A path and what answers there.
+type Route = (&'static str, MethodRouter<Arc<AdminState>>);
+
+/// What machines ask: behind `admin.metrics_token`.
+fn probe_routes() -> [Route; 3] {
+    [
+        ("/metrics", get(health::metrics)),
+        ("/livez", get(health::livez)),
+        ("/readyz", get(health::readyz)),
+    ]
+}
+
+/// The API: behind `admin.token`.
+fn api_routes() -> [Route; 5] {
+    [
+        ("/api/v1/info", get(api::info)),
+        ("/api/v1/requests", get(api::requests)),
+        ("/api/v1/requests/{id}", get(api::request)),
+        ("/api/v1/usage/summary", get(api::usage_summary)),
+        ("/api/v1/openapi.json", get(openapi::openapi_json)),
+    ]
+}
+
 /// The admin port's routes. `loopback` says whether only this machine can reach the listener.
-#[must_use]
 pub fn router(state: Arc<AdminState>, loopback: bool) -> Router {
-    let _ = (&state.parts, loopback);
+    let part = |routes: Vec<Route>, token: &Option<Secret>| {
+        let access = Access {
+            token: token.clone(),
+            loopback,
+        };
+        routes
+            .into_iter()
+            .fold(Router::new(), |router, (path, answer)| {
+                router.route(path, answer)
+            })
+            .method_not_allowed_fallback(method_not_allowed)
+            // Also around the refusal of a method, so that nothing answers before the guard.
+            .layer(from_fn_with_state(Arc::new(access), guard))
+    };
     Router::new()
+        .merge(part(probe_routes().into(), &state.metrics_token))
+        .merge(part(api_routes().into(), &state.token))
+        .fallback(not_found)
+        .layer(from_fn(harden))
+        .with_state(state)
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!(
+            "there is nothing at {}; /api/v1/openapi.json lists every path",
+            uri.path()
+        ),
+    )
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(ErrorCode::MethodNotAllowed, "this path answers GET alone")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_document_lists_exactly_the_routes() {
+        let routes: BTreeSet<String> = probe_routes()
+            .into_iter()
+            .chain(api_routes())
+            .map(|(path, _)| path.to_owned())
+            .collect();
+        let documented: BTreeSet<String> = document().paths.paths.keys().cloned().collect();
+        assert_eq!(documented, routes);
+    }
 }

@@ -1,18 +1,17 @@
-//! stand-in
-#![allow(missing_docs)]
-use crate::{
-    clock::UnixMicros,
-    record::{Cost, Usage},
-};
-#[derive(Debug)]
-pub struct PriceTable;
-impl PriceTable {
-    #[must_use]
-    pub fn builtin() -> Self {
-        Self
-    }
-    #[must_use]
-    pub fn price(&self, _m: &str, _t: Option<&str>, _u: &Usage, _at: UnixMicros) -> Option<Cost> {
-        None
-    }
-}
+//! What tokens cost: price rows with dates, tiers and context thresholds, and the sum of a
+//! request in exact integers.
+//!
+//! A row says where its figures come from ([`PriceRow::source`]); a computed [`Cost`] says which
+//! table, row and rule it was computed with. What nobody states has no price: the answer is then
+//! `None`, never zero.
+//!
+//! [`Cost`]: crate::record::Cost
+
+mod builtin;
+mod rate;
+mod row;
+mod table;
+
+pub use rate::{Rate, Rates, Tenths};
+pub use row::{LongContext, PriceRow, Tier, TierPrice};
+pub use table::{Match, MatchRule, PriceTable};

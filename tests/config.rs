@@ -13,6 +13,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use proptest::prelude::*;
 use tollgate::config::{self, BaseUrl, Loaded, Place, Settings};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/config");
@@ -251,4 +252,24 @@ fn the_example_states_the_defaults() {
     let loaded = config::load(Some(&file), &no_env, folder.path()).unwrap();
     assert_eq!(loaded.settings, Settings::defaults(folder.path()));
     assert_eq!(loaded.warnings, []);
+}
+
+proptest! {
+    /// Fragments of settings in any order: most make no sense, none may panic or leak.
+    #[test]
+    fn any_text_is_answered_with_settings_or_problems(parts in prop::collection::vec(
+        prop::sample::select(vec![
+            "listen", "limits", "channels", "upstream", "idle", "api_key", "canary", "${CANARY_KEY}",
+            "127.0.0.1:8080", "https://u:canary@h/v1", "5s", ": ", ":\n  ", "\n", "- ", "{", "}", "[",
+            "]", ", ", "\"", "'", "|\n", "&a ", "*a", "!!str ", "? ", "\t", "#", "---\n", "é", "\u{0}",
+        ]),
+        0..40,
+    )) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("t.yaml"), parts.concat()).unwrap();
+        if let Err(problems) = load(folder.path(), "t.yaml") {
+            prop_assert!(!problems.0.is_empty());
+            prop_assert!(!problems.to_string().contains("sk-canary"));
+        }
+    }
 }

@@ -96,6 +96,15 @@ impl Exchange {
         admission.end_user = facts.end_user.as_deref().map(Arc::from);
     }
 
+    /// What `error` of Pingora's means for this request.
+    pub(super) fn failure(&mut self, error: &pingora::Error) -> Failure {
+        if let Some(failure) = self.failure.take() {
+            return failure;
+        }
+        let expired = self.watchdog.as_ref().and_then(Watchdog::expired);
+        Failure::of(error, self.channel.as_deref(), self.connected, expired)
+    }
+
     /// Closes the account of an answer that passed whole.
     pub(super) fn close_passed(&mut self, now: Instant) {
         if self.recorder.is_closed() {

@@ -1,6 +1,7 @@
 //! What can go wrong with a request on Tollgate's side of the wire, as one closed set, and what
 //! each case means: status, outcome, code, text.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,99 +133,22 @@ impl Failure {
     pub(super) fn wording(&self) -> Wording {
         const INVALID: &str = "invalid_request_error";
         const SERVER: &str = "server_error";
-        let (status, kind, code, message) = match self {
-            Self::MalformedPath(reason) => (400, INVALID, "malformed_path", reason.to_string()),
-            Self::MalformedRequest => (
-                400,
-                INVALID,
-                "malformed_request",
-                "the request's headers or framing are malformed".to_owned(),
-            ),
-            Self::HeaderTooLarge { limit_bytes } => (
-                431,
-                INVALID,
-                "header_too_large",
-                format!("the request line and headers exceed {limit_bytes} bytes (limits.header)"),
-            ),
-            Self::BodyTooLarge { limit_bytes } => (
-                413,
-                INVALID,
-                "body_too_large",
-                format!("the request body exceeds {limit_bytes} bytes (limits.request_body)"),
-            ),
-            Self::SlowClient => (
-                408,
-                INVALID,
-                "request_timeout",
-                "the request body did not arrive in time (limits.idle)".to_owned(),
-            ),
-            Self::TooManyInFlight { limit } => (
-                503,
-                SERVER,
-                "too_many_in_flight",
-                format!("{limit} requests are in flight already (limits.in_flight); try again"),
-            ),
-            Self::LedgerDown => (
-                503,
-                SERVER,
-                "ledger_unavailable",
-                "the ledger's journal cannot be written and ledger.on_failure is `refuse`"
-                    .to_owned(),
-            ),
-            Self::NoSuchChannel { name } => (
-                404,
-                INVALID,
-                "no_channel",
-                format!("no channel is named `{name}`; see `channels` in the settings"),
-            ),
-            Self::Unresolved { channel, host } => (
-                502,
-                SERVER,
-                "connect_error",
-                format!("the name of channel `{channel}`'s upstream, {host}, has no address"),
-            ),
-            Self::Connect { channel, host } => (
-                502,
-                SERVER,
-                "connect_error",
-                format!("no connection to {host}, the upstream of channel `{channel}`"),
-            ),
-            Self::ConnectTimeout { channel, host } => (
-                504,
-                SERVER,
-                "connect_timeout",
-                format!(
-                    "no connection to {host}, the upstream of channel `{channel}`, in time \
-                     (limits.connect)"
-                ),
-            ),
-            Self::Timeout { channel, expired } => (
-                504,
-                SERVER,
-                expired.code(),
-                format!(
-                    "the upstream of channel `{channel}` took too long ({})",
-                    expired.limit()
-                ),
-            ),
-            Self::UpstreamBroken { channel } => (
-                502,
-                SERVER,
-                "upstream_error",
-                format!("the upstream of channel `{channel}` broke off its answer"),
-            ),
-            Self::ClientClosed => (
-                499,
-                INVALID,
-                "client_closed",
-                "the client closed the connection before the end".to_owned(),
-            ),
-            Self::Internal => (
-                500,
-                SERVER,
-                "internal",
-                "tollgate failed; its log says why".to_owned(),
-            ),
+        let (status, kind, code) = match self {
+            Self::MalformedPath(_) => (400, INVALID, "malformed_path"),
+            Self::MalformedRequest => (400, INVALID, "malformed_request"),
+            Self::HeaderTooLarge { .. } => (431, INVALID, "header_too_large"),
+            Self::BodyTooLarge { .. } => (413, INVALID, "body_too_large"),
+            Self::SlowClient => (408, INVALID, "request_timeout"),
+            Self::TooManyInFlight { .. } => (503, SERVER, "too_many_in_flight"),
+            Self::LedgerDown => (503, SERVER, "ledger_unavailable"),
+            Self::NoSuchChannel { .. } => (404, INVALID, "no_channel"),
+            Self::Unresolved { .. } | Self::Connect { .. } => (502, SERVER, "connect_error"),
+            Self::ConnectTimeout { .. } => (504, SERVER, "connect_timeout"),
+            Self::Timeout { expired, .. } => (504, SERVER, expired.code()),
+            Self::UpstreamBroken { .. } => (502, SERVER, "upstream_error"),
+            // Nobody is told: the status is nginx' word for it in logs.
+            Self::ClientClosed => (499, INVALID, "client_closed"),
+            Self::Internal => (500, SERVER, "internal"),
         };
         let retry_after = matches!(self, Self::TooManyInFlight { .. } | Self::LedgerDown)
             .then_some(Duration::from_secs(1));
@@ -232,8 +156,63 @@ impl Failure {
             status,
             kind,
             code,
-            message,
+            message: self.to_string(),
             retry_after,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MalformedPath(reason) => reason.fmt(f),
+            Self::MalformedRequest => f.write_str("the request's headers or framing are malformed"),
+            Self::HeaderTooLarge { limit_bytes } => write!(
+                f,
+                "the request line and headers exceed {limit_bytes} bytes (limits.header)"
+            ),
+            Self::BodyTooLarge { limit_bytes } => write!(
+                f,
+                "the request body exceeds {limit_bytes} bytes (limits.request_body)"
+            ),
+            Self::SlowClient => {
+                f.write_str("the request body did not arrive in time (limits.idle, limits.total)")
+            }
+            Self::TooManyInFlight { limit } => write!(
+                f,
+                "{limit} requests are in flight already (limits.in_flight); try again"
+            ),
+            Self::LedgerDown => f.write_str(
+                "the ledger's journal cannot be written and ledger.on_failure is `refuse`",
+            ),
+            Self::NoSuchChannel { name } => write!(
+                f,
+                "no channel is named `{name}`; see `channels` in the settings"
+            ),
+            Self::Unresolved { channel, host } => write!(
+                f,
+                "the name of channel `{channel}`'s upstream, {host}, has no address"
+            ),
+            Self::Connect { channel, host } => write!(
+                f,
+                "no connection to {host}, the upstream of channel `{channel}`"
+            ),
+            Self::ConnectTimeout { channel, host } => write!(
+                f,
+                "no connection to {host}, the upstream of channel `{channel}`, in time \
+                 (limits.connect)"
+            ),
+            Self::Timeout { channel, expired } => write!(
+                f,
+                "the upstream of channel `{channel}` took too long ({})",
+                expired.limit()
+            ),
+            Self::UpstreamBroken { channel } => write!(
+                f,
+                "the upstream of channel `{channel}` broke off its answer"
+            ),
+            Self::ClientClosed => f.write_str("the client closed the connection before the end"),
+            Self::Internal => f.write_str("tollgate failed; its log says why"),
         }
     }
 }

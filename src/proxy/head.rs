@@ -183,7 +183,7 @@ mod tests {
             "{:?}",
             head.headers
                 .values()
-                .map(|v| v.as_bytes())
+                .map(http::HeaderValue::as_bytes)
                 .collect::<Vec<_>>()
         );
         assert!(!sent.contains(&format!("{:?}", b"sk-client")));

@@ -89,12 +89,10 @@ impl Passing {
                 .unwrap_or_default());
         };
         let piece = slot.take().unwrap_or_default();
-        let mut signals = Signals::default();
-        let mut forward;
-        match &mut stripping.decoder {
+        let (signals, mut forward) = match &mut stripping.decoder {
             None => {
-                signals = self.meter.feed(&piece);
-                forward = stripping.stripper.feed(piece);
+                let signals = self.meter.feed(&piece);
+                (signals, stripping.stripper.feed(piece))
             }
             Some(decoder) => {
                 let mut plain = BytesMut::new();
@@ -106,10 +104,10 @@ impl Passing {
                     decoder.finish()?;
                 }
                 let plain = plain.freeze();
-                signals = self.meter.feed(&plain);
-                forward = stripping.stripper.feed(plain);
+                let signals = self.meter.feed(&plain);
+                (signals, stripping.stripper.feed(plain))
             }
-        }
+        };
         if end_of_stream {
             forward = append(forward, &stripping.stripper.finish());
         }

@@ -12,7 +12,7 @@ use crate::clock::{UnixMicros, micros};
 use crate::ledger::Journal;
 use crate::meter::{InFlight, Meter};
 use crate::pricing::PriceTable;
-use crate::protocol::Observed;
+use crate::protocol::{MissingReason, Observed};
 use crate::record::{
     Admission, Api, Attempt, ErrorSource, Outcome, Phase, Phases, RequestId, RequestRecord, Source,
     Usage, UsageSource,
@@ -244,7 +244,7 @@ impl Recorder {
         self.record.usage = observed.usage_or_absent();
         self.record.served_model = observed.served_model.as_deref().map(Arc::from);
         self.record.service_tier = observed.service_tier.as_deref().map(Arc::from);
-        self.missing_reason = observed.missing_reason.map(|reason| reason.as_str());
+        self.missing_reason = observed.missing_reason.map(MissingReason::as_str);
     }
 
     /// The upstream has the request and nobody heard its answer: what it bills is unknown.

@@ -73,7 +73,7 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The order the page was in.
-    pub(super) order: Order,
+    pub order: Order,
     /// `started_at` or `total_us` of the page's last row.
     pub(super) value: i64,
     /// Its sequence number, which breaks ties.

@@ -1,0 +1,159 @@
+//! Who may ask: tokens, and the guard against foreign web pages.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, header};
+
+use super::error::{ApiError, ErrorCode};
+use crate::config::Secret;
+
+/// The rule of one part of the admin port.
+#[derive(Debug)]
+pub(super) struct Access {
+    /// What to show; nothing where `None`.
+    pub(super) token: Option<Secret>,
+    /// Whether only this machine can reach the listener.
+    pub(super) loopback: bool,
+}
+
+/// Lets a request pass that the rule allows.
+pub(super) async fn guard(
+    State(access): State<Arc<Access>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match access.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+impl Access {
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        match &self.token {
+            Some(token) if bearer(request.headers()).is_some_and(|shown| token.matches(shown)) => {
+                Ok(())
+            }
+            Some(_) => Err(ApiError::new(
+                ErrorCode::InvalidToken,
+                "this path wants `Authorization: Bearer <token>` with the token of the settings \
+                 (`admin.token` for /api/v1/, `admin.metrics_token` for the rest)",
+            )),
+            // Without a token, being on this machine is what lets a client in. A web page that a
+            // user of this machine opens is on this machine too: through DNS rebinding its own
+            // host name comes to point at 127.0.0.1, and the browser lets the page read the
+            // answers as its own. But the browser still sends the page's name as `Host`.
+            None if self.loopback && !names_this_machine(request) => Err(ApiError::new(
+                ErrorCode::HostNotAllowed,
+                "without a token this port answers only to `localhost`, 127.0.0.0/8 and [::1] as \
+                 `Host`; ask there, or set `admin.token_file`",
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The token that a request shows (RFC 6750, 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| token.trim_ascii())
+}
+
+/// Whether every name a request gives its host (none in HTTP/1.0) means this machine.
+fn names_this_machine(request: &Request) -> bool {
+    let target = request.uri().authority().map(http::uri::Authority::as_str);
+    let hosts = request.headers().get_all(header::HOST);
+    hosts
+        .iter()
+        .map(|host| host.to_str().unwrap_or(""))
+        .chain(target)
+        .all(is_loopback_authority)
+}
+
+/// Whether `host[:port]` is a loopback address or a name that always means one (RFC 6761, 6.3).
+fn is_loopback_authority(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    let host = authority.host().to_ascii_lowercase();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Headers of every answer: nothing here is for a browser to interpret, embed or keep.
+pub(super) async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_its_own_machine() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8081",
+            "localhost.",
+            "tollgate.localhost:1",
+            "127.0.0.1:8081",
+            "127.9.9.9",
+            "[::1]:8081",
+            "[::1]",
+        ] {
+            assert!(is_loopback_authority(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "notlocalhost",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "0.0.0.0",
+            "[::2]",
+            "localhost@evil.example",
+        ] {
+            assert!(!is_loopback_authority(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn reads_a_bearer_token() {
+        let shown = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+            bearer(&headers).map(<[u8]>::to_vec)
+        };
+        assert_eq!(shown("Bearer abc"), Some(b"abc".to_vec()));
+        assert_eq!(shown("bearer  abc "), Some(b"abc".to_vec()));
+        assert_eq!(shown("Basic abc"), None);
+        assert_eq!(shown("Bearer"), None);
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

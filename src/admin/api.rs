@@ -1,0 +1,319 @@
+//! The handlers of `/api/v1/`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::AdminState;
+use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
+use super::info::{REVISION, VERSION, ledger_id};
+use super::json::{Info, Moment, RequestDetailJson, RequestList, UsageSummaryJson, vocabulary};
+use super::moment::parse_moment;
+use super::parameters::{Parameters, invalid, parsed};
+use crate::clock::UnixMicros;
+use crate::ledger::query::{Cursor, GroupBy, Order, RequestFilter, Sequence, UsageQuery};
+use crate::record::RequestId;
+
+/// How far `order=slowest` looks back when no `since` is given: no index serves that order.
+pub const SLOWEST_LOOKS_BACK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Most requests in one answer.
+pub const MAX_LIMIT: u32 = 1_000;
+
+/// The state as handlers get it.
+type Shared = State<Arc<AdminState>>;
+
+/// A path without query parameters.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct NoParameters {}
+
+/// Which requests.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RequestsParameters {
+    /// Started at this time or later: RFC 3339, a date, or how long ago (`90m`, `7d`).
+    #[param(example = "7d")]
+    since: Option<String>,
+    /// Started before this time.
+    until: Option<String>,
+    /// Sent to this channel.
+    channel: Option<String>,
+    /// Answered by this model; where the provider named none, asked for this model.
+    model: Option<String>,
+    /// Calling this API.
+    #[param(schema_with = vocabulary::api)]
+    api: Option<String>,
+    /// Of the client key of this name.
+    key: Option<String>,
+    /// That ended so.
+    #[param(schema_with = vocabulary::outcome)]
+    outcome: Option<String>,
+    /// Answered with this HTTP status.
+    #[param(value_type = Option<u16>)]
+    status: Option<String>,
+    /// Of this conversation.
+    session: Option<String>,
+    /// `true`: only failures, that is every outcome but `ok` and `client_closed`.
+    #[param(value_type = Option<bool>)]
+    failed: Option<String>,
+    /// `newest` (by start, the default) or `slowest` (by total duration; without `since` it looks
+    /// back 7 days).
+    #[param(pattern = "^(newest|slowest)$")]
+    order: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// At most so many, 1 to 1,000; 100 when not given.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+    /// Instead of a listing: what was recorded after this `position`, oldest first. `now` gives
+    /// only the present position. Not together with `order` and `cursor`.
+    after: Option<String>,
+}
+
+/// Which usage.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UsageParameters {
+    /// From this time on: RFC 3339, a date, or how long ago (`90m`, `7d`). Rounded down to the
+    /// minute. Not given: from the beginning.
+    #[param(example = "7d")]
+    since: Option<String>,
+    /// Up to but without this time; rounded up to the minute.
+    until: Option<String>,
+    /// One row for each combination of these, separated by commas: `model`, `channel`, `key`,
+    /// `api`, `day`, `tag:NAME`.
+    #[param(example = "day,model")]
+    by: Option<String>,
+    /// Whose calendar days are meant, an IANA name; the settings' `timezone` when not given.
+    #[param(example = "Europe/Berlin")]
+    timezone: Option<String>,
+}
+
+/// Requests, newest first; or the slowest; or what was recorded since a position.
+#[utoipa::path(
+    get,
+    path = "/api/v1/requests",
+    params(RequestsParameters),
+    responses((status = 200, body = RequestList), AnyFailure),
+    security((), ("bearer" = [])),
+)]
+pub(super) async fn requests(
+    State(state): Shared,
+    Parameters(given): Parameters<RequestsParameters>,
+) -> Result<Json<RequestList>, ApiError> {
+    let filter = given.filter(UnixMicros::now(), &state.timezone)?;
+    let since = filter.since.map(Moment);
+    let list = if let Some(after) = given.after()? {
+        let page = state.readers.ask(move |reader| match after {
+            After::Now => Ok((Vec::new(), reader.newest()?)),
+            After::Position(after) => {
+                let page = reader.follow(&filter, after)?;
+                Ok((page.requests, page.position))
+            }
+        });
+        let (requests, position) = page.await?;
+        RequestList {
+            since,
+            requests: requests.into_iter().map(Into::into).collect(),
+            next: None,
+            position: Some(position.0),
+        }
+    } else {
+        let page = state.readers.ask(move |reader| reader.requests(&filter));
+        let page = page.await?;
+        RequestList {
+            since,
+            requests: page.requests.into_iter().map(Into::into).collect(),
+            next: page.next.map(|cursor| cursor.to_string()),
+            position: None,
+        }
+    };
+    Ok(Json(list))
+}
+
+/// One request in full, with each try at an upstream.
+#[utoipa::path(
+    get,
+    path = "/api/v1/requests/{id}",
+    params(("id" = String, Path, format = "uuid", description = "The request's id.")),
+    responses(
+        (status = 200, body = RequestDetailJson),
+        (status = 404, body = ErrorBody, description = "The ledger has no such request."),
+        AnyFailure,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(super) async fn request(
+    State(state): Shared,
+    Path(id): Path<String>,
+    _: Parameters<NoParameters>,
+) -> Result<Json<RequestDetailJson>, ApiError> {
+    let id: RequestId = id
+        .parse()
+        .map_err(|_| invalid("id", format!("`{id}` is not a request id (a UUID)")))?;
+    let found = state.readers.ask(move |reader| reader.request(id)).await?;
+    match found {
+        Some(detail) => Ok(Json(detail.into())),
+        None => Err(ApiError::parameter(
+            ErrorCode::NotFound,
+            "id",
+            format!("the ledger has no request {id}; it may have expired or not have ended yet"),
+        )),
+    }
+}
+
+/// Usage over a range of time: sums of requests, tokens and cost, grouped.
+#[utoipa::path(
+    get,
+    path = "/api/v1/usage/summary",
+    params(UsageParameters),
+    responses((status = 200, body = UsageSummaryJson), AnyFailure),
+    security((), ("bearer" = [])),
+)]
+pub(super) async fn usage_summary(
+    State(state): Shared,
+    Parameters(given): Parameters<UsageParameters>,
+) -> Result<Json<UsageSummaryJson>, ApiError> {
+    let query = given.query(UnixMicros::now(), &state.timezone)?;
+    let summary = state.readers.ask(move |reader| {
+        let summary = reader.usage(&query)?;
+        Ok(UsageSummaryJson::new(&query, summary))
+    });
+    Ok(Json(summary.await?))
+}
+
+/// Which build answers, since when, and for which ledger.
+#[utoipa::path(
+    get,
+    path = "/api/v1/info",
+    responses((status = 200, body = Info), AnyFailure),
+    security((), ("bearer" = [])),
+)]
+pub(super) async fn info(State(state): Shared, _: Parameters<NoParameters>) -> Json<Info> {
+    Json(Info {
+        version: VERSION.to_owned(),
+        revision: REVISION.to_owned(),
+        started_at: Moment(state.started_at),
+        ledger_id: ledger_id(&state.data_dir),
+    })
+}
+
+/// Where to follow from.
+enum After {
+    Now,
+    Position(Sequence),
+}
+
+impl RequestsParameters {
+    fn filter(&self, now: UnixMicros, timezone: &TimeZone) -> Result<RequestFilter, ApiError> {
+        let order = match self.order.as_deref() {
+            None | Some("newest") => Order::Newest,
+            Some("slowest") => Order::Slowest,
+            Some(other) => {
+                let message = format!("`{other}` is no order; one of: newest, slowest");
+                return Err(invalid("order", message));
+            }
+        };
+        let since = match moment("since", self.since.as_deref(), now, timezone)? {
+            None if order == Order::Slowest => Some(now.minus(SLOWEST_LOOKS_BACK)),
+            since => since,
+        };
+        let limit = match parsed("limit", self.limit.as_deref())? {
+            None => RequestFilter::default().limit,
+            Some(limit @ 1..=MAX_LIMIT) => limit,
+            Some(_) => return Err(invalid("limit", format!("limit is 1 to {MAX_LIMIT}"))),
+        };
+        Ok(RequestFilter {
+            since,
+            until: moment("until", self.until.as_deref(), now, timezone)?,
+            channel: self.channel.clone(),
+            model: self.model.clone(),
+            api: parsed("api", self.api.as_deref())?,
+            key: self.key.clone(),
+            outcome: parsed("outcome", self.outcome.as_deref())?,
+            status: parsed("status", self.status.as_deref())?,
+            session: self.session.clone(),
+            failed_only: parsed("failed", self.failed.as_deref())?.unwrap_or(false),
+            order,
+            cursor: self.cursor(order)?,
+            limit,
+        })
+    }
+
+    fn cursor(&self, order: Order) -> Result<Option<Cursor>, ApiError> {
+        let cursor: Option<Cursor> = parsed("cursor", self.cursor.as_deref())?;
+        match cursor {
+            Some(cursor) if cursor.order != order => Err(invalid(
+                "cursor",
+                "this cursor is of a listing in another order",
+            )),
+            cursor => Ok(cursor),
+        }
+    }
+
+    fn after(&self) -> Result<Option<After>, ApiError> {
+        let Some(after) = self.after.as_deref() else {
+            return Ok(None);
+        };
+        if self.order.is_some() || self.cursor.is_some() {
+            let message = "`after` gives what was recorded since, oldest first; leave `order` and \
+                           `cursor` out";
+            return Err(invalid("after", message));
+        }
+        match after {
+            "now" => Ok(Some(After::Now)),
+            text => Ok(parsed("after", Some(text))?
+                .map(Sequence)
+                .map(After::Position)),
+        }
+    }
+}
+
+impl UsageParameters {
+    fn query(&self, now: UnixMicros, timezone: &TimeZone) -> Result<UsageQuery, ApiError> {
+        let timezone = match self.timezone.as_deref() {
+            None => timezone.clone(),
+            Some(name) => TimeZone::get(name).map_err(|_| {
+                let message =
+                    format!("`{name}` is no time zone; write an IANA name as `Europe/Berlin`");
+                invalid("timezone", message)
+            })?,
+        };
+        let mut by: Vec<GroupBy> = Vec::new();
+        for name in self.by.iter().flat_map(|names| names.split(',')) {
+            let group = name
+                .trim()
+                .parse()
+                .map_err(|error| invalid("by", format!("by: {error}")))?;
+            if by.contains(&group) {
+                return Err(invalid("by", format!("by: `{group}` is named twice")));
+            }
+            by.push(group);
+        }
+        Ok(UsageQuery {
+            since: moment("since", self.since.as_deref(), now, &timezone)?,
+            until: moment("until", self.until.as_deref(), now, &timezone)?,
+            by,
+            timezone,
+        })
+    }
+}
+
+fn moment(
+    name: &str,
+    given: Option<&str>,
+    now: UnixMicros,
+    timezone: &TimeZone,
+) -> Result<Option<UnixMicros>, ApiError> {
+    given
+        .map(|text| {
+            parse_moment(text, now, timezone)
+                .map_err(|error| invalid(name, format!("{name}: {error}")))
+        })
+        .transpose()
+}

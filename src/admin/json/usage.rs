@@ -1,0 +1,95 @@
+//! Usage summaries.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Moment, TokenCounts, Usd};
+use crate::ledger::query::{UsageQuery, UsageRow, UsageSummary};
+
+/// Sums over the requests of one group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UsageRowJson {
+    /// What the group has in common, by grouping: `{"model": "gpt-5"}`. `null` where requests have
+    /// none. Empty in the total.
+    pub group: BTreeMap<String, Option<String>>,
+    /// How many requests.
+    pub requests: u64,
+    /// How many of them failed: every outcome but `ok` and `client_closed`.
+    pub errors: u64,
+    /// Token counts; `null` where no request stated any of that type.
+    #[serde(flatten)]
+    pub tokens: TokenCounts,
+    /// What the priced requests cost together; `null` when none was priced. Not the whole truth
+    /// while `unpriced_requests` is not 0.
+    pub cost_usd: Option<Usd>,
+    /// Requests whose tokens are known but have no price.
+    pub unpriced_requests: u64,
+    /// Requests whose tokens should be known and are not.
+    pub missing_usage_requests: u64,
+    /// Bytes of request bodies.
+    pub request_bytes: u64,
+    /// Bytes of answers' bodies, as far as they are known.
+    pub response_bytes: u64,
+    /// Mean total duration in microseconds over the requests that have one.
+    pub mean_total_us: Option<u64>,
+    /// Mean time to first token in microseconds over the streams that reached one.
+    pub mean_first_token_us: Option<u64>,
+}
+
+impl UsageRowJson {
+    fn new(row: UsageRow, by: &[String]) -> Self {
+        Self {
+            group: by.iter().cloned().zip(row.group).collect(),
+            requests: row.requests,
+            errors: row.errors,
+            tokens: TokenCounts::new(&row.tokens, row.total_tokens),
+            cost_usd: row.cost.map(Usd),
+            unpriced_requests: row.unpriced_requests,
+            missing_usage_requests: row.missing_usage_requests,
+            request_bytes: row.request_bytes,
+            response_bytes: row.response_bytes,
+            mean_total_us: row.mean_total_us,
+            mean_first_token_us: row.mean_first_token_us,
+        }
+    }
+}
+
+/// Usage over a range of time, grouped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UsageSummaryJson {
+    /// The start of the range; `null` for the beginning of the ledger.
+    pub since: Option<Moment>,
+    /// The end of the range, exclusive; `null` for now.
+    pub until: Option<Moment>,
+    /// The time zone of `day`.
+    pub timezone: String,
+    /// The groupings, in the order asked for.
+    pub by: Vec<String>,
+    /// One row a group that had requests. Grouped by day: in the order of the groups' values;
+    /// otherwise the costliest first.
+    pub rows: Vec<UsageRowJson>,
+    /// Everything in the range.
+    pub total: UsageRowJson,
+}
+
+impl UsageSummaryJson {
+    /// The answer to `query`.
+    #[must_use]
+    pub fn new(query: &UsageQuery, summary: UsageSummary) -> Self {
+        let by: Vec<String> = query.by.iter().map(ToString::to_string).collect();
+        Self {
+            since: query.since.map(Moment),
+            until: query.until.map(Moment),
+            timezone: query.timezone.iana_name().unwrap_or("UTC").to_owned(),
+            rows: summary
+                .rows
+                .into_iter()
+                .map(|row| UsageRowJson::new(row, &by))
+                .collect(),
+            total: UsageRowJson::new(summary.total, &[]),
+            by,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Query parameters, strictly: a misspelt filter that is ignored would answer another question.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use utoipa::IntoParams;
+use utoipa::openapi::path::ParameterIn;
+
+use super::error::{ApiError, ErrorCode};
+
+/// How alike two names must be for one to be offered for the other (Jaro-Winkler, 0 to 1).
+const NEAR: f64 = 0.8;
+
+/// The query parameters of a path. `T`'s fields are `Option<String>`; the names that exist are
+/// those its OpenAPI description lists, so neither can drift from the other. An empty value counts
+/// as not given: dashboards send `channel=` for "all".
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|error| ApiError::new(ErrorCode::InvalidParameter, error.body_text()))?;
+        let known = T::into_params(|| Some(ParameterIn::Query));
+        let known: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
+        let mut given = Map::new();
+        for (name, value) in pairs {
+            if !known.contains(&name.as_str()) {
+                return Err(unknown(&name, &known));
+            }
+            if !value.is_empty() && given.insert(name.clone(), Value::String(value)).is_some() {
+                return Err(invalid(
+                    &name,
+                    format!("`{name}` is given twice; once is enough"),
+                ));
+            }
+        }
+        serde_json::from_value(Value::Object(given))
+            .map(Self)
+            .map_err(|error| ApiError::new(ErrorCode::InvalidParameter, error.to_string()))
+    }
+}
+
+/// The value of parameter `name`, where it is given.
+pub(super) fn parsed<V: FromStr<Err: Display>>(
+    name: &str,
+    given: Option<&str>,
+) -> Result<Option<V>, ApiError> {
+    given
+        .map(|text| {
+            text.parse()
+                .map_err(|error| invalid(name, format!("{name}: {error}")))
+        })
+        .transpose()
+}
+
+/// A parameter whose value makes no sense, and why.
+pub(super) fn invalid(name: &str, message: impl Into<String>) -> ApiError {
+    ApiError::parameter(ErrorCode::InvalidParameter, name, message)
+}
+
+fn unknown(name: &str, known: &[&str]) -> ApiError {
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|left, right| left.0.total_cmp(&right.0));
+    let hint = match nearest {
+        Some((_, candidate)) => format!("did you mean `{candidate}`? "),
+        None => String::new(),
+    };
+    let known = match known {
+        [] => "this path takes none".to_owned(),
+        names => format!("known: {}", names.join(", ")),
+    };
+    ApiError::parameter(
+        ErrorCode::UnknownParameter,
+        name,
+        format!("there is no parameter `{name}`; {hint}{known}"),
+    )
+}
