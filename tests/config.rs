@@ -139,6 +139,19 @@ fn the_usual_file_is_found_in_the_working_folder() {
 }
 
 #[test]
+fn a_usual_file_that_cannot_be_read_is_not_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("gone", folder.path().join("tollgate.yaml")).unwrap();
+    let problems = config::load(None, &no_env, folder.path()).unwrap_err();
+    assert!(
+        problems
+            .to_string()
+            .starts_with("tollgate.yaml: cannot read"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn a_named_file_has_to_be_there() {
     let folder = tempfile::tempdir().unwrap();
     for (name, told) in [
