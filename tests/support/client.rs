@@ -20,7 +20,7 @@ impl Request {
     pub(crate) fn new(method: &str, target: &str) -> Self {
         Self {
             method: method.to_owned(),
-            head: format!("{method} {target} HTTP/1.1\r\nhost: tollgate.test\r\n"),
+            head: format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n"),
             body: Vec::new(),
         }
     }
