@@ -172,6 +172,7 @@ fn admin_state(
         metrics_token: settings.admin.metrics_token.clone(),
         timezone: settings.timezone.clone(),
         readiness: Arc::clone(readiness),
+        started_at: crate::clock::UnixMicros::now(),
     })
     .map(Arc::new)
 }
