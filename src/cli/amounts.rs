@@ -1,6 +1,7 @@
 //! Numbers, money, durations and foreign text as people read them.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -73,6 +74,18 @@ pub(super) fn duration(us: u64) -> String {
 /// A duration, or the sign for the unknown.
 pub(super) fn duration_or_unknown(us: Option<u64>) -> String {
     us.map_or_else(|| UNKNOWN.to_owned(), duration)
+}
+
+/// A span of an operator's choosing: whole days as such (humantime would make months of them that
+/// are not whole), everything else as humantime has it.
+pub(super) fn span(span: Duration) -> String {
+    const DAY: u64 = 24 * 3600;
+    match span.as_secs() {
+        seconds if seconds >= DAY && seconds.is_multiple_of(DAY) => {
+            format!("{} days", count(seconds / DAY))
+        }
+        _ => humantime::format_duration(span).to_string(),
+    }
 }
 
 /// A moment in a zone, to the second: `2026-11-20 10:00:00`.
@@ -171,6 +184,14 @@ mod tests {
         ] {
             assert_eq!(duration(us), text);
         }
+    }
+
+    #[test]
+    fn spans_of_days_stay_days() {
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(span(90 * day), "90 days");
+        assert_eq!(span(day + Duration::from_secs(3600)), "1day 1h");
+        assert_eq!(span(Duration::from_secs(90)), "1m 30s");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use super::amounts;
 use super::failure::Failure;
 use super::output::Output;
 use crate::config::{Loaded, Settings};
@@ -69,7 +70,7 @@ fn summary(text: &mut String, settings: &Settings) -> std::fmt::Result {
     }
     let ledger = settings.data_dir.join("tollgate.db");
     let retention = match settings.ledger.retention {
-        Some(retention) => format!("rows kept for {}", humantime::format_duration(retention)),
+        Some(retention) => format!("rows kept for {}", amounts::span(retention)),
         None => "rows kept for ever".to_owned(),
     };
     writeln!(text, "  ledger    {} ({retention})", ledger.display())

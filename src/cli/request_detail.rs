@@ -9,8 +9,9 @@ use super::amounts::{
     UNKNOWN, count, duration, duration_or_unknown, moment, shown, usd_exact, zone,
 };
 use super::output::Output;
-use super::request_table::{is_failure, models};
+use super::request_table::models;
 use crate::admin::json::{RequestDetailJson, RequestJson};
+use crate::ledger::is_error;
 use crate::record::{ErrorSource, Phase, Phases, UsageSource};
 
 /// Columns of a bar as long as the whole request.
@@ -55,7 +56,7 @@ fn facts(
     if let Some(status) = request.status {
         let _ = write!(outcome, ", HTTP {status}");
     }
-    if is_failure(request.outcome) {
+    if is_error(request.outcome) {
         let red = Style::new().fg_color(Some(AnsiColor::Red.into()));
         outcome = output.paint(red, &outcome);
     }

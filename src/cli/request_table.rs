@@ -9,7 +9,8 @@ use super::amounts::{
 use super::output::Output;
 use super::table::{Sheet, Tone};
 use crate::admin::json::RequestJson;
-use crate::record::{Outcome, TokenType, Tokens};
+use crate::ledger::is_error;
+use crate::record::{TokenType, Tokens};
 
 /// One row a request.
 pub(super) fn render(requests: &[RequestJson], timezone: &TimeZone, output: &Output) -> String {
@@ -26,7 +27,7 @@ pub(super) fn render(requests: &[RequestJson], timezone: &TimeZone, output: &Out
     sheet.column("total", true, 0);
     sheet.column("id", false, 1);
     for request in requests {
-        let tone = if is_failure(request.outcome) {
+        let tone = if is_error(request.outcome) {
             Tone::Bad
         } else {
             Tone::Plain
@@ -53,7 +54,7 @@ pub(super) fn render(requests: &[RequestJson], timezone: &TimeZone, output: &Out
 /// without knowing those to come.
 pub(super) fn line(request: &RequestJson, timezone: &TimeZone, output: &Output) -> String {
     let outcome = format!("{:<20}", outcome(request));
-    let outcome = if is_failure(request.outcome) {
+    let outcome = if is_error(request.outcome) {
         output.paint(Style::new().fg_color(Some(AnsiColor::Red.into())), &outcome)
     } else {
         outcome
@@ -70,11 +71,6 @@ pub(super) fn line(request: &RequestJson, timezone: &TimeZone, output: &Output) 
         cost(request),
         duration_or_unknown(request.phases.total_us),
     )
-}
-
-/// Whether an outcome counts as a failure: the ledger's own rule.
-pub(super) fn is_failure(outcome: Outcome) -> bool {
-    !matches!(outcome, Outcome::Ok | Outcome::ClientClosed)
 }
 
 /// How it ended, with the status where that says more.

@@ -18,6 +18,9 @@ use crate::config::Settings;
 use crate::ledger::query::{Order, RequestFilter};
 use crate::record::{Api, Outcome, RequestId};
 
+/// The heading of the filters in the help text.
+const FILTERS: &str = "Filters";
+
 /// `tollgate requests`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -28,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "follow")]
     slowest: bool,
     /// Only failures: every outcome but `ok` and `client_closed`.
-    #[arg(long)]
+    #[arg(long, help_heading = FILTERS)]
     failed: bool,
     /// Go on printing each request as it ends, also over a restart of the sidecar.
     #[arg(long, short)]
@@ -37,31 +40,31 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID", conflicts_with_all = ["slowest", "failed", "follow", "since", "until", "channel", "model", "api", "key", "outcome", "status", "session"])]
     id: Option<RequestId>,
     /// Started since: how long ago (`90m`, `7d`), a date, or RFC 3339.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", help_heading = FILTERS)]
     since: Option<String>,
     /// Started before.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", help_heading = FILTERS)]
     until: Option<String>,
     /// Sent to this channel.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
     channel: Option<String>,
     /// Answered by this model, or asked for it where the provider named none.
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", help_heading = FILTERS)]
     model: Option<String>,
     /// Calling this API: chat, responses, completions, embeddings, …
-    #[arg(long, value_name = "API")]
+    #[arg(long, value_name = "API", help_heading = FILTERS)]
     api: Option<Api>,
     /// Of the client key of this name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
     key: Option<String>,
     /// That ended so: `ok`, `upstream_error`, `rate_limited`, `timeout`, …
-    #[arg(long, value_name = "OUTCOME")]
+    #[arg(long, value_name = "OUTCOME", help_heading = FILTERS)]
     outcome: Option<Outcome>,
     /// Answered with this HTTP status.
-    #[arg(long, value_name = "STATUS")]
+    #[arg(long, value_name = "STATUS", help_heading = FILTERS)]
     status: Option<u16>,
     /// Of this conversation.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = FILTERS)]
     session: Option<String>,
     /// How to print them; followed requests are one JSON object a line.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -71,9 +74,7 @@ pub(super) struct Arguments {
 /// How requests are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people.
     Table,
-    /// For programs.
     Json,
 }
 

@@ -151,9 +151,6 @@ fn other(error: AskError) -> NoSidecar {
 /// Commits what a sidecar that is gone left in the journal, with a sign of life when it takes long.
 /// What fails here fails no question: the database itself can be read all the same.
 fn catch_up(data_dir: &Path, output: &Output) {
-    if !data_dir.exists() {
-        return;
-    }
     let (done, outcome) = mpsc::channel();
     let folder = data_dir.to_owned();
     let work = std::thread::spawn(move || {

@@ -140,3 +140,43 @@ impl Sheet {
         hidden
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sheet(width: Option<u16>) -> String {
+        let mut sheet = Sheet::new(&Output::plain(width));
+        sheet.column("model", false, 0);
+        sheet.column("first token", true, 2);
+        sheet.column("api", false, 1);
+        sheet.column("tokens", true, 0);
+        for (model, tokens) in [("gpt-5", "1,234"), ("ü", "–")] {
+            let cells = [model, "0.5 s", "chat", tokens];
+            sheet.row(cells.map(|text| (text.to_owned(), Tone::Plain)));
+        }
+        sheet.render()
+    }
+
+    #[test]
+    fn numbers_stand_to_the_right_and_nothing_trails() {
+        let all = "\
+model  first token  api   tokens
+gpt-5        0.5 s  chat   1,234
+ü            0.5 s  chat       –
+";
+        assert_eq!(sheet(None), all);
+        assert_eq!(sheet(Some(32)), all);
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_what_can_be_spared() {
+        assert_eq!(
+            sheet(Some(31)),
+            "model  api   tokens\ngpt-5  chat   1,234\nü      chat       –\n"
+        );
+        let least = "model  tokens\ngpt-5   1,234\nü           –\n";
+        assert_eq!(sheet(Some(15)), least);
+        assert_eq!(sheet(Some(1)), least);
+    }
+}
