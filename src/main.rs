@@ -1,3 +1,7 @@
 //! Tollgate, the program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tollgate::cli::main_with_args(std::env::args_os(), |_, _, _| ExitCode::FAILURE)
+}
