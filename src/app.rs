@@ -1,6 +1,44 @@
-//! The composition: what the command line and the program that runs have in common.
+//! The composition: builds the rooms from the settings, runs them, and takes them down in order.
+//!
+//! Two runtimes: the data plane's, with a worker for each core, and this thread's own, on which
+//! the admin port and the signals live, so that a busy data plane never delays a stop, nor a
+//! dashboard a request. Pingora's own server loop is not used: it sleeps through the whole grace
+//! period even when nothing runs any more, and panics when a port is taken.
+
+mod listeners;
+mod log;
+mod stop;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings as PingoraTls;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::{HttpProxy, http_proxy_service_with_name};
+use pingora::server::configuration::ServerConf;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use tokio::sync::watch;
+
+use crate::admin::{AdminParts, AdminState, Readiness};
+use crate::channel::{Registry, RegistryError};
+use crate::config::{Loaded, Settings};
+use crate::ledger::{Ledger, OpenError, Settings as LedgerFiles, Takeover};
+use crate::meter::Meter;
+use crate::pricing::PriceTable;
+use crate::proxy::{Gateway, OpenRequests};
+
+use listeners::{ListenError, Listeners};
+
+/// Time the ledger has at the end to commit what the journal holds. What is left after it is in
+/// the journal, and committed at the next start.
+const LEDGER_CLOSE: Duration = Duration::from_secs(30);
+
+/// Pooled connections kept for each worker and upstream.
+const POOLED_CONNECTIONS: usize = 1024;
 
 /// What the command line adds to the settings of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,4 +54,223 @@ pub struct Ready {
     pub listen: SocketAddr,
     /// The admin port.
     pub admin: SocketAddr,
+}
+
+/// Why a run does not begin, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A port, or the hand-over of one.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The ledger's files.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The channels.
+    #[error(transparent)]
+    Channels(#[from] RegistryError),
+    /// The certificate in front.
+    #[error("cannot use the certificate {} with the key {}: {reason}", .cert.display(), .key.display())]
+    Certificate {
+        /// `tls.cert`.
+        cert: PathBuf,
+        /// `tls.key`.
+        key: PathBuf,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// Two metric families of one name: a fault of the program.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Threads, signals.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the sidecar until it is told to stop. `on_ready` is called once, when it accepts requests.
+pub fn run(loaded: &Loaded, options: RunOptions, on_ready: &dyn Fn(Ready)) -> Result<(), RunError> {
+    let settings = &loaded.settings;
+    log::install(&settings.log);
+    listeners::raise_descriptor_limit();
+    let own = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    own.block_on(run_here(settings, options, on_ready))
+}
+
+async fn run_here(
+    settings: &Settings,
+    options: RunOptions,
+    on_ready: &dyn Fn(Ready),
+) -> Result<(), RunError> {
+    // Signals first: one that comes while the rest starts must not kill half a process.
+    let mut signals = stop::Signals::install()?;
+    let channels = Arc::new(Registry::new(&settings.channels)?);
+    let listeners = Listeners::open(settings, options.upgrade)?;
+    let takeover = if options.upgrade {
+        Takeover::Wait
+    } else {
+        Takeover::Refuse
+    };
+    let ledger = Ledger::open(
+        &LedgerFiles {
+            retention: settings.ledger.retention,
+            ..LedgerFiles::new(&settings.data_dir)
+        },
+        takeover,
+    )?;
+    let meter = Arc::new(Meter::new(settings.metrics.max_models));
+    let readiness = Arc::new(Readiness::default());
+    readiness.ledger_opened(ledger.journal(), settings.ledger.on_failure);
+    let admin = admin_state(settings, &ledger, &meter, &readiness)?;
+    let gateway = Gateway::new(
+        settings,
+        channels,
+        ledger.journal(),
+        meter,
+        Arc::new(PriceTable::builtin()),
+    );
+    let plane = DataPlane::start(settings, gateway, &listeners)?;
+
+    let (admin_stop, admin_stopped) = watch::channel(false);
+    let admin_listener = listeners.admin()?;
+    let ready = Ready {
+        listen: listeners.data_address(),
+        admin: admin_listener.local_addr()?,
+    };
+    let admin = tokio::spawn(crate::admin::serve(
+        admin_listener,
+        admin,
+        until(admin_stopped),
+    ));
+    readiness.listening();
+    on_ready(ready);
+
+    signals.wait(&listeners, &ledger).await;
+    readiness.drain();
+    plane.drain(settings.limits.grace, &mut signals).await;
+    // Last but for the admin port: every request that ended is in the journal now.
+    let closed = tokio::task::spawn_blocking(move || ledger.close(LEDGER_CLOSE)).await;
+    if !closed.unwrap_or(false) {
+        tracing::warn!("the journal still holds records; they are committed at the next start");
+    }
+    admin_stop.send_replace(true);
+    let _ = admin.await;
+    Ok(())
+}
+
+fn admin_state(
+    settings: &Settings,
+    ledger: &Ledger,
+    meter: &Arc<Meter>,
+    readiness: &Arc<Readiness>,
+) -> Result<Arc<AdminState>, prometheus::Error> {
+    AdminState::new(AdminParts {
+        meter: Arc::clone(meter),
+        ledger: ledger.stats(),
+        data_dir: settings.data_dir.clone(),
+        token: settings.admin.token.clone(),
+        metrics_token: settings.admin.metrics_token.clone(),
+        timezone: settings.timezone.clone(),
+        readiness: Arc::clone(readiness),
+        started_at: crate::clock::UnixMicros::now(),
+    })
+    .map(Arc::new)
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which means the same.
+    let _ = stopped.wait_for(|&stopped| stopped).await;
+}
+
+/// The proxy's listener and the runtime it lives on.
+struct DataPlane {
+    runtime: tokio::runtime::Runtime,
+    stop_accepting: watch::Sender<bool>,
+    open: OpenRequests,
+}
+
+impl DataPlane {
+    fn start(
+        settings: &Settings,
+        gateway: Gateway,
+        listeners: &Listeners,
+    ) -> Result<Self, RunError> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name("data-plane")
+            .enable_all()
+            .build()?;
+        let open = gateway.open_requests();
+        let mut service = service(settings, gateway, workers);
+        match &settings.tls {
+            None => service.add_tcp(listeners.data_name()),
+            Some(tls) => {
+                let certificate = certificate(tls)?;
+                service.add_tls_with_settings(listeners.data_name(), None, certificate);
+            }
+        }
+        let (stop_accepting, stopped) = watch::channel(false);
+        let table = listeners.table();
+        runtime.spawn(async move { service.start_service(Some(table), stopped, 1).await });
+        Ok(Self {
+            runtime,
+            stop_accepting,
+            open,
+        })
+    }
+
+    /// Stops accepting, gives running requests up to `grace` to end, then ends them. Another
+    /// signal ends them at once.
+    async fn drain(self, grace: Duration, signals: &mut stop::Signals) {
+        self.stop_accepting.send_replace(true);
+        stop::drained(&self.open, grace, signals).await;
+        let left = self.open.count();
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "requests were cut off; they are recorded as interrupted"
+            );
+        }
+        // Drops what still runs; each account is closed by its drop.
+        let _ = tokio::task::spawn_blocking(move || {
+            self.runtime.shutdown_timeout(Duration::from_secs(2));
+        })
+        .await;
+    }
+}
+
+fn service(settings: &Settings, gateway: Gateway, workers: usize) -> Service<HttpProxy<Gateway>> {
+    let conf = ServerConf {
+        threads: workers,
+        // Every address of a name once, and a stale pooled connection.
+        max_retries: 5,
+        upstream_keepalive_pool_size: POOLED_CONNECTIONS,
+        ..ServerConf::default()
+    };
+    let mut service = http_proxy_service_with_name(&Arc::new(conf), gateway, "data plane");
+    if let Some(proxy) = service.app_logic_mut() {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        proxy.server_options = Some(options);
+        let mut h2 = H2Options::new();
+        h2.max_header_list_size(u32::try_from(settings.limits.header_bytes).unwrap_or(u32::MAX));
+        proxy.h2_options = Some(h2);
+    }
+    service
+}
+
+fn certificate(tls: &crate::config::TlsSettings) -> Result<PingoraTls, RunError> {
+    let fail = |reason: String| RunError::Certificate {
+        cert: tls.cert.clone(),
+        key: tls.key.clone(),
+        reason,
+    };
+    let (Some(cert), Some(key)) = (tls.cert.to_str(), tls.key.to_str()) else {
+        return Err(fail("the paths are not UTF-8".to_owned()));
+    };
+    let mut settings =
+        PingoraTls::intermediate(cert, key).map_err(|error| fail(error.to_string()))?;
+    settings.enable_h2();
+    Ok(settings)
 }

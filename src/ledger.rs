@@ -39,6 +39,7 @@
 //! `rejected`.
 
 mod admissions;
+mod control;
 mod database;
 mod journal;
 mod lock;
@@ -60,9 +61,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use self::control::Control;
 use self::migrations::MigrationError;
 use self::store::StoreError;
-use self::writer::{Control, Writer};
+use self::writer::Writer;
 use crate::clock::UnixMicros;
 
 pub use self::journal::Journal;
@@ -208,8 +210,9 @@ impl Ledger {
     /// only), and starts its writer thread. Catching up with what an earlier process left happens
     /// on that thread: the journal takes entries as soon as this returns.
     ///
-    /// With [`Takeover::Wait`] a database that is not there yet or cannot be opened is no error
-    /// here: the thread tries again and [`LedgerStats::database_errors`] counts.
+    /// A database that is locked or whose disk is full at present is no reason not to start. With
+    /// [`Takeover::Wait`] also one that is not there yet or cannot be opened is no error here: the
+    /// thread tries again and [`LedgerStats::database_errors`] counts.
     pub fn open(settings: &Settings, takeover: Takeover) -> Result<Self, OpenError> {
         let data_dir = &settings.data_dir;
         let folder = journal_folder(data_dir);
@@ -238,9 +241,13 @@ impl Ledger {
             Arc::clone(&stats),
         );
         if takeover == Takeover::Refuse {
-            writer
-                .open_store()
-                .map_err(|error| OpenError::store(data_dir, error))?;
+            match writer.open_store() {
+                // A locked database or a full disk: the journal waits, requests do not.
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "starting without the database; the journal waits");
+                }
+                opened => opened.map_err(|error| OpenError::store(data_dir, error))?,
+            }
         }
         let control = Arc::new(Control::default());
         let thread = thread::Builder::new().name("ledger-writer".to_owned());

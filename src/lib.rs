@@ -9,15 +9,19 @@ pub mod clock;
 pub mod money;
 pub mod record;
 
-// Floor 1: the operator's settings, the wire's shapes, the prices.
+// Floor 1: the operator's settings, the prices, the wire's shapes.
 pub mod config;
+pub mod pricing;
+pub mod protocol;
 
-// Floor 2: what is counted, kept and chosen.
+// Floor 2: what is chosen, kept and counted.
+pub mod channel;
 pub mod ledger;
 pub mod meter;
 
-// Floor 4: the planes.
+// Floor 4: the way of a request, and the way in for operators.
 pub mod admin;
+pub mod proxy;
 
 // Floor 5: composition and command line.
 pub mod app;

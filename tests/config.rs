@@ -13,6 +13,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use proptest::prelude::*;
 use tollgate::config::{self, BaseUrl, Loaded, Place, Settings};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/config");
@@ -138,6 +139,19 @@ fn the_usual_file_is_found_in_the_working_folder() {
 }
 
 #[test]
+fn a_usual_file_that_cannot_be_read_is_not_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("gone", folder.path().join("tollgate.yaml")).unwrap();
+    let problems = config::load(None, &no_env, folder.path()).unwrap_err();
+    assert!(
+        problems
+            .to_string()
+            .starts_with("tollgate.yaml: cannot read"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn a_named_file_has_to_be_there() {
     let folder = tempfile::tempdir().unwrap();
     for (name, told) in [
@@ -251,4 +265,24 @@ fn the_example_states_the_defaults() {
     let loaded = config::load(Some(&file), &no_env, folder.path()).unwrap();
     assert_eq!(loaded.settings, Settings::defaults(folder.path()));
     assert_eq!(loaded.warnings, []);
+}
+
+proptest! {
+    /// Fragments of settings in any order: most make no sense, none may panic or leak.
+    #[test]
+    fn any_text_is_answered_with_settings_or_problems(parts in prop::collection::vec(
+        prop::sample::select(vec![
+            "listen", "limits", "channels", "upstream", "idle", "api_key", "canary", "${CANARY_KEY}",
+            "127.0.0.1:8080", "https://u:canary@h/v1", "5s", ": ", ":\n  ", "\n", "- ", "{", "}", "[",
+            "]", ", ", "\"", "'", "|\n", "&a ", "*a", "!!str ", "? ", "\t", "#", "---\n", "é", "\u{0}",
+        ]),
+        0..40,
+    )) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("t.yaml"), parts.concat()).unwrap();
+        if let Err(problems) = load(folder.path(), "t.yaml") {
+            prop_assert!(!problems.0.is_empty());
+            prop_assert!(!problems.to_string().contains("sk-canary"));
+        }
+    }
 }

@@ -105,7 +105,7 @@ fn channel(
             name: name?,
             kind,
             base_url: base_url?,
-            api_key: api_key.map(|(secret, _)| secret),
+            api_key,
             headers,
         },
         url_key,

@@ -5,7 +5,6 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::problem::Place;
 use super::reader::{Given, Reader};
 use super::secret::Secret;
 use super::section::Section;
@@ -22,7 +21,7 @@ impl Section<'_> {
         reader: &mut Reader<'_>,
         key: Option<&'static str>,
         file_key: &'static str,
-    ) -> Option<(Secret, Place)> {
+    ) -> Option<Secret> {
         let inline = key.and_then(|key| Some((self.inline_secret(reader, key)?, key)));
         let from_file = self.values(reader, file_key).pop();
         if let (Some((given, key)), Some(other)) = (&inline, &from_file) {
@@ -50,7 +49,7 @@ impl Section<'_> {
             (None, None) => return None,
         };
         match unfit_for_header(&text) {
-            None => Some((Secret::new(text), given.place)),
+            None => Some(Secret::new(text)),
             Some(reason) => {
                 reader.problem(&given.place, &self.key(key), reason, None);
                 None

@@ -38,7 +38,9 @@ pub fn load(
     working_dir: &Path,
 ) -> Result<Loaded, Problems> {
     let default = Path::new(DEFAULT_FILE);
-    let path = path.or_else(|| working_dir.join(default).exists().then_some(default));
+    // A link that leads nowhere or a file that cannot be read is an error, not an absence.
+    let is_there = || working_dir.join(default).symlink_metadata().is_ok();
+    let path = path.or_else(|| is_there().then_some(default));
     let Some(path) = path else {
         return read(None, "", working_dir, env, working_dir).map(|(settings, warnings, _)| {
             Loaded {

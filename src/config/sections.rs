@@ -140,12 +140,8 @@ fn pem(
 fn admin(section: &mut Section<'_>, reader: &mut Reader<'_>, admin: &mut AdminSettings) -> Place {
     let listen = section.set(reader, "listen", &mut admin.listen, units::socket_address);
     let token_given = section.has("token_file");
-    admin.token = section
-        .secret(reader, None, "token_file")
-        .map(|(token, _)| token);
-    admin.metrics_token = section
-        .secret(reader, None, "metrics_token_file")
-        .map(|(token, _)| token);
+    admin.token = section.secret(reader, None, "token_file");
+    admin.metrics_token = section.secret(reader, None, "metrics_token_file");
     let place = listen.unwrap_or(Place::Default);
     if !admin.listen.ip().is_loopback() && !token_given {
         reader.problem(

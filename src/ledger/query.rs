@@ -4,7 +4,9 @@
 //! never waits for it. It works with the sidecar running or not; what a crashed sidecar left in the
 //! journal is seen only after [`crate::ledger::catch_up`].
 
+mod listing;
 mod requests;
+mod summary;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -113,18 +115,18 @@ impl Reader {
 
     /// Usage over a range of time, grouped; see [`UsageQuery`].
     pub fn usage(&self, query: &UsageQuery) -> Result<UsageSummary, QueryError> {
-        usage::usage(&self.connection, query).map_err(|error| self.explain(error))
+        summary::usage(&self.connection, query).map_err(|error| self.explain(error))
     }
 
     /// One page of requests that match `filter`, in its order. Pass [`RequestPage::next`] back as
     /// [`RequestFilter::cursor`] for the page after it.
     pub fn requests(&self, filter: &RequestFilter) -> Result<RequestPage, QueryError> {
-        requests::page(&self.connection, filter).map_err(|error| self.explain(error))
+        listing::page(&self.connection, filter).map_err(|error| self.explain(error))
     }
 
     /// Where [`Reader::follow`] starts to see only what is recorded from now on.
     pub fn newest(&self) -> Result<Sequence, QueryError> {
-        requests::newest(&self.connection).map_err(|error| self.explain(error.into()))
+        listing::newest(&self.connection).map_err(|error| self.explain(error.into()))
     }
 
     /// Requests that match `filter` and were recorded after `after`, oldest first; its order and
@@ -134,12 +136,12 @@ impl Reader {
         filter: &RequestFilter,
         after: Sequence,
     ) -> Result<FollowPage, QueryError> {
-        requests::follow(&self.connection, filter, after).map_err(|error| self.explain(error))
+        listing::follow(&self.connection, filter, after).map_err(|error| self.explain(error))
     }
 
     /// One request with its attempts; `None` when the ledger has no such request.
     pub fn request(&self, id: RequestId) -> Result<Option<RequestDetail>, QueryError> {
-        requests::detail(&self.connection, id).map_err(|error| self.explain(error))
+        listing::detail(&self.connection, id).map_err(|error| self.explain(error))
     }
 
     fn explain(&self, error: ReadError) -> QueryError {

@@ -47,6 +47,19 @@ pub(super) enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether it passes by itself, or once somebody makes room.
+    pub(super) fn is_transient(&self) -> bool {
+        let (Self::Open(MigrationError::Database(error)) | Self::Database(error)) = self else {
+            return false;
+        };
+        matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+        )
+    }
+}
+
 /// Entries that the database refused, by stream and offset, with its reason.
 pub(super) type Refused = BTreeMap<(Uuid, u64), String>;
 

@@ -233,3 +233,122 @@ fn cut_text(text: &str) -> &str {
     }
     &text[..end]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Cost, Phase, TokenType, Tokens, UsageSource};
+
+    fn payload(entry: EntryRef<'_>) -> Vec<u8> {
+        let mut payload = Vec::new();
+        encode(entry, &mut payload).unwrap();
+        payload
+    }
+
+    fn record() -> RequestRecord {
+        let mut tokens = Tokens::default();
+        tokens[TokenType::Output] = Some(300);
+        let mut phases = Phases::default();
+        phases[Phase::Total] = Some(1);
+        RequestRecord {
+            admission: Admission {
+                id: "018bcfe5-687b-7000-8000-000000000001".parse().unwrap(),
+                started_at: UnixMicros(-1),
+                channel: Some("c".into()),
+                key: None,
+                api: Api::Responses,
+                method: "POST".into(),
+                path: "/".into(),
+                requested_model: Some("m".into()),
+                stream: Some(true),
+                request_bytes: 128,
+                session: Some("s".into()),
+                end_user: None,
+                tags: [("k".to_owned(), "v".to_owned())].into(),
+            },
+            served_model: Some("n".into()),
+            service_tier: None,
+            status: Some(200),
+            outcome: Outcome::Internal,
+            error_source: Some(ErrorSource::Internal),
+            error_code: None,
+            error_message: Some("e".into()),
+            attempts: vec![Attempt {
+                channel: "c".into(),
+                started_at: UnixMicros(1),
+                outcome: Outcome::Timeout,
+                status: None,
+                error_code: Some("x".into()),
+                connect_us: Some(2),
+                wait_us: None,
+            }],
+            usage: Usage {
+                tokens,
+                total: Some(300),
+                source: UsageSource::None,
+            },
+            cost: Some(Cost {
+                amount: NanoUsd(-2),
+                price_version: "p".into(),
+            }),
+            phases,
+            response_bytes: 7,
+            upstream_request_id: Some("r".into()),
+            source: Source::Proxy,
+        }
+    }
+
+    /// The journal of a running sidecar is read by the next version of it. Where this fails, the
+    /// layout has changed: that takes a new [`VERSION`], and reading both.
+    #[test]
+    fn version_1_is_these_bytes() {
+        let record = record();
+        let id = "018bcfe5687b70008000000000000001";
+        let admission = format!("10{id}01010163000104504f5354012f01016d010180010101730001016b0176");
+        let hex = |payload: Vec<u8>| crate::ledger::rejected::hex(&payload);
+        assert_eq!(
+            hex(payload(EntryRef::Admitted(&record.admission))),
+            format!("0100{admission}")
+        );
+        assert_eq!(
+            hex(payload(EntryRef::Ended(&record))),
+            format!(
+                "0101{admission}01016e0001c8010b0102000101650101630204000101780102000000\
+                 0001ac020000000000\
+                 01ac02040103017000000000000000010100070101720\
+                 0"
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_no_entry_is_told_apart() {
+        let good = payload(EntryRef::Ended(&record()));
+        assert!(matches!(decode(&good), Ok(Entry::Ended(_))));
+        assert!(matches!(decode(&[]), Err(DecodeError::Empty)));
+        assert!(matches!(decode(&[2, 0]), Err(DecodeError::Version(2))));
+        assert!(matches!(
+            decode(&good[..good.len() - 1]),
+            Err(DecodeError::Malformed(_))
+        ));
+        let long = [good.as_slice(), &[0]].concat();
+        assert!(matches!(decode(&long), Err(DecodeError::Trailing(1))));
+    }
+
+    #[test]
+    fn an_admission_is_told_by_its_id_alone() {
+        let record = record();
+        let admitted = payload(EntryRef::Admitted(&record.admission));
+        let Ok(Brief::Admitted(id)) = decode_brief(&admitted) else {
+            panic!("not an admission");
+        };
+        assert_eq!(id, record.admission.id);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut_text("short"), "short");
+        let long = format!("x{}", "é".repeat(CUT_TEXT));
+        assert_eq!(cut_text(&long).len(), CUT_TEXT - 1);
+    }
+}

@@ -136,3 +136,28 @@ fn what_is_too_large_for_an_entry_is_cut_and_recorded() {
     assert_eq!(row.end_user.unwrap(), "ü".repeat(512));
     assert_eq!(row.usage.total, Some(120));
 }
+
+#[test]
+fn a_database_locked_at_the_start_is_no_reason_not_to_start() {
+    let folder = TempDir::new().unwrap();
+    assert!(open(&settings(&folder)).close(PATIENCE));
+    let other = Connection::open(path_in(folder.path())).unwrap();
+    other
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; SELECT * FROM meta")
+        .unwrap();
+    let ledger = open(&settings(&folder));
+    ledger.journal().end(&record(admission(0)));
+    drop(other);
+    assert!(ledger.flush(PATIENCE));
+    assert_eq!(rows(folder.path()).len(), 1);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(path_in(folder.path()), "x".repeat(5_000)).unwrap();
+    let error = crate::ledger::Ledger::open(&settings(&folder), crate::ledger::Takeover::Refuse)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("tollgate.db"), "{error}");
+}

@@ -1,0 +1,46 @@
+# Two commands matter: `make run` and `make test`. Both install what they lack (scripts/require says how).
+
+SHELL := /bin/bash
+# A shell that has not been opened anew since Rust was installed does not know cargo yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# What the build of the dependencies needs: pingora's zlib-ng asks for cmake, the bundled SQLite for a C compiler.
+BUILD_PACKAGES := cc=gcc+libc6-dev cmake=cmake make=make pkg-config=pkg-config
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fmt deny bench build-tools test-tools clean-test
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+run: build-tools ## build the release and run it with the embedded defaults (ARGS='--config tollgate.yaml')
+	cargo run --release --locked --bin tollgate -- run $(ARGS)
+
+test: ## install what the tests need, then run all of them
+	@scripts/require $(BUILD_PACKAGES) python3=python3 python3-venv
+	@scripts/test-tools
+	@scripts/test
+
+lint: build-tools ## formatting, clippy, licences (where cargo-deny is installed) and shell scripts
+	@scripts/lint
+
+fmt: ## format the Rust sources
+	cargo fmt
+
+deny: build-tools ## licences, advisories and sources of the dependencies; installs cargo-deny first
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check
+
+bench: ## measure direct, nginx, bare Pingora and Tollgate side by side (BENCH_QUICK=1: a short run)
+	@scripts/require $(BUILD_PACKAGES) wrk=wrk
+	@scripts/bench
+
+build-tools:
+	@scripts/require $(BUILD_PACKAGES)
+
+test-tools: ## install only the tools of the tests: Python and Node clients, the mock provider, promtool
+	@scripts/require python3=python3 python3-venv
+	@scripts/test-tools
+
+clean-test: ## remove the installed tools of the tests
+	rm -rf target/test-tools

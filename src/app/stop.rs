@@ -1,0 +1,102 @@
+//! Being told to stop: SIGTERM and SIGINT drain, a second one hurries, SIGQUIT hands over first.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::ledger::Ledger;
+use crate::proxy::OpenRequests;
+
+use super::listeners::Listeners;
+
+/// How long both processes accept after a hand-over, so that the new one surely does before the
+/// old one stops.
+const BOTH_ACCEPT: Duration = Duration::from_secs(2);
+
+/// How often a drain looks whether requests are still open.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The signals this process listens to.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    pub(super) fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// Waits until the process is to stop. A hand-over that finds nobody is no reason to.
+    pub(super) async fn wait(&mut self, listeners: &Listeners, ledger: &Ledger) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.quit.recv() => {
+                    if handed_over(listeners).await {
+                        ledger.hand_over();
+                        tokio::time::sleep(BOTH_ACCEPT).await;
+                        break;
+                    }
+                }
+            }
+        }
+        tracing::info!("stopping: no new requests, running ones may end");
+    }
+
+    async fn hurry(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn handed_over(listeners: &Listeners) -> bool {
+    let table = listeners.table();
+    let socket = Arc::<std::path::Path>::from(listeners.socket());
+    let sent = tokio::task::spawn_blocking({
+        let socket = Arc::clone(&socket);
+        move || Listeners::hand_over(&table, &socket)
+    })
+    .await;
+    match sent {
+        Ok(Ok(())) => {
+            tracing::info!("the listeners were handed to the new process");
+            true
+        }
+        Ok(Err(reason)) => {
+            tracing::warn!(
+                socket = %socket.display(),
+                reason,
+                "nobody took the listeners; start the new process with --upgrade first. Going on"
+            );
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Waits until no request is open, `grace` is over, or another signal comes.
+pub(super) async fn drained(open: &OpenRequests, grace: Duration, signals: &mut Signals) {
+    let over = Instant::now() + grace;
+    let idle = async {
+        while open.count() > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = idle => {}
+        () = tokio::time::sleep_until(over) => {}
+        () = signals.hurry() => tracing::info!("told again: not waiting any longer"),
+    }
+}

@@ -1,0 +1,144 @@
+//! Channels: the upstreams requests can go to, each with one credential.
+//!
+//! The registry is built from the settings and shared by all workers; a request finds its channel
+//! once, by name or by order.
+
+mod resolve;
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::{HeaderName, InvalidHeaderValue};
+
+use crate::config::{BaseUrl, ChannelKind, ChannelSettings};
+
+pub use resolve::Resolver;
+
+/// One upstream with one credential.
+#[derive(Debug)]
+pub struct Channel {
+    /// Its name: label, column, and what clients may ask for.
+    pub name: Arc<str>,
+    /// Which provider's conventions it follows.
+    pub kind: ChannelKind,
+    /// Where requests go.
+    pub base: BaseUrl,
+    /// The `Authorization` that replaces the client's own; `None` passes the client's through.
+    /// Marked sensitive.
+    pub authorization: Option<HeaderValue>,
+    /// Set on every request to the upstream.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The `Host` its upstream expects.
+    pub host: HeaderValue,
+    /// Finds the addresses behind its host name.
+    pub resolver: Resolver,
+}
+
+impl Channel {
+    fn new(settings: &ChannelSettings) -> Result<Self, InvalidHeaderValue> {
+        let authorization = match &settings.api_key {
+            Some(key) => {
+                let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+            None => None,
+        };
+        Ok(Self {
+            name: Arc::clone(&settings.name),
+            kind: settings.kind,
+            base: settings.base_url.clone(),
+            authorization,
+            headers: settings.headers.clone(),
+            host: HeaderValue::try_from(settings.base_url.authority.as_str())?,
+            resolver: Resolver::new(&settings.base_url.host, settings.base_url.port),
+        })
+    }
+}
+
+/// Why the registry cannot be built. Validated settings never lead here.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No channel at all.
+    #[error("there is no channel; name one under `channels` or set `upstream`")]
+    Empty,
+    /// A host or credential that fits no header.
+    #[error("channel `{0}`: its host or api_key holds a character that no header may hold")]
+    Unsendable(Arc<str>),
+}
+
+/// No channel has the name a client asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no channel is named `{0}`")]
+pub struct NoSuchChannel(pub String);
+
+/// All channels, in the order of the settings.
+#[derive(Debug)]
+pub struct Registry {
+    first: Arc<Channel>,
+    rest: Vec<Arc<Channel>>,
+}
+
+impl Registry {
+    /// The channels of the settings.
+    pub fn new(settings: &[ChannelSettings]) -> Result<Self, RegistryError> {
+        let mut channels = settings.iter().map(|channel| {
+            Channel::new(channel)
+                .map(Arc::new)
+                .map_err(|_| RegistryError::Unsendable(Arc::clone(&channel.name)))
+        });
+        Ok(Self {
+            first: channels.next().ok_or(RegistryError::Empty)??,
+            rest: channels.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The channel a request goes to: the one it names, else the first.
+    pub fn select(&self, named: Option<&str>) -> Result<&Arc<Channel>, NoSuchChannel> {
+        let Some(name) = named else {
+            return Ok(&self.first);
+        };
+        self.iter()
+            .find(|channel| &*channel.name == name)
+            .ok_or_else(|| NoSuchChannel(name.to_owned()))
+    }
+
+    /// Every channel, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Channel>> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    fn settings(name: &str) -> ChannelSettings {
+        ChannelSettings {
+            name: Arc::from(name),
+            ..ChannelSettings::openai(BaseUrl::openai())
+        }
+    }
+
+    #[test]
+    fn a_named_channel_is_found_and_a_stranger_is_not() {
+        let registry = Registry::new(&[settings("a"), settings("b")]).unwrap();
+        assert_eq!(&*registry.select(None).unwrap().name, "a");
+        assert_eq!(&*registry.select(Some("b")).unwrap().name, "b");
+        assert_eq!(
+            registry.select(Some("c")).unwrap_err().to_string(),
+            "no channel is named `c`"
+        );
+    }
+
+    #[test]
+    fn a_channels_key_does_not_print_itself() {
+        let registry = Registry::new(&[ChannelSettings {
+            api_key: Some(Secret::new("sk-canary")),
+            ..settings("a")
+        }])
+        .unwrap();
+        assert!(!format!("{registry:?}").contains("canary"));
+    }
+}

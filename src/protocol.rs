@@ -1,0 +1,31 @@
+//! What the wire says: which API a path calls, what a request asks for, what the passing bytes of
+//! an answer report, and how Tollgate answers in an API's own shape.
+//!
+//! Nothing here does I/O or knows time. Everything that reads a body works on fragments cut
+//! anywhere, in bounded memory, and never fails a request: what cannot be read becomes a
+//! [`MissingReason`].
+
+mod answer;
+mod api;
+mod body;
+mod decode;
+mod headers;
+mod json;
+mod meter;
+mod observed;
+mod reading;
+mod request;
+mod route;
+mod sse;
+mod strip;
+mod text;
+mod usage;
+
+pub use answer::{ErrorAnswer, error_body, outcome_of};
+pub use decode::{DecodeError, Decoder, UnsupportedEncoding};
+pub use headers::{ParsedTags, parse_tags, retry_after, session, upstream_request_id};
+pub use meter::{ResponseKind, ResponseMeter, Signals};
+pub use observed::{MissingReason, Observed, ProviderError};
+pub use request::{RequestFacts, inject_include_usage, read_request};
+pub use route::{MalformedPath, Operation, PathBase, Route, classify};
+pub use strip::UsageStripper;

@@ -1,0 +1,425 @@
+//! The way of a request, in the order Pingora calls the phases.
+//!
+//! | phase | what happens |
+//! |---|---|
+//! | `new_ctx` | a recorder opens the request's account |
+//! | `request_filter` | the path is classified, the body read, a channel chosen, the journal told |
+//! | `upstream_peer` | the channel's address is found; once for each try |
+//! | `connected_to_upstream` | the watchdog begins, where one is needed |
+//! | `upstream_request_filter` | the head is made the channel's |
+//! | `request_body_filter` | the body that was read goes in place of what Pingora kept |
+//! | `upstream_response_filter` | the answer's header is read |
+//! | `response_filter` | the answer is marked with the request's id |
+//! | `response_body_filter` | the answer's bytes are read; the account is closed before the last leave |
+//! | `fail_to_proxy` | a failure becomes an answer, in one place |
+//! | `logging` | an account nobody closed is closed |
+
+mod answer;
+mod body;
+mod deadline;
+mod exchange;
+mod failure;
+mod gateway;
+mod head;
+mod passing;
+mod recorder;
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource as Fault, ErrorType};
+
+use crate::protocol::upstream_request_id;
+
+use body::{Body, Passed, Stopped, Understood};
+use deadline::Watchdog;
+pub use exchange::{Exchange, OpenRequests};
+use failure::Failure;
+pub use gateway::Gateway;
+use gateway::MOST_ADDRESSES;
+use head::Framing;
+use passing::Passing;
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        self.open_exchange()
+    }
+
+    // Pingora's default adds a compression module that would only ever pass answers on.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<bool> {
+        match self.admit(session, exchange).await {
+            Ok(()) => Ok(false),
+            Err(Stopped::Refused(failure)) => {
+                answer::fail(session, exchange, &failure).await;
+                body::linger(session).await;
+                Ok(true)
+            }
+            Err(Stopped::Broken(mut error)) => {
+                error.as_down();
+                Err(error)
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        let Some(channel) = exchange.channel.clone() else {
+            return Error::e_explain(ErrorType::InternalError, "no channel was chosen");
+        };
+        let now = Instant::now();
+        exchange.connected = false;
+        exchange.recorder.attempt_begins(&channel.name, now);
+        match self.address(exchange, &channel, now).await {
+            Ok(address) => Ok(Box::new(self.peer(&channel, address, exchange))),
+            Err(failure) => {
+                exchange.failure = Some(failure);
+                Err(Error::new_up(ErrorType::ConnectError))
+            }
+        }
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let others = exchange.addresses.as_ref().map_or(0, |known| known.len());
+        let again = exchange.tries < others.min(MOST_ADDRESSES);
+        if again {
+            let failure = Failure::of(&error, exchange.channel.as_deref(), false, None);
+            exchange.recorder.attempt_ends(&failure.ending());
+        }
+        error.set_retry(again);
+        error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        socket: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        exchange.connected = true;
+        exchange.recorder.connected(Instant::now());
+        if Watchdog::needed(&self.limits) {
+            let started = exchange.recorder.started();
+            exchange.watchdog = Watchdog::watch(socket, started, &self.limits);
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        let Some(channel) = &exchange.channel else {
+            return Error::e_explain(ErrorType::InternalError, "no channel was chosen");
+        };
+        let path = match &exchange.upstream_path {
+            Some(path) => Some(Cow::Borrowed(path.as_str())),
+            // Absolute form and HTTP/2 carry an authority, which is not the upstream's.
+            None if head.uri.authority().is_some() => head
+                .uri
+                .path_and_query()
+                .map(|path| Cow::Owned(path.as_str().to_owned())),
+            None => None,
+        };
+        if let Some(path) = path {
+            let uri = path.parse::<http::Uri>().map_err(|error| {
+                Error::because(ErrorType::InvalidHTTPHeader, "the path fits no URI", error)
+            })?;
+            head.set_uri(uri);
+        }
+        let framing = Framing {
+            whole_bytes: exchange.whole_bytes,
+            plain_answer: exchange.injected,
+        };
+        head::prepare(head, channel, &framing)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        slot: &mut Option<Bytes>,
+        end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        if !matches!(exchange.body, Body::Whole { .. }) {
+            let received = slot.as_ref().map_or(0, Bytes::len) as u64;
+            let admission = exchange.recorder.admission();
+            admission.request_bytes += received;
+            if admission.request_bytes > self.limits.request_body_bytes {
+                let limit_bytes = self.limits.request_body_bytes;
+                exchange.failure = Some(Failure::BodyTooLarge { limit_bytes });
+                return Err(Error::new_down(ErrorType::HTTPStatus(413)));
+            }
+        }
+        match exchange.body.pass(slot, end_of_stream, &self.limits) {
+            Passed::On => {}
+            Passed::Complete(body) => {
+                let understood = Understood::of(
+                    body,
+                    exchange.api,
+                    session,
+                    &self.limits,
+                    self.include_usage,
+                );
+                exchange.understand(&understood.facts);
+                exchange.injected = understood.injected;
+                *slot = Some(understood.forward);
+            }
+        }
+        let now = Instant::now();
+        if let Some(watchdog) = &exchange.watchdog {
+            watchdog.sign_of_life(now);
+        }
+        if end_of_stream {
+            exchange.recorder.request_sent(now);
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        header: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        if header.status.is_informational() && header.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if let Some(watchdog) = &exchange.watchdog {
+            watchdog.answering(now);
+        }
+        let recorder = &mut exchange.recorder;
+        recorder.header_received(header.status.as_u16(), now);
+        recorder.upstream_request_id(upstream_request_id(&header.headers));
+        if header.status != StatusCode::SWITCHING_PROTOCOLS {
+            exchange.passing = Some(Passing::begin(
+                exchange.api,
+                exchange.operation,
+                exchange.injected,
+                header,
+            )?);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        header: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        let upgraded = header.status == StatusCode::SWITCHING_PROTOCOLS;
+        if header.status.is_informational() && !upgraded {
+            return Ok(());
+        }
+        exchange.recorder.answered(header.status.as_u16());
+        let channel = exchange.channel.as_deref().map(|channel| &*channel.name);
+        answer::mark(header, exchange.recorder.id(), channel)?;
+        if !upgraded && has_no_body(&session.req_header().method, header) {
+            exchange.close_passed(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        slot: &mut Option<Bytes>,
+        end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Option<Duration>> {
+        let Some(passing) = &mut exchange.passing else {
+            exchange
+                .recorder
+                .forwarded(slot.as_ref().map_or(0, Bytes::len), Duration::ZERO);
+            return Ok(None);
+        };
+        let now = Instant::now();
+        if slot.as_ref().is_some_and(|piece| !piece.is_empty()) {
+            exchange.recorder.body_byte(now);
+            if let Some(watchdog) = &exchange.watchdog {
+                watchdog.sign_of_life(now);
+            }
+        }
+        let signals = passing.pass(slot, end_of_stream).map_err(|error| {
+            Error::because(ErrorType::InvalidHTTPHeader, "an encoded answer", error).into_up()
+        })?;
+        if signals.first_content {
+            exchange.recorder.first_token(now);
+        }
+        let bytes = slot.as_ref().map_or(0, Bytes::len);
+        exchange.recorder.forwarded(bytes, now.elapsed());
+        // Before these bytes leave: a client that saw the end finds it in the ledger.
+        if signals.terminal || end_of_stream {
+            exchange.close_passed(Instant::now());
+        }
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Option<Bytes>> {
+        exchange.close_passed(Instant::now());
+        Ok(None)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        exchange: &mut Exchange,
+        client_reused: bool,
+    ) -> Box<Error> {
+        // A pooled connection that the upstream closed in the meantime: nothing of an answer was
+        // seen, and the body is still here whole.
+        let replayable = matches!(exchange.body, Body::Whole { .. }) || session.is_body_empty();
+        if replayable && exchange.passing.is_none() && exchange.failure.is_none() {
+            error.retry.decide_reuse(client_reused);
+        } else {
+            error.set_retry(false);
+        }
+        if error.retry() {
+            let failure = Failure::of(&error, exchange.channel.as_deref(), true, None);
+            exchange.recorder.attempt_ends(&failure.ending());
+            // The same address again: the connection was stale, not the address.
+            exchange.tries = exchange.tries.saturating_sub(1);
+            exchange.watchdog = None;
+        }
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        if exchange.recorder.is_closed() {
+            // The answer had ended; what broke after it concerns nobody.
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
+        }
+        let failure = exchange.failure(error);
+        log(exchange, &failure, error);
+        let error_code = answer::fail(session, exchange, &failure).await;
+        if error_code != 0 && !session.is_body_done() {
+            body::linger(session).await;
+        }
+        FailToProxy {
+            error_code,
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        if exchange.recorder.is_closed() {
+            return;
+        }
+        match error {
+            // A tunnel ends when either side leaves it.
+            Some(error) if !session.was_upgraded() => {
+                let failure = exchange.failure(error);
+                exchange.close_failed(failure.ending(), Instant::now());
+            }
+            _ => exchange.close_passed(Instant::now()),
+        }
+    }
+
+    // Failures are logged here, once, without what Pingora adds of raw headers.
+    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Exchange,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, exchange: &Exchange) -> String {
+        exchange.recorder.id().to_string()
+    }
+}
+
+/// Whether the answer ends with its header (RFC 9110 §6.4.1).
+fn has_no_body(method: &Method, header: &ResponseHeader) -> bool {
+    *method == Method::HEAD
+        || matches!(header.status.as_u16(), 204 | 304)
+        || header
+            .headers
+            .get(http::header::CONTENT_LENGTH)
+            .is_some_and(|length| length.as_bytes() == b"0")
+}
+
+/// One line for a failure, at the place where it becomes an answer.
+fn log(exchange: &Exchange, failure: &Failure, error: &Error) {
+    let request_id = exchange.recorder.id();
+    let channel = exchange.channel.as_deref().map(|channel| &*channel.name);
+    let code = failure.wording().code;
+    // Pingora's contexts may quote raw headers; its kind and the system's own error never do.
+    let kind = error.etype().as_str();
+    let cause = error
+        .root_cause()
+        .downcast_ref::<std::io::Error>()
+        .map(ToString::to_string);
+    if *error.esource() == Fault::Downstream {
+        tracing::debug!(%request_id, channel, code, kind, cause, "a request failed");
+    } else {
+        tracing::warn!(%request_id, channel, code, kind, cause, "a request failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_without_a_body_end_with_their_header() {
+        let mut header = ResponseHeader::build(200, None).unwrap();
+        assert!(!has_no_body(&Method::GET, &header));
+        assert!(has_no_body(&Method::HEAD, &header));
+        header.insert_header("content-length", "0").unwrap();
+        assert!(has_no_body(&Method::GET, &header));
+    }
+}

@@ -1,0 +1,98 @@
+//! The one place that turns a failure into an answer.
+
+use std::time::Instant;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::protocol::error_body;
+use crate::record::RequestId;
+
+use super::exchange::Exchange;
+use super::failure::Failure;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
+const CHANNEL: HeaderName = HeaderName::from_static("x-tollgate-channel");
+const ERROR: HeaderName = HeaderName::from_static("x-tollgate-error");
+
+/// Marks every answer with the request's id and the channel it came through.
+pub(super) fn mark(
+    header: &mut ResponseHeader,
+    id: RequestId,
+    channel: Option<&str>,
+) -> pingora::Result<()> {
+    let mut text = [0; 36];
+    if let Ok(value) = HeaderValue::from_str(id.encode(&mut text)) {
+        header.insert_header(REQUEST_ID, value)?;
+    }
+    if let Some(value) = channel.and_then(|name| HeaderValue::from_str(name).ok()) {
+        header.insert_header(CHANNEL, value)?;
+    }
+    Ok(())
+}
+
+/// Closes the account for `failure` and, when nothing of an answer went out yet, tells the client
+/// in the shape of the API it called. Returns the status told; 0 when there was nobody to tell.
+pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, failure: &Failure) -> u16 {
+    let wording = failure.wording();
+    let tell = session.response_written().is_none() && *failure != Failure::ClientClosed;
+    if tell {
+        exchange.recorder.answered(wording.status);
+    }
+    // Before the first byte of the answer: whoever saw it finds it in the ledger.
+    exchange.close_failed(failure.ending(), Instant::now());
+    if !tell {
+        return 0;
+    }
+    // What is left of the request's body would be taken for the next request.
+    session.set_keepalive(None);
+    match write(session, exchange, failure).await {
+        Ok(()) => wording.status,
+        Err(error) => {
+            tracing::debug!(
+                request_id = %exchange.recorder.id(),
+                error = error.etype().as_str(),
+                "the client left before it was told of a failure"
+            );
+            0
+        }
+    }
+}
+
+async fn write(
+    session: &mut Session,
+    exchange: &Exchange,
+    failure: &Failure,
+) -> pingora::Result<()> {
+    let wording = failure.wording();
+    let answer = error_body(
+        exchange.api,
+        wording.status,
+        wording.kind,
+        wording.code,
+        &wording.message,
+    );
+    let mut header = ResponseHeader::build(wording.status, Some(6))?;
+    header.insert_header(CONTENT_TYPE, answer.content_type)?;
+    header.insert_header(CONTENT_LENGTH, answer.body.len())?;
+    header.insert_header(ERROR, wording.code)?;
+    if let Some(wait) = wording.retry_after {
+        header.insert_header(RETRY_AFTER, wait.as_secs())?;
+    }
+    let channel = exchange.channel.as_deref().map(|channel| &*channel.name);
+    mark(&mut header, exchange.recorder.id(), channel)?;
+    let bodiless = session.req_header().method == Method::HEAD;
+    session
+        .downstream_session
+        .write_response_header(Box::new(header))
+        .await?;
+    if bodiless {
+        return session.downstream_session.finish_body().await;
+    }
+    session
+        .downstream_session
+        .write_response_body(answer.body, true)
+        .await
+}

@@ -1,0 +1,142 @@
+//! The state of one request between the phases.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::channel::Channel;
+use crate::protocol::{Operation, RequestFacts};
+use crate::record::Api;
+
+use super::body::Body;
+use super::deadline::Watchdog;
+use super::failure::Failure;
+use super::passing::Passing;
+use super::recorder::{Ending, Recorder};
+
+/// Requests that were begun and have not ended, over all connections.
+#[derive(Clone, Debug, Default)]
+pub struct OpenRequests(Arc<AtomicU64>);
+
+impl OpenRequests {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn enter(&self) -> Entered {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Entered(self.clone())
+    }
+}
+
+#[derive(Debug)]
+struct Entered(OpenRequests);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One request on its way through the phases. Pingora makes one for each request and drops it
+/// after the answer was flushed.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) recorder: Recorder,
+    pub(super) api: Api,
+    pub(super) operation: Operation,
+    pub(super) channel: Option<Arc<Channel>>,
+    /// The path to ask the upstream for, where it differs from the client's.
+    pub(super) upstream_path: Option<String>,
+    pub(super) body: Body,
+    /// Length of the body that was read whole, as it goes to the upstream.
+    pub(super) whole_bytes: Option<usize>,
+    /// Tollgate asked for usage on the client's behalf.
+    pub(super) injected: bool,
+    pub(super) addresses: Option<Arc<[SocketAddr]>>,
+    pub(super) tries: usize,
+    pub(super) connected: bool,
+    pub(super) watchdog: Option<Watchdog>,
+    /// The answer's body on its way to the client; `None` until its header arrived.
+    pub(super) passing: Option<Passing>,
+    /// A failure found by a phase, which says more than the error it returned to Pingora.
+    pub(super) failure: Option<Failure>,
+    _entered: Entered,
+}
+
+impl Exchange {
+    pub(super) fn new(recorder: Recorder, open: &OpenRequests) -> Self {
+        Self {
+            recorder,
+            api: Api::Other,
+            operation: Operation::Manage,
+            channel: None,
+            upstream_path: None,
+            body: Body::default(),
+            whole_bytes: None,
+            injected: false,
+            addresses: None,
+            tries: 0,
+            connected: false,
+            watchdog: None,
+            passing: None,
+            failure: None,
+            _entered: open.enter(),
+        }
+    }
+
+    /// Takes over what the request's body said.
+    pub(super) fn understand(&mut self, facts: &RequestFacts) {
+        let admission = self.recorder.admission();
+        admission.requested_model = facts.model.as_deref().map(Arc::from);
+        admission.stream = facts.stream;
+        admission.end_user = facts.end_user.as_deref().map(Arc::from);
+    }
+
+    /// What `error` of Pingora's means for this request.
+    pub(super) fn failure(&mut self, error: &pingora::Error) -> Failure {
+        if let Some(failure) = self.failure.take() {
+            return failure;
+        }
+        let expired = self.watchdog.as_ref().and_then(Watchdog::expired);
+        Failure::of(error, self.channel.as_deref(), self.connected, expired)
+    }
+
+    /// Closes the account of an answer that passed whole.
+    pub(super) fn close_passed(&mut self, now: Instant) {
+        if self.recorder.is_closed() {
+            return;
+        }
+        let ending = match &mut self.passing {
+            Some(passing) => {
+                let ending = passing.finish();
+                self.recorder.observed(passing.observed());
+                ending
+            }
+            None => Ending::OK,
+        };
+        self.recorder.close(ending, now);
+    }
+
+    /// Closes the account of a request that failed on the way.
+    pub(super) fn close_failed(&mut self, ending: Ending, now: Instant) {
+        if self.recorder.is_closed() {
+            return;
+        }
+        match &mut self.passing {
+            Some(passing) => {
+                passing.finish();
+                self.recorder.observed(passing.observed());
+            }
+            // The upstream has the request and may bill it; nobody heard what.
+            None if self.connected && self.operation == Operation::Create => {
+                self.recorder.unanswered();
+            }
+            None => {}
+        }
+        self.recorder.close(ending, now);
+    }
+}

@@ -1,0 +1,218 @@
+//! What can go wrong with a request on Tollgate's side of the wire, as one closed set, and what
+//! each case means: status, outcome, code, text.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::{Error, ErrorSource as Fault, ErrorType};
+
+use crate::channel::Channel;
+use crate::protocol::MalformedPath;
+use crate::record::{ErrorSource, Outcome};
+
+use super::deadline::Expired;
+use super::recorder::Ending;
+
+/// Why a request gets no upstream's answer, or no whole one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Failure {
+    /// The path could mean one thing here and another upstream.
+    MalformedPath(MalformedPath),
+    /// The request's own framing or header is wrong.
+    MalformedRequest,
+    /// The request line and headers are larger than `limits.header`.
+    HeaderTooLarge { limit_bytes: u64 },
+    /// The body is larger than `limits.request_body`.
+    BodyTooLarge { limit_bytes: u64 },
+    /// The client took too long to send its body.
+    SlowClient,
+    /// More requests in flight than `limits.in_flight`.
+    TooManyInFlight { limit: u64 },
+    /// The journal cannot be written and `ledger.on_failure` is `refuse`.
+    LedgerDown,
+    /// No channel of that name.
+    NoSuchChannel { name: String },
+    /// The upstream's name has no address.
+    Unresolved { channel: Arc<str>, host: String },
+    /// No connection to the upstream.
+    Connect { channel: Arc<str>, host: String },
+    /// No connection to the upstream in time.
+    ConnectTimeout { channel: Arc<str>, host: String },
+    /// The upstream took too long.
+    Timeout { channel: Arc<str>, expired: Expired },
+    /// The upstream broke off or sent what is no HTTP.
+    UpstreamBroken { channel: Arc<str> },
+    /// The client left.
+    ClientClosed,
+    /// A fault of Tollgate's own.
+    Internal,
+}
+
+/// A failure in the words of the API's error body.
+pub(super) struct Wording {
+    pub(super) status: u16,
+    /// OpenAI's `error.type`.
+    pub(super) kind: &'static str,
+    /// `error.code`, and the reason in `x-tollgate-error`.
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// The failure that an error of Pingora's stands for. `channel` is the one being tried,
+    /// `connected` whether a connection to it came about.
+    pub(super) fn of(
+        error: &Error,
+        channel: Option<&Channel>,
+        connected: bool,
+        expired: Option<Expired>,
+    ) -> Self {
+        let name = || channel.map_or_else(Arc::default, |channel| Arc::clone(&channel.name));
+        let host = || channel.map_or_else(String::new, |channel| channel.base.authority.clone());
+        if let Some(expired) = expired {
+            let channel = name();
+            return Self::Timeout { channel, expired };
+        }
+        match (error.esource(), error.etype()) {
+            (Fault::Downstream, ErrorType::InvalidHTTPHeader) => Self::MalformedRequest,
+            (Fault::Downstream, ErrorType::ReadTimedout) => Self::SlowClient,
+            (Fault::Downstream, _) => Self::ClientClosed,
+            (Fault::Upstream, ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout) => {
+                Self::ConnectTimeout {
+                    channel: name(),
+                    host: host(),
+                }
+            }
+            (Fault::Upstream, _) if !connected => Self::Connect {
+                channel: name(),
+                host: host(),
+            },
+            (Fault::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+                Self::Timeout {
+                    channel: name(),
+                    expired: Expired::Silence,
+                }
+            }
+            (Fault::Upstream, _) => Self::UpstreamBroken { channel: name() },
+            (Fault::Internal | Fault::Unset, _) => Self::Internal,
+        }
+    }
+
+    /// How the account is closed for it.
+    pub(super) fn ending(&self) -> Ending {
+        let (outcome, source) = match self {
+            Self::MalformedPath(_)
+            | Self::MalformedRequest
+            | Self::HeaderTooLarge { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::SlowClient => (Outcome::Refused, ErrorSource::Downstream),
+            Self::TooManyInFlight { .. } | Self::LedgerDown => {
+                (Outcome::Refused, ErrorSource::Internal)
+            }
+            Self::NoSuchChannel { .. } => (Outcome::NoChannel, ErrorSource::Downstream),
+            Self::Unresolved { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } => {
+                (Outcome::ConnectError, ErrorSource::Upstream)
+            }
+            Self::Timeout { .. } => (Outcome::Timeout, ErrorSource::Upstream),
+            Self::UpstreamBroken { .. } => (Outcome::UpstreamError, ErrorSource::Upstream),
+            Self::ClientClosed => (Outcome::ClientClosed, ErrorSource::Downstream),
+            Self::Internal => (Outcome::Internal, ErrorSource::Internal),
+        };
+        let wording = self.wording();
+        Ending {
+            outcome,
+            source: Some(source),
+            code: Some(Arc::from(wording.code)),
+            message: Some(Arc::from(wording.message)),
+        }
+    }
+
+    /// What the client is told.
+    pub(super) fn wording(&self) -> Wording {
+        const INVALID: &str = "invalid_request_error";
+        const SERVER: &str = "server_error";
+        let (status, kind, code) = match self {
+            Self::MalformedPath(_) => (400, INVALID, "malformed_path"),
+            Self::MalformedRequest => (400, INVALID, "malformed_request"),
+            Self::HeaderTooLarge { .. } => (431, INVALID, "header_too_large"),
+            Self::BodyTooLarge { .. } => (413, INVALID, "body_too_large"),
+            Self::SlowClient => (408, INVALID, "request_timeout"),
+            Self::TooManyInFlight { .. } => (503, SERVER, "too_many_in_flight"),
+            Self::LedgerDown => (503, SERVER, "ledger_unavailable"),
+            Self::NoSuchChannel { .. } => (404, INVALID, "no_channel"),
+            Self::Unresolved { .. } | Self::Connect { .. } => (502, SERVER, "connect_error"),
+            Self::ConnectTimeout { .. } => (504, SERVER, "connect_timeout"),
+            Self::Timeout { expired, .. } => (504, SERVER, expired.code()),
+            Self::UpstreamBroken { .. } => (502, SERVER, "upstream_error"),
+            // Nobody is told: the status is nginx' word for it in logs.
+            Self::ClientClosed => (499, INVALID, "client_closed"),
+            Self::Internal => (500, SERVER, "internal"),
+        };
+        let retry_after = matches!(self, Self::TooManyInFlight { .. } | Self::LedgerDown)
+            .then_some(Duration::from_secs(1));
+        Wording {
+            status,
+            kind,
+            code,
+            message: self.to_string(),
+            retry_after,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MalformedPath(reason) => reason.fmt(f),
+            Self::MalformedRequest => f.write_str("the request's headers or framing are malformed"),
+            Self::HeaderTooLarge { limit_bytes } => write!(
+                f,
+                "the request line and headers exceed {limit_bytes} bytes (limits.header)"
+            ),
+            Self::BodyTooLarge { limit_bytes } => write!(
+                f,
+                "the request body exceeds {limit_bytes} bytes (limits.request_body)"
+            ),
+            Self::SlowClient => {
+                f.write_str("the request body did not arrive in time (limits.idle, limits.total)")
+            }
+            Self::TooManyInFlight { limit } => write!(
+                f,
+                "{limit} requests are in flight already (limits.in_flight); try again"
+            ),
+            Self::LedgerDown => f.write_str(
+                "the ledger's journal cannot be written and ledger.on_failure is `refuse`",
+            ),
+            Self::NoSuchChannel { name } => write!(
+                f,
+                "no channel is named `{name}`; see `channels` in the settings"
+            ),
+            Self::Unresolved { channel, host } => write!(
+                f,
+                "the name of channel `{channel}`'s upstream, {host}, has no address"
+            ),
+            Self::Connect { channel, host } => write!(
+                f,
+                "no connection to {host}, the upstream of channel `{channel}`"
+            ),
+            Self::ConnectTimeout { channel, host } => write!(
+                f,
+                "no connection to {host}, the upstream of channel `{channel}`, in time \
+                 (limits.connect)"
+            ),
+            Self::Timeout { channel, expired } => write!(
+                f,
+                "the upstream of channel `{channel}` took too long ({})",
+                expired.limit()
+            ),
+            Self::UpstreamBroken { channel } => write!(
+                f,
+                "the upstream of channel `{channel}` broke off its answer"
+            ),
+            Self::ClientClosed => f.write_str("the client closed the connection before the end"),
+            Self::Internal => f.write_str("tollgate failed; its log says why"),
+        }
+    }
+}

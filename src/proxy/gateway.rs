@@ -1,0 +1,264 @@
+//! The gateway's rooms and limits, and the steps of a request that take more than a line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::channel::{Channel, Registry};
+use crate::clock::UnixMicros;
+use crate::config::{Limits, OnLedgerFailure, Settings};
+use crate::ledger::Journal;
+use crate::meter::Meter;
+use crate::pricing::PriceTable;
+use crate::protocol::{PathBase, classify, parse_tags, session as session_of};
+
+use super::body::{self, Body, Room, Stopped};
+use super::deadline;
+use super::exchange::{Exchange, OpenRequests};
+use super::failure::Failure;
+use super::head;
+use super::recorder::{Recorder, Sinks};
+
+/// Addresses of one name that are tried before a connection is given up.
+pub(super) const MOST_ADDRESSES: usize = 4;
+
+/// The reverse proxy: what Pingora asks at each phase of a request.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(super) limits: Limits,
+    pub(super) include_usage: bool,
+    on_ledger_failure: OnLedgerFailure,
+    channels: Arc<Registry>,
+    sinks: Arc<Sinks>,
+    room: Arc<Room>,
+    open: OpenRequests,
+}
+
+impl Gateway {
+    /// A gateway over the given rooms.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        channels: Arc<Registry>,
+        journal: Arc<Journal>,
+        meter: Arc<Meter>,
+        prices: Arc<PriceTable>,
+    ) -> Self {
+        Self {
+            limits: settings.limits.clone(),
+            include_usage: settings.streaming.include_usage,
+            on_ledger_failure: settings.ledger.on_failure,
+            channels,
+            sinks: Arc::new(Sinks {
+                journal,
+                meter,
+                prices,
+            }),
+            room: Room::new(settings.limits.buffered_total_bytes),
+            open: OpenRequests::default(),
+        }
+    }
+
+    /// The requests that have not ended: what a shutdown waits for.
+    #[must_use]
+    pub fn open_requests(&self) -> OpenRequests {
+        self.open.clone()
+    }
+
+    pub(super) async fn admit(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<(), Stopped> {
+        let target = self.identify(session, exchange).map_err(Stopped::Refused)?;
+        self.check_capacity().map_err(Stopped::Refused)?;
+        self.read_body(session, exchange).await?;
+        exchange.recorder.body_read(Instant::now());
+        self.choose(session, exchange, &target)
+            .map_err(Stopped::Refused)?;
+        Ok(())
+    }
+
+    /// Notes who asks for what.
+    fn identify(&self, session: &Session, exchange: &mut Exchange) -> Result<Target, Failure> {
+        let head = session.req_header();
+        let admission = exchange.recorder.admission();
+        admission.method = Arc::from(head.method.as_str());
+        let path = head.uri.path();
+        admission.path = Arc::from(path);
+        admission.session = session_of(&head.headers).map(Arc::from);
+        if let Some(tags) = head.headers.get("x-tollgate-tags") {
+            admission.tags = tags.to_str().map(parse_tags).unwrap_or_default().tags;
+        }
+        if header_bytes(head) > self.limits.header_bytes {
+            return Err(Failure::HeaderTooLarge {
+                limit_bytes: self.limits.header_bytes,
+            });
+        }
+        let route = classify(&head.method, path).map_err(Failure::MalformedPath)?;
+        if let Some(model) = route.model.as_deref() {
+            admission.requested_model = Some(Arc::from(model));
+        }
+        admission.api = route.api;
+        exchange.api = route.api;
+        exchange.operation = route.operation;
+        let channel = match route.channel {
+            Some(name) => Some(name.into_owned()),
+            None => head
+                .headers
+                .get("x-tollgate-channel")
+                .map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()),
+        };
+        Ok(Target {
+            channel,
+            rest: route.rest.to_owned(),
+            base: route.base,
+        })
+    }
+
+    fn check_capacity(&self) -> Result<(), Failure> {
+        if let Some(limit) = self.limits.in_flight
+            && self.open.count() > limit
+        {
+            return Err(Failure::TooManyInFlight { limit });
+        }
+        if self.on_ledger_failure == OnLedgerFailure::Refuse && !self.sinks.journal.is_writable() {
+            return Err(Failure::LedgerDown);
+        }
+        Ok(())
+    }
+
+    async fn read_body(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<(), Stopped> {
+        session.set_read_timeout(Some(self.limits.idle));
+        session.set_write_timeout(Some(self.limits.idle));
+        let read = body::read(
+            session,
+            exchange.api,
+            &self.limits,
+            &self.room,
+            self.include_usage,
+            self.over(exchange),
+        )
+        .await?;
+        exchange.recorder.admission().request_bytes = read.received_bytes;
+        if let Some(facts) = &read.facts {
+            exchange.understand(facts);
+        }
+        exchange.whole_bytes = match &read.body {
+            Body::Whole { forward, .. } => Some(forward.len()),
+            _ => None,
+        };
+        exchange.injected = read.injected;
+        exchange.body = read.body;
+        Ok(())
+    }
+
+    fn choose(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+        target: &Target,
+    ) -> Result<(), Failure> {
+        let channel = self
+            .channels
+            .select(target.channel.as_deref())
+            .map_err(|missing| Failure::NoSuchChannel { name: missing.0 })?;
+        let uri = &session.req_header().uri;
+        exchange.upstream_path =
+            head::upstream_path(channel, target.base, &target.rest, uri.query(), uri.path());
+        exchange.channel = Some(Arc::clone(channel));
+        exchange.recorder.admit(&channel.name);
+        Ok(())
+    }
+
+    pub(super) async fn address(
+        &self,
+        exchange: &mut Exchange,
+        channel: &Channel,
+        now: Instant,
+    ) -> Result<SocketAddr, Failure> {
+        let addresses = if let Some(addresses) = exchange.addresses.take() {
+            addresses
+        } else {
+            let asking = channel.resolver.addresses(now);
+            match tokio::time::timeout(self.limits.connect, asking).await {
+                Ok(Ok(addresses)) => addresses,
+                resolved => {
+                    let cause = resolved.ok().and_then(Result::err);
+                    tracing::debug!(host = channel.base.host, ?cause, "a name did not resolve");
+                    return Err(Failure::Unresolved {
+                        channel: Arc::clone(&channel.name),
+                        host: channel.base.host.clone(),
+                    });
+                }
+            }
+        };
+        let index = exchange.tries % addresses.len();
+        exchange.tries += 1;
+        let address = addresses[index];
+        exchange.addresses = Some(addresses);
+        Ok(address)
+    }
+
+    pub(super) fn peer(
+        &self,
+        channel: &Channel,
+        address: SocketAddr,
+        exchange: &Exchange,
+    ) -> HttpPeer {
+        let mut peer = HttpPeer::new(address, channel.base.tls, channel.base.host.clone());
+        let connect = match self.over(exchange) {
+            Some(over) => over
+                .saturating_duration_since(Instant::now())
+                .clamp(Duration::from_millis(1), self.limits.connect),
+            None => self.limits.connect,
+        };
+        let options = &mut peer.options;
+        options.connection_timeout = Some(connect);
+        options.total_connection_timeout = Some(connect);
+        options.read_timeout = Some(deadline::read_timeout(&self.limits));
+        options.write_timeout = Some(self.limits.idle);
+        if channel.base.tls {
+            options.alpn = ALPN::H2H1;
+        }
+        peer
+    }
+
+    /// When the request's whole time is up.
+    fn over(&self, exchange: &Exchange) -> Option<Instant> {
+        self.limits
+            .total
+            .map(|total| exchange.recorder.started() + total)
+    }
+
+    pub(super) fn open_exchange(&self) -> Exchange {
+        let recorder = Recorder::open(Arc::clone(&self.sinks), UnixMicros::now(), Instant::now());
+        Exchange::new(recorder, &self.open)
+    }
+}
+
+/// What the path and headers ask for.
+struct Target {
+    channel: Option<String>,
+    rest: String,
+    base: PathBase,
+}
+
+/// Bytes of the request line and headers, as HTTP/1.1 writes them.
+fn header_bytes(head: &RequestHeader) -> u64 {
+    let fields: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    (head.raw_path().len() + fields) as u64
+}

@@ -1,0 +1,195 @@
+//! The request's head on its way to the upstream: where it goes, whose credential it carries, and
+//! what is withheld.
+
+use http::HeaderName;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, VIA,
+};
+use pingora::http::RequestHeader;
+
+use crate::channel::Channel;
+use crate::protocol::PathBase;
+
+/// The prefix of Tollgate's own headers.
+const OWN_PREFIX: &str = "x-tollgate-";
+
+/// Where proxies say whom they speak for. The upstream is not told: it would learn who stands
+/// behind Tollgate.
+const FORWARDED_PREFIX: &str = "x-forwarded-";
+
+/// Headers that carry a credential of one API or another. All go when the channel has its own.
+const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+
+/// Puts `rest` behind the channel's base and returns the path to ask the upstream for; `None` when
+/// it is the one the request has already.
+pub(super) fn upstream_path(
+    channel: &Channel,
+    base: PathBase,
+    rest: &str,
+    query: Option<&str>,
+    current: &str,
+) -> Option<String> {
+    let prefix = match base {
+        PathBase::BaseUrl => channel.base.path.as_str(),
+        PathBase::Origin => "",
+    };
+    let unchanged = current
+        .strip_prefix(prefix)
+        .and_then(|tail| tail.strip_prefix(rest))
+        .is_some_and(str::is_empty);
+    if unchanged {
+        return None;
+    }
+    let mut path = String::with_capacity(prefix.len() + rest.len() + query.map_or(0, str::len) + 2);
+    path.push_str(prefix);
+    path.push_str(rest);
+    if path.is_empty() {
+        path.push('/');
+    }
+    if let Some(query) = query {
+        path.push('?');
+        path.push_str(query);
+    }
+    Some(path)
+}
+
+/// What the body means for the head.
+pub(super) struct Framing {
+    /// The body was read whole and has this many bytes.
+    pub(super) whole_bytes: Option<usize>,
+    /// The answer must come plain, because traces of the usage asked for are taken out of it.
+    pub(super) plain_answer: bool,
+}
+
+/// Makes `head` the one the upstream gets. Hop-by-hop fields are gone already: Pingora removes
+/// them, and those that `Connection` names, before this.
+pub(super) fn prepare(
+    head: &mut RequestHeader,
+    channel: &Channel,
+    framing: &Framing,
+) -> pingora::Result<()> {
+    withhold(head);
+    if let Some(authorization) = &channel.authorization {
+        for name in CREDENTIALS {
+            head.remove_header(name);
+        }
+        head.insert_header(AUTHORIZATION, authorization.clone())?;
+    }
+    for (name, value) in &channel.headers {
+        head.insert_header(name.clone(), value.clone())?;
+    }
+    head.insert_header(HOST, channel.host.clone())?;
+    if let Some(bytes) = framing.whole_bytes {
+        head.insert_header(CONTENT_LENGTH, bytes)?;
+        head.remove_header(&TRANSFER_ENCODING);
+        // Answered here, when the body was read.
+        head.remove_header(&EXPECT);
+    }
+    if framing.plain_answer {
+        head.insert_header(ACCEPT_ENCODING, "identity")?;
+    }
+    Ok(())
+}
+
+fn withhold(head: &mut RequestHeader) {
+    head.remove_header(&FORWARDED);
+    head.remove_header(&VIA);
+    let withheld: Vec<HeaderName> = head
+        .headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            name.starts_with(FORWARDED_PREFIX)
+                || name.starts_with(OWN_PREFIX)
+                || name == "x-real-ip"
+        })
+        .cloned()
+        .collect();
+    for name in &withheld {
+        head.remove_header(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Registry;
+    use crate::config::{ChannelSettings, Secret};
+
+    fn channel(base: &str, key: Option<&str>) -> std::sync::Arc<Channel> {
+        let settings = ChannelSettings {
+            api_key: key.map(Secret::new),
+            ..ChannelSettings::openai(base.parse().unwrap())
+        };
+        let registry = Registry::new(&[settings]).unwrap();
+        std::sync::Arc::clone(registry.select(None).unwrap())
+    }
+
+    #[test]
+    fn the_path_is_put_behind_the_base() {
+        let path = |base: &str, kind, rest, query, current| {
+            upstream_path(&channel(base, None), kind, rest, query, current)
+        };
+        let base = PathBase::BaseUrl;
+        assert_eq!(
+            path("http://a/v1", base, "/models", None, "/v1/models"),
+            None
+        );
+        assert_eq!(
+            path(
+                "http://a/openai/v1",
+                base,
+                "/models",
+                Some("a=1"),
+                "/v1/models"
+            )
+            .as_deref(),
+            Some("/openai/v1/models?a=1")
+        );
+        assert_eq!(
+            path("http://a", base, "/models", None, "/c/a/v1/models").as_deref(),
+            Some("/models")
+        );
+        assert_eq!(
+            path("http://a", base, "", None, "/v1").as_deref(),
+            Some("/")
+        );
+        assert_eq!(
+            path("http://a/v1", PathBase::Origin, "/health", None, "/health"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_clients_credential_never_goes_with_the_channels_own() {
+        let mut head = RequestHeader::build("POST", b"/v1/models", None).unwrap();
+        for name in CREDENTIALS {
+            head.insert_header(name, "sk-client").unwrap();
+        }
+        head.insert_header("x-forwarded-for", "10.0.0.1").unwrap();
+        head.insert_header("x-tollgate-tags", "a=b").unwrap();
+        head.insert_header("via", "1.1 a").unwrap();
+        let framing = Framing {
+            whole_bytes: None,
+            plain_answer: false,
+        };
+        prepare(
+            &mut head,
+            &channel("http://a/v1", Some("sk-channel")),
+            &framing,
+        )
+        .unwrap();
+        let sent = format!(
+            "{:?}",
+            head.headers
+                .values()
+                .map(http::HeaderValue::as_bytes)
+                .collect::<Vec<_>>()
+        );
+        assert!(!sent.contains(&format!("{:?}", b"sk-client")));
+        assert_eq!(head.headers[AUTHORIZATION], "Bearer sk-channel");
+        assert_eq!(head.headers[HOST], "a");
+        let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+    }
+}

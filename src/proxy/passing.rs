@@ -1,0 +1,175 @@
+//! The answer's body on its way to the client: read as it passes, and, where Tollgate asked for
+//! usage, freed of the traces.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use pingora::http::ResponseHeader;
+
+use crate::protocol::{
+    DecodeError, Decoder, Observed, Operation, ResponseKind, ResponseMeter, Signals, UsageStripper,
+    outcome_of,
+};
+use crate::record::{Api, ErrorSource, Outcome};
+
+use super::recorder::Ending;
+
+/// One answer's body.
+#[derive(Debug)]
+pub(super) struct Passing {
+    status: u16,
+    meter: ResponseMeter,
+    stripping: Option<Stripping>,
+}
+
+/// Takes the traces of the injected usage out.
+#[derive(Debug)]
+struct Stripping {
+    /// The upstream compressed although it was asked not to: the client gets it plain.
+    decoder: Option<Decoder>,
+    stripper: UsageStripper,
+}
+
+impl Passing {
+    /// Reads the answer's header. Where traces are to be taken out, the header is made to fit: no
+    /// length is known and nothing is encoded any more.
+    pub(super) fn begin(
+        api: Api,
+        operation: Operation,
+        injected: bool,
+        header: &mut ResponseHeader,
+    ) -> pingora::Result<Self> {
+        let status = header.status.as_u16();
+        let encoding = joined_encoding(header);
+        let decoder = encoding.as_deref().map(Decoder::new);
+        // An encoding nobody knows passes as it is: the traces stay in, which breaks nothing.
+        let stripping = match decoder {
+            Some(Err(_)) => None,
+            _ if !injected || !is_event_stream(header) => None,
+            decoder => Some(Stripping {
+                decoder: decoder.and_then(Result::ok).flatten(),
+                stripper: UsageStripper::new(),
+            }),
+        };
+        let content_type = header.headers.get(CONTENT_TYPE);
+        let meter = ResponseMeter::new(
+            api,
+            operation,
+            ResponseKind {
+                status,
+                content_type: content_type.and_then(|value| value.to_str().ok()),
+                content_encoding: encoding.as_deref().filter(|_| stripping.is_none()),
+            },
+        );
+        if stripping.is_some() {
+            header.remove_header(&CONTENT_ENCODING);
+            if header.remove_header(&CONTENT_LENGTH).is_some() {
+                header.insert_header(TRANSFER_ENCODING, "chunked")?;
+            }
+        }
+        Ok(Self {
+            status,
+            meter,
+            stripping,
+        })
+    }
+
+    /// Reads the piece in `slot` and leaves there what goes to the client.
+    pub(super) fn pass(
+        &mut self,
+        slot: &mut Option<Bytes>,
+        end_of_stream: bool,
+    ) -> Result<Signals, DecodeError> {
+        let Some(stripping) = &mut self.stripping else {
+            return Ok(slot
+                .as_deref()
+                .map(|piece| self.meter.feed(piece))
+                .unwrap_or_default());
+        };
+        let piece = slot.take().unwrap_or_default();
+        let (signals, mut forward) = match &mut stripping.decoder {
+            None => {
+                let signals = self.meter.feed(&piece);
+                (signals, stripping.stripper.feed(piece))
+            }
+            Some(decoder) => {
+                let mut plain = BytesMut::new();
+                let _ = decoder.decode(&piece, &mut |piece| {
+                    plain.extend_from_slice(piece);
+                    ControlFlow::Continue(())
+                })?;
+                if end_of_stream {
+                    decoder.finish()?;
+                }
+                let plain = plain.freeze();
+                let signals = self.meter.feed(&plain);
+                (signals, stripping.stripper.feed(plain))
+            }
+        };
+        if end_of_stream {
+            forward = append(forward, &stripping.stripper.finish());
+        }
+        *slot = Some(forward);
+        Ok(signals)
+    }
+
+    /// The body ended, whole or not: how, by what was seen in it.
+    pub(super) fn finish(&mut self) -> Ending {
+        self.meter.finish();
+        let observed = self.meter.observed();
+        if self.status < 400 && !observed.failed {
+            return Ending::OK;
+        }
+        let error = observed.error.as_ref();
+        let code = error.and_then(|error| error.code.as_deref());
+        let outcome = match outcome_of(self.status, code) {
+            // A failure told inside a 200 whose code nobody knows.
+            Outcome::Ok => Outcome::UpstreamError,
+            outcome => outcome,
+        };
+        Ending {
+            outcome,
+            source: Some(ErrorSource::Upstream),
+            code: code.map(Arc::from),
+            message: error
+                .and_then(|error| error.message.as_deref())
+                .map(Arc::from),
+        }
+    }
+
+    pub(super) fn observed(&self) -> &Observed {
+        self.meter.observed()
+    }
+}
+
+fn append(head: Bytes, tail: &[u8]) -> Bytes {
+    if tail.is_empty() {
+        return head;
+    }
+    let mut joined = BytesMut::with_capacity(head.len() + tail.len());
+    joined.extend_from_slice(&head);
+    joined.extend_from_slice(tail);
+    joined.freeze()
+}
+
+/// `Content-Encoding`, its lines joined; `None` when there is none or it is no text.
+fn joined_encoding(header: &ResponseHeader) -> Option<String> {
+    let mut lines = header.headers.get_all(CONTENT_ENCODING).iter();
+    let mut joined = lines.next()?.to_str().ok()?.to_owned();
+    for line in lines {
+        joined.push(',');
+        joined.push_str(line.to_str().ok()?);
+    }
+    Some(joined)
+}
+
+fn is_event_stream(header: &ResponseHeader) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    header.headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes().trim_ascii_start();
+        value.len() >= EVENT_STREAM.len()
+            && value[..EVENT_STREAM.len()].eq_ignore_ascii_case(EVENT_STREAM)
+    })
+}
