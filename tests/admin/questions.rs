@@ -7,7 +7,7 @@ use serde_json::Value;
 use tollgate::admin::ledger_id;
 use tollgate::record::Phase;
 
-use crate::traffic::{PATIENCE, id, mixed, plain, record};
+use crate::traffic::{PATIENCE, id, plain, record};
 use crate::{Admin, expected, ids};
 
 #[tokio::test]
