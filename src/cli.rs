@@ -1,5 +1,166 @@
-//! The command line.
+//! The command line. Commands that only ask put their question to the sidecar that runs, or read
+//! the ledger themselves when none does.
+//!
+//! Exit codes: 0 all is well, 1 it failed, 64 (`EX_USAGE`) the settings or the arguments are wrong.
 
+mod amounts;
 mod banner;
+mod check;
+mod client;
+mod csv;
+mod failure;
+mod follow;
+mod healthcheck;
+mod output;
+mod question;
+mod request_detail;
+mod request_table;
+mod requests;
+mod source;
+mod table;
+mod usage;
+mod usage_table;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::app::{Ready, RunOptions};
+use crate::clock::UnixMicros;
+use crate::config::{self, Loaded, LogFormat};
+
+use failure::{EX_USAGE, Failure};
+use output::Output;
 
 pub use banner::banner;
+
+/// What runs the sidecar: it blocks until the sidecar ends and calls back once it listens.
+pub type Run = fn(Loaded, RunOptions, &(dyn Fn(Ready) + Sync)) -> ExitCode;
+
+/// A reverse proxy in front of OpenAI-shaped APIs that meters every request.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tollgate",
+    version,
+    about,
+    long_about = "A reverse proxy in front of OpenAI-shaped APIs that meters every request: tokens, cost and \
+                  latency go to a ledger and to Prometheus. Without a command it runs the sidecar; with no \
+                  settings file at all it proxies https://api.openai.com/v1.",
+    max_term_width = 100
+)]
+struct Arguments {
+    /// The settings file; `tollgate.yaml` in the working folder when it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArguments {
+    /// Take the listeners over from the sidecar that runs now, without refusing a connection.
+    #[arg(long)]
+    upgrade: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the sidecar (what `tollgate` alone does).
+    Run(RunArguments),
+    /// Check the settings; print every problem with its place and a hint.
+    Check,
+    /// Show what was used: requests, tokens, cost.
+    Usage(usage::Arguments),
+    /// List requests, follow them as they end, or show one in full.
+    Requests(requests::Arguments),
+    /// Ask the running sidecar whether it takes traffic; exit 0 if so.
+    Healthcheck,
+}
+
+/// The program: does what `args` (the first is the program's name) say. `run` runs the sidecar.
+pub fn main_with_args<A: Into<OsString> + Clone>(
+    args: impl IntoIterator<Item = A>,
+    run: Run,
+) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(args) {
+        Ok(arguments) => arguments,
+        Err(error) => return refused(&error),
+    };
+    let output = Output::of_process();
+    match dispatch(arguments, run, &output) {
+        Ok(code) => code,
+        Err(failure) => {
+            if let Some(text) = failure.text() {
+                output.error(&text);
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode, Failure> {
+    let load = || {
+        let working_dir = std::env::current_dir().map_err(Failure::WorkingDir)?;
+        let environment = |name: &str| std::env::var(name).ok();
+        config::load(arguments.config.as_deref(), &environment, &working_dir)
+            .map_err(Failure::Settings)
+    };
+    let now = UnixMicros::now();
+    match arguments.command {
+        Some(Command::Run(own)) => Ok(start(load()?, &own, run, output)),
+        None => Ok(start(load()?, &arguments.run, run, output)),
+        // `--upgrade` before a command that runs nothing would do nothing.
+        Some(_) if arguments.run.upgrade => {
+            Err(Failure::Usage("`--upgrade` belongs to `run`".to_owned()))
+        }
+        Some(Command::Check) => check::check(load, output),
+        Some(Command::Usage(own)) => usage::usage(&own, &load()?.settings, now, output),
+        Some(Command::Requests(own)) => requests::requests(own, &load()?.settings, now, output),
+        Some(Command::Healthcheck) => healthcheck::healthcheck(&load()?.settings, output),
+    }
+}
+
+fn start(loaded: Loaded, arguments: &RunArguments, run: Run, output: &Output) -> ExitCode {
+    let settings = loaded.settings.clone();
+    let file = loaded.file.clone();
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let options = RunOptions {
+        upgrade: arguments.upgrade,
+    };
+    run(loaded, options, &|ready| {
+        // Where logs are JSON, a machine reads this process, and prose is in its way.
+        if settings.log.format == LogFormat::Text {
+            let text = banner(&settings, ready, file.as_deref(), &warnings);
+            // Nobody reads it: no reason to stop.
+            let _ = output.text(&text);
+        }
+    })
+}
+
+/// Help and version are answers, everything else from the parser is a refusal.
+fn refused(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(EX_USAGE),
+    }
+}
+
+/// The command line's own description, for manuals and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_description_is_sound() {
+        super::command().debug_assert();
+    }
+}

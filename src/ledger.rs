@@ -1,16 +1,76 @@
 //! The ledger: every request that reached an upstream, exactly once, in SQLite.
+//!
+//! # The way of a record
+//! A request appends to the [`Journal`] when it is admitted and when it ends: a checksummed entry,
+//! one write to a file of this process's own. One writer thread reads the journal and commits
+//! batches to the database: rows, attempts, roll-ups and the position in the journal, in one
+//! transaction. So a crash anywhere repeats nothing and loses nothing, and whatever the database
+//! does, requests do not wait and memory stays bounded: what is not committed lies on disk.
+//!
+//! # What survives what
+//! - *A killed process*: everything it appended. The page cache keeps it, so no request waits for a
+//!   disk. A request that was admitted and has no end becomes a row with the outcome `interrupted`.
+//! - *A power cut*: everything but about the last second. The writer syncs the journal once a second.
+//!   Commits are not synced one by one: a power cut may take the last ones back, and the position
+//!   with them, so they are done again from the journal. For that, journal files are deleted only
+//!   after the commits that replace them are synced. The other way round, a position beyond what is
+//!   left of a journal, is harmless too: nobody appends to a dead process's stream.
+//! - *A full disk*: entries are held in memory up to a bound ([`Settings::held_bytes`]) and written in
+//!   their order when there is room. The journal reserves its next 64 MiB ahead where the file
+//!   system can, so the disk is full for others first. Beyond the bound entries are dropped and
+//!   counted.
+//! - *A locked, full or broken database*: the writer tries again, with pauses of up to five seconds,
+//!   for ever. The journal grows.
+//! - *Entries that cannot become a row* (damaged bytes, an id that has a row): set aside in
+//!   `journal/rejected`, counted, logged; the entries around them are kept.
+//!
+//! # Several processes
+//! Two locks, both freed by the system when a process dies however that happens. `tollgate.lock` is
+//! the writer's role: a second ordinary start is refused. And each process locks its own stream of the
+//! journal for as long as it may append to it. So during an upgrade the new process appends to its
+//! own stream from the start while the old one drains; the old one hands the role over
+//! ([`Ledger::hand_over`]) or keeps it until it ends, and whoever has the role commits every stream it
+//! finds, each from its own stored position. A stream whose lock is free will not grow: it is read to
+//! its end, what is open in it is `interrupted`, and its files are deleted.
+//!
+//! # Files
+//! In the data folder, readable by the owner only: `tollgate.db` (with `-wal` and `-shm` while it is
+//! open), `tollgate.lock`, and `journal/` with `<stream>-<offset>.log`, `<stream>.lock` and
+//! `rejected`.
 
-pub mod journal;
+mod admissions;
+mod control;
+mod database;
+mod journal;
+mod lock;
+mod migrations;
 pub mod query;
-pub mod stats;
+mod rejected;
+mod retention;
+mod rollup;
+mod rows;
+mod stats;
+mod store;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-pub use journal::Journal;
-pub use query::{QueryError, Reader};
-pub use stats::LedgerStats;
+use self::control::Control;
+use self::migrations::MigrationError;
+use self::store::StoreError;
+use self::writer::Writer;
+use crate::clock::UnixMicros;
+
+pub use self::journal::Journal;
+pub use self::query::{QueryError, Reader};
+pub use self::rollup::is_error;
+pub use self::stats::{COMMIT_BUCKETS_US, CommitDurations, LedgerStats};
 
 /// Where the ledger lies and how it behaves.
 #[derive(Clone, Debug)]
@@ -98,22 +158,122 @@ pub enum OpenError {
     },
 }
 
-/// An open ledger: the journal that requests append to and the thread that commits it.
+impl OpenError {
+    fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    fn in_use(data_dir: &Path) -> Self {
+        Self::InUse {
+            path: data_dir.to_owned(),
+            pid: lock::holder(data_dir),
+        }
+    }
+
+    fn store(data_dir: &Path, error: StoreError) -> Self {
+        let path = database::path_in(data_dir);
+        match error {
+            StoreError::Open(MigrationError::Newer(found)) => Self::Newer {
+                path,
+                found,
+                known: migrations::VERSION,
+            },
+            StoreError::Open(MigrationError::Database(source))
+            | StoreError::Database(source)
+            | StoreError::Entry { source, .. } => Self::Database { path, source },
+            StoreError::Journal(source) => Self::io("read", &journal_folder(data_dir), source),
+            StoreError::Fault => Self::io("write", &path, std::io::ErrorKind::Other.into()),
+        }
+    }
+}
+
+/// The journal's place in a data folder.
+fn journal_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
+/// An open ledger: the journal that requests append to and the thread that commits it. Dropping it
+/// without [`Ledger::close`] leaves what is not committed to the next start.
 #[derive(Debug)]
 pub struct Ledger {
     journal: Arc<Journal>,
     stats: Arc<LedgerStats>,
+    control: Arc<Control>,
+    writer: Option<JoinHandle<Closed>>,
+}
+
+/// How a ledger ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Closed {
+    /// Everything is in the database.
+    Complete,
+    /// Another process has the writer's role: it commits what this one left in the journal.
+    HandedOver,
+    /// The deadline passed; the next start commits what is left in the journal.
+    Incomplete,
 }
 
 impl Ledger {
     /// Opens the ledger in `settings.data_dir`, creating what is not there (readable by the owner
     /// only), and starts its writer thread. Catching up with what an earlier process left happens
     /// on that thread: the journal takes entries as soon as this returns.
+    ///
+    /// A database that is locked or whose disk is full at present is no reason not to start. With
+    /// [`Takeover::Wait`] also one that is not there yet or cannot be opened is no error here: the
+    /// thread tries again and [`LedgerStats::database_errors`] counts.
     pub fn open(settings: &Settings, takeover: Takeover) -> Result<Self, OpenError> {
-        let _ = takeover;
-        Err(OpenError::InUse {
-            path: settings.data_dir.clone(),
-            pid: None,
+        let data_dir = &settings.data_dir;
+        let folder = journal_folder(data_dir);
+        for folder in [data_dir, &folder] {
+            journal::segment::make_private_folder(folder)
+                .map_err(|source| OpenError::io("make the folder", folder, source))?;
+        }
+        let stats = Arc::new(LedgerStats::default());
+        // The role before the journal: a start that is refused leaves nothing behind.
+        let mut lock = None;
+        if takeover == Takeover::Refuse {
+            lock = Some(acquire(data_dir)?);
+        }
+        let journal = Journal::create(
+            &folder,
+            settings.segment_bytes,
+            settings.held_bytes,
+            Arc::clone(&stats),
+        )
+        .map_err(|source| OpenError::io("make a journal file in", &folder, source))?;
+        let journal = Arc::new(journal);
+        let mut writer = Writer::new(
+            settings,
+            lock,
+            Some(Arc::clone(&journal)),
+            Arc::clone(&stats),
+        );
+        if takeover == Takeover::Refuse {
+            match writer.open_store() {
+                // A locked database or a full disk: the journal waits, requests do not.
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "starting without the database; the journal waits");
+                }
+                opened => opened.map_err(|error| OpenError::store(data_dir, error))?,
+            }
+        }
+        let control = Arc::new(Control::default());
+        let thread = thread::Builder::new().name("ledger-writer".to_owned());
+        let for_thread = Arc::clone(&control);
+        let tick = settings.tick;
+        let writer = thread
+            .spawn(move || writer.run(&for_thread, tick))
+            .map_err(|source| OpenError::io("start the writer of", data_dir, source))?;
+        Ok(Self {
+            journal,
+            stats,
+            control,
+            writer: Some(writer),
         })
     }
 
@@ -133,28 +293,77 @@ impl Ledger {
     /// not after `timeout`, e.g. because the database is locked or another process is the writer.
     #[must_use]
     pub fn flush(&self, timeout: Duration) -> bool {
-        let _ = timeout;
-        true
+        self.journal.retry_held();
+        let target = self.journal.appended();
+        self.control.wake();
+        self.control.wait_until(timeout, || {
+            self.stats.committed_bytes() >= target && self.stats.held() == 0
+        })
     }
 
     /// Gives the writer's role to the process that waits for it (the new one of an upgrade), which
     /// then also commits what this process still appends while its requests drain. Should nobody
     /// take the role for half a minute, this process takes it back.
-    pub fn hand_over(&self) {}
+    pub fn hand_over(&self) {
+        self.control.hand_over();
+    }
 
-    /// Ends the ledger: takes no more entries, commits what the journal holds, checkpoints the
-    /// database and releases the folder. `false` when `deadline` passed before everything was
-    /// committed; the rest stays in the journal for the next start.
-    pub fn close(self, deadline: Duration) -> bool {
-        let _ = deadline;
-        true
+    /// Ends the ledger: takes no more entries, commits what the journal holds (a request still open
+    /// becomes `interrupted`), checkpoints the database and releases the folder. What it cannot do
+    /// by the deadline stays in the journal.
+    pub fn close(mut self, deadline: Duration) -> Closed {
+        self.stop(deadline)
+    }
+
+    fn stop(&mut self, deadline: Duration) -> Closed {
+        let Some(writer) = self.writer.take() else {
+            return Closed::Complete;
+        };
+        self.journal.seal();
+        self.control.close(Instant::now() + deadline);
+        writer.join().unwrap_or(Closed::Incomplete)
     }
 }
 
-/// Commits what a sidecar that is no longer running left in the journal, so that readers see it.
-/// Fails with [`OpenError::InUse`] while one runs (then there is nothing to do: it commits by
-/// itself). Returns how many rows were added. Blocks until done.
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let _the_next_start_commits_the_rest = self.stop(Duration::ZERO);
+    }
+}
+
+/// Commits what a sidecar that is no longer running left in the journal, so that readers see it:
+/// also the requests that were open when it was killed, which are `interrupted`. Fails with
+/// [`OpenError::InUse`] while one runs (then there is nothing to do: it commits by itself). Returns
+/// how many rows were added. Blocks until done; touches nothing where there is no ledger.
 pub fn catch_up(data_dir: &Path) -> Result<u64, OpenError> {
-    let _ = data_dir;
-    Ok(0)
+    let folder = journal_folder(data_dir);
+    match journal::segment::Stream::list(&folder) {
+        Ok(streams) if streams.is_empty() => return Ok(0),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(source) => return Err(OpenError::io("read", &folder, source)),
+    }
+    let lock = acquire(data_dir)?;
+    let stats = Arc::new(LedgerStats::default());
+    let settings = Settings {
+        retention: None,
+        ..Settings::new(data_dir)
+    };
+    let mut writer = Writer::new(&settings, Some(lock), None, Arc::clone(&stats));
+    loop {
+        match writer.round(UnixMicros::now(), None) {
+            Ok(_) => break,
+            // It is noted; the same batch goes through without it.
+            Err(StoreError::Entry { .. }) => {}
+            Err(error) => return Err(OpenError::store(data_dir, error)),
+        }
+    }
+    writer.finish();
+    Ok(stats.written())
+}
+
+fn acquire(data_dir: &Path) -> Result<lock::WriterLock, OpenError> {
+    lock::try_acquire(data_dir)
+        .map_err(|source| OpenError::io("lock", data_dir, source))?
+        .ok_or_else(|| OpenError::in_use(data_dir))
 }

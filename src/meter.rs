@@ -208,3 +208,157 @@ fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
 fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus::core::Collector;
+    use prometheus::{Encoder, TextEncoder};
+
+    use super::*;
+    use crate::clock::UnixMicros;
+    use crate::money::NanoUsd;
+    use crate::record::{
+        Admission, Attempt, Cost, Phases, RequestId, Source, TokenType, Tokens, Usage,
+    };
+
+    fn record(channel: &str, model: &str, output: Option<u64>) -> RequestRecord {
+        let mut tokens = Tokens::default();
+        tokens[TokenType::Output] = output;
+        let mut phases = Phases::default();
+        phases[Phase::Total] = Some(2_000_000);
+        phases[Phase::FirstToken] = Some(1_000_000);
+        RequestRecord {
+            admission: Admission {
+                id: RequestId::generate(),
+                started_at: UnixMicros(0),
+                channel: Some(Arc::from(channel)),
+                key: None,
+                api: Api::Chat,
+                method: Arc::from("POST"),
+                path: Arc::from("/v1/chat/completions"),
+                requested_model: Some(Arc::from(model)),
+                stream: Some(true),
+                request_bytes: 0,
+                session: None,
+                end_user: None,
+                tags: std::collections::BTreeMap::new(),
+            },
+            served_model: None,
+            service_tier: None,
+            status: Some(200),
+            outcome: Outcome::Ok,
+            error_source: None,
+            error_code: None,
+            error_message: None,
+            attempts: vec![Attempt {
+                channel: Arc::from(channel),
+                started_at: UnixMicros(0),
+                outcome: Outcome::Ok,
+                status: Some(200),
+                error_code: None,
+                connect_us: None,
+                wait_us: None,
+            }],
+            usage: Usage {
+                tokens,
+                total: output,
+                source: UsageSource::Reported,
+            },
+            cost: None,
+            phases,
+            response_bytes: 0,
+            upstream_request_id: None,
+            source: Source::Proxy,
+        }
+    }
+
+    fn scrape(meter: &Arc<Meter>) -> String {
+        let collector = TrafficCollector::new(Arc::clone(meter)).unwrap();
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&collector.collect(), &mut text)
+            .unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn label_sets_that_look_alike_when_joined_stay_apart() {
+        let meter = Arc::new(Meter::new(10));
+        meter.observe(&record("ab", "c", Some(1)), None);
+        meter.observe(&record("a", "bc", Some(2)), None);
+        let text = scrape(&meter);
+        for (channel, model, count) in [("ab", "c", 1), ("a", "bc", 2)] {
+            let line = format!(
+                "tollgate_tokens_total{{channel=\"{channel}\",model=\"{model}\",api=\"chat\",\
+                 type=\"output\",source=\"reported\"}} {count}\n"
+            );
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn models_beyond_the_limit_fold_and_are_counted() {
+        let meter = Arc::new(Meter::new(2));
+        for model in ["a", "b", "c", "d", "a"] {
+            meter.observe(&record("x", model, Some(1)), None);
+        }
+        let text = scrape(&meter);
+        let requests = |model: &str| {
+            text.contains(&format!(
+                "tollgate_requests_total{{channel=\"x\",model=\"{model}\","
+            ))
+        };
+        assert!(requests("a") && requests("b") && requests("other"));
+        assert!(!requests("c") && !requests("d"));
+        assert!(text.contains("tollgate_folded_labels_total{label=\"model\"} 2\n"));
+    }
+
+    #[test]
+    fn what_has_no_price_is_unpriced_and_what_used_nothing_is_not() {
+        let meter = Arc::new(Meter::new(10));
+        meter.observe(&record("x", "mystery", Some(1)), None);
+        meter.observe(&record("x", "idle", None), None);
+        meter.observe(
+            &RequestRecord {
+                cost: Some(Cost {
+                    amount: NanoUsd(1_500_000_000),
+                    price_version: Arc::from("v"),
+                }),
+                ..record("x", "priced", Some(1))
+            },
+            None,
+        );
+        let text = scrape(&meter);
+        assert!(text.contains("tollgate_unpriced_requests_total{model=\"mystery\"} 1\n"));
+        assert_eq!(text.matches("tollgate_unpriced_requests_total{").count(), 1);
+        assert!(text.contains("source=\"reported\"} 1.5\n"), "{text}");
+    }
+
+    #[test]
+    fn the_pace_after_the_first_token_needs_two_tokens() {
+        let meter = Arc::new(Meter::new(10));
+        meter.observe(&record("x", "m", Some(1)), None);
+        meter.observe(&record("x", "m", Some(11)), None);
+        let text = scrape(&meter);
+        assert!(text.contains(
+            "tollgate_time_per_output_token_seconds_sum{channel=\"x\",model=\"m\",api=\"chat\"} 0.1\n"
+        ));
+        assert!(text.contains(
+            "tollgate_time_per_output_token_seconds_count{channel=\"x\",model=\"m\",api=\"chat\"} 1\n"
+        ));
+    }
+
+    #[test]
+    fn missing_usage_is_counted_with_its_reason_and_flight_ends_with_the_guard() {
+        let meter = Arc::new(Meter::new(10));
+        let flight = meter.in_flight("x");
+        assert!(scrape(&meter).contains("tollgate_in_flight_requests{channel=\"x\"} 1\n"));
+        drop(flight);
+        let mut record = record("x", "m", None);
+        record.usage = Usage::absent(UsageSource::Missing);
+        meter.observe(&record, Some("truncated"));
+        let text = scrape(&meter);
+        assert!(text.contains("tollgate_in_flight_requests{channel=\"x\"} 0\n"));
+        assert!(text.contains("tollgate_usage_missing_total{api=\"chat\",reason=\"truncated\"} 1"));
+    }
+}

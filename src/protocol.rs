@@ -6,13 +6,20 @@
 //! [`MissingReason`].
 
 mod answer;
+mod api;
+mod body;
 mod decode;
 mod headers;
+mod json;
 mod meter;
 mod observed;
+mod reading;
 mod request;
 mod route;
+mod sse;
 mod strip;
+mod text;
+mod usage;
 
 pub use answer::{ErrorAnswer, error_body, outcome_of};
 pub use decode::{DecodeError, Decoder, UnsupportedEncoding};

@@ -12,12 +12,12 @@ use utoipa::IntoParams;
 use super::AdminState;
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::info::{REVISION, VERSION, ledger_id};
-use super::json::{Info, Moment, RequestDetailJson, RequestList, UsageSummaryJson, vocabulary};
+use super::json::{Info, Moment, RequestDetailJson, RequestList, UsageSummaryJson};
 use super::moment::parse_moment;
 use super::parameters::{Parameters, invalid, parsed};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{Cursor, GroupBy, Order, RequestFilter, Sequence, UsageQuery};
-use crate::record::RequestId;
+use crate::record::{Api, Outcome, RequestId};
 
 /// How far `order=slowest` looks back when no `since` is given: no index serves that order.
 pub const SLOWEST_LOOKS_BACK: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -46,12 +46,12 @@ pub(super) struct RequestsParameters {
     /// Answered by this model; where the provider named none, asked for this model.
     model: Option<String>,
     /// Calling this API.
-    #[param(schema_with = vocabulary::api)]
+    #[param(value_type = Option<Api>, inline)]
     api: Option<String>,
     /// Of the client key of this name.
     key: Option<String>,
     /// That ended so.
-    #[param(schema_with = vocabulary::outcome)]
+    #[param(value_type = Option<Outcome>, inline)]
     outcome: Option<String>,
     /// Answered with this HTTP status.
     #[param(value_type = Option<u16>)]

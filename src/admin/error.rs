@@ -6,10 +6,9 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::{ContentBuilder, Object, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::json::vocabulary;
 use crate::ledger::QueryError;
 use crate::record::closed_set;
 
@@ -146,12 +145,8 @@ pub struct ErrorDetail {
     /// The parameter that is at fault.
     pub param: Option<String>,
     /// What went wrong, for programs.
-    #[schema(schema_with = codes)]
+    #[schema(value_type = ErrorCode)]
     pub code: String,
-}
-
-fn codes() -> Object {
-    vocabulary::words(ErrorCode::ALL.iter().map(|code| code.as_str()))
 }
 
 /// The failures that any path under `/api/v1/` can answer with, for the OpenAPI document.

@@ -12,8 +12,7 @@ use prometheus::{Opts, Registry, TextEncoder};
 
 use super::info::{REVISION, VERSION};
 use crate::clock::micros;
-use crate::ledger::LedgerStats;
-use crate::ledger::stats::COMMIT_BUCKETS_US;
+use crate::ledger::{COMMIT_BUCKETS_US, LedgerStats};
 use crate::meter::{Meter, TrafficCollector};
 
 /// The text format's media type, as Prometheus asks for it.

@@ -6,7 +6,7 @@
 
 mod requests;
 mod usage;
-pub(super) mod vocabulary;
+mod vocabulary;
 
 use std::fmt;
 

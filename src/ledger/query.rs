@@ -4,10 +4,21 @@
 //! never waits for it. It works with the sidecar running or not; what a crashed sidecar left in the
 //! journal is seen only after [`crate::ledger::catch_up`].
 
+mod listing;
 mod requests;
+mod summary;
 mod usage;
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
 
 pub use requests::{
     Cursor, CursorError, FollowPage, Order, RequestDetail, RequestFilter, RequestPage, Sequence,
@@ -15,6 +26,8 @@ pub use requests::{
 };
 pub use usage::{GroupBy, GroupByError, UsageQuery, UsageRow, UsageSummary};
 
+use super::database;
+use super::migrations::{self, VERSION};
 use crate::record::RequestId;
 
 /// Why a question to the ledger has no answer.
@@ -60,11 +73,14 @@ pub enum QueryError {
     },
 }
 
+/// How long a question waits where even WAL makes it wait (a database being recovered).
+const BUSY: Duration = Duration::from_secs(2);
+
 /// A read-only connection to the ledger. It may be sent to another thread but not shared: open one
 /// for each thread that asks (opening takes well under a millisecond).
 #[derive(Debug)]
 pub struct Reader {
-    connection: rusqlite::Connection,
+    connection: Connection,
     path: PathBuf,
 }
 
@@ -73,26 +89,44 @@ impl Reader {
     /// was written yet. Works in a folder that cannot be written to, as long as the ledger was
     /// closed cleanly.
     pub fn open(data_dir: &Path) -> Result<Self, QueryError> {
-        let path = data_dir.join("tollgate.db");
-        Err(QueryError::NoLedger { path })
+        let path = database::path_in(data_dir);
+        // Also tells an empty file, which a start that was cut off can leave.
+        if !fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+            return Err(QueryError::NoLedger { path });
+        }
+        let (connection, found) = connect(&path).map_err(|source| QueryError::Database {
+            path: path.clone(),
+            source,
+        })?;
+        if found == VERSION {
+            return Ok(Self { connection, path });
+        }
+        Err(QueryError::OtherVersion {
+            path,
+            found,
+            known: VERSION,
+            remedy: if found > VERSION {
+                "use the tollgate that wrote it"
+            } else {
+                "start this tollgate on it once, which brings it up to date"
+            },
+        })
     }
 
     /// Usage over a range of time, grouped; see [`UsageQuery`].
     pub fn usage(&self, query: &UsageQuery) -> Result<UsageSummary, QueryError> {
-        let _ = (query, &self.connection);
-        Ok(UsageSummary::default())
+        summary::usage(&self.connection, query).map_err(|error| self.explain(error))
     }
 
     /// One page of requests that match `filter`, in its order. Pass [`RequestPage::next`] back as
     /// [`RequestFilter::cursor`] for the page after it.
     pub fn requests(&self, filter: &RequestFilter) -> Result<RequestPage, QueryError> {
-        let _ = filter;
-        Ok(RequestPage::default())
+        listing::page(&self.connection, filter).map_err(|error| self.explain(error))
     }
 
     /// Where [`Reader::follow`] starts to see only what is recorded from now on.
     pub fn newest(&self) -> Result<Sequence, QueryError> {
-        Ok(Sequence::default())
+        listing::newest(&self.connection).map_err(|error| self.explain(error.into()))
     }
 
     /// Requests that match `filter` and were recorded after `after`, oldest first; its order and
@@ -102,16 +136,93 @@ impl Reader {
         filter: &RequestFilter,
         after: Sequence,
     ) -> Result<FollowPage, QueryError> {
-        let _ = filter;
-        Ok(FollowPage {
-            requests: Vec::new(),
-            position: after,
-        })
+        listing::follow(&self.connection, filter, after).map_err(|error| self.explain(error))
     }
 
     /// One request with its attempts; `None` when the ledger has no such request.
     pub fn request(&self, id: RequestId) -> Result<Option<RequestDetail>, QueryError> {
-        let _ = (id, &self.path);
-        Ok(None)
+        listing::detail(&self.connection, id).map_err(|error| self.explain(error))
     }
+
+    fn explain(&self, error: ReadError) -> QueryError {
+        match error {
+            ReadError::Unreadable { column, value } => QueryError::Unreadable { column, value },
+            ReadError::Database(source) => QueryError::Database {
+                path: self.path.clone(),
+                source,
+            },
+        }
+    }
+}
+
+/// A [`QueryError`] before it knows which database it speaks of.
+#[derive(Debug)]
+enum ReadError {
+    Unreadable { column: &'static str, value: String },
+    Database(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// A name of a closed vocabulary, as stored.
+fn vocabulary<T: FromStr>(column: &'static str, text: &str) -> Result<T, ReadError> {
+    text.parse().map_err(|_| ReadError::Unreadable {
+        column,
+        value: text.to_owned(),
+    })
+}
+
+/// Tags, as stored.
+fn parse_tags(json: &str) -> Result<BTreeMap<String, String>, ReadError> {
+    serde_json::from_str(json).map_err(|_| ReadError::Unreadable {
+        column: "tags",
+        value: json.to_owned(),
+    })
+}
+
+/// A count, as stored: never negative.
+fn count(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}
+
+/// A connection and the schema version it found.
+fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
+    let open = |name: &OsStr, flags: OpenFlags| {
+        let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(name, flags)?;
+        connection.busy_timeout(BUSY)?;
+        // The first look at the file: only now SQLite finds out whether it can read it.
+        let version = migrations::version_of(&connection)?;
+        Ok((connection, version))
+    };
+    let error = match open(path.as_os_str(), OpenFlags::empty()) {
+        Ok(opened) => return Ok(opened),
+        Err(error) => error,
+    };
+    // In WAL mode even a reader makes a -shm file. Where it may not, the database file by itself is
+    // whole if nobody has it open and the last writer closed it, which is when there is no -wal.
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    if Path::new(&wal).exists() {
+        return Err(error);
+    }
+    open(&immutable_uri(path), OpenFlags::SQLITE_OPEN_URI)
+}
+
+/// The URI (RFC 3986) by which SQLite opens a file that cannot change.
+fn immutable_uri(path: &Path) -> OsString {
+    let mut uri = String::from("file:");
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            let _infallible = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri.into()
 }

@@ -146,6 +146,11 @@ impl LedgerStats {
         }
     }
 
+    /// Offset in the process's own stream up to which the database has it.
+    pub(super) fn committed_bytes(&self) -> u64 {
+        self.committed_bytes.load(Ordering::Acquire)
+    }
+
     /// Notes one commit.
     pub(super) fn observe_commit(&self, duration: Duration) {
         let us = micros(duration);

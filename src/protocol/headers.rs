@@ -4,31 +4,82 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderMap;
+use serde::Deserialize;
 
 use crate::clock::UnixMicros;
 
-/// The conversation a request belongs to, from Codex' headers: `session-id`, else `thread-id`,
-/// else the same members of the JSON in `x-codex-turn-metadata`. At most 128 bytes.
+/// Longest id that is kept; a longer one is none.
+const ID_MAX: usize = 128;
+/// Longest `x-codex-turn-metadata` that is parsed.
+const METADATA_MAX: usize = 16 * 1024;
+
+const TAGS_MAX: usize = 16;
+const TAG_NAME_MAX: usize = 64;
+const TAG_VALUE_MAX: usize = 256;
+
+/// The first of the headers `names` that holds a printable text of at most [`ID_MAX`] bytes.
+fn id(headers: &HeaderMap, names: &[&str]) -> Option<Box<str>> {
+    names.iter().find_map(|name| {
+        let text = headers.get(*name)?.to_str().ok()?.trim();
+        acceptable_id(text).then(|| text.into())
+    })
+}
+
+fn acceptable_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= ID_MAX
+}
+
+/// The conversation a request belongs to, from Codex' headers: `session-id` (`session_id` in older
+/// ones), else `thread-id`, else the same members of the JSON in `x-codex-turn-metadata`. At most
+/// 128 bytes.
 #[must_use]
 pub fn session(request: &HeaderMap) -> Option<Box<str>> {
-    let _ = request;
-    None
+    #[derive(Deserialize)]
+    struct TurnMetadata {
+        session_id: Option<Box<str>>,
+        thread_id: Option<Box<str>>,
+    }
+
+    id(request, &["session-id", "session_id", "thread-id"]).or_else(|| {
+        let metadata = request.get("x-codex-turn-metadata")?.as_bytes();
+        if metadata.len() > METADATA_MAX {
+            return None;
+        }
+        let metadata: TurnMetadata = serde_json::from_slice(metadata).ok()?;
+        [metadata.session_id, metadata.thread_id]
+            .into_iter()
+            .flatten()
+            .find(|id| acceptable_id(id))
+    })
 }
 
 /// The provider's id of a request: `x-request-id`, else `request-id` (Anthropic), else
 /// `apim-request-id` (Azure). At most 128 bytes.
 #[must_use]
 pub fn upstream_request_id(response: &HeaderMap) -> Option<Box<str>> {
-    let _ = response;
-    None
+    id(response, &["x-request-id", "request-id", "apim-request-id"])
 }
 
 /// How long the provider asks to wait: `retry-after-ms` before `retry-after` (seconds or an HTTP
-/// date, RFC 9110 §10.2.3, measured from `now`).
+/// date, RFC 9110 §10.2.3, measured from `now`). `None` when it does not say, or says nonsense.
 #[must_use]
 pub fn retry_after(response: &HeaderMap, now: UnixMicros) -> Option<Duration> {
-    let _ = (response, now);
-    None
+    let text = |name: &str| Some(response.get(name)?.to_str().ok()?.trim());
+    if let Some(millis) = text("retry-after-ms").and_then(non_negative) {
+        return Duration::try_from_secs_f64(millis / 1000.0).ok();
+    }
+    let stated = text("retry-after")?;
+    if let Some(seconds) = non_negative(stated) {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = jiff::fmt::rfc2822::parse(stated).ok()?;
+    Some(UnixMicros::from(date.timestamp()).since(now))
+}
+
+fn non_negative(text: &str) -> Option<f64> {
+    text.parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite() && *number >= 0.0)
 }
 
 /// What an `x-tollgate-tags` header said.
@@ -43,6 +94,115 @@ pub struct ParsedTags {
 /// Reads `project=a,team=b`. Where a name is written twice, the last one counts.
 #[must_use]
 pub fn parse_tags(header: &str) -> ParsedTags {
-    let _ = header;
-    ParsedTags::default()
+    let mut parsed = ParsedTags::default();
+    let parts = header.split(',').map(str::trim);
+    for part in parts.filter(|part| !part.is_empty()) {
+        let tag = part
+            .split_once('=')
+            .map(|(name, value)| (name.trim(), value.trim()))
+            .filter(|(name, value)| acceptable_tag(name, value));
+        match tag {
+            Some((name, value))
+                if parsed.tags.len() < TAGS_MAX || parsed.tags.contains_key(name) =>
+            {
+                parsed.tags.insert(name.to_owned(), value.to_owned());
+            }
+            _ => parsed.skipped += 1,
+        }
+    }
+    parsed
+}
+
+fn acceptable_tag(name: &str, value: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= TAG_NAME_MAX
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        && !value.is_empty()
+        && value.len() <= TAG_VALUE_MAX
+        && !value.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_session_is_found_in_any_generation_of_headers() {
+        let metadata = r#"{"turn_id":"t","session_id":"s3","thread_id":"h3"}"#;
+        for (lines, expected) in [
+            (&[("thread-id", "h"), ("session-id", "s")][..], Some("s")),
+            (&[("session_id", "s2")], Some("s2")),
+            (&[("thread-id", "h")], Some("h")),
+            (&[("x-codex-turn-metadata", metadata)], Some("s3")),
+            (
+                &[("x-codex-turn-metadata", r#"{"thread_id":"h3"}"#)],
+                Some("h3"),
+            ),
+            (&[("x-codex-turn-metadata", "{broken")], None),
+            (&[("session-id", "")], None),
+            (&[], None),
+        ] {
+            assert_eq!(session(&headers(lines)).as_deref(), expected);
+        }
+        let long = "x".repeat(129);
+        assert_eq!(session(&headers(&[("session-id", &long)])), None);
+    }
+
+    #[test]
+    fn a_retry_is_asked_for_in_milliseconds_seconds_or_by_date() {
+        let now = UnixMicros(1_763_632_800_000_000); // 2025-11-20T10:00:00Z
+        for (lines, expected) in [
+            (
+                &[("retry-after-ms", "1500"), ("retry-after", "9")][..],
+                Some(Duration::from_millis(1500)),
+            ),
+            (&[("retry-after", "9")], Some(Duration::from_secs(9))),
+            (&[("retry-after", "0.5")], Some(Duration::from_millis(500))),
+            (
+                &[("retry-after", "Thu, 20 Nov 2025 10:00:30 GMT")],
+                Some(Duration::from_secs(30)),
+            ),
+            (
+                &[("retry-after", "Thu, 20 Nov 2025 09:00:00 GMT")],
+                Some(Duration::ZERO),
+            ),
+            (&[("retry-after", "-1")], None),
+            (&[("retry-after", "1e300")], None),
+            (&[("retry-after", "soon")], None),
+            (&[], None),
+        ] {
+            assert_eq!(retry_after(&headers(lines), now), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_read_and_what_is_malformed_is_told() {
+        let parsed = parse_tags(" project = a b, team=b,,bad, =x, y=, na me=1, team=c");
+        assert_eq!(
+            parsed.tags.into_iter().collect::<Vec<_>>(),
+            [
+                ("project".into(), "a b".into()),
+                ("team".into(), "c".into())
+            ]
+        );
+        assert_eq!(parsed.skipped, 4);
+    }
+
+    #[test]
+    fn tags_are_bounded() {
+        let many: Vec<String> = (0..20).map(|n| format!("t{n}=v")).collect();
+        let parsed = parse_tags(&many.join(","));
+        assert_eq!((parsed.tags.len(), parsed.skipped), (16, 4));
+        let long = format!("{}=v,v={}", "n".repeat(65), "v".repeat(257));
+        assert_eq!(parse_tags(&long).skipped, 2);
+    }
 }

@@ -1,9 +1,20 @@
 //! The response meter: reads usage and endings from the passing bytes of an answer.
 
+use std::ops::ControlFlow;
+
+use super::api::{Conventions, conventions};
+use super::body::Body;
+use super::decode::{DecodeError, Decoder};
+use super::observed::{MissingReason, Observed};
+use super::route::Operation;
 use crate::record::Api;
 
-use super::observed::Observed;
-use super::route::Operation;
+/// A decoded body may be this many times the encoded one…
+const EXPANSION_MAX: u64 = 200;
+/// …beyond its first bytes, where a ratio says nothing yet…
+const EXPANSION_FREE: u64 = 16 << 20;
+/// …and never larger than this. Beyond, metering stops; the bytes are forwarded all the same.
+const DECODED_MAX: u64 = 1 << 30;
 
 /// What the response's header (and the request) say about its body.
 #[derive(Clone, Copy, Debug)]
@@ -32,41 +43,147 @@ pub struct Signals {
 /// Reads one answer as it passes, in bounded memory, without ever failing it.
 #[derive(Debug)]
 pub struct ResponseMeter {
-    observed: Observed,
+    conventions: &'static Conventions,
+    operation: Operation,
+    status: u16,
+    decoder: Option<Decoder>,
+    encoded: u64,
+    decoded: u64,
+    body: Body,
+    /// Why metering stopped before the body's end.
+    stopped: Option<MissingReason>,
+    finished: bool,
 }
 
 impl ResponseMeter {
     /// A meter for the answer to a call of `api`.
     #[must_use]
     pub fn new(api: Api, operation: Operation, kind: ResponseKind<'_>) -> Self {
-        let _ = (api, operation, kind);
+        let conventions = conventions(api);
+        let (decoder, stopped) = match kind.content_encoding.map(Decoder::new) {
+            None => (None, None),
+            Some(Ok(decoder)) => (decoder, None),
+            Some(Err(_unsupported)) => (None, Some(MissingReason::Undecodable)),
+        };
+        // Usage in an answer that only shows or changes what exists was counted when it arose.
+        let counts = operation == Operation::Create;
         Self {
-            observed: Observed::default(),
+            conventions,
+            operation,
+            status: kind.status,
+            decoder,
+            encoded: 0,
+            decoded: 0,
+            body: Body::new(conventions, counts, kind),
+            stopped,
+            finished: false,
         }
     }
 
     /// Reads the next fragment of the body, cut anywhere.
     pub fn feed(&mut self, fragment: &[u8]) -> Signals {
-        let _ = fragment;
-        let _ = &mut self.observed;
-        Signals::default()
+        if self.stopped.is_some() || self.finished {
+            return Signals::default();
+        }
+        let before = self.signals();
+        match &mut self.decoder {
+            None => self.body.feed(fragment),
+            Some(decoder) => {
+                self.encoded += fragment.len() as u64;
+                let allowed =
+                    (EXPANSION_FREE + self.encoded.saturating_mul(EXPANSION_MAX)).min(DECODED_MAX);
+                let (body, total) = (&mut self.body, &mut self.decoded);
+                let result = decoder.decode(fragment, &mut |plain| {
+                    *total += plain.len() as u64;
+                    if *total > allowed {
+                        return ControlFlow::Break(());
+                    }
+                    body.feed(plain);
+                    ControlFlow::Continue(())
+                });
+                match result {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => self.stop(MissingReason::TooLarge),
+                    Err(_) => self.stop(MissingReason::Undecodable),
+                }
+            }
+        }
+        let after = self.signals();
+        Signals {
+            first_content: after.first_content && !before.first_content,
+            terminal: after.terminal && !before.terminal,
+            failed: after.failed && !before.failed,
+        }
     }
 
     /// The body ended (whole or cut off). Idempotent; later fragments are ignored.
     pub fn finish(&mut self) {
-        self.observed.missing_reason = None;
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        if self.stopped.is_none() {
+            self.body.finish();
+            if let Some(Err(DecodeError::Truncated(_))) = self.decoder.as_mut().map(Decoder::finish)
+            {
+                self.body.reading.note(MissingReason::Truncated);
+            }
+        }
+        self.decoder = None;
+        self.body.reading.observed.missing_reason = self.missing_reason();
     }
 
     /// What was seen so far; final after [`finish`](Self::finish).
     #[must_use]
     pub fn observed(&self) -> &Observed {
-        &self.observed
+        &self.body.reading.observed
     }
 
-    /// Bytes of heap this meter holds, decoders' windows included.
+    /// Bytes of heap this meter holds, decoders' windows included as far as they are known.
     #[must_use]
     pub fn retained_bytes(&self) -> usize {
-        let _ = self;
-        0
+        self.body.retained_bytes() + self.decoder.as_ref().map_or(0, Decoder::retained_bytes)
+    }
+
+    fn stop(&mut self, reason: MissingReason) {
+        self.stopped = Some(reason);
+        self.decoder = None;
+    }
+
+    fn signals(&self) -> Signals {
+        let observed = self.observed();
+        Signals {
+            first_content: observed.first_content_seen,
+            terminal: observed.terminal_seen,
+            failed: observed.failed,
+        }
+    }
+
+    fn missing_reason(&self) -> Option<MissingReason> {
+        let reading = &self.body.reading;
+        let observed = &reading.observed;
+        let billed = self.operation == Operation::Create && (200..300).contains(&self.status);
+        if !billed || observed.usage.is_some() {
+            return None;
+        }
+        if self.conventions.usage.is_none() {
+            return self
+                .conventions
+                .unread_usage
+                .then_some(MissingReason::NotRead);
+        }
+        if observed.failed {
+            // A provider that refused before it wrote anything has billed nothing.
+            return observed.first_content_seen.then_some(MissingReason::Failed);
+        }
+        Some(if let Some(reason) = self.stopped {
+            reason
+        } else if let Some(reason) = reading.doubt {
+            reason
+        } else if observed.terminal_seen {
+            MissingReason::NoUsageInBody
+        } else {
+            MissingReason::Truncated
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! What was seen in an answer.
 
-use crate::record::Usage;
+use crate::record::{Usage, UsageSource};
 
 /// What the passing bytes of an answer said so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,6 @@ impl Observed {
     /// `missing_reason` asks for.
     #[must_use]
     pub fn usage_or_absent(&self) -> Usage {
-        use crate::record::UsageSource;
         self.usage
             .unwrap_or(Usage::absent(if self.missing_reason.is_some() {
                 UsageSource::Missing
@@ -88,4 +87,60 @@ impl Observed {
                 UsageSource::None
             }))
     }
+}
+
+impl Observed {
+    pub(super) fn retained_bytes(&self) -> usize {
+        let error = self.error.as_ref();
+        [&self.served_model, &self.service_tier, &self.response_id]
+            .into_iter()
+            .chain(error.map(|error| &error.code))
+            .chain(error.map(|error| &error.kind))
+            .chain(error.map(|error| &error.message))
+            .flatten()
+            .map(|text| text.len())
+            .sum()
+    }
+}
+
+impl ProviderError {
+    /// From the members of an error object; empty where one was not stated.
+    pub(super) fn new(code: &str, status: &str, kind: &str, message: &str) -> Self {
+        let stated = |text: &str| (!text.is_empty()).then(|| Box::from(text));
+        // A numeric code repeats the HTTP status; any word says more.
+        let numeric = code.bytes().all(|byte| byte.is_ascii_digit());
+        let words = [if numeric { "" } else { code }, status, kind, code];
+        Self {
+            code: words
+                .into_iter()
+                .find(|word| !word.is_empty())
+                .map(Box::from),
+            kind: stated(kind),
+            message: stated(&mask_credentials(message)),
+        }
+    }
+}
+
+/// How provider keys begin. Some providers repeat the key they refuse.
+const KEY_PREFIXES: &[&str] = &["sk-", "rk-", "pk-", "xai-", "gsk_", "AIza", "eyJ"];
+
+/// `text` with every word that looks like a provider key or a token (RFC 7519) replaced.
+fn mask_credentials(text: &str) -> String {
+    let is_key_character =
+        |character: char| character.is_ascii_alphanumeric() || "-_.*".contains(character);
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_key_character) {
+        let (between, word_on) = rest.split_at(start);
+        let length = word_on
+            .find(|character| !is_key_character(character))
+            .unwrap_or(word_on.len());
+        let (word, after) = word_on.split_at(length);
+        masked.push_str(between);
+        let is_key = length >= 8 && KEY_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
+        masked.push_str(if is_key { "[masked]" } else { word });
+        rest = after;
+    }
+    masked.push_str(rest);
+    masked
 }

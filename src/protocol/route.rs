@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use super::api::conventions;
 use crate::record::Api;
 
 /// What a request's method and path say.
@@ -56,7 +57,7 @@ pub enum MalformedPath {
     /// A backslash, plain or percent-encoded.
     #[error("the path holds a backslash; separate segments by slashes")]
     Backslash,
-    /// A space, NUL or control character, plain or percent-encoded, or a `?` or `#`.
+    /// A NUL or control character, plain or percent-encoded, or a plain space, `?` or `#`.
     #[error("the path holds a character that no path may hold")]
     ForbiddenCharacter,
     /// A percent sign without two hexadecimal digits.
@@ -67,15 +68,417 @@ pub enum MalformedPath {
     BadChannel,
 }
 
-/// Reads the method and the path (without its query).
+/// Reads the method and the path (without its query). Empty segments (`//`) and a slash at the end
+/// are forwarded as they are and ignored in telling the API.
 pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, MalformedPath> {
-    let _ = method;
+    if path == "*" && *method == Method::OPTIONS {
+        return Ok(Route {
+            api: Api::Other,
+            operation: Operation::Manage,
+            channel: None,
+            model: None,
+            rest: path,
+            base: PathBase::Origin,
+        });
+    }
+    check(path)?;
+    let (channel, path) = named_channel(path)?;
+    let (base, rest) = match path.strip_prefix("/v1") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => (PathBase::BaseUrl, rest),
+        _ => (PathBase::Origin, path),
+    };
+    let called = match plain(path) {
+        Cow::Borrowed(path) => called(method, path),
+        // An upstream may resolve escapes and empty segments before it routes: so does the meter.
+        Cow::Owned(path) => called(method, &path).into_owned(),
+    };
     Ok(Route {
-        api: Api::Other,
-        operation: Operation::Manage,
-        channel: None,
-        model: None,
-        rest: path,
-        base: PathBase::Origin,
+        api: called.api,
+        operation: called.operation,
+        channel,
+        model: called.model,
+        rest,
+        base,
     })
+}
+
+fn check(path: &str) -> Result<(), MalformedPath> {
+    if !path.starts_with('/') {
+        return Err(MalformedPath::NotAbsolute);
+    }
+    // Between separators, which an encoded slash is too for an upstream that decodes first: what
+    // stands before a `;` (path parameters), as far as it consists of dots.
+    let mut dots = Some(0);
+    let mut rest = path.as_bytes();
+    while !rest.is_empty() {
+        let (byte, length) = unescaped(rest).ok_or(MalformedPath::BadEscape)?;
+        let written = rest[0];
+        rest = &rest[length..];
+        match byte {
+            b'\\' => return Err(MalformedPath::Backslash),
+            0..=0x1F | 0x7F => return Err(MalformedPath::ForbiddenCharacter),
+            b' ' | b'?' | b'#' if written == byte => return Err(MalformedPath::ForbiddenCharacter),
+            b'/' | b';' => {
+                if matches!(dots, Some(1 | 2)) {
+                    return Err(MalformedPath::DotSegment);
+                }
+                dots = (byte == b'/').then_some(0);
+            }
+            b'.' => dots = dots.map(|count| count + 1),
+            _ => dots = None,
+        }
+    }
+    if matches!(dots, Some(1 | 2)) {
+        return Err(MalformedPath::DotSegment);
+    }
+    Ok(())
+}
+
+/// The first byte of a path, percent-decoded, and how many bytes it is written in; `None` where a
+/// percent sign begins no escape.
+fn unescaped(path: &[u8]) -> Option<(u8, usize)> {
+    let hex = |digit: u8| char::from(digit).to_digit(16);
+    match path {
+        [b'%', high, low, ..] => {
+            let byte = hex(*high)? << 4 | hex(*low)?;
+            Some((u8::try_from(byte).ok()?, 3))
+        }
+        [b'%', ..] | [] => None,
+        [byte, ..] => Some((*byte, 1)),
+    }
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let (byte, length) = unescaped(rest)?;
+        bytes.push(byte);
+        rest = &rest[length..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The channel in `/c/<channel>/…`, and the path behind it.
+fn named_channel(path: &str) -> Result<(Option<Cow<'_, str>>, &str), MalformedPath> {
+    let Some(behind) = path.strip_prefix("/c/") else {
+        return Ok((None, path));
+    };
+    let end = behind.find('/').unwrap_or(behind.len());
+    let (name, rest) = behind.split_at(end);
+    let name = if name.contains('%') {
+        Cow::Owned(decoded(name).ok_or(MalformedPath::BadChannel)?)
+    } else {
+        Cow::Borrowed(name)
+    };
+    if name.is_empty() {
+        return Err(MalformedPath::BadChannel);
+    }
+    Ok((Some(name), if rest.is_empty() { "/" } else { rest }))
+}
+
+/// The path with escapes resolved, without empty segments and without a slash at its end.
+/// Allocates only for a path that has any of them.
+fn plain(path: &str) -> Cow<'_, str> {
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    if !trimmed.contains('%') && !trimmed.contains("//") && !trimmed.ends_with('/') {
+        return Cow::Borrowed(trimmed);
+    }
+    let decoded = decoded(trimmed).unwrap_or_else(|| trimmed.to_owned());
+    let mut plain = String::with_capacity(decoded.len());
+    for segment in decoded.split('/').filter(|segment| !segment.is_empty()) {
+        plain.push('/');
+        plain.push_str(segment);
+    }
+    Cow::Owned(plain)
+}
+
+struct Called<'p> {
+    api: Api,
+    operation: Operation,
+    model: Option<Cow<'p, str>>,
+}
+
+impl Called<'_> {
+    fn into_owned(self) -> Called<'static> {
+        Called {
+            api: self.api,
+            operation: self.operation,
+            model: self.model.map(|model| Cow::Owned(model.into_owned())),
+        }
+    }
+}
+
+/// Where providers put the APIs, longest first: below these an operation's name begins.
+const PREFIXES: &[&str] = &[
+    "/v1beta/openai/", // Gemini's OpenAI-shaped surface
+    "/openai/v1/",     // Azure v1
+    "/api/v1/",        // OpenRouter
+    "/v1beta/",
+    "/v1alpha/",
+    "/v1/",
+    "/",
+];
+
+/// Classic Azure: the deployment stands in the path.
+const DEPLOYMENTS: &str = "/openai/deployments/";
+
+fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
+    let (name, deployment) = match path
+        .strip_prefix(DEPLOYMENTS)
+        .and_then(|p| p.split_once('/'))
+    {
+        Some((deployment, name)) => (name, Some(deployment)),
+        None => (
+            PREFIXES
+                .iter()
+                .find_map(|prefix| path.strip_prefix(prefix))
+                .unwrap_or_default(),
+            None,
+        ),
+    };
+    // Gemini: `models/<model>:<verb>`.
+    if let Some((model, verb)) = name
+        .strip_prefix("models/")
+        .or_else(|| name.strip_prefix("tunedModels/"))
+        .and_then(|model| model.rsplit_once(':'))
+    {
+        let generates = matches!(
+            verb,
+            "generateContent" | "streamGenerateContent" | "embedContent" | "batchEmbedContents"
+        );
+        if generates || verb == "countTokens" {
+            return Called {
+                api: Api::Gemini,
+                operation: create_if(generates && *method == Method::POST),
+                model: Some(Cow::Borrowed(model)),
+            };
+        }
+    }
+    let best = Api::ALL
+        .iter()
+        .map(|&api| conventions(api))
+        .flat_map(|conventions| {
+            conventions
+                .paths
+                .iter()
+                .map(move |path| (conventions, path))
+        })
+        .filter(|(_, path)| is_below(name, path))
+        .max_by_key(|(_, path)| path.len());
+    let Some((conventions, _)) = best else {
+        return Called {
+            api: Api::Other,
+            operation: Operation::Manage,
+            model: deployment.map(Cow::Borrowed),
+        };
+    };
+    Called {
+        api: conventions.api,
+        operation: create_if(
+            // A WebSocket begins with a GET.
+            (*method == Method::POST
+                || (conventions.api == Api::Realtime && *method == Method::GET))
+                && conventions.creates.contains(&name),
+        ),
+        model: deployment.map(Cow::Borrowed),
+    }
+}
+
+fn create_if(creates: bool) -> Operation {
+    if creates {
+        Operation::Create
+    } else {
+        Operation::Manage
+    }
+}
+
+/// Whether `name` is `path` or stands below it.
+fn is_below(name: &str, path: &str) -> bool {
+    name.strip_prefix(path)
+        .is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(path: &str) -> Route<'_> {
+        classify(&Method::POST, path).unwrap()
+    }
+
+    #[test]
+    fn v1_goes_to_the_base_url() {
+        for (rest, api) in [
+            ("/chat/completions", Api::Chat),
+            ("/responses", Api::Responses),
+            ("/completions", Api::Completions),
+            ("/embeddings", Api::Embeddings),
+            ("/images/edits", Api::Images),
+            ("/audio/speech", Api::Audio),
+            ("/realtime", Api::Realtime),
+            ("/messages", Api::Messages),
+            ("/messages/batches", Api::Batches),
+            ("/moderations", Api::Moderations),
+            ("/models", Api::Models),
+            ("/files/file-1/content", Api::Files),
+            ("/responsesx", Api::Other),
+            ("", Api::Other),
+            ("/", Api::Other),
+        ] {
+            let path = format!("/v1{rest}");
+            let route = post(&path);
+            assert_eq!((route.api, route.rest), (api, rest));
+            assert_eq!((route.base, route.channel), (PathBase::BaseUrl, None));
+        }
+    }
+
+    #[test]
+    fn all_else_goes_to_the_origin_whole() {
+        for (path, api) in [
+            ("/v12/chat/completions", Api::Other),
+            ("/", Api::Other),
+            ("/dashboard/billing", Api::Other),
+            ("/chat/completions", Api::Chat),
+            ("/openai/v1/responses", Api::Responses),
+            ("/api/v1/chat/completions", Api::Chat),
+            ("/v1beta/openai/embeddings", Api::Embeddings),
+        ] {
+            let route = post(path);
+            assert_eq!((route.api, route.rest), (api, path));
+            assert_eq!(route.base, PathBase::Origin);
+        }
+    }
+
+    #[test]
+    fn a_channel_is_named_in_the_path_percent_decoded() {
+        let route = post("/c/eu%20west/v1/chat/completions");
+        assert_eq!(route.channel.as_deref(), Some("eu west"));
+        assert_eq!((route.api, route.base), (Api::Chat, PathBase::BaseUrl));
+        assert_eq!(route.rest, "/chat/completions");
+        let route = post("/c/az/openai/deployments/gpt4/chat/completions");
+        assert_eq!(route.channel.as_deref(), Some("az"));
+        assert_eq!(route.base, PathBase::Origin);
+        assert_eq!(route.rest, "/openai/deployments/gpt4/chat/completions");
+        assert_eq!(post("/c/az").rest, "/");
+        assert_eq!(
+            classify(&Method::POST, "/c//v1/responses"),
+            Err(MalformedPath::BadChannel)
+        );
+        assert_eq!(
+            classify(&Method::POST, "/c/%FF/v1/responses"),
+            Err(MalformedPath::BadChannel)
+        );
+    }
+
+    #[test]
+    fn models_in_paths_are_told() {
+        let azure = post("/openai/deployments/my-gpt/chat/completions");
+        assert_eq!(
+            (azure.api, azure.model.as_deref()),
+            (Api::Chat, Some("my-gpt"))
+        );
+        let gemini = post("/v1beta/models/gemini-2.5-pro:streamGenerateContent");
+        assert_eq!(gemini.api, Api::Gemini);
+        assert_eq!(gemini.operation, Operation::Create);
+        assert_eq!(gemini.model.as_deref(), Some("gemini-2.5-pro"));
+        assert_eq!(
+            gemini.rest,
+            "/v1beta/models/gemini-2.5-pro:streamGenerateContent"
+        );
+        assert_eq!(
+            post("/v1beta/models/g:countTokens").operation,
+            Operation::Manage
+        );
+    }
+
+    #[test]
+    fn only_what_makes_something_new_creates() {
+        for (method, path, operation) in [
+            (Method::POST, "/v1/responses", Operation::Create),
+            (Method::POST, "/v1/responses/", Operation::Create),
+            (Method::POST, "/v1/responses/compact", Operation::Create),
+            (Method::GET, "/v1/responses/resp_1", Operation::Manage),
+            (
+                Method::POST,
+                "/v1/responses/resp_1/cancel",
+                Operation::Manage,
+            ),
+            (
+                Method::POST,
+                "/v1/responses/input_tokens",
+                Operation::Manage,
+            ),
+            (Method::GET, "/v1/chat/completions", Operation::Manage),
+            (
+                Method::POST,
+                "/v1/chat/completions/chatcmpl-1",
+                Operation::Manage,
+            ),
+            (Method::GET, "/v1/realtime", Operation::Create),
+            (Method::POST, "/v1/messages/count_tokens", Operation::Manage),
+        ] {
+            assert_eq!(
+                classify(&method, path).unwrap().operation,
+                operation,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn spelling_a_path_oddly_does_not_hide_its_api() {
+        for path in [
+            "//v1/chat/completions",
+            "/v1//chat//completions",
+            "/v1/chat%2Fcompletions",
+            "/v1/%63hat/completions",
+            "/v1/chat/completions/",
+        ] {
+            let route = post(path);
+            assert_eq!(route.api, Api::Chat, "{path}");
+            assert_eq!(route.operation, Operation::Create, "{path}");
+            assert!(path.ends_with(route.rest), "{path} is forwarded as it is");
+        }
+    }
+
+    #[test]
+    fn paths_of_two_meanings_are_refused() {
+        for (path, error) in [
+            ("", MalformedPath::NotAbsolute),
+            ("v1/chat", MalformedPath::NotAbsolute),
+            ("*", MalformedPath::NotAbsolute),
+            ("http://host/v1", MalformedPath::NotAbsolute),
+            ("/v1/../admin", MalformedPath::DotSegment),
+            ("/v1/./chat", MalformedPath::DotSegment),
+            ("/v1/..", MalformedPath::DotSegment),
+            ("/v1/%2e%2E/admin", MalformedPath::DotSegment),
+            ("/v1/.%2e", MalformedPath::DotSegment),
+            ("/v1/x%2F..%2fadmin", MalformedPath::DotSegment),
+            ("/v1/..;a=b/admin", MalformedPath::DotSegment),
+            ("/v1\\chat", MalformedPath::Backslash),
+            ("/v1/%5c..", MalformedPath::Backslash),
+            ("/v1/\0", MalformedPath::ForbiddenCharacter),
+            ("/v1/%00", MalformedPath::ForbiddenCharacter),
+            ("/v1/a%0d%0ab", MalformedPath::ForbiddenCharacter),
+            ("/v1/a\u{7f}", MalformedPath::ForbiddenCharacter),
+            ("/v1/a?b", MalformedPath::ForbiddenCharacter),
+            ("/v1/%", MalformedPath::BadEscape),
+            ("/v1/%2", MalformedPath::BadEscape),
+            ("/v1/%zz", MalformedPath::BadEscape),
+        ] {
+            assert_eq!(classify(&Method::POST, path), Err(error), "{path:?}");
+        }
+        for path in [
+            "/v1/...",
+            "/v1/models/.hidden",
+            "/v1/a..b",
+            "/v1/models/o%2Fm",
+            "/v1/a;.b",
+        ] {
+            assert!(classify(&Method::GET, path).is_ok(), "{path}");
+        }
+        let any = classify(&Method::OPTIONS, "*").unwrap();
+        assert_eq!((any.rest, any.api), ("*", Api::Other));
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Moment, TokenCounts, Usd, vocabulary};
+use super::{Moment, TokenCounts, Usd};
 use crate::ledger::query::{RequestDetail, StoredRequest};
 use crate::record::{
     Api, Attempt, ErrorSource, Outcome, Phase, Phases, RequestId, Source, UsageSource,
@@ -81,7 +81,6 @@ pub struct RequestJson {
     /// The client key's name.
     pub key: Option<String>,
     /// Which API.
-    #[schema(schema_with = vocabulary::api)]
     pub api: Api,
     /// The HTTP method.
     pub method: String,
@@ -98,10 +97,8 @@ pub struct RequestJson {
     /// The HTTP status the client got.
     pub status: Option<u16>,
     /// How it ended.
-    #[schema(schema_with = vocabulary::outcome)]
     pub outcome: Outcome,
     /// Whose fault a failure was.
-    #[schema(schema_with = vocabulary::error_source)]
     pub error_source: Option<ErrorSource>,
     /// The provider's or Tollgate's error code.
     pub error_code: Option<String>,
@@ -113,7 +110,6 @@ pub struct RequestJson {
     #[serde(flatten)]
     pub tokens: TokenCounts,
     /// Where the token counts come from.
-    #[schema(schema_with = vocabulary::usage_source)]
     pub usage_source: UsageSource,
     /// What it cost; `null` when the model has no price or there is nothing to price.
     pub cost_usd: Option<Usd>,
@@ -135,7 +131,6 @@ pub struct RequestJson {
     /// Tags.
     pub tags: BTreeMap<String, String>,
     /// Where the row comes from.
-    #[schema(schema_with = vocabulary::source)]
     pub source: Source,
 }
 
@@ -191,7 +186,6 @@ pub struct AttemptJson {
     /// When the try began.
     pub started_at: Moment,
     /// How the try ended.
-    #[schema(schema_with = vocabulary::outcome)]
     pub outcome: Outcome,
     /// The status the upstream answered with.
     pub status: Option<u16>,

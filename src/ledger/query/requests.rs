@@ -1,4 +1,4 @@
-//! Requests: listings by page, following what is recorded, one request in full.
+//! What can be asked about requests, and what is answered.
 
 use std::collections::BTreeMap;
 use std::fmt;

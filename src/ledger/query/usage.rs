@@ -1,4 +1,4 @@
-//! Usage summaries: sums over the roll-ups.
+//! What can be asked about usage, and what is answered.
 
 use std::fmt;
 use std::str::FromStr;

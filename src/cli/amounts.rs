@@ -1,0 +1,205 @@
+//! Numbers, money, durations and foreign text as people read them.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::clock::UnixMicros;
+use crate::money::NanoUsd;
+
+/// What stands for the unknown: neither 0 nor nothing.
+pub(super) const UNKNOWN: &str = "–";
+
+/// A count with separators: `1,234,567`.
+pub(super) fn count(count: u64) -> String {
+    grouped(&count.to_string())
+}
+
+/// A count, or the sign for the unknown.
+pub(super) fn count_or_unknown(value: Option<u64>) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), count)
+}
+
+/// Money rounded to a hundredth of a cent, so that a column of it lines up: `$1,234.5678`. What
+/// would round to nothing says so: `<$0.0001`.
+pub(super) fn usd(amount: NanoUsd) -> String {
+    /// Nano-dollars in a hundredth of a cent.
+    const STEP: u64 = 100_000;
+    let magnitude = amount.0.unsigned_abs();
+    let sign = if amount.0 < 0 { "-" } else { "" };
+    if magnitude == 0 {
+        return "$0.0000".to_owned();
+    }
+    if magnitude < STEP {
+        return format!("{sign}<$0.0001");
+    }
+    let steps = magnitude.saturating_add(STEP / 2) / STEP;
+    let (whole, fraction) = (steps / 10_000, steps % 10_000);
+    format!("{sign}${}.{fraction:04}", count(whole))
+}
+
+/// Money to the last digit: `$0.000123`.
+pub(super) fn usd_exact(amount: NanoUsd) -> String {
+    let text = amount.to_string();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.as_str()),
+    };
+    match digits.split_once('.') {
+        Some((whole, fraction)) => format!("{sign}${}.{fraction}", grouped(whole)),
+        None => format!("{sign}${}", grouped(digits)),
+    }
+}
+
+/// A duration in the unit that leaves three to four digits: `85 µs`, `1.25 ms`, `340 ms`,
+/// `2.35 s`, `12m 05s`.
+pub(super) fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        // Integers throughout: rounding a float up would print `1000 ms`.
+        1_000..10_000 => format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10),
+        10_000..100_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        100_000..1_000_000 => format!("{} ms", us / 1_000),
+        1_000_000..100_000_000 => {
+            format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000)
+        }
+        _ => {
+            let seconds = us / 1_000_000;
+            format!("{}m {:02}s", count(seconds / 60), seconds % 60)
+        }
+    }
+}
+
+/// A duration, or the sign for the unknown.
+pub(super) fn duration_or_unknown(us: Option<u64>) -> String {
+    us.map_or_else(|| UNKNOWN.to_owned(), duration)
+}
+
+/// A span of an operator's choosing: whole days as such (humantime would make months of them that
+/// are not whole), everything else as humantime has it.
+pub(super) fn span(span: Duration) -> String {
+    const DAY: u64 = 24 * 3600;
+    match span.as_secs() {
+        seconds if seconds >= DAY && seconds.is_multiple_of(DAY) => {
+            format!("{} days", count(seconds / DAY))
+        }
+        _ => humantime::format_duration(span).to_string(),
+    }
+}
+
+/// A moment in a zone, to the second: `2026-11-20 10:00:00`.
+pub(super) fn moment(moment: UnixMicros, timezone: &TimeZone) -> String {
+    let zoned = moment.timestamp().to_zoned(timezone.clone());
+    zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The name of a zone.
+pub(super) fn zone(timezone: &TimeZone) -> &str {
+    timezone.iana_name().unwrap_or("UTC")
+}
+
+/// Text from outside (a model's name, an error's message), safe to print: what would steer a
+/// terminal (control characters) or reorder the line (bidirectional marks) is replaced.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(steers) {
+        Cow::Owned(text.replace(steers, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Text from outside, or the sign for the unknown.
+pub(super) fn shown_or_unknown(text: Option<&str>) -> Cow<'_, str> {
+    text.map_or(Cow::Borrowed(UNKNOWN), shown)
+}
+
+/// Separators into a run of digits.
+fn grouped(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_separators() {
+        for (value, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(count(value), text);
+        }
+        assert_eq!(count_or_unknown(None), "–");
+        assert_eq!(count_or_unknown(Some(0)), "0");
+    }
+
+    #[test]
+    fn money_lines_up_and_never_rounds_to_nothing() {
+        for (nanos, text) in [
+            (0, "$0.0000"),
+            (1, "<$0.0001"),
+            (99_999, "<$0.0001"),
+            (100_000, "$0.0001"),
+            (12_349_999, "$0.0123"),
+            (12_350_000, "$0.0124"),
+            (999_950_000, "$1.0000"),
+            (1_234_567_800_000, "$1,234.5678"),
+            (-12_300_000, "-$0.0123"),
+        ] {
+            assert_eq!(usd(NanoUsd(nanos)), text);
+        }
+        assert_eq!(usd_exact(NanoUsd(1_234_000_000_001)), "$1,234.000000001");
+        assert_eq!(usd_exact(NanoUsd(-5_000_000_000)), "-$5");
+    }
+
+    #[test]
+    fn durations_take_the_fitting_unit() {
+        for (us, text) in [
+            (0, "0 µs"),
+            (999, "999 µs"),
+            (1_250, "1.25 ms"),
+            (9_999, "9.99 ms"),
+            (12_345, "12.3 ms"),
+            (340_999, "340 ms"),
+            (999_999, "999 ms"),
+            (2_350_000, "2.35 s"),
+            (99_999_999, "99.99 s"),
+            (725_000_000, "12m 05s"),
+        ] {
+            assert_eq!(duration(us), text);
+        }
+    }
+
+    #[test]
+    fn spans_of_days_stay_days() {
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(span(90 * day), "90 days");
+        assert_eq!(span(day + Duration::from_secs(3600)), "1day 1h");
+        assert_eq!(span(Duration::from_secs(90)), "1m 30s");
+    }
+
+    #[test]
+    fn foreign_text_does_not_steer_the_terminal() {
+        assert_eq!(shown("gpt-5 – ünïcode"), "gpt-5 – ünïcode");
+        assert_eq!(
+            shown("a\x1b[2Jb\nc\u{202e}d"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d"
+        );
+    }
+}

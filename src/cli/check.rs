@@ -1,0 +1,77 @@
+//! `tollgate check`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use super::amounts;
+use super::failure::Failure;
+use super::output::Output;
+use crate::config::{Loaded, Settings};
+
+/// Loads the settings and says what is wrong with them, or what they amount to. The problems are
+/// this command's answer, so they go to standard output.
+pub(super) fn check(
+    load: impl FnOnce() -> Result<Loaded, Failure>,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let loaded = match load() {
+        Ok(loaded) => loaded,
+        Err(Failure::Settings(problems)) => {
+            let count = problems.0.len();
+            let plural = if count == 1 { "" } else { "s" };
+            output.text(&format!("{problems}\n\n{count} problem{plural}\n"))?;
+            return Err(Failure::Told);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let mut text = String::new();
+    for warning in &loaded.warnings {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    let from = match &loaded.file {
+        Some(file) => file.display().to_string(),
+        None => "no settings file, all defaults".to_owned(),
+    };
+    let _ = writeln!(text, "ok: {from}");
+    let _ = summary(&mut text, &loaded.settings);
+    output.text(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(text: &mut String, settings: &Settings) -> std::fmt::Result {
+    let scheme = if settings.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    writeln!(text, "  listen    {scheme}://{}", settings.listen)?;
+    let token = if settings.admin.token.is_some() {
+        "with a token"
+    } else {
+        "without a token"
+    };
+    writeln!(
+        text,
+        "  admin     http://{} ({token})",
+        settings.admin.listen
+    )?;
+    for channel in &settings.channels {
+        let credential = if channel.api_key.is_some() {
+            "its own key"
+        } else {
+            "the client's key"
+        };
+        writeln!(
+            text,
+            "  channel   {} → {} ({credential})",
+            channel.name, channel.base_url
+        )?;
+    }
+    let ledger = settings.data_dir.join("tollgate.db");
+    let retention = match settings.ledger.retention {
+        Some(retention) => format!("rows kept for {}", amounts::span(retention)),
+        None => "rows kept for ever".to_owned(),
+    };
+    writeln!(text, "  ledger    {} ({retention})", ledger.display())
+}

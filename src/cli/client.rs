@@ -1,0 +1,261 @@
+//! Questions to the sidecar's admin port.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::StatusCode;
+use reqwest::RequestBuilder;
+use serde::de::DeserializeOwned;
+
+use super::banner::reachable;
+use crate::admin::ErrorBody;
+use crate::admin::json::{Info, RequestDetailJson, RequestList, UsageSummaryJson};
+use crate::config::{AdminSettings, Secret};
+use crate::ledger::query::{Order, RequestFilter, Sequence, UsageQuery};
+use crate::record::RequestId;
+
+/// Whether a sidecar is there is known at once: it is on this machine, or a near one.
+const CONNECT: Duration = Duration::from_millis(500);
+
+/// An answer from a large ledger may take a while.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// Who am I talking to, and are you well: answered from memory.
+const SHORT_ANSWER: Duration = Duration::from_secs(3);
+
+/// Why the admin port gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// Nobody answers there, or not to the end.
+    #[error("no answer from the admin port at {address}: {source}")]
+    Unreachable {
+        /// Where.
+        address: SocketAddr,
+        /// Why, down to the system's reason.
+        source: Reason,
+    },
+    /// It answered with a failure.
+    #[error("the admin port at {address} answered {status}: {message}")]
+    Refused {
+        /// Where.
+        address: SocketAddr,
+        /// The HTTP status.
+        status: StatusCode,
+        /// Its own words.
+        message: String,
+        /// The same for programs; `None` when it gave none.
+        code: Option<String>,
+    },
+    /// It answered something else.
+    #[error(
+        "the admin port at {address} answered what this version does not understand ({source}); \
+         is it another version, or another program?"
+    )]
+    Strange {
+        /// Where.
+        address: SocketAddr,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl AskError {
+    /// What the admin port says is wrong, for programs.
+    pub(super) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => code.as_deref(),
+            Self::Unreachable { .. } | Self::Strange { .. } => None,
+        }
+    }
+
+    /// Whether asking again later may help.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
+            Self::Strange { .. } => false,
+        }
+    }
+}
+
+/// The innermost cause of a failed exchange: `connection refused`, not `error sending request`.
+#[derive(Debug)]
+pub(super) struct Reason(reqwest::Error);
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_timeout() {
+            return f.write_str("it took too long");
+        }
+        let mut cause: &dyn std::error::Error = &self.0;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        write!(f, "{cause}")
+    }
+}
+
+impl std::error::Error for Reason {}
+
+/// A connection to one admin port.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    address: SocketAddr,
+    token: Option<Secret>,
+    metrics_token: Option<Secret>,
+}
+
+impl Client {
+    /// The admin port of these settings.
+    pub(super) fn new(admin: &AdminSettings) -> Result<Self, AskError> {
+        let address = reachable(admin.listen);
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            // It is the operator's own port: a proxy for the world has no business in between.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| unreachable_at(address, error))?;
+        Ok(Self {
+            http,
+            address,
+            token: admin.token.clone(),
+            metrics_token: admin.metrics_token.clone(),
+        })
+    }
+
+    /// Where it asks.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who answers there.
+    pub(super) async fn info(&self) -> Result<Info, AskError> {
+        let request = self.api("info").timeout(SHORT_ANSWER);
+        self.ask(request).await
+    }
+
+    /// Usage.
+    pub(super) async fn usage(&self, query: &UsageQuery) -> Result<UsageSummaryJson, AskError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "since", query.since);
+        push(&mut pairs, "until", query.until);
+        push(&mut pairs, "timezone", query.timezone.iana_name());
+        let by: Vec<String> = query.by.iter().map(ToString::to_string).collect();
+        push(&mut pairs, "by", (!by.is_empty()).then(|| by.join(",")));
+        self.ask(self.api("usage/summary").query(&pairs)).await
+    }
+
+    /// One page of requests, from `cursor` on.
+    pub(super) async fn requests(
+        &self,
+        filter: &RequestFilter,
+        cursor: Option<&str>,
+    ) -> Result<RequestList, AskError> {
+        let mut pairs = filter_pairs(filter);
+        let order = match filter.order {
+            Order::Newest => "newest",
+            Order::Slowest => "slowest",
+        };
+        push(&mut pairs, "order", Some(order));
+        push(&mut pairs, "cursor", cursor);
+        self.ask(self.api("requests").query(&pairs)).await
+    }
+
+    /// What was recorded after `after`; from now on, where `None`.
+    pub(super) async fn follow(
+        &self,
+        filter: &RequestFilter,
+        after: Option<Sequence>,
+    ) -> Result<RequestList, AskError> {
+        let mut pairs = filter_pairs(filter);
+        let after = after.map_or_else(|| "now".to_owned(), |after| after.0.to_string());
+        push(&mut pairs, "after", Some(after));
+        self.ask(self.api("requests").query(&pairs)).await
+    }
+
+    /// One request; `None` when the ledger has none of this id.
+    pub(super) async fn request(
+        &self,
+        id: RequestId,
+    ) -> Result<Option<RequestDetailJson>, AskError> {
+        match self.ask(self.api(&format!("requests/{id}"))).await {
+            Err(AskError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// `/readyz`: its status and words.
+    pub(super) async fn readiness(&self) -> Result<(StatusCode, String), AskError> {
+        let url = format!("http://{}/readyz", self.address);
+        let request = authorised(self.http.get(url), self.metrics_token.as_ref());
+        let failed = |error| unreachable_at(self.address, error);
+        let response = request.timeout(SHORT_ANSWER).send().await.map_err(failed)?;
+        let status = response.status();
+        let text = response.text().await.map_err(failed)?;
+        Ok((status, text.trim().to_owned()))
+    }
+
+    fn api(&self, path: &str) -> RequestBuilder {
+        let url = format!("http://{}/api/v1/{path}", self.address);
+        authorised(self.http.get(url), self.token.as_ref())
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AskError> {
+        let address = self.address;
+        let failed = |error| unreachable_at(address, error);
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(failed)?;
+        if !status.is_success() {
+            let (message, code) = match serde_json::from_slice::<ErrorBody>(&body) {
+                Ok(body) => (body.error.message, Some(body.error.code)),
+                Err(_) => ("no reason given".to_owned(), None),
+            };
+            return Err(AskError::Refused {
+                address,
+                status,
+                message,
+                code,
+            });
+        }
+        serde_json::from_slice(&body).map_err(|source| AskError::Strange { address, source })
+    }
+}
+
+fn unreachable_at(address: SocketAddr, error: reqwest::Error) -> AskError {
+    AskError::Unreachable {
+        address,
+        source: Reason(error.without_url()),
+    }
+}
+
+fn authorised(request: RequestBuilder, token: Option<&Secret>) -> RequestBuilder {
+    match token {
+        // Marked sensitive by reqwest, so that it does not print itself.
+        Some(token) => request.bearer_auth(token.expose()),
+        None => request,
+    }
+}
+
+fn filter_pairs(filter: &RequestFilter) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
+    push(&mut pairs, "since", filter.since);
+    push(&mut pairs, "until", filter.until);
+    push(&mut pairs, "channel", filter.channel.as_ref());
+    push(&mut pairs, "model", filter.model.as_ref());
+    push(&mut pairs, "api", filter.api);
+    push(&mut pairs, "key", filter.key.as_ref());
+    push(&mut pairs, "outcome", filter.outcome);
+    push(&mut pairs, "status", filter.status);
+    push(&mut pairs, "session", filter.session.as_ref());
+    push(&mut pairs, "failed", filter.failed_only.then_some(true));
+    push(&mut pairs, "limit", Some(filter.limit));
+    pairs
+}
+
+fn push(pairs: &mut Vec<(&'static str, String)>, name: &'static str, value: Option<impl ToString>) {
+    pairs.extend(value.map(|value| (name, value.to_string())));
+}

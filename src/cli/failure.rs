@@ -1,0 +1,85 @@
+//! Why a command did not do what it should, and with which exit code it says so.
+
+use std::io;
+use std::process::ExitCode;
+
+use super::client::AskError;
+use crate::admin::MomentError;
+use crate::config::Problems;
+use crate::ledger::QueryError;
+
+/// `EX_USAGE` of sysexits: the settings or the arguments are wrong.
+pub(super) const EX_USAGE: u8 = 64;
+
+/// Why a command ends without success.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The settings are wrong.
+    #[error("{0}")]
+    Settings(Problems),
+    /// The arguments are wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// An argument that should be a time is none.
+    #[error("--{argument}: {source}")]
+    Moment {
+        /// Which argument.
+        argument: &'static str,
+        /// What is wrong with it.
+        source: MomentError,
+    },
+    /// The settings were found wrong and that was told already.
+    #[error("the settings have problems")]
+    Told,
+    /// The working folder is gone.
+    #[error("cannot tell the working folder: {0}")]
+    WorkingDir(io::Error),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] QueryError),
+    /// The sidecar cannot be asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// Who answers at the admin port's address is not the sidecar that is wanted.
+    #[error("cannot follow: {0}")]
+    NotOurs(String),
+    /// There is no such request.
+    #[error("the ledger has no request {0}; it may have expired or not have ended yet")]
+    NoRequest(crate::record::RequestId),
+    /// Standard output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// An answer cannot be written as JSON.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The system gives no runtime for network calls.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+impl Failure {
+    /// Whether this is a reader that has seen enough, as `head` does: nothing is wrong.
+    fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What to tell the user; `None` when there is nothing (more) to tell.
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Self::Told => None,
+            failure if failure.is_closed_pipe() => None,
+            failure => Some(failure.to_string()),
+        }
+    }
+
+    /// The process's exit code.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Settings(_) | Self::Usage(_) | Self::Moment { .. } | Self::Told => {
+                ExitCode::from(EX_USAGE)
+            }
+            failure if failure.is_closed_pipe() => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
+    }
+}

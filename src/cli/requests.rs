@@ -1,0 +1,166 @@
+//! `tollgate requests`.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use jiff::tz::TimeZone;
+
+use super::failure::Failure;
+use super::follow;
+use super::output::Output;
+use super::question::{moment, wait};
+use super::request_detail;
+use super::request_table;
+use super::source::{Source, is_no_ledger};
+use crate::admin::SLOWEST_LOOKS_BACK;
+use crate::clock::UnixMicros;
+use crate::config::Settings;
+use crate::ledger::query::{Order, RequestFilter};
+use crate::record::{Api, Outcome, RequestId};
+
+/// The heading of the filters in the help text.
+const FILTERS: &str = "Filters";
+
+/// `tollgate requests`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How many.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    last: u32,
+    /// The slowest first, of the last 7 days unless --since says otherwise.
+    #[arg(long, conflicts_with = "follow")]
+    slowest: bool,
+    /// Only failures: every outcome but `ok` and `client_closed`.
+    #[arg(long, help_heading = FILTERS)]
+    failed: bool,
+    /// Go on printing each request as it ends, also over a restart of the sidecar.
+    #[arg(long, short)]
+    follow: bool,
+    /// One request in full.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["slowest", "failed", "follow", "since", "until", "channel", "model", "api", "key", "outcome", "status", "session"])]
+    id: Option<RequestId>,
+    /// Started since: how long ago (`90m`, `7d`), a date, or RFC 3339.
+    #[arg(long, value_name = "T", help_heading = FILTERS)]
+    since: Option<String>,
+    /// Started before.
+    #[arg(long, value_name = "T", help_heading = FILTERS)]
+    until: Option<String>,
+    /// Sent to this channel.
+    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
+    channel: Option<String>,
+    /// Answered by this model, or asked for it where the provider named none.
+    #[arg(long, value_name = "MODEL", help_heading = FILTERS)]
+    model: Option<String>,
+    /// Calling this API: chat, responses, completions, embeddings, …
+    #[arg(long, value_name = "API", help_heading = FILTERS)]
+    api: Option<Api>,
+    /// Of the client key of this name.
+    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
+    key: Option<String>,
+    /// That ended so: `ok`, `upstream_error`, `rate_limited`, `timeout`, …
+    #[arg(long, value_name = "OUTCOME", help_heading = FILTERS)]
+    outcome: Option<Outcome>,
+    /// Answered with this HTTP status.
+    #[arg(long, value_name = "STATUS", help_heading = FILTERS)]
+    status: Option<u16>,
+    /// Of this conversation.
+    #[arg(long, value_name = "ID", help_heading = FILTERS)]
+    session: Option<String>,
+    /// How to print them; followed requests are one JSON object a line.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// How requests are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Table,
+    Json,
+}
+
+/// Prints requests.
+pub(super) fn requests(
+    arguments: Arguments,
+    settings: &Settings,
+    now: UnixMicros,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let (format, last) = (arguments.format, arguments.last);
+    if let Some(id) = arguments.id {
+        return one(id, format, settings, output);
+    }
+    let follows = arguments.follow;
+    let filter = arguments.filter(now, &settings.timezone)?;
+    if follows {
+        // Ends only with the process, or with nobody left to read.
+        return wait(follow::follow(&filter, last, format, settings, output));
+    }
+    let found = wait(async {
+        let source = Source::open(settings, output).await?;
+        source.requests(&filter, last).await
+    });
+    let requests = match found {
+        Err(failure) if is_no_ledger(&failure) => Vec::new(),
+        found => found?,
+    };
+    let text = match format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&requests)?),
+        Format::Table if requests.is_empty() => format!(
+            "No such requests in {}.\n",
+            settings.data_dir.join("tollgate.db").display()
+        ),
+        Format::Table => request_table::render(&requests, &settings.timezone, output),
+    };
+    output.text(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn one(
+    id: RequestId,
+    format: Format,
+    settings: &Settings,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let found = wait(async {
+        let source = Source::open(settings, output).await?;
+        source.request(id).await
+    })?;
+    let detail = found.ok_or(Failure::NoRequest(id))?;
+    let text = match format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&detail)?),
+        Format::Table => request_detail::render(&detail, &settings.timezone, output),
+    };
+    output.text(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    fn filter(self, now: UnixMicros, timezone: &TimeZone) -> Result<RequestFilter, Failure> {
+        let time = |argument, text: Option<String>| {
+            text.map(|text| moment(argument, &text, now, timezone))
+                .transpose()
+        };
+        let since = match time("since", self.since)? {
+            None if self.slowest => Some(now.minus(SLOWEST_LOOKS_BACK)),
+            since => since,
+        };
+        Ok(RequestFilter {
+            since,
+            until: time("until", self.until)?,
+            channel: self.channel,
+            model: self.model,
+            api: self.api,
+            key: self.key,
+            outcome: self.outcome,
+            status: self.status,
+            session: self.session,
+            failed_only: self.failed,
+            order: if self.slowest {
+                Order::Slowest
+            } else {
+                Order::Newest
+            },
+            ..RequestFilter::default()
+        })
+    }
+}

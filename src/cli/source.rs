@@ -1,0 +1,196 @@
+//! Where answers come from: the sidecar that runs, or the ledger itself when none does.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::client::{AskError, Client};
+use super::failure::Failure;
+use super::output::Output;
+use crate::admin::json::{RequestDetailJson, RequestJson, UsageSummaryJson};
+use crate::admin::{ErrorCode, MAX_LIMIT, ledger_id};
+use crate::config::Settings;
+use crate::ledger::query::{RequestFilter, Sequence, UsageQuery};
+use crate::ledger::{self, OpenError, QueryError, Reader};
+use crate::record::RequestId;
+
+/// What takes longer than this shows that it is at work.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Who answers. Both answer in the API's types, so that what is printed does not depend on it.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// The sidecar, over its admin port.
+    Sidecar(Client),
+    /// The ledger's own files.
+    Ledger(Reader),
+}
+
+impl Source {
+    /// The sidecar of these settings when it runs, else their ledger.
+    pub(super) async fn open(settings: &Settings, output: &Output) -> Result<Self, Failure> {
+        match sidecar(settings).await {
+            Ok(client) => return Ok(Self::Sidecar(client)),
+            Err(NoSidecar::Absent) => {}
+            Err(NoSidecar::Other(reason)) => {
+                output.note(&format!("{reason}; reading the ledger's files instead"));
+            }
+        }
+        catch_up(&settings.data_dir, output);
+        Ok(Self::Ledger(Reader::open(&settings.data_dir)?))
+    }
+
+    /// Usage.
+    pub(super) async fn usage(&self, query: &UsageQuery) -> Result<UsageSummaryJson, Failure> {
+        match self {
+            Self::Sidecar(client) => Ok(client.usage(query).await?),
+            Self::Ledger(reader) => Ok(UsageSummaryJson::new(query, reader.usage(query)?)),
+        }
+    }
+
+    /// The first `count` requests of a listing, page by page.
+    pub(super) async fn requests(
+        &self,
+        filter: &RequestFilter,
+        count: u32,
+    ) -> Result<Vec<RequestJson>, Failure> {
+        let mut filter = filter.clone();
+        let mut requests = Vec::new();
+        let mut cursor: Option<String> = None;
+        let mut left = count;
+        while left > 0 {
+            filter.limit = left.min(MAX_LIMIT);
+            let page = match self {
+                Self::Sidecar(client) => {
+                    let page = client.requests(&filter, cursor.as_deref()).await?;
+                    cursor = page.next;
+                    page.requests
+                }
+                Self::Ledger(reader) => {
+                    let page = reader.requests(&filter)?;
+                    filter.cursor = page.next;
+                    cursor = page.next.map(|next| next.to_string());
+                    page.requests.into_iter().map(Into::into).collect()
+                }
+            };
+            left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+            requests.extend(page);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(requests)
+    }
+
+    /// One request; `None` when the ledger has none of this id.
+    pub(super) async fn request(
+        &self,
+        id: RequestId,
+    ) -> Result<Option<RequestDetailJson>, Failure> {
+        match self {
+            Self::Sidecar(client) => Ok(client.request(id).await?),
+            Self::Ledger(reader) => Ok(reader.request(id)?.map(Into::into)),
+        }
+    }
+
+    /// Where following starts to see only what is recorded from now on.
+    pub(super) async fn newest(&self) -> Result<Sequence, Failure> {
+        match self {
+            Self::Sidecar(client) => {
+                let filter = RequestFilter {
+                    limit: 1,
+                    ..RequestFilter::default()
+                };
+                let list = client.follow(&filter, None).await?;
+                Ok(Sequence(list.position.unwrap_or_default()))
+            }
+            Self::Ledger(reader) => Ok(reader.newest()?),
+        }
+    }
+}
+
+/// Why the sidecar is not asked.
+pub(super) enum NoSidecar {
+    /// Nobody answers at its address.
+    Absent,
+    /// Somebody does, and it will not do. In words.
+    Other(String),
+}
+
+/// The sidecar of these settings, when it is the one that writes their ledger: another process may
+/// well answer at the same address.
+pub(super) async fn sidecar(settings: &Settings) -> Result<Client, NoSidecar> {
+    let client = Client::new(&settings.admin).map_err(other)?;
+    match client.info().await {
+        Ok(info) => {
+            let own = ledger_id(&settings.data_dir);
+            if own.is_some() && own == info.ledger_id {
+                Ok(client)
+            } else {
+                Err(NoSidecar::Other(format!(
+                    "the sidecar at {} writes another ledger",
+                    client.address()
+                )))
+            }
+        }
+        Err(AskError::Unreachable { .. }) => Err(NoSidecar::Absent),
+        Err(error) => Err(other(error)),
+    }
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "it stands where a conversion of errors is wanted"
+)]
+fn other(error: AskError) -> NoSidecar {
+    NoSidecar::Other(error.to_string())
+}
+
+/// Commits what a sidecar that is gone left in the journal, with a sign of life when it takes long.
+/// What fails here fails no question: the database itself can be read all the same.
+fn catch_up(data_dir: &Path, output: &Output) {
+    let (done, outcome) = mpsc::channel();
+    let folder = data_dir.to_owned();
+    let work = std::thread::spawn(move || {
+        // Nobody waits for it any more only when this process ends.
+        let _ = done.send(ledger::catch_up(&folder));
+    });
+    let mut result = outcome.recv_timeout(PATIENCE);
+    if matches!(result, Err(mpsc::RecvTimeoutError::Timeout)) {
+        let bar = if output.shows_progress() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.set_message("committing what an ended sidecar left in the journal");
+        bar.enable_steady_tick(Duration::from_millis(100));
+        result = outcome
+            .recv()
+            .map_err(|_| mpsc::RecvTimeoutError::Disconnected);
+        bar.finish_and_clear();
+    }
+    // It has said what it had to say.
+    let _ = work.join();
+    match result {
+        // In use: a sidecar runs, and commits by itself.
+        Ok(Ok(_) | Err(OpenError::InUse { .. })) => {}
+        Ok(Err(error)) => output.note(&format!(
+            "what an ended sidecar may have left in the journal is not included: {error}"
+        )),
+        Err(_) => output.note("what an ended sidecar may have left in the journal is not included"),
+    }
+}
+
+/// Whether there is no ledger because nothing was recorded yet.
+pub(super) fn is_no_ledger(failure: &Failure) -> bool {
+    match failure {
+        Failure::Ledger(QueryError::NoLedger { .. }) => true,
+        Failure::Ask(error) => error.code() == Some(ErrorCode::NoLedger.as_str()),
+        _ => false,
+    }
+}

@@ -1,0 +1,170 @@
+//! `tollgate usage`.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use super::amounts;
+use super::csv::{self, Cell};
+use super::failure::Failure;
+use super::output::Output;
+use super::question::{moment, wait};
+use super::source::{Source, is_no_ledger};
+use super::usage_table;
+use crate::admin::json::{UsageRowJson, UsageSummaryJson};
+use crate::clock::UnixMicros;
+use crate::config::Settings;
+use crate::ledger::query::{GroupBy, UsageQuery, UsageSummary};
+use crate::record::TokenType;
+
+/// `tollgate usage`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// From when on: how long ago (`90m`, `7d`), a date, or RFC 3339.
+    #[arg(long, value_name = "T", default_value = "7d")]
+    since: String,
+    /// Up to when, exclusive; now when not given.
+    #[arg(long, value_name = "T")]
+    until: Option<String>,
+    /// One row for each combination of model, channel, key, api, day, tag:NAME.
+    #[arg(
+        long,
+        value_name = "BY,…",
+        value_delimiter = ',',
+        default_value = "model"
+    )]
+    by: Vec<GroupBy>,
+    /// How to print it. A table rounds money to a hundredth of a cent; json and csv are exact. In
+    /// csv a text that a spreadsheet would run as a formula gets an apostrophe in front.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+/// Prints usage.
+pub(super) fn usage(
+    arguments: &Arguments,
+    settings: &Settings,
+    now: UnixMicros,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let time = |argument, text: &str| moment(argument, text, now, &settings.timezone);
+    let mut by: Vec<GroupBy> = Vec::new();
+    for group in &arguments.by {
+        if by.contains(group) {
+            return Err(Failure::Usage(format!("--by names `{group}` twice")));
+        }
+        by.push(group.clone());
+    }
+    let query = UsageQuery {
+        since: Some(time("since", &arguments.since)?),
+        until: match &arguments.until {
+            Some(until) => Some(time("until", until)?),
+            None => None,
+        },
+        by,
+        timezone: settings.timezone.clone(),
+    };
+    let asked = wait(async {
+        let source = Source::open(settings, output).await?;
+        source.usage(&query).await
+    });
+    let summary = match asked {
+        Ok(summary) => summary,
+        // A fresh installation has used nothing: an empty answer, not a failure.
+        Err(failure) if is_no_ledger(&failure) => {
+            UsageSummaryJson::new(&query, UsageSummary::default())
+        }
+        Err(failure) => return Err(failure),
+    };
+    let text = match arguments.format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&summary)?),
+        Format::Csv => as_csv(&summary),
+        Format::Table if summary.total.requests == 0 => nothing(settings, &query),
+        Format::Table => usage_table::render(&summary, output),
+    };
+    output.text(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn nothing(settings: &Settings, query: &UsageQuery) -> String {
+    let since = query.since.map_or_else(String::new, |since| {
+        format!(
+            " since {} {}",
+            amounts::moment(since, &settings.timezone),
+            amounts::zone(&settings.timezone)
+        )
+    });
+    format!(
+        "No requests{since} in {}.\nPoint an SDK at http://{}/v1 and make a call, or look further \
+         back with --since.\n",
+        settings.data_dir.join("tollgate.db").display(),
+        super::banner::reachable(settings.listen),
+    )
+}
+
+/// The rows, exactly; without a total, which would be counted twice by whoever adds them up.
+fn as_csv(summary: &UsageSummaryJson) -> String {
+    let mut text = String::new();
+    let mut header: Vec<Cell> = summary.by.iter().cloned().map(Cell::Text).collect();
+    let mut exact = |name: &str| header.push(Cell::Exact(name.to_owned()));
+    exact("requests");
+    exact("errors");
+    for kind in TokenType::ALL {
+        exact(&format!("{kind}_tokens"));
+    }
+    for name in [
+        "total_tokens",
+        "cost_usd",
+        "unpriced_requests",
+        "missing_usage_requests",
+        "request_bytes",
+        "response_bytes",
+        "mean_total_us",
+        "mean_first_token_us",
+    ] {
+        exact(name);
+    }
+    csv::line(&mut text, header);
+    for row in &summary.rows {
+        csv::line(&mut text, csv_cells(row, &summary.by));
+    }
+    text
+}
+
+fn csv_cells(row: &UsageRowJson, by: &[String]) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = by
+        .iter()
+        .map(|name| match row.group.get(name) {
+            Some(Some(value)) => Cell::Text(value.clone()),
+            _ => Cell::Empty,
+        })
+        .collect();
+    let tokens = row.tokens.by_type();
+    cells.push(Cell::number(Some(row.requests)));
+    cells.push(Cell::number(Some(row.errors)));
+    cells.extend(
+        TokenType::ALL
+            .iter()
+            .map(|&kind| Cell::number(tokens[kind])),
+    );
+    cells.push(Cell::number(row.tokens.total_tokens));
+    cells.push(Cell::number(row.cost_usd.map(|cost| cost.0)));
+    for count in [
+        row.unpriced_requests,
+        row.missing_usage_requests,
+        row.request_bytes,
+        row.response_bytes,
+    ] {
+        cells.push(Cell::number(Some(count)));
+    }
+    cells.push(Cell::number(row.mean_total_us));
+    cells.push(Cell::number(row.mean_first_token_us));
+    cells
+}

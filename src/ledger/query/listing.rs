@@ -1,0 +1,307 @@
+//! Requests from the database: a page of a listing, what was recorded since, one in full.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rusqlite::types::{FromSql, Value};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::requests::{
+    Cursor, FollowPage, Order, RequestDetail, RequestFilter, RequestPage, Sequence, StoredRequest,
+};
+use super::{ReadError, count, parse_tags, vocabulary};
+use crate::clock::UnixMicros;
+use crate::ledger::rollup::is_error;
+use crate::ledger::rows::stored;
+use crate::money::NanoUsd;
+use crate::record::{
+    Api, Attempt, Cost, Outcome, Phase, Phases, RequestId, TokenType, Tokens, Usage,
+};
+
+/// Most rows in a page.
+const MOST: u32 = 1_000;
+
+/// Conditions of a listing and the values they speak of.
+#[derive(Default)]
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn add(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
+        self.sql.push_str(if self.sql.is_empty() {
+            " WHERE "
+        } else {
+            " AND "
+        });
+        self.sql.push_str(condition);
+        self.values.extend(values);
+    }
+
+    fn matching(filter: &RequestFilter) -> Self {
+        let mut conditions = Self::default();
+        let text = |text: &Option<String>| text.clone().map(Value::Text);
+        let name = |name: Option<&'static str>| name.map(|name| Value::Text(name.to_owned()));
+        let moment = |moment: Option<UnixMicros>| moment.map(|moment| Value::Integer(moment.0));
+        for (condition, value) in [
+            ("started_at >= ?", moment(filter.since)),
+            ("started_at < ?", moment(filter.until)),
+            ("channel = ?", text(&filter.channel)),
+            (
+                "coalesce(served_model, requested_model) = ?",
+                text(&filter.model),
+            ),
+            ("api = ?", name(filter.api.map(Api::as_str))),
+            ("key = ?", text(&filter.key)),
+            ("outcome = ?", name(filter.outcome.map(Outcome::as_str))),
+            (
+                "status = ?",
+                filter.status.map(|status| i64::from(status).into()),
+            ),
+            ("session = ?", text(&filter.session)),
+        ] {
+            if let Some(value) = value {
+                conditions.add(condition, [value]);
+            }
+        }
+        if filter.failed_only {
+            let mut fine = String::new();
+            for outcome in Outcome::ALL.iter().filter(|&&outcome| !is_error(outcome)) {
+                let separator = if fine.is_empty() { "" } else { ", " };
+                let _infallible = write!(fine, "{separator}'{outcome}'");
+            }
+            conditions.add(&format!("outcome NOT IN ({fine})"), []);
+        }
+        conditions
+    }
+}
+
+/// A page of a listing.
+pub(super) fn page(
+    connection: &Connection,
+    filter: &RequestFilter,
+) -> Result<RequestPage, ReadError> {
+    let limit = filter.limit.clamp(1, MOST);
+    let column = match filter.order {
+        Order::Newest => "started_at",
+        Order::Slowest => "total_us",
+    };
+    let mut conditions = Conditions::matching(filter);
+    if filter.order == Order::Slowest {
+        conditions.add("total_us IS NOT NULL", []);
+    }
+    // A cursor of another order starts from the beginning rather than at a place without meaning.
+    if let Some(cursor) = filter.cursor.filter(|cursor| cursor.order == filter.order) {
+        conditions.add(
+            &format!("({column}, sequence) < (?, ?)"),
+            [cursor.value.into(), cursor.sequence.into()],
+        );
+    }
+    // One more than asked for tells whether there is another page.
+    let sql = format!(
+        "SELECT {} FROM requests{} ORDER BY {column} DESC, sequence DESC LIMIT {}",
+        columns(),
+        conditions.sql,
+        limit + 1
+    );
+    let mut requests = select(connection, &sql, conditions.values)?;
+    let more = requests.len() > limit as usize;
+    requests.truncate(limit as usize);
+    let next = requests.last().filter(|_| more).map(|last| Cursor {
+        order: filter.order,
+        value: match filter.order {
+            Order::Newest => last.started_at.0,
+            Order::Slowest => last.phases[Phase::Total].map_or(0, stored),
+        },
+        sequence: last.sequence.0,
+    });
+    Ok(RequestPage { requests, next })
+}
+
+/// The number of the row recorded last.
+pub(super) fn newest(connection: &Connection) -> rusqlite::Result<Sequence> {
+    connection.query_row(
+        "SELECT value FROM meta WHERE name = 'last_sequence'",
+        [],
+        |row| row.get(0).map(Sequence),
+    )
+}
+
+/// Rows recorded after a position.
+pub(super) fn follow(
+    connection: &Connection,
+    filter: &RequestFilter,
+    after: Sequence,
+) -> Result<FollowPage, ReadError> {
+    let limit = filter.limit.clamp(1, MOST);
+    // Two questions, one state of the database.
+    let transaction = connection.unchecked_transaction()?;
+    let newest = newest(&transaction)?;
+    let mut conditions = Conditions::matching(filter);
+    conditions.add("sequence > ?", [after.0.into()]);
+    let sql = format!(
+        "SELECT {} FROM requests{} ORDER BY sequence LIMIT {limit}",
+        columns(),
+        conditions.sql
+    );
+    let requests = select(&transaction, &sql, conditions.values)?;
+    // A full page may not be all there is; otherwise everything so far was looked at.
+    let position = match requests.last() {
+        Some(last) if requests.len() == limit as usize => last.sequence,
+        _ => newest.max(after),
+    };
+    Ok(FollowPage { requests, position })
+}
+
+/// One request with its attempts.
+pub(super) fn detail(
+    connection: &Connection,
+    id: RequestId,
+) -> Result<Option<RequestDetail>, ReadError> {
+    let transaction = connection.unchecked_transaction()?;
+    let mut buffer = [0; 36];
+    let id: &str = id.encode(&mut buffer);
+    let request = transaction
+        .prepare_cached(&format!("SELECT {} FROM requests WHERE id = ?", columns()))?
+        .query_row([id], |row| Ok(stored_request(row)))
+        .optional()?;
+    let Some(request) = request.transpose()? else {
+        return Ok(None);
+    };
+    let mut statement = transaction.prepare_cached(
+        "SELECT channel, started_at, outcome, status, error_code, connect_us, wait_us \
+         FROM attempts WHERE request_id = ? ORDER BY n",
+    )?;
+    let mut rows = statement.query([id])?;
+    let mut attempts = Vec::new();
+    while let Some(row) = rows.next()? {
+        attempts.push(Attempt {
+            channel: row.get(0)?,
+            started_at: UnixMicros(row.get(1)?),
+            outcome: vocabulary(
+                "outcome",
+                row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?,
+            )?,
+            status: row.get(3)?,
+            error_code: row.get(4)?,
+            connect_us: row.get::<_, Option<i64>>(5)?.map(count),
+            wait_us: row.get::<_, Option<i64>>(6)?.map(count),
+        });
+    }
+    Ok(Some(RequestDetail { request, attempts }))
+}
+
+fn select(
+    connection: &Connection,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<StoredRequest>, ReadError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut requests = Vec::new();
+    while let Some(row) = rows.next()? {
+        requests.push(stored_request(row)?);
+    }
+    Ok(requests)
+}
+
+/// The columns of a row in the order [`stored_request`] reads them.
+fn columns() -> String {
+    let mut columns = String::from(
+        "sequence, id, started_at, channel, key, api, method, path, requested_model, \
+         served_model, service_tier, stream, status, outcome, error_source, error_code, \
+         error_message, attempts, total_tokens, usage_source, cost_nanousd, price_version, \
+         request_bytes, response_bytes, upstream_request_id, session, end_user, tags, source",
+    );
+    for kind in TokenType::ALL {
+        let _infallible = write!(columns, ", {kind}_tokens");
+    }
+    for phase in Phase::ALL {
+        let _infallible = write!(columns, ", {phase}_us");
+    }
+    columns
+}
+
+/// Reads a row's columns from left to right.
+struct Columns<'r, 's> {
+    row: &'r Row<'s>,
+    next: usize,
+}
+
+impl Columns<'_, '_> {
+    fn get<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        let index = self.next;
+        self.next += 1;
+        self.row.get(index)
+    }
+
+    fn count(&mut self) -> rusqlite::Result<Option<u64>> {
+        Ok(self.get::<Option<i64>>()?.map(count))
+    }
+
+    fn word<T: FromStr>(&mut self, column: &'static str) -> Result<T, ReadError> {
+        vocabulary(column, &self.get::<String>()?)
+    }
+}
+
+fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
+    let mut columns = Columns { row, next: 0 };
+    let c = &mut columns;
+    // Fields are read in the order they are written here, which is that of `columns`.
+    let mut request = StoredRequest {
+        sequence: Sequence(c.get()?),
+        id: c.word("id")?,
+        started_at: UnixMicros(c.get()?),
+        channel: c.get()?,
+        key: c.get()?,
+        api: c.word("api")?,
+        method: c.get()?,
+        path: c.get()?,
+        requested_model: c.get()?,
+        served_model: c.get()?,
+        service_tier: c.get()?,
+        stream: c.get()?,
+        status: c.get()?,
+        outcome: c.word("outcome")?,
+        error_source: match c.get::<Option<String>>()? {
+            Some(word) => Some(vocabulary("error_source", &word)?),
+            None => None,
+        },
+        error_code: c.get()?,
+        error_message: c.get()?,
+        attempts: c.get()?,
+        usage: Usage {
+            tokens: Tokens::default(),
+            total: c.count()?,
+            source: c.word("usage_source")?,
+        },
+        cost: match (c.get::<Option<i64>>()?, c.get::<Option<Arc<str>>>()?) {
+            (Some(amount), version) => Some(Cost {
+                amount: NanoUsd(amount),
+                price_version: version.unwrap_or_default(),
+            }),
+            (None, _) => None,
+        },
+        phases: Phases::default(),
+        request_bytes: c.count()?.unwrap_or(0),
+        response_bytes: c.count()?,
+        upstream_request_id: c.get()?,
+        session: c.get()?,
+        end_user: c.get()?,
+        tags: match c.get::<Option<String>>()? {
+            Some(json) => parse_tags(&json)?,
+            None => BTreeMap::new(),
+        },
+        source: c.word("source")?,
+    };
+    for &kind in TokenType::ALL {
+        request.usage.tokens[kind] = c.count()?;
+    }
+    for &phase in Phase::ALL {
+        request.phases[phase] = c.count()?;
+    }
+    Ok(request)
+}

@@ -1,0 +1,52 @@
+//! Forgetting rows that are older than the ledger's retention, and giving their space back.
+//!
+//! Both in small steps between batches, so that no batch waits long. Roll-ups are kept: they are
+//! what statistics read, and they are small.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::clock::UnixMicros;
+
+/// Rows deleted in a step.
+pub(super) const ROWS_A_STEP: u32 = 500;
+/// Pages given back in a step: 1 MiB.
+const PAGES_A_STEP: usize = 256;
+/// Free pages are left for new rows while they are at most one in so many: in the steady state,
+/// where as much expires as comes in, moving pages about would be work for nothing.
+const FREE_ONE_IN: i64 = 20;
+
+/// Deletes up to [`ROWS_A_STEP`] of the oldest requests that started before `cutoff`, with their
+/// attempts. Whether there may be more.
+pub(super) fn expire(connection: &mut Connection, cutoff: UnixMicros) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let limits = (cutoff.0, ROWS_A_STEP);
+    transaction
+        .prepare_cached(
+            "DELETE FROM attempts WHERE request_id IN (SELECT id FROM requests \
+             WHERE started_at < ? ORDER BY started_at, sequence LIMIT ?)",
+        )?
+        .execute(limits)?;
+    let deleted = transaction
+        .prepare_cached(
+            "DELETE FROM requests WHERE sequence IN (SELECT sequence FROM requests \
+             WHERE started_at < ? ORDER BY started_at, sequence LIMIT ?)",
+        )?
+        .execute(limits)?;
+    transaction.commit()?;
+    Ok(deleted >= ROWS_A_STEP as usize)
+}
+
+/// Gives some free pages back to the file system; `false` when few enough are left.
+pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<bool> {
+    let pragma = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let free = pragma("PRAGMA freelist_count")?;
+    if free <= pragma("PRAGMA page_count")? / FREE_ONE_IN {
+        return Ok(false);
+    }
+    let mut statement =
+        connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES_A_STEP})"))?;
+    // Every step frees one page.
+    let mut pages = statement.query([])?;
+    while pages.next()?.is_some() {}
+    Ok(true)
+}

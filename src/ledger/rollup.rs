@@ -1,0 +1,228 @@
+//! Roll-ups: sums by minute, channel, model, API and key, gathered in memory for a batch and added
+//! to `usage_minutely` in the transaction that inserts the batch's rows.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use rusqlite::Connection;
+
+use super::rows::{Binder, Row, stored};
+use crate::record::{Api, Outcome, Phase, TokenType, UsageSource};
+
+/// Whether a request with this outcome counts as an error: all but an answer that reached the
+/// client whole and a client that left, which is no fault of the provider's or Tollgate's.
+#[must_use]
+pub const fn is_error(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Ok | Outcome::ClientClosed)
+}
+
+/// Whether a request has tokens but no cost: its model has no price. Where usage is missing or
+/// there is none, a price would not help.
+pub(super) fn is_unpriced(source: UsageSource, priced: bool) -> bool {
+    !priced
+        && matches!(
+            source,
+            UsageSource::Reported | UsageSource::Partial | UsageSource::Estimated
+        )
+}
+
+/// What requests are summed by. `""` stands for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Group<'p> {
+    minute: i64,
+    channel: &'p str,
+    model: &'p str,
+    api: Api,
+    key: &'p str,
+}
+
+/// Sums of one group. They stay at the end of their range instead of overflowing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) outcomes: [i64; Outcome::ALL.len()],
+    pub(super) unpriced: i64,
+    pub(super) missing_usage: i64,
+    pub(super) tokens: [Option<i64>; TokenType::ALL.len()],
+    pub(super) total_tokens: Option<i64>,
+    pub(super) cost: Option<i64>,
+    pub(super) total_us_sum: i64,
+    pub(super) total_us_count: i64,
+    pub(super) first_token_us_sum: i64,
+    pub(super) first_token_us_count: i64,
+    pub(super) request_bytes: i64,
+    pub(super) response_bytes: i64,
+}
+
+/// Adds what is known to a sum of what is known.
+pub(super) fn add_known(sum: &mut Option<i64>, value: Option<i64>) {
+    if let Some(value) = value {
+        *sum = Some(sum.unwrap_or(0).saturating_add(value));
+    }
+}
+
+/// Adds to a plain sum.
+pub(super) fn add(sum: &mut i64, value: i64) {
+    *sum = sum.saturating_add(value);
+}
+
+impl Sums {
+    fn count(&mut self, row: Row<'_, '_>) {
+        add(&mut self.outcomes[row.outcome() as usize], 1);
+        let cost = row.record().and_then(|record| record.cost.as_ref());
+        let source = row.usage_source();
+        add(
+            &mut self.unpriced,
+            i64::from(is_unpriced(source, cost.is_some())),
+        );
+        add(
+            &mut self.missing_usage,
+            i64::from(source == UsageSource::Missing),
+        );
+        add(
+            &mut self.request_bytes,
+            stored(row.admission().request_bytes),
+        );
+        let Some(record) = row.record() else {
+            return;
+        };
+        for &kind in TokenType::ALL {
+            add_known(
+                &mut self.tokens[kind as usize],
+                record.usage.tokens[kind].map(stored),
+            );
+        }
+        add_known(&mut self.total_tokens, record.usage.total.map(stored));
+        add_known(&mut self.cost, cost.map(|cost| cost.amount.0));
+        if let Some(us) = record.phases[Phase::Total] {
+            add(&mut self.total_us_sum, stored(us));
+            add(&mut self.total_us_count, 1);
+        }
+        if let Some(us) = record.phases[Phase::FirstToken] {
+            add(&mut self.first_token_us_sum, stored(us));
+            add(&mut self.first_token_us_count, 1);
+        }
+        add(&mut self.response_bytes, stored(record.response_bytes));
+    }
+}
+
+/// The roll-ups of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Rollups<'p> {
+    sums: HashMap<Group<'p>, Sums>,
+}
+
+impl<'p> Rollups<'p> {
+    /// Counts a row in.
+    pub(super) fn count(&mut self, row: Row<'_, 'p>) {
+        let admission = row.admission();
+        let served = row.record().and_then(|record| record.served_model);
+        let group = Group {
+            minute: admission.started_at.minute().0,
+            channel: admission.channel.unwrap_or_default(),
+            model: served.or(admission.requested_model).unwrap_or_default(),
+            api: admission.api,
+            key: admission.key.unwrap_or_default(),
+        };
+        self.sums.entry(group).or_default().count(row);
+    }
+
+    /// Adds everything to the table.
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.sums.is_empty() {
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached(&upsert())?;
+        for (group, sums) in &self.sums {
+            let mut bind = Binder::new(&mut statement);
+            bind.next(group.minute)?;
+            bind.next(group.channel)?;
+            bind.next(group.model)?;
+            bind.next(group.api.as_str())?;
+            bind.next(group.key)?;
+            let total: i64 = sums.outcomes.iter().sum();
+            let errors = Outcome::ALL
+                .iter()
+                .filter(|&&outcome| is_error(outcome))
+                .map(|&outcome| sums.outcomes[outcome as usize])
+                .sum::<i64>();
+            bind.next(total)?;
+            bind.next(errors)?;
+            for count in sums.outcomes {
+                bind.next(count)?;
+            }
+            bind.next(sums.unpriced)?;
+            bind.next(sums.missing_usage)?;
+            for count in sums.tokens {
+                bind.next(count)?;
+            }
+            bind.next(sums.total_tokens)?;
+            bind.next(sums.cost)?;
+            bind.next(sums.total_us_sum)?;
+            bind.next(sums.total_us_count)?;
+            bind.next(sums.first_token_us_sum)?;
+            bind.next(sums.first_token_us_count)?;
+            bind.next(sums.request_bytes)?;
+            bind.next(sums.response_bytes)?;
+            statement.raw_execute()?;
+        }
+        Ok(())
+    }
+}
+
+/// The columns of sums, in the order [`Rollups::write`] binds them, each with whether it may be
+/// NULL.
+pub(super) fn sum_columns() -> Vec<(String, bool)> {
+    let plain = |name: &str| (name.to_owned(), false);
+    let mut columns = vec![plain("requests"), plain("errors")];
+    columns.extend(
+        Outcome::ALL
+            .iter()
+            .map(|outcome| (format!("{outcome}_requests"), false)),
+    );
+    columns.extend([plain("unpriced_requests"), plain("missing_usage_requests")]);
+    columns.extend(
+        TokenType::ALL
+            .iter()
+            .map(|kind| (format!("{kind}_tokens"), true)),
+    );
+    columns.push(("total_tokens".to_owned(), true));
+    columns.push(("cost_nanousd".to_owned(), true));
+    columns.extend(
+        [
+            "total_us_sum",
+            "total_us_count",
+            "first_token_us_sum",
+            "first_token_us_count",
+            "request_bytes",
+            "response_bytes",
+        ]
+        .map(plain),
+    );
+    columns
+}
+
+/// Inserts a key or adds to it. An addition that overflows is a float in SQLite, which a STRICT
+/// column refuses; `min` and `max` bring it back to the end of the range.
+fn upsert() -> String {
+    let columns = sum_columns();
+    let mut names = String::from("minute, channel, model, api, key");
+    let mut updates = String::new();
+    for (name, nullable) in &columns {
+        let _infallible = write!(names, ", {name}");
+        let separator = if updates.is_empty() { "" } else { ", " };
+        let sum = if *nullable {
+            format!("coalesce({name} + excluded.{name}, {name}, excluded.{name})")
+        } else {
+            format!("{name} + excluded.{name}")
+        };
+        let _infallible = write!(
+            updates,
+            "{separator}{name} = max(min({sum}, 9223372036854775807), -9223372036854775808)"
+        );
+    }
+    format!(
+        "INSERT INTO usage_minutely ({names}) VALUES (?{}) \
+         ON CONFLICT (minute, channel, model, api, key) DO UPDATE SET {updates}",
+        ", ?".repeat(names.matches(',').count())
+    )
+}

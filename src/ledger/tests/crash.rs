@@ -1,0 +1,386 @@
+//! Whatever is killed whenever: every request has one row.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::sample::{admission, any_record, record};
+use super::{Manual, assert_sound, open, query_number, rows, settings};
+use crate::ledger::{Closed, catch_up, journal_folder};
+use crate::record::{Outcome, RequestId, RequestRecord, UsageSource};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// The next request is admitted.
+    Admit,
+    /// One of the open requests ends.
+    End(prop::sample::Index),
+    /// A request ends that was never admitted (it was refused).
+    Refuse,
+    /// The writer commits what there is.
+    Round,
+    /// kill -9, then a new start.
+    Kill,
+    /// kill -9, then a command that only catches up.
+    KillAndCatchUp,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => Just(Step::Admit),
+        6 => any::<prop::sample::Index>().prop_map(Step::End),
+        1 => Just(Step::Refuse),
+        3 => Just(Step::Round),
+        1 => Just(Step::Kill),
+        1 => Just(Step::KillAndCatchUp),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_of_requests_commits_and_kills_gives_each_request_one_row(
+        steps in prop::collection::vec(step(), 1..60),
+        requests in prop::collection::vec(any_record(), 60),
+        segment_bytes in prop_oneof![Just(300_u64), Just(2_000), Just(1 << 20)],
+    ) {
+        let folder = TempDir::new().unwrap();
+        let settings = crate::ledger::Settings { segment_bytes, ..settings(&folder) };
+        let mut ledger = Manual::open(&settings);
+        let mut requests = requests.into_iter();
+        let mut open: Vec<RequestRecord> = Vec::new();
+        let mut expected: BTreeMap<RequestId, Outcome> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Admit => {
+                    let request = requests.next().unwrap();
+                    ledger.journal.admit(&request.admission);
+                    open.push(request);
+                }
+                Step::End(index) if !open.is_empty() => {
+                    let request = open.swap_remove(index.index(open.len()));
+                    ledger.journal.end(&request);
+                    expected.insert(request.admission.id, request.outcome);
+                }
+                Step::End(_) => {}
+                Step::Refuse => {
+                    let request = requests.next().unwrap();
+                    ledger.journal.end(&request);
+                    expected.insert(request.admission.id, request.outcome);
+                }
+                Step::Round => ledger.round(),
+                Step::Kill | Step::KillAndCatchUp => {
+                    ledger.kill();
+                    expected.extend(open.drain(..).map(|request| (request.admission.id, Outcome::Interrupted)));
+                    if matches!(step, Step::KillAndCatchUp) {
+                        catch_up(folder.path()).unwrap();
+                    }
+                    ledger = Manual::open(&settings);
+                }
+            }
+        }
+        ledger.kill();
+        expected.extend(open.drain(..).map(|request| (request.admission.id, Outcome::Interrupted)));
+        catch_up(folder.path()).unwrap();
+
+        let rows = rows_or_none(folder.path());
+        prop_assert_eq!(rows.len(), expected.len());
+        let found: BTreeMap<_, _> = rows.iter().map(|row| (row.id, row.outcome)).collect();
+        prop_assert_eq!(found, expected);
+        if !rows.is_empty() {
+            assert_sound(folder.path());
+            prop_assert_eq!(
+                query_number(folder.path(), "SELECT coalesce(sum(requests), 0) FROM usage_minutely"),
+                i64::try_from(rows.len()).unwrap()
+            );
+            prop_assert_eq!(query_number(folder.path(), "SELECT count(*) FROM admissions"), 0);
+            prop_assert_eq!(query_number(folder.path(), "SELECT count(*) FROM journal_streams"), 0);
+        }
+        prop_assert_eq!(journal_files(folder.path()), Vec::<PathBuf>::new());
+    }
+}
+
+fn rows_or_none(data_dir: &Path) -> Vec<crate::ledger::query::StoredRequest> {
+    match crate::ledger::Reader::open(data_dir) {
+        Err(crate::ledger::QueryError::NoLedger { .. }) => Vec::new(),
+        _ => rows(data_dir),
+    }
+}
+
+fn journal_files(data_dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(journal_folder(data_dir))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// The same files in another folder: what a kill at this moment leaves.
+fn copy(data_dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    fs::create_dir(journal_folder(copy.path())).unwrap();
+    for folder in ["", "journal"] {
+        for entry in fs::read_dir(data_dir.join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                fs::copy(
+                    entry.path(),
+                    copy.path().join(folder).join(entry.file_name()),
+                )
+                .unwrap();
+            }
+        }
+    }
+    copy
+}
+
+#[test]
+fn files_copied_between_any_two_steps_make_a_whole_ledger() {
+    let folder = TempDir::new().unwrap();
+    let mut ledger = Manual::open(&settings(&folder));
+    ledger.round();
+    let mut ended = 0;
+    for n in 0..12 {
+        let admission = admission(n);
+        ledger.journal.admit(&admission);
+        if n % 3 == 1 {
+            ledger.round();
+        }
+        let at_admission = copy(folder.path());
+        ledger.journal.end(&record(admission));
+        ended += 1;
+        if n % 4 == 2 {
+            ledger.round();
+        }
+        for (copied, interrupted) in [(at_admission, 1), (copy(folder.path()), 0)] {
+            catch_up(copied.path()).unwrap();
+            assert_sound(copied.path());
+            let rows = rows(copied.path());
+            assert_eq!(rows.len(), ended - interrupted + interrupted);
+            let open = rows
+                .iter()
+                .filter(|row| row.outcome == Outcome::Interrupted);
+            assert_eq!(open.count(), interrupted);
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_request_says_what_was_known_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let ledger = Manual::open(&settings(&folder));
+    let admitted = admission(0);
+    ledger.journal.admit(&admitted);
+    ledger.kill();
+    assert_eq!(catch_up(folder.path()).unwrap(), 1);
+    assert_eq!(catch_up(folder.path()).unwrap(), 0);
+    let [row] = rows(folder.path()).try_into().unwrap();
+    assert_eq!(row.outcome, Outcome::Interrupted);
+    assert_eq!(row.requested_model.as_deref(), Some("gpt-5-mini"));
+    assert_eq!(row.started_at, admitted.started_at);
+    assert_eq!(
+        row.usage,
+        crate::record::Usage::absent(UsageSource::Missing)
+    );
+    assert_eq!((row.cost, row.status), (None, None));
+    assert_eq!((row.attempts, row.response_bytes), (None, None));
+    assert_eq!(row.phases, crate::record::Phases::default());
+}
+
+#[test]
+fn a_journal_cut_anywhere_gives_the_requests_before_the_cut() {
+    let folder = TempDir::new().unwrap();
+    let ledger = Manual::open(&settings(&folder));
+    let mut ends = Vec::new();
+    for n in 0..3 {
+        ledger.journal.end(&record(admission(n)));
+        ends.push(ledger.journal.appended());
+    }
+    ledger.kill();
+    let last = *ends.last().unwrap();
+    for cut in (0..=last).step_by(5).chain(ends.clone()) {
+        let copied = copy(folder.path());
+        let [file] = journal_files(copied.path()).try_into().unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_len(cut)
+            .unwrap();
+        let whole = ends.iter().filter(|&&end| end <= cut).count();
+        assert_eq!(
+            catch_up(copied.path()).unwrap(),
+            whole as u64,
+            "cut at {cut}"
+        );
+        assert!(!journal_folder(copied.path()).join("rejected").exists());
+    }
+}
+
+#[test]
+fn a_damaged_entry_is_set_aside_and_those_around_it_are_kept() {
+    let folder = TempDir::new().unwrap();
+    let ledger = Manual::open(&settings(&folder));
+    let mut starts = Vec::new();
+    for n in 0..3 {
+        starts.push(ledger.journal.appended());
+        ledger.journal.end(&record(admission(n)));
+    }
+    let end = ledger.journal.appended();
+    ledger.kill();
+    // Every byte of the middle entry, its header included, and of the last one's payload.
+    for at in (starts[1]..starts[2])
+        .step_by(3)
+        .chain([starts[1] + 1, end - 1])
+    {
+        let copied = copy(folder.path());
+        let [path] = journal_files(copied.path()).try_into().unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        flip(&file, at);
+        assert_eq!(catch_up(copied.path()).unwrap(), 2, "byte {at}");
+        let set_aside = fs::read_to_string(journal_folder(copied.path()).join("rejected")).unwrap();
+        assert_eq!(set_aside.lines().count(), 1);
+        assert!(set_aside.contains("damaged bytes"));
+    }
+}
+
+fn flip(file: &File, at: u64) {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[!byte[0]], at).unwrap();
+}
+
+#[test]
+fn a_request_that_ends_twice_has_one_row_and_the_rest_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let mut ledger = Manual::open(&settings(&folder));
+    let twice = record(admission(0));
+    ledger.journal.end(&twice);
+    ledger.journal.end(&twice);
+    ledger.journal.end(&record(admission(1)));
+    ledger.round();
+    ledger.journal.end(&twice);
+    ledger.round();
+    assert_eq!(rows(folder.path()).len(), 2);
+    assert_eq!(ledger.stats.rejected(), 2);
+    assert_eq!(
+        query_number(folder.path(), "SELECT sum(requests) FROM usage_minutely"),
+        2
+    );
+    assert_eq!(
+        query_number(folder.path(), "SELECT count(*) FROM attempts"),
+        2
+    );
+}
+
+#[test]
+fn a_request_open_while_much_passes_holds_no_journal_back() {
+    let folder = TempDir::new().unwrap();
+    let settings = crate::ledger::Settings {
+        segment_bytes: 1 << 20,
+        ..settings(&folder)
+    };
+    let mut ledger = Manual::open(&settings);
+    let [ends, stays] = [admission(0), admission(1)];
+    ledger.journal.admit(&ends);
+    ledger.journal.admit(&stays);
+    let mut big = record(admission(2));
+    while ledger.journal.appended() < 12 << 20 {
+        big.admission.id = RequestId::generate();
+        big.error_message = Some("x".repeat(500 << 10).into());
+        ledger.journal.end(&big);
+        ledger.round();
+    }
+    assert!(
+        journal_files(folder.path()).len() <= 10,
+        "what is behind is deleted"
+    );
+    assert_eq!(
+        query_number(folder.path(), "SELECT count(*) FROM admissions"),
+        2
+    );
+
+    ledger.journal.end(&record(ends.clone()));
+    ledger.round();
+    assert_eq!(
+        query_number(folder.path(), "SELECT count(*) FROM admissions"),
+        1
+    );
+    ledger.kill();
+    catch_up(folder.path()).unwrap();
+    let rows = rows(folder.path());
+    let outcome = |id| rows.iter().find(|row| row.id == id).unwrap().outcome;
+    assert_eq!(outcome(ends.id), Outcome::Ok);
+    assert_eq!(outcome(stays.id), Outcome::Interrupted);
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_was_appended() {
+    let folder = TempDir::new().unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "ledger::tests::crash::appends_until_killed",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("TOLLGATE_TEST_FOLDER", folder.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    // It writes each id after the journal took the request's end.
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut ended = Vec::new();
+    for line in lines {
+        let line = line.unwrap();
+        if let Some(id) = line.strip_prefix("ended ") {
+            ended.push(id.parse::<RequestId>().unwrap());
+        }
+        if ended.len() == 300 {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    assert!(ended.len() >= 300);
+
+    let ledger = open(&settings(&folder));
+    assert_eq!(ledger.close(super::PATIENCE), Closed::Complete);
+    assert_sound(folder.path());
+    let mut recorded: Vec<_> = rows(folder.path()).iter().map(|row| row.id).collect();
+    recorded.sort();
+    recorded.dedup();
+    assert_eq!(recorded.len(), rows(folder.path()).len());
+    for id in ended {
+        assert!(recorded.binary_search(&id).is_ok());
+    }
+}
+
+#[test]
+#[ignore = "the process that a_killed_process_loses_nothing_that_was_appended kills"]
+fn appends_until_killed() {
+    let Some(data_dir) = std::env::var_os("TOLLGATE_TEST_FOLDER") else {
+        return;
+    };
+    let ledger = open(&crate::ledger::Settings {
+        tick: std::time::Duration::from_millis(1),
+        ..crate::ledger::Settings::new(data_dir)
+    });
+    for n in 0.. {
+        let admission = admission(n);
+        ledger.journal().admit(&admission);
+        let record = record(admission);
+        ledger.journal().end(&record);
+        println!("ended {}", record.admission.id);
+    }
+}

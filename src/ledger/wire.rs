@@ -1,0 +1,353 @@
+//! What a journal entry's payload is: one version byte, then [postcard](https://postcard.jamesmunns.com/wire-format)
+//! of an admission or of an ended request.
+//!
+//! Writing borrows the record. Reading borrows from the bytes read, so that a row costs no
+//! allocation for its dozen texts; that is why the views below repeat the fields of
+//! [`Admission`] and [`RequestRecord`]. Postcard names no fields: the order and the types here must
+//! be those of `record`, and any change there needs a new [`VERSION`] and views for the old one
+//! (a test pins the bytes of version 1).
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMicros;
+use crate::money::NanoUsd;
+use crate::record::{
+    Admission, Api, Attempt, ErrorSource, Outcome, Phases, RequestId, RequestRecord, Source, Usage,
+};
+
+/// The layout of the payloads this program writes, and the only one it reads.
+pub(super) const VERSION: u8 = 1;
+
+/// An entry to write.
+#[derive(Clone, Copy, Serialize)]
+pub(super) enum EntryRef<'a> {
+    /// A request goes to an upstream.
+    Admitted(&'a Admission),
+    /// A request ended.
+    Ended(&'a RequestRecord),
+}
+
+/// An entry read.
+#[derive(Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one entry; a box would cost an allocation a row"
+)]
+pub(super) enum Entry<'a> {
+    /// A request goes to an upstream.
+    #[serde(borrow)]
+    Admitted(AdmissionView<'a>),
+    /// A request ended.
+    #[serde(borrow)]
+    Ended(RecordView<'a>),
+}
+
+/// [`Admission`], borrowed from a payload.
+#[derive(Debug, Deserialize)]
+pub(super) struct AdmissionView<'a> {
+    pub(super) id: RequestId,
+    pub(super) started_at: UnixMicros,
+    pub(super) channel: Option<&'a str>,
+    pub(super) key: Option<&'a str>,
+    pub(super) api: Api,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) requested_model: Option<&'a str>,
+    pub(super) stream: Option<bool>,
+    pub(super) request_bytes: u64,
+    pub(super) session: Option<&'a str>,
+    pub(super) end_user: Option<&'a str>,
+    /// A map and a list of pairs are the same bytes.
+    #[serde(borrow)]
+    pub(super) tags: Vec<(&'a str, &'a str)>,
+}
+
+/// [`RequestRecord`], borrowed from a payload.
+#[derive(Debug, Deserialize)]
+pub(super) struct RecordView<'a> {
+    #[serde(borrow)]
+    pub(super) admission: AdmissionView<'a>,
+    pub(super) served_model: Option<&'a str>,
+    pub(super) service_tier: Option<&'a str>,
+    pub(super) status: Option<u16>,
+    pub(super) outcome: Outcome,
+    pub(super) error_source: Option<ErrorSource>,
+    pub(super) error_code: Option<&'a str>,
+    pub(super) error_message: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) attempts: Vec<AttemptView<'a>>,
+    pub(super) usage: Usage,
+    #[serde(borrow)]
+    pub(super) cost: Option<CostView<'a>>,
+    pub(super) phases: Phases,
+    pub(super) response_bytes: u64,
+    pub(super) upstream_request_id: Option<&'a str>,
+    pub(super) source: Source,
+}
+
+/// [`Attempt`], borrowed from a payload.
+#[derive(Debug, Deserialize)]
+pub(super) struct AttemptView<'a> {
+    pub(super) channel: &'a str,
+    pub(super) started_at: UnixMicros,
+    pub(super) outcome: Outcome,
+    pub(super) status: Option<u16>,
+    pub(super) error_code: Option<&'a str>,
+    pub(super) connect_us: Option<u64>,
+    pub(super) wait_us: Option<u64>,
+}
+
+/// [`crate::record::Cost`], borrowed from a payload.
+#[derive(Debug, Deserialize)]
+pub(super) struct CostView<'a> {
+    pub(super) amount: NanoUsd,
+    pub(super) price_version: &'a str,
+}
+
+/// Why a payload is no entry, although its checksum is right.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DecodeError {
+    /// Another version's layout.
+    #[error("entry of layout version {0}, this program reads version {VERSION}")]
+    Version(u8),
+    /// Not what the layout says.
+    #[error("malformed entry: {0}")]
+    Malformed(#[from] postcard::Error),
+    /// More bytes than the layout says.
+    #[error("malformed entry: {0} bytes too many")]
+    Trailing(usize),
+    /// No bytes at all.
+    #[error("malformed entry: empty")]
+    Empty,
+}
+
+/// Appends the payload of `entry` to `buffer`.
+pub(super) fn encode(entry: EntryRef<'_>, buffer: &mut Vec<u8>) -> Result<(), postcard::Error> {
+    buffer.push(VERSION);
+    *buffer = postcard::to_extend(&entry, std::mem::take(buffer))?;
+    Ok(())
+}
+
+/// The entry that `payload` holds.
+pub(super) fn decode(payload: &[u8]) -> Result<Entry<'_>, DecodeError> {
+    let (entry, rest) = postcard::take_from_bytes(body(payload)?)?;
+    if rest.is_empty() {
+        Ok(entry)
+    } else {
+        Err(DecodeError::Trailing(rest.len()))
+    }
+}
+
+/// What the writer needs of an entry: an admission is only its id until a crash makes a row of it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one entry; a box would cost an allocation a row"
+)]
+pub(super) enum Brief<'a> {
+    /// An admission's id.
+    Admitted(RequestId),
+    /// A whole record.
+    Ended(RecordView<'a>),
+}
+
+/// The entry that `payload` holds, an admission's details unread.
+pub(super) fn decode_brief(payload: &[u8]) -> Result<Brief<'_>, DecodeError> {
+    match body(payload)? {
+        // The enum's first variant, then the struct's first field.
+        [0, admission @ ..] => Ok(Brief::Admitted(postcard::take_from_bytes(admission)?.0)),
+        _ => match decode(payload)? {
+            Entry::Admitted(admission) => Ok(Brief::Admitted(admission.id)),
+            Entry::Ended(record) => Ok(Brief::Ended(record)),
+        },
+    }
+}
+
+fn body(payload: &[u8]) -> Result<&[u8], DecodeError> {
+    match payload {
+        [VERSION, body @ ..] => Ok(body),
+        [version, ..] => Err(DecodeError::Version(*version)),
+        [] => Err(DecodeError::Empty),
+    }
+}
+
+/// Longest text, in bytes, that is left in an entry too large to be written.
+const CUT_TEXT: usize = 1024;
+/// Most tags and attempts that are left in an entry too large to be written.
+const CUT_ITEMS: usize = 64;
+
+/// An admission whose payload is too large, with its texts cut: the request keeps its row.
+pub(super) fn cut_admission(admission: &Admission) -> Admission {
+    let cut =
+        |text: &Option<std::sync::Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
+    Admission {
+        channel: cut(&admission.channel),
+        key: cut(&admission.key),
+        method: cut_text(&admission.method).into(),
+        path: cut_text(&admission.path).into(),
+        requested_model: cut(&admission.requested_model),
+        session: cut(&admission.session),
+        end_user: cut(&admission.end_user),
+        tags: admission
+            .tags
+            .iter()
+            .take(CUT_ITEMS)
+            .map(|(name, value)| (cut_text(name).to_owned(), cut_text(value).to_owned()))
+            .collect(),
+        ..*admission
+    }
+}
+
+/// A record whose payload is too large, with its texts cut: the request keeps its row.
+pub(super) fn cut_record(record: &RequestRecord) -> RequestRecord {
+    let cut =
+        |text: &Option<std::sync::Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
+    RequestRecord {
+        admission: cut_admission(&record.admission),
+        served_model: cut(&record.served_model),
+        service_tier: cut(&record.service_tier),
+        error_code: cut(&record.error_code),
+        error_message: cut(&record.error_message),
+        attempts: record
+            .attempts
+            .iter()
+            .take(CUT_ITEMS)
+            .map(|attempt| Attempt {
+                channel: cut_text(&attempt.channel).into(),
+                error_code: cut(&attempt.error_code),
+                ..*attempt
+            })
+            .collect(),
+        cost: record.cost.as_ref().map(|cost| crate::record::Cost {
+            amount: cost.amount,
+            price_version: cut_text(&cost.price_version).into(),
+        }),
+        upstream_request_id: cut(&record.upstream_request_id),
+        ..*record
+    }
+}
+
+fn cut_text(text: &str) -> &str {
+    let mut end = CUT_TEXT.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Cost, Phase, TokenType, Tokens, UsageSource};
+
+    fn payload(entry: EntryRef<'_>) -> Vec<u8> {
+        let mut payload = Vec::new();
+        encode(entry, &mut payload).unwrap();
+        payload
+    }
+
+    fn record() -> RequestRecord {
+        let mut tokens = Tokens::default();
+        tokens[TokenType::Output] = Some(300);
+        let mut phases = Phases::default();
+        phases[Phase::Total] = Some(1);
+        RequestRecord {
+            admission: Admission {
+                id: "018bcfe5-687b-7000-8000-000000000001".parse().unwrap(),
+                started_at: UnixMicros(-1),
+                channel: Some("c".into()),
+                key: None,
+                api: Api::Responses,
+                method: "POST".into(),
+                path: "/".into(),
+                requested_model: Some("m".into()),
+                stream: Some(true),
+                request_bytes: 128,
+                session: Some("s".into()),
+                end_user: None,
+                tags: [("k".to_owned(), "v".to_owned())].into(),
+            },
+            served_model: Some("n".into()),
+            service_tier: None,
+            status: Some(200),
+            outcome: Outcome::Internal,
+            error_source: Some(ErrorSource::Internal),
+            error_code: None,
+            error_message: Some("e".into()),
+            attempts: vec![Attempt {
+                channel: "c".into(),
+                started_at: UnixMicros(1),
+                outcome: Outcome::Timeout,
+                status: None,
+                error_code: Some("x".into()),
+                connect_us: Some(2),
+                wait_us: None,
+            }],
+            usage: Usage {
+                tokens,
+                total: Some(300),
+                source: UsageSource::None,
+            },
+            cost: Some(Cost {
+                amount: NanoUsd(-2),
+                price_version: "p".into(),
+            }),
+            phases,
+            response_bytes: 7,
+            upstream_request_id: Some("r".into()),
+            source: Source::Proxy,
+        }
+    }
+
+    /// The journal of a running sidecar is read by the next version of it. Where this fails, the
+    /// layout has changed: that takes a new [`VERSION`], and reading both.
+    #[test]
+    fn version_1_is_these_bytes() {
+        let record = record();
+        let id = "018bcfe5687b70008000000000000001";
+        let admission = format!("10{id}01010163000104504f5354012f01016d010180010101730001016b0176");
+        let hex = |payload: Vec<u8>| crate::ledger::rejected::hex(&payload);
+        assert_eq!(
+            hex(payload(EntryRef::Admitted(&record.admission))),
+            format!("0100{admission}")
+        );
+        assert_eq!(
+            hex(payload(EntryRef::Ended(&record))),
+            format!(
+                "0101{admission}01016e0001c8010b0102000101650101630204000101780102000000\
+                 0001ac020000000000\
+                 01ac020401030170000000000000000101000701017200"
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_no_entry_is_told_apart() {
+        let good = payload(EntryRef::Ended(&record()));
+        assert!(matches!(decode(&good), Ok(Entry::Ended(_))));
+        assert!(matches!(decode(&[]), Err(DecodeError::Empty)));
+        assert!(matches!(decode(&[2, 0]), Err(DecodeError::Version(2))));
+        assert!(matches!(
+            decode(&good[..good.len() - 1]),
+            Err(DecodeError::Malformed(_))
+        ));
+        let long = [good.as_slice(), &[0]].concat();
+        assert!(matches!(decode(&long), Err(DecodeError::Trailing(1))));
+    }
+
+    #[test]
+    fn an_admission_is_told_by_its_id_alone() {
+        let record = record();
+        let admitted = payload(EntryRef::Admitted(&record.admission));
+        let Ok(Brief::Admitted(id)) = decode_brief(&admitted) else {
+            panic!("not an admission");
+        };
+        assert_eq!(id, record.admission.id);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut_text("short"), "short");
+        let long = format!("x{}", "é".repeat(CUT_TEXT));
+        assert_eq!(cut_text(&long).len(), CUT_TEXT - 1);
+    }
+}

@@ -1,0 +1,158 @@
+//! One file per API. Each declares its provider's conventions, and nothing else knows them: which
+//! paths are its own, what its requests say where, where its answers state what, and what a stated
+//! number includes.
+
+mod chat;
+mod completions;
+mod embeddings;
+mod responses;
+mod unread;
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use super::json::Node;
+use super::usage::{Count, UsageShape};
+use crate::record::Api;
+
+/// Everything that sets one API apart.
+pub(super) struct Conventions {
+    /// Whose they are.
+    pub(super) api: Api,
+    /// The paths below `/v1/` that are this API's, each with everything below it.
+    pub(super) paths: &'static [&'static str],
+    /// Those of its paths to which a POST makes something that is billed.
+    pub(super) creates: &'static [&'static str],
+    /// Whether streams state usage only when `stream_options.include_usage` asks for it.
+    pub(super) usage_on_request: bool,
+    /// A request body.
+    pub(super) request: &'static Node<Asked>,
+    /// A JSON answer, an error body included.
+    pub(super) answer: &'static Node<Said>,
+    /// The data of one server-sent event.
+    pub(super) event: &'static Node<Said>,
+    /// Once content was seen, only an event that holds one of these, with a value other than
+    /// `null`, is looked into: every event that can still change what is known holds one.
+    pub(super) needles: LazyLock<Vec<Finder<'static>>>,
+    /// What an event's `type` (or name) says of the stream.
+    pub(super) turn: fn(kind: &str) -> Turn,
+    /// How its usage counts; `None` when it states none, or Tollgate does not read it.
+    pub(super) usage: Option<UsageShape>,
+    /// Whether usage is stated although `usage` is `None`.
+    pub(super) unread_usage: bool,
+}
+
+impl std::fmt::Debug for Conventions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conventions")
+            .field("api", &self.api)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one event means for the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It goes on.
+    On,
+    /// It ends well.
+    End,
+    /// It ends in a failure.
+    Failure,
+}
+
+/// The places of a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Body,
+    Model,
+    Stream,
+    StreamOptions,
+    IncludeUsage,
+    User,
+    SafetyIdentifier,
+    ServiceTier,
+    MaxOutputTokens,
+    /// An older spelling, where the newer one is absent.
+    MaxOutputTokensOld,
+    Choices,
+    Background,
+}
+
+/// The places of an answer or an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The event's `type`.
+    Kind,
+    Model,
+    Id,
+    ServiceTier,
+    /// A response's `status`, where that is a word.
+    Status,
+    Usage,
+    Count(Count),
+    /// The error: an object, or just its text.
+    Error,
+    ErrorCode,
+    ErrorKind,
+    /// Gemini's word beside a numeric code.
+    ErrorStatus,
+    ErrorMessage,
+    /// Generated content, when not empty.
+    Content,
+}
+
+/// The members of an error object, as any provider writes them.
+pub(super) const ERROR_FIELDS: &[(&str, Node<Said>)] = &[
+    ("code", Node::leaf(Said::ErrorCode)),
+    ("type", Node::leaf(Said::ErrorKind)),
+    ("status", Node::leaf(Said::ErrorStatus)),
+    ("message", Node::leaf(Said::ErrorMessage)),
+];
+
+/// `error` in any answer.
+pub(super) const ERROR: Node<Said> = Node::group(Said::Error, ERROR_FIELDS);
+
+/// The body of a refusal (a status of 400 or more) by any provider: OpenAI's shape, Anthropic's,
+/// Gemini's (alone or in an array), or just a text.
+pub(super) static REFUSAL: Node<Said> = Node::one_or_each(REFUSAL_FIELDS, &WRAPPED_REFUSAL);
+
+static WRAPPED_REFUSAL: Node<Said> = Node::object(REFUSAL_FIELDS);
+
+const REFUSAL_FIELDS: &[(&str, Node<Said>)] = &[
+    ("error", ERROR),
+    ("code", Node::leaf(Said::ErrorCode)),
+    ("message", Node::leaf(Said::ErrorMessage)),
+    ("detail", Node::leaf(Said::ErrorMessage)),
+];
+
+/// The conventions of an API.
+pub(super) fn conventions(api: Api) -> &'static Conventions {
+    match api {
+        Api::Chat => &chat::CONVENTIONS,
+        Api::Responses => &responses::CONVENTIONS,
+        Api::Completions => &completions::CONVENTIONS,
+        Api::Embeddings => &embeddings::CONVENTIONS,
+        Api::Images => &unread::IMAGES,
+        Api::Audio => &unread::AUDIO,
+        Api::Realtime => &unread::REALTIME,
+        Api::Messages => &unread::MESSAGES,
+        Api::Gemini => &unread::GEMINI,
+        Api::Moderations => &unread::MODERATIONS,
+        Api::Models => &unread::MODELS,
+        Api::Batches => &unread::BATCHES,
+        Api::Files => &unread::FILES,
+        Api::Other => &unread::OTHER,
+    }
+}
+
+/// The finders for `names` as quoted in JSON.
+fn finders(names: &[&'static str]) -> Vec<Finder<'static>> {
+    names.iter().map(|name| Finder::new(*name)).collect()
+}
+
+/// No event type ends the stream or fails it: `[DONE]` and `error` members do.
+fn no_turn(_kind: &str) -> Turn {
+    Turn::On
+}

@@ -1,0 +1,106 @@
+//! Responses: `POST /v1/responses`, and `/v1/responses/compact`, which is billed too.
+//!
+//! `input_tokens` includes what was cached, `output_tokens` includes reasoning. A stream has no
+//! `[DONE]`: it ends with an event that carries the whole response once more, megabytes of it
+//! perhaps, with `usage` and the final `service_tier`. A `response.failed` or an `error` event
+//! inside a 200 is a failed request; so is a plain answer with `status: failed`.
+
+use std::sync::LazyLock;
+
+use super::super::json::Node;
+use super::super::usage::{Count, UsageShape};
+use super::{Asked, Conventions, ERROR, Said, Turn, finders};
+use crate::record::Api;
+
+pub(super) static CONVENTIONS: Conventions = Conventions {
+    api: Api::Responses,
+    paths: &["responses"],
+    creates: &["responses", "responses/compact"],
+    usage_on_request: false,
+    request: &REQUEST,
+    answer: &RESPONSE,
+    event: &EVENT,
+    needles: LazyLock::new(|| finders(&["\"response\"", "\"error\""])),
+    turn,
+    usage: Some(UsageShape {
+        input_includes_cache: true,
+        output_includes_reasoning: true,
+    }),
+    unread_usage: false,
+};
+
+fn turn(kind: &str) -> Turn {
+    match kind {
+        "response.completed" | "response.incomplete" | "response.done" => Turn::End,
+        "response.failed" | "error" => Turn::Failure,
+        _ => Turn::On,
+    }
+}
+
+static REQUEST: Node<Asked> = Node::group(
+    Asked::Body,
+    &[
+        ("model", Node::leaf(Asked::Model)),
+        ("stream", Node::leaf(Asked::Stream)),
+        ("user", Node::leaf(Asked::User)),
+        ("safety_identifier", Node::leaf(Asked::SafetyIdentifier)),
+        ("service_tier", Node::leaf(Asked::ServiceTier)),
+        ("max_output_tokens", Node::leaf(Asked::MaxOutputTokens)),
+        ("background", Node::leaf(Asked::Background)),
+    ],
+);
+
+const USAGE: Node<Said> = Node::group(
+    Said::Usage,
+    &[
+        ("input_tokens", Node::leaf(Said::Count(Count::Input))),
+        ("output_tokens", Node::leaf(Said::Count(Count::Output))),
+        ("total_tokens", Node::leaf(Said::Count(Count::Total))),
+        (
+            "input_tokens_details",
+            Node::object(&[
+                ("cached_tokens", Node::leaf(Said::Count(Count::Cached))),
+                (
+                    "cache_write_tokens",
+                    Node::leaf(Said::Count(Count::CacheWrite)),
+                ),
+                ("audio_tokens", Node::leaf(Said::Count(Count::InputAudio))),
+                ("image_tokens", Node::leaf(Said::Count(Count::InputImage))),
+            ]),
+        ),
+        (
+            "output_tokens_details",
+            Node::object(&[
+                (
+                    "reasoning_tokens",
+                    Node::leaf(Said::Count(Count::Reasoning)),
+                ),
+                ("audio_tokens", Node::leaf(Said::Count(Count::OutputAudio))),
+                ("image_tokens", Node::leaf(Said::Count(Count::OutputImage))),
+            ]),
+        ),
+    ],
+);
+
+const RESPONSE_FIELDS: &[(&str, Node<Said>)] = &[
+    ("id", Node::leaf(Said::Id)),
+    ("model", Node::leaf(Said::Model)),
+    ("service_tier", Node::leaf(Said::ServiceTier)),
+    ("status", Node::leaf(Said::Status)),
+    ("usage", USAGE),
+    ("error", ERROR),
+];
+
+static RESPONSE: Node<Said> = Node::object(RESPONSE_FIELDS);
+
+static EVENT: Node<Said> = Node::object(&[
+    ("type", Node::leaf(Said::Kind)),
+    ("response", Node::object(RESPONSE_FIELDS)),
+    // Text, reasoning, refusals, arguments, audio: every `….delta` event.
+    ("delta", Node::leaf(Said::Content)),
+    ("partial_image_b64", Node::leaf(Said::Content)),
+    // An `error` event states its members at the top, or in `error`.
+    ("error", ERROR),
+    ("code", Node::leaf(Said::ErrorCode)),
+    ("message", Node::leaf(Said::ErrorMessage)),
+]);

@@ -1,0 +1,72 @@
+//! APIs whose answers are forwarded without reading their usage, or that state none. Their paths,
+//! their requests' models and their errors are known all the same.
+
+use std::sync::LazyLock;
+
+use super::super::json::Node;
+use super::{Asked, Conventions, ERROR, Said, finders, no_turn};
+use crate::record::Api;
+
+const fn unread(
+    api: Api,
+    paths: &'static [&'static str],
+    creates: &'static [&'static str],
+    unread_usage: bool,
+) -> Conventions {
+    Conventions {
+        api,
+        paths,
+        creates,
+        usage_on_request: false,
+        request: &REQUEST,
+        answer: &ANSWER,
+        event: &ANSWER,
+        needles: LazyLock::new(|| finders(&["\"error\""])),
+        turn: no_turn,
+        usage: None,
+        unread_usage,
+    }
+}
+
+pub(super) static IMAGES: Conventions = unread(
+    Api::Images,
+    &["images"],
+    &["images/generations", "images/edits", "images/variations"],
+    true,
+);
+pub(super) static AUDIO: Conventions = unread(
+    Api::Audio,
+    &["audio"],
+    &["audio/transcriptions", "audio/translations", "audio/speech"],
+    true,
+);
+pub(super) static REALTIME: Conventions = unread(Api::Realtime, &["realtime"], &["realtime"], true);
+pub(super) static MESSAGES: Conventions = unread(Api::Messages, &["messages"], &["messages"], true);
+/// Its calls are told by their verbs (`models/<model>:generateContent`), not by a path.
+pub(super) static GEMINI: Conventions = unread(Api::Gemini, &[], &[], true);
+pub(super) static MODERATIONS: Conventions =
+    unread(Api::Moderations, &["moderations"], &["moderations"], false);
+pub(super) static MODELS: Conventions = unread(Api::Models, &["models"], &[], false);
+/// Anthropic's batches stand below its messages.
+pub(super) static BATCHES: Conventions =
+    unread(Api::Batches, &["batches", "messages/batches"], &[], false);
+pub(super) static FILES: Conventions = unread(Api::Files, &["files", "uploads"], &[], false);
+pub(super) static OTHER: Conventions = unread(Api::Other, &[], &[], false);
+
+static REQUEST: Node<Asked> = Node::group(
+    Asked::Body,
+    &[
+        ("model", Node::leaf(Asked::Model)),
+        ("stream", Node::leaf(Asked::Stream)),
+        ("user", Node::leaf(Asked::User)),
+        ("service_tier", Node::leaf(Asked::ServiceTier)),
+        ("max_tokens", Node::leaf(Asked::MaxOutputTokens)),
+        ("n", Node::leaf(Asked::Choices)),
+    ],
+);
+
+static ANSWER: Node<Said> = Node::object(&[
+    ("id", Node::leaf(Said::Id)),
+    ("model", Node::leaf(Said::Model)),
+    ("error", ERROR),
+]);

@@ -1,0 +1,259 @@
+//! The plain bytes of an answer: one JSON document, or an event stream.
+
+use super::api::{Conventions, REFUSAL, Said};
+use super::json::{Progress, Scanner};
+use super::meter::ResponseKind;
+use super::observed::MissingReason;
+use super::reading::Reading;
+use super::sse::{EventReader, EventSink};
+
+const DONE: &[u8] = b"[DONE]";
+
+/// A body under way.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) reading: Reading,
+    framing: Framing,
+    refused: bool,
+}
+
+#[derive(Debug)]
+enum Framing {
+    /// Not known from the header: the first byte that is no whitespace tells.
+    Unknown,
+    Json(Box<Scanner<Said>>),
+    Events(Box<Events>),
+    /// Neither: nothing to read in it.
+    Opaque,
+}
+
+#[derive(Debug)]
+struct Events {
+    reader: EventReader,
+    event: Event,
+}
+
+/// The event under way, when it is read in pieces.
+#[derive(Debug)]
+struct Event {
+    scanner: Scanner<Said>,
+    /// `data` lines begun.
+    lines: usize,
+    /// How much of `[DONE]` was matched; `None` once the payload is something else.
+    done: Option<usize>,
+}
+
+impl Body {
+    /// A body of the given kind; its usage counts only where it arises.
+    pub(super) fn new(
+        conventions: &'static Conventions,
+        counts_usage: bool,
+        kind: ResponseKind<'_>,
+    ) -> Self {
+        let refused = kind.status >= 400;
+        let essence = kind
+            .content_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        let json_suffix = essence
+            .rsplit_once('+')
+            .is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"));
+        let framing = if essence.eq_ignore_ascii_case("text/event-stream") {
+            Framing::events(conventions)
+        } else if essence.eq_ignore_ascii_case("application/json") || json_suffix {
+            Framing::json(conventions, refused)
+        } else {
+            Framing::Unknown
+        };
+        Self {
+            reading: Reading::new(conventions, counts_usage, refused),
+            framing,
+            refused,
+        }
+    }
+
+    pub(super) fn feed(&mut self, plain: &[u8]) {
+        let mut plain = plain;
+        if matches!(self.framing, Framing::Unknown) {
+            let blank = plain
+                .iter()
+                .position(|byte| !byte.is_ascii_whitespace())
+                .unwrap_or(plain.len());
+            plain = &plain[blank..];
+            let Some(&first) = plain.first() else {
+                return;
+            };
+            self.framing = Framing::sniffed(first, self.reading.conventions, self.refused);
+        }
+        match &mut self.framing {
+            Framing::Json(scanner) => {
+                let before = scanner.progress();
+                scanner.feed(plain, &mut self.reading.captured);
+                if before != Progress::Done && scanner.progress() == Progress::Done {
+                    self.reading.answer_complete();
+                }
+            }
+            Framing::Events(events) => {
+                let mut pass = Pass {
+                    event: &mut events.event,
+                    reading: &mut self.reading,
+                };
+                events.reader.feed(plain, &mut pass);
+            }
+            Framing::Unknown | Framing::Opaque => {}
+        }
+    }
+
+    /// The body ended, whole or cut off.
+    pub(super) fn finish(&mut self) {
+        self.reading.ended = true;
+        match &mut self.framing {
+            Framing::Json(scanner) => self.reading.answer_ended(scanner.progress()),
+            Framing::Events(events) => {
+                let mut pass = Pass {
+                    event: &mut events.event,
+                    reading: &mut self.reading,
+                };
+                events.reader.finish(&mut pass);
+            }
+            Framing::Unknown => {}
+            Framing::Opaque => self.reading.note(MissingReason::Malformed),
+        }
+    }
+
+    pub(super) fn retained_bytes(&self) -> usize {
+        let framing = match &self.framing {
+            Framing::Json(scanner) => size_of_val(&**scanner) + scanner.retained_bytes(),
+            Framing::Events(events) => {
+                size_of_val(&**events)
+                    + events.reader.retained_bytes()
+                    + events.event.scanner.retained_bytes()
+            }
+            Framing::Unknown | Framing::Opaque => 0,
+        };
+        framing + self.reading.retained_bytes()
+    }
+}
+
+impl Framing {
+    fn json(conventions: &'static Conventions, refused: bool) -> Self {
+        let root = if refused {
+            &REFUSAL
+        } else {
+            conventions.answer
+        };
+        Self::Json(Box::new(Scanner::new(root)))
+    }
+
+    fn events(conventions: &'static Conventions) -> Self {
+        Self::Events(Box::new(Events {
+            reader: EventReader::new(),
+            event: Event {
+                scanner: Scanner::new(conventions.event),
+                lines: 0,
+                done: None,
+            },
+        }))
+    }
+
+    /// By the first byte of the body that is no whitespace.
+    fn sniffed(first: u8, conventions: &'static Conventions, refused: bool) -> Self {
+        match first {
+            b'{' | b'[' => Self::json(conventions, refused),
+            // A comment, or the first letter of data, event, id, retry; or a byte order mark.
+            b':' | b'd' | b'e' | b'i' | b'r' | 0xEF => Self::events(conventions),
+            _ => Self::Opaque,
+        }
+    }
+}
+
+/// One fragment's way through the events.
+struct Pass<'p> {
+    event: &'p mut Event,
+    reading: &'p mut Reading,
+}
+
+impl EventSink for Pass<'_> {
+    fn whole(&mut self, name: &[u8], data: &[u8]) {
+        if data.starts_with(DONE) {
+            self.reading.observed.terminal_seen = true;
+            return;
+        }
+        if !self.reading.can_matter(name, data) {
+            return;
+        }
+        self.event.scanner.reset();
+        self.reading.captured.clear();
+        self.event.scanner.feed(data, &mut self.reading.captured);
+        let progress = self.event.scanner.progress();
+        self.reading.event_ended(name, progress);
+    }
+
+    fn line(&mut self) {
+        if self.event.lines == 0 {
+            self.event.scanner.reset();
+            self.reading.captured.clear();
+            self.event.done = Some(0);
+        } else {
+            // Several lines are one payload, joined by line feeds.
+            self.not_done();
+            self.event.scanner.feed(b"\n", &mut self.reading.captured);
+        }
+        self.event.lines += 1;
+    }
+
+    fn data(&mut self, piece: &[u8]) {
+        let mut piece = piece;
+        while let Some(matched) = self.event.done {
+            let Some(expected) = DONE.get(matched) else {
+                return;
+            };
+            match piece.split_first() {
+                None => return,
+                Some((byte, rest)) if byte == expected => {
+                    piece = rest;
+                    self.event.done = Some(matched + 1);
+                    // Clients act on this line without waiting for the blank one.
+                    self.reading.observed.terminal_seen |= matched + 1 == DONE.len();
+                }
+                Some(_) => self.not_done(),
+            }
+        }
+        let before = self.event.scanner.progress();
+        self.event.scanner.feed(piece, &mut self.reading.captured);
+        if before != Progress::Done && self.event.scanner.progress() == Progress::Done {
+            self.reading.event_complete(b"");
+        }
+    }
+
+    fn end(&mut self, name: &[u8]) {
+        if self.event.lines == 0 {
+            return;
+        }
+        self.event.lines = 0;
+        if self.event.done == Some(DONE.len()) {
+            return;
+        }
+        self.not_done();
+        let progress = self.event.scanner.progress();
+        self.reading.event_ended(name, progress);
+    }
+}
+
+impl Pass<'_> {
+    /// What looked like `[DONE]` so far is the beginning of something else, unless it is whole.
+    fn not_done(&mut self) {
+        match self.event.done {
+            Some(matched) if matched < DONE.len() => {
+                self.event.done = None;
+                self.event
+                    .scanner
+                    .feed(&DONE[..matched], &mut self.reading.captured);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What one document or event states, and how it changes what is known of the answer.
+
+use super::api::{Conventions, Said, Turn};
+use super::json::{Place, Progress, Sink};
+use super::observed::{MissingReason, Observed, ProviderError};
+use super::text;
+use super::usage::Counts;
+
+/// Longest model, response id, tier or error code that is kept.
+const NAME_MAX: usize = 256;
+/// Longest error message that is kept.
+const MESSAGE_MAX: usize = 1024;
+
+/// What is known of the answer.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) conventions: &'static Conventions,
+    pub(super) observed: Observed,
+    pub(super) captured: Captured,
+    counts_usage: bool,
+    /// The status said so already: whatever the body states, it states an error.
+    refused: bool,
+    /// The body has ended.
+    pub(super) ended: bool,
+    /// Why usage is missing, should it be.
+    pub(super) doubt: Option<MissingReason>,
+}
+
+impl Reading {
+    pub(super) fn new(
+        conventions: &'static Conventions,
+        counts_usage: bool,
+        refused: bool,
+    ) -> Self {
+        Self {
+            conventions,
+            observed: Observed::default(),
+            captured: Captured::default(),
+            counts_usage,
+            refused,
+            ended: false,
+            doubt: None,
+        }
+    }
+
+    /// Notes why usage may be missing; what is malformed stays so.
+    pub(super) fn note(&mut self, reason: MissingReason) {
+        if self.doubt != Some(MissingReason::Malformed) {
+            self.doubt = Some(reason);
+        }
+    }
+
+    pub(super) fn retained_bytes(&self) -> usize {
+        self.captured.retained_bytes() + self.observed.retained_bytes()
+    }
+
+    /// Whether content is still awaited: until then every event is read, after it only what can
+    /// change the end.
+    fn early(&self) -> bool {
+        !self.observed.first_content_seen
+    }
+
+    /// Whether reading this event could change anything; may say so in vain, never miss one that
+    /// [`event_complete`](Self::event_complete) would act on.
+    pub(super) fn can_matter(&self, name: &[u8], data: &[u8]) -> bool {
+        self.early()
+            || self.turn_of(name) != Turn::On
+            || self.conventions.needles.iter().any(|needle| {
+                needle
+                    .find_iter(data)
+                    .any(|at| !is_null_member(&data[at + needle.needle().len()..]))
+            })
+    }
+
+    fn turn_of(&self, name: &[u8]) -> Turn {
+        std::str::from_utf8(name).map_or(Turn::On, self.conventions.turn)
+    }
+
+    /// A JSON answer is there to its last byte.
+    pub(super) fn answer_complete(&mut self) {
+        self.observed.terminal_seen = true;
+        self.take_answer();
+    }
+
+    /// A JSON answer ended, whole or not: usage it stated before a cut was stated.
+    pub(super) fn answer_ended(&mut self, progress: Progress) {
+        match progress {
+            Progress::Done => return,
+            Progress::Broken => self.note(MissingReason::Malformed),
+            Progress::Empty | Progress::Inside => self.note(MissingReason::Truncated),
+        }
+        self.take_answer();
+    }
+
+    fn take_answer(&mut self) {
+        let failed = self.captured.error || self.captured.status == "failed" || self.refused;
+        if matches!(self.captured.status.as_str(), "queued" | "in_progress") {
+            self.note(MissingReason::Pending);
+        }
+        self.take(failed);
+    }
+
+    /// An event's payload is complete; told again at the event's end, when its name is known.
+    pub(super) fn event_complete(&mut self, name: &[u8]) {
+        let turn = if self.captured.kind.is_empty() {
+            self.turn_of(name)
+        } else {
+            (self.conventions.turn)(&self.captured.kind)
+        };
+        let failed = self.captured.error || turn == Turn::Failure;
+        let early = self.early();
+        if early || failed || turn != Turn::On || self.captured.usage.is_some() {
+            self.take(failed);
+        }
+        self.observed.first_content_seen |= self.captured.content;
+        self.observed.terminal_seen |= turn != Turn::On;
+    }
+
+    /// An event ended, its payload complete or not.
+    pub(super) fn event_ended(&mut self, name: &[u8], progress: Progress) {
+        // Events that cannot matter are not read when they lie whole in a fragment, so a fault in
+        // one must not be told when it does not.
+        let telling = self.early() || self.captured.touched;
+        match progress {
+            Progress::Inside if self.ended => self.note(MissingReason::Truncated),
+            Progress::Inside | Progress::Broken if telling => self.note(MissingReason::Malformed),
+            _ => {}
+        }
+        if progress != Progress::Empty {
+            self.event_complete(name);
+        }
+    }
+
+    fn take(&mut self, failed: bool) {
+        let Self {
+            observed, captured, ..
+        } = self;
+        replace(&mut observed.served_model, &captured.model);
+        replace(&mut observed.response_id, &captured.id);
+        replace(&mut observed.service_tier, &captured.service_tier);
+        if self.counts_usage
+            && let (Some(counts), Some(shape)) = (&captured.usage, self.conventions.usage)
+            && let Some(usage) = shape.usage(counts)
+        {
+            observed.usage = Some(usage);
+        }
+        if failed {
+            observed.failed = true;
+            let error = captured.provider_error();
+            if observed.error.is_none() || error.code.is_some() || error.message.is_some() {
+                observed.error = Some(error);
+            }
+        }
+    }
+}
+
+/// Empty texts say nothing: Azure's first chunk has an empty model.
+fn replace(known: &mut Option<Box<str>>, stated: &str) {
+    if !stated.is_empty() && known.as_deref() != Some(stated) {
+        *known = Some(stated.into());
+    }
+}
+
+/// Whether what follows a quoted name makes it a member that is `null`.
+fn is_null_member(after: &[u8]) -> bool {
+    after
+        .trim_ascii_start()
+        .strip_prefix(b":")
+        .is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
+}
+
+/// What one document or event states. Its buffers are used again for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Captured {
+    kind: String,
+    model: String,
+    id: String,
+    service_tier: String,
+    status: String,
+    counts: Counts,
+    /// A usage or error object began.
+    touched: bool,
+    /// The last usage object that was complete.
+    usage: Option<Counts>,
+    error: bool,
+    error_code: String,
+    error_kind: String,
+    error_status: String,
+    error_message: String,
+    content: bool,
+}
+
+impl Captured {
+    pub(super) fn clear(&mut self) {
+        let Self {
+            kind,
+            model,
+            id,
+            service_tier,
+            status,
+            counts,
+            touched,
+            usage,
+            error,
+            error_code,
+            error_kind,
+            error_status,
+            error_message,
+            content,
+        } = self;
+        for text in [
+            kind,
+            model,
+            id,
+            service_tier,
+            status,
+            error_code,
+            error_kind,
+            error_status,
+            error_message,
+        ] {
+            text.clear();
+        }
+        for flag in [touched, error, content] {
+            *flag = false;
+        }
+        *counts = Counts::default();
+        *usage = None;
+    }
+
+    fn retained_bytes(&self) -> usize {
+        [
+            &self.kind,
+            &self.model,
+            &self.id,
+            &self.service_tier,
+            &self.status,
+            &self.error_code,
+            &self.error_kind,
+            &self.error_status,
+            &self.error_message,
+        ]
+        .iter()
+        .map(|text| text.capacity())
+        .sum()
+    }
+
+    fn provider_error(&self) -> ProviderError {
+        ProviderError::new(
+            &self.error_code,
+            &self.error_status,
+            &self.error_kind,
+            &self.error_message,
+        )
+    }
+}
+
+impl Sink<Said> for Captured {
+    fn scalar(&mut self, mark: Said, token: &[u8], _place: Place) {
+        let name = |text: &mut String| text::read_into(text, token, NAME_MAX);
+        match mark {
+            Said::Kind => name(&mut self.kind),
+            Said::Model => name(&mut self.model),
+            Said::Id => name(&mut self.id),
+            Said::ServiceTier => name(&mut self.service_tier),
+            Said::Status => name(&mut self.status),
+            Said::ErrorCode => name(&mut self.error_code),
+            Said::ErrorKind => name(&mut self.error_kind),
+            Said::ErrorStatus => name(&mut self.error_status),
+            Said::ErrorMessage => text::read_into(&mut self.error_message, token, MESSAGE_MAX),
+            // An error that is just its text; `null` and `false` are none.
+            Said::Error if token.starts_with(b"\"") && token != b"\"\"" => {
+                self.error = true;
+                text::read_into(&mut self.error_message, token, MESSAGE_MAX);
+            }
+            Said::Count(count) => self.counts.set(count, text::count(token)),
+            Said::Content => self.content |= token.starts_with(b"\"") && token != b"\"\"",
+            Said::Error | Said::Usage => {}
+        }
+    }
+
+    fn open(&mut self, mark: Said, _start: usize, _array: bool) {
+        match mark {
+            // The last usage object counts; nothing of an earlier one is left in it.
+            Said::Usage => {
+                self.touched = true;
+                self.counts = Counts::default();
+            }
+            Said::Error => self.touched = true,
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, mark: Said, _place: Place, empty: bool) {
+        match mark {
+            Said::Usage => self.usage = Some(self.counts),
+            Said::Error => self.error |= !empty,
+            Said::Content => self.content |= !empty,
+            _ => {}
+        }
+    }
+}

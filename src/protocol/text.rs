@@ -1,0 +1,206 @@
+//! Scalars as written in JSON, turned into text and counts. Tolerant: they were not validated.
+
+use memchr::memchr;
+
+/// The text of a JSON string token, or of a number or literal as written; `None` for `null`, an
+/// empty text and one longer than `max` bytes.
+pub(crate) fn whole(token: &[u8], max: usize) -> Option<Box<str>> {
+    let text = lenient(token, max + 1);
+    (!text.is_empty() && text.len() <= max).then(|| text.into_boxed_str())
+}
+
+/// As [`whole`], but a longer text is cut at a character's boundary, and unknown is empty.
+pub(crate) fn lenient(token: &[u8], max: usize) -> String {
+    let mut text = String::new();
+    read_into(&mut text, token, max);
+    text
+}
+
+/// As [`lenient`], into a buffer whose former text is dropped.
+pub(crate) fn read_into(text: &mut String, token: &[u8], max: usize) {
+    text.clear();
+    match token {
+        b"null" => {}
+        // A token that was cut has no closing quote.
+        [b'"', raw @ ..] => unescape_into(text, raw.strip_suffix(b"\"").unwrap_or(raw), max),
+        other => unescape_into(text, other, max),
+    }
+}
+
+/// The text of a JSON string without its quotes, at most `max` bytes of it. What is no UTF-8 or
+/// no valid escape becomes U+FFFD.
+pub(crate) fn unescape(raw: &[u8], max: usize) -> String {
+    let mut text = String::new();
+    unescape_into(&mut text, raw, max);
+    text
+}
+
+fn unescape_into(text: &mut String, raw: &[u8], max: usize) {
+    let mut rest = raw;
+    while !rest.is_empty() && text.len() < max {
+        let plain = memchr(b'\\', rest).unwrap_or(rest.len());
+        // No byte becomes less than a byte, so `max` of them suffice; three more let a character
+        // at the bound be whole before it is cut.
+        text.push_str(&String::from_utf8_lossy(&rest[..plain.min(max + 3)]));
+        rest = &rest[plain..];
+        if let [b'\\', escape @ ..] = rest {
+            let (character, used) = escaped_character(escape);
+            text.push(character);
+            rest = &escape[used..];
+        }
+    }
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+}
+
+/// The character behind a backslash and how many bytes name it.
+fn escaped_character(escape: &[u8]) -> (char, usize) {
+    const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
+    let Some(&kind) = escape.first() else {
+        return (UNKNOWN, 0);
+    };
+    let character = match kind {
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'"' | b'\\' | b'/' => char::from(kind),
+        b'u' => return unicode_escape(escape),
+        _ => UNKNOWN,
+    };
+    (character, 1)
+}
+
+/// `uXXXX`, or a surrogate pair `uXXXX\uXXXX`.
+fn unicode_escape(escape: &[u8]) -> (char, usize) {
+    const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
+    let hex = |at: usize| -> Option<u32> {
+        let digits = std::str::from_utf8(escape.get(at..at + 4)?).ok()?;
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let Some(unit) = hex(1) else {
+        return (UNKNOWN, 1);
+    };
+    if let Some(character) = char::from_u32(unit) {
+        return (character, 5);
+    }
+    // What is no character by itself is half of a surrogate pair.
+    let low = (escape.get(5..7) == Some(b"\\u")).then(|| hex(7)).flatten();
+    match low {
+        Some(low @ 0xDC00..=0xDFFF) if unit < 0xDC00 => {
+            let scalar = 0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+            (char::from_u32(scalar).unwrap_or(UNKNOWN), 11)
+        }
+        _ => (UNKNOWN, 5),
+    }
+}
+
+/// A count: a whole number from 0 to 2⁶³ − 1 (what the ledger holds), written as a number, as a
+/// number with a zero fraction, or as a string of either. `None` for anything else: a negative
+/// or overflowing count is unknown, not zero.
+pub(crate) fn count(token: &[u8]) -> Option<u64> {
+    let token = match token {
+        [b'"', digits @ .., b'"'] => digits,
+        other => other,
+    };
+    let text = std::str::from_utf8(token).ok()?.trim();
+    let storable = |count: &u64| i64::try_from(*count).is_ok();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().filter(storable);
+    }
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    let number: f64 = text.parse().ok()?;
+    // Up to 2⁵³ a float is the exact whole number that was written.
+    let exact = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole and within 0..=2^53, checked right above"
+    )]
+    exact.then_some(number as u64)
+}
+
+/// `true` or `false`; `None` for anything else.
+pub(crate) fn boolean(token: &[u8]) -> Option<bool> {
+    match token {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_in_every_spelling() {
+        for (token, expected) in [
+            ("0", Some(0)),
+            ("17", Some(17)),
+            ("\"17\"", Some(17)),
+            ("\" 17 \"", Some(17)),
+            ("17.0", Some(17)),
+            ("\"17.0\"", Some(17)),
+            ("1e3", Some(1000)),
+            ("9223372036854775807", Some(9_223_372_036_854_775_807)),
+            ("9223372036854775808", None),
+            ("99999999999999999999999", None),
+            ("1e400", None),
+            ("1e18", None),
+            ("17.5", None),
+            ("-1", None),
+            ("-0", None),
+            ("\"-3\"", None),
+            ("null", None),
+            ("true", None),
+            ("\"\"", None),
+            ("\"abc\"", None),
+            ("inf", None),
+            ("\"1", None),
+        ] {
+            assert_eq!(count(token.as_bytes()), expected, "{token}");
+        }
+    }
+
+    #[test]
+    fn strings_are_unescaped_as_a_json_parser_would() {
+        for token in [
+            r#""plain""#,
+            r#""a\"b\\c\/d\n\t\r\b\f""#,
+            r#""\u00e9\ud83d\ude00é😀""#,
+            r#""""#,
+        ] {
+            let expected: String = serde_json::from_str(token).unwrap();
+            assert_eq!(lenient(token.as_bytes(), 100), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_becomes_replacement_characters() {
+        assert_eq!(unescape(br"\ud83d!", 100), "\u{FFFD}!");
+        assert_eq!(unescape(br"\ude00\ud83d", 100), "\u{FFFD}\u{FFFD}");
+        assert_eq!(unescape(br"\u12", 100), "\u{FFFD}12");
+        assert_eq!(unescape(br"\q\", 100), "\u{FFFD}\u{FFFD}");
+        assert_eq!(unescape(b"a\xFFb", 100), "a\u{FFFD}b");
+    }
+
+    #[test]
+    fn texts_are_bounded_at_character_boundaries() {
+        assert_eq!(unescape("ééé".as_bytes(), 3), "é");
+        assert_eq!(whole(b"\"abcd\"", 3), None);
+        assert_eq!(whole(b"\"abc\"", 3).as_deref(), Some("abc"));
+        assert_eq!(whole(b"\"\"", 3), None);
+        assert_eq!(whole(b"null", 9), None);
+        assert_eq!(whole(b"429", 9).as_deref(), Some("429"));
+    }
+}

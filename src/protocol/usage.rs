@@ -1,0 +1,195 @@
+//! From what a provider counted to Tollgate's disjoint token types.
+
+use crate::record::{TokenType, Tokens, Usage, UsageSource};
+
+/// A number that a usage object states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// The input's total, as the provider counts it.
+    Input,
+    /// The output's total, as the provider counts it.
+    Output,
+    /// The stated total of both.
+    Total,
+    Cached,
+    /// The cached part in a compatible provider's own place; counts where `Cached` is absent.
+    CachedElsewhere,
+    CacheWrite,
+    InputAudio,
+    InputImage,
+    Reasoning,
+    OutputAudio,
+    OutputImage,
+}
+
+/// The stated numbers of one usage object; `None` where unstated or unreadable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts([Option<u64>; Count::OutputImage as usize + 1]);
+
+impl Counts {
+    pub(super) fn set(&mut self, count: Count, value: Option<u64>) {
+        self.0[count as usize] = value;
+    }
+
+    fn get(&self, count: Count) -> Option<u64> {
+        self.0[count as usize]
+    }
+}
+
+/// What a provider's totals include. Each API declares it once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UsageShape {
+    /// `Input` includes what was read from and written to the cache (OpenAI), or does not
+    /// (Anthropic). Audio and images are part of it everywhere.
+    pub(super) input_includes_cache: bool,
+    /// `Output` includes reasoning (OpenAI), or does not (Gemini).
+    pub(super) output_includes_reasoning: bool,
+}
+
+impl UsageShape {
+    /// The usage that `counts` state; `None` when they state nothing.
+    pub(super) fn usage(self, counts: &Counts) -> Option<Usage> {
+        let cached = counts
+            .get(Count::Cached)
+            .or(counts.get(Count::CachedElsewhere));
+        let mut tokens = Tokens::default();
+        let mut input = Portion::of(counts.get(Count::Input));
+        let outside = &mut Portion::of(None);
+        // Cached tokens are taken out first: a cached token stays a cached one whatever it encodes.
+        let cache_source = if self.input_includes_cache {
+            &mut input
+        } else {
+            outside
+        };
+        tokens[TokenType::InputCached] = cache_source.take(cached);
+        tokens[TokenType::InputCacheWrite] = cache_source.take(counts.get(Count::CacheWrite));
+        tokens[TokenType::InputAudio] = input.take(counts.get(Count::InputAudio));
+        tokens[TokenType::InputImage] = input.take(counts.get(Count::InputImage));
+        tokens[TokenType::Input] = input.rest;
+
+        let mut output = Portion::of(counts.get(Count::Output));
+        let reasoning_source = if self.output_includes_reasoning {
+            &mut output
+        } else {
+            &mut Portion::of(None)
+        };
+        tokens[TokenType::Reasoning] = reasoning_source.take(counts.get(Count::Reasoning));
+        tokens[TokenType::OutputAudio] = output.take(counts.get(Count::OutputAudio));
+        tokens[TokenType::OutputImage] = output.take(counts.get(Count::OutputImage));
+        tokens[TokenType::Output] = output.rest;
+
+        let total = counts.get(Count::Total).or_else(|| tokens.sum())?;
+        Some(Usage {
+            tokens,
+            total: Some(total),
+            source: UsageSource::Reported,
+        })
+    }
+}
+
+/// A total from which its details are taken, so that the parts add up to it.
+struct Portion {
+    rest: Option<u64>,
+}
+
+impl Portion {
+    fn of(total: Option<u64>) -> Self {
+        Self { rest: total }
+    }
+
+    /// A detail, at most what is left: details that overlap (cached audio) or exceed their total
+    /// must not count a token twice. Without a total the detail stands as stated.
+    fn take(&mut self, detail: Option<u64>) -> Option<u64> {
+        let detail = detail?;
+        let Some(rest) = &mut self.rest else {
+            return Some(detail);
+        };
+        let taken = detail.min(*rest);
+        *rest -= taken;
+        Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPENAI: UsageShape = UsageShape {
+        input_includes_cache: true,
+        output_includes_reasoning: true,
+    };
+
+    fn counts(stated: &[(Count, u64)]) -> Counts {
+        let mut counts = Counts::default();
+        for &(count, value) in stated {
+            counts.set(count, Some(value));
+        }
+        counts
+    }
+
+    #[test]
+    fn details_are_taken_out_of_their_totals() {
+        let usage = OPENAI
+            .usage(&counts(&[
+                (Count::Input, 100),
+                (Count::Cached, 60),
+                (Count::InputAudio, 10),
+                (Count::Output, 50),
+                (Count::Reasoning, 30),
+                (Count::Total, 150),
+            ]))
+            .unwrap();
+        assert_eq!(
+            usage.tokens.iter().collect::<Vec<_>>(),
+            [
+                (TokenType::Input, 30),
+                (TokenType::InputCached, 60),
+                (TokenType::Output, 20),
+                (TokenType::Reasoning, 30),
+                (TokenType::InputAudio, 10),
+            ]
+        );
+        assert_eq!(usage.tokens.sum(), usage.total);
+    }
+
+    #[test]
+    fn a_token_never_counts_twice_even_where_details_overlap_or_lie() {
+        let usage = OPENAI
+            .usage(&counts(&[
+                (Count::Input, 100),
+                (Count::Cached, 60),
+                (Count::InputAudio, 80),
+            ]))
+            .unwrap();
+        assert_eq!(usage.tokens[TokenType::InputAudio], Some(40));
+        assert_eq!(usage.tokens[TokenType::Input], Some(0));
+        assert_eq!(usage.total, Some(100));
+    }
+
+    #[test]
+    fn cache_beside_the_input_is_added() {
+        let beside = UsageShape {
+            input_includes_cache: false,
+            output_includes_reasoning: true,
+        };
+        let usage = beside
+            .usage(&counts(&[
+                (Count::Input, 5),
+                (Count::Cached, 60),
+                (Count::CacheWrite, 7),
+            ]))
+            .unwrap();
+        assert_eq!(usage.tokens[TokenType::Input], Some(5));
+        assert_eq!(usage.total, Some(72));
+    }
+
+    #[test]
+    fn zero_is_stated_and_nothing_is_not() {
+        let usage = OPENAI
+            .usage(&counts(&[(Count::Input, 0), (Count::Output, 0)]))
+            .unwrap();
+        assert_eq!(usage.total, Some(0));
+        assert_eq!(usage.tokens[TokenType::InputCached], None);
+        assert_eq!(OPENAI.usage(&Counts::default()), None);
+    }
+}

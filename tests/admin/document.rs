@@ -1,0 +1,164 @@
+//! The `OpenAPI` document against the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tollgate::admin::document;
+
+use crate::Admin;
+use crate::traffic::id;
+
+#[tokio::test]
+async fn answers_have_exactly_the_fields_of_the_document() {
+    let admin = Admin::with_traffic().await;
+    let described = admin.json("/api/v1/openapi.json").await;
+    assert_eq!(described, serde_json::to_value(document()).unwrap());
+    assert!(described["openapi"].as_str().unwrap().starts_with("3.1"));
+    references(&described, &described);
+    for (path, operations) in described["paths"].as_object().unwrap() {
+        let operation = &operations["get"];
+        assert!(operation["responses"]["200"].is_object(), "{path}");
+        assert!(operation["security"].is_array(), "{path}");
+        if path.starts_with("/api/v1/") {
+            for status in ["400", "401", "403", "500", "503"] {
+                let failure = &operation["responses"][status]["content"]["application/json"];
+                assert_eq!(
+                    failure["schema"]["$ref"], "#/components/schemas/ErrorBody",
+                    "{path}"
+                );
+            }
+        }
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{path}: {parameter}");
+        }
+    }
+    let detail = format!("/api/v1/requests/{}", id(0));
+    for (path, asked) in [
+        ("/api/v1/info", "/api/v1/info"),
+        ("/api/v1/requests", "/api/v1/requests"),
+        ("/api/v1/requests/{id}", detail.as_str()),
+        (
+            "/api/v1/usage/summary",
+            "/api/v1/usage/summary?by=day,model",
+        ),
+    ] {
+        let answer = &described["paths"][path]["get"]["responses"]["200"];
+        let schema = &answer["content"]["application/json"]["schema"];
+        conforms(&admin.json(asked).await, schema, &described, path);
+    }
+    let (_, failure) = admin.failure("/api/v1/requests?x=1").await;
+    let schema = &described["components"]["schemas"]["ErrorDetail"];
+    conforms(&failure, schema, &described, "ErrorDetail");
+}
+
+/// Every reference leads somewhere.
+fn references(value: &Value, document: &Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                if name == "$ref" {
+                    resolve(value, document);
+                }
+                references(inner, document);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, document)),
+        _ => {}
+    }
+}
+
+fn resolve<'d>(schema: &'d Value, document: &'d Value) -> &'d Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => {
+            let pointer = reference.strip_prefix('#').unwrap();
+            document
+                .pointer(pointer)
+                .unwrap_or_else(|| panic!("{reference} leads nowhere"))
+        }
+        None => schema,
+    }
+}
+
+/// The value has the schema's type, and an object has exactly the schema's fields.
+fn conforms(value: &Value, schema: &Value, document: &Value, place: &str) {
+    let schema = resolve(schema, document);
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let fitting = choices
+            .iter()
+            .find(|choice| value.is_null() == (choice["type"] == "null"));
+        let fitting = fitting.unwrap_or_else(|| panic!("{place}: {value} fits none of {schema}"));
+        return conforms(value, fitting, document, place);
+    }
+    if let Value::Object(fields) = value {
+        let mut described = BTreeMap::new();
+        properties(schema, document, &mut described);
+        if described.is_empty() {
+            let any = &schema["additionalProperties"];
+            assert!(any.is_object(), "{place}: nothing said of {value}");
+            for inner in fields.values() {
+                conforms(inner, any, document, place);
+            }
+            return;
+        }
+        let have: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+        let want: BTreeSet<&str> = described.keys().copied().collect();
+        assert_eq!(have, want, "{place}");
+        for (name, inner) in fields {
+            conforms(
+                inner,
+                described[name.as_str()],
+                document,
+                &format!("{place}.{name}"),
+            );
+        }
+        return;
+    }
+    let own = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(items) => {
+            for item in items {
+                conforms(item, &schema["items"], document, place);
+            }
+            "array"
+        }
+        Value::Object(_) => unreachable!(),
+    };
+    let allowed = match &schema["type"] {
+        Value::Array(types) => types.contains(&own.into()),
+        single => single == own,
+    };
+    assert!(allowed, "{place}: {value} is not {schema}");
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(
+            words.contains(value),
+            "{place}: {value} is none of {schema}"
+        );
+    }
+}
+
+/// The fields of an object schema, through `allOf`; each must be required.
+fn properties<'d>(
+    schema: &'d Value,
+    document: &'d Value,
+    found: &mut BTreeMap<&'d str, &'d Value>,
+) {
+    let schema = resolve(schema, document);
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        properties(part, document, found);
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let required = schema["required"]
+            .as_array()
+            .is_some_and(|names| names.contains(&name.as_str().into()));
+        assert!(required, "{name} is always there but not required");
+        let texts = format!("{property}{}", resolve(property, document));
+        assert!(
+            texts.contains("\"description\""),
+            "{name} has no description"
+        );
+        found.insert(name, property);
+    }
+}

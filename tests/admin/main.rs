@@ -1,0 +1,123 @@
+//! The admin port over real sockets, in front of a real ledger.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod access;
+mod connections;
+mod document;
+mod health;
+mod questions;
+#[path = "../traffic/mod.rs"]
+mod traffic;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use tollgate::admin::{AdminParts, AdminState, Readiness, serve};
+use tollgate::config::Secret;
+use tollgate::ledger::Ledger;
+use tollgate::meter::Meter;
+
+use traffic::{START, id, mixed, record};
+
+/// A ledger and the admin port in front of it.
+pub(crate) struct Admin {
+    address: SocketAddr,
+    ledger: Ledger,
+    meter: Arc<Meter>,
+    readiness: Arc<Readiness>,
+    data_dir: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<std::io::Result<()>>,
+    client: Client,
+}
+
+impl Admin {
+    pub(crate) async fn start(token: Option<&str>, metrics_token: Option<&str>) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        let ledger = traffic::open(data_dir.path());
+        let meter = Arc::new(Meter::new(200));
+        let readiness = Arc::new(Readiness::default());
+        let state = AdminState::new(AdminParts {
+            meter: Arc::clone(&meter),
+            ledger: ledger.stats(),
+            data_dir: data_dir.path().to_owned(),
+            token: token.map(Secret::new),
+            metrics_token: metrics_token.map(Secret::new),
+            timezone: TimeZone::UTC,
+            readiness: Arc::clone(&readiness),
+            started_at: START,
+        })
+        .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(serve(listener, Arc::new(state), async {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            ledger,
+            meter,
+            readiness,
+            data_dir,
+            stop: Some(stop),
+            serving,
+            client: Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    pub(crate) async fn with_traffic() -> Self {
+        let admin = Self::start(None, None).await;
+        record(&admin.ledger, &mixed());
+        admin
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        let status = response.status();
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    /// The status and the failure of a request that fails.
+    pub(crate) async fn failure(&self, path: &str) -> (StatusCode, Value) {
+        let response = self.get(path).await;
+        let status = response.status();
+        let mut body: Value = response.json().await.unwrap();
+        (status, body["error"].take())
+    }
+}
+
+pub(crate) fn ids(list: &Value) -> Vec<String> {
+    let requests = list["requests"].as_array().unwrap();
+    requests
+        .iter()
+        .map(|request| request["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+pub(crate) fn expected(numbers: &[u64]) -> Vec<String> {
+    numbers.iter().map(|&n| id(n).to_string()).collect()
+}
