@@ -239,10 +239,12 @@ impl Response {
     }
 
     /// What a client must find the same with and without Tollgate: status line, fields but for
-    /// those of one hop and Tollgate's own, body, trailers, and whether it ended well.
+    /// those of one hop and Tollgate's own, body, trailers, and whether it ended well. The date is
+    /// out of it: Pingora always states its own.
     pub(crate) fn seen(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         const OF_ONE_HOP: &[&str] = &[
             "connection",
+            "date",
             "keep-alive",
             "transfer-encoding",
             "x-tollgate-channel",
