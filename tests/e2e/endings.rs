@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::answers::{self, begin};
+use crate::support::answers::{self, BEGINNING, begin};
 use crate::support::client::{Request, Response};
 use crate::support::eventually;
 use crate::support::ledger::Row;
@@ -167,7 +167,7 @@ fn a_stream_that_stalls_is_cut_off_after_the_idle_time() {
         .start();
     let response = tollgate.send(&chat(true));
     assert_eq!((response.status, response.whole), (200, false));
-    assert_eq!(response.text(), events[..4].concat());
+    assert_eq!(response.text(), events[..BEGINNING].concat());
     let row = tollgate.ledger().request(&response.request_id());
     assert_eq!(row.outcome(), "timeout", "{row:#?}");
 }

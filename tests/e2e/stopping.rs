@@ -22,7 +22,11 @@ fn chat() -> Request {
 fn gated(gate: &Gate) -> Upstream {
     let events = answers::chat_stream(true);
     let mut script = answers::begin(&events, [Step::Await(gate.clone())]);
-    script.extend(events[4..].iter().map(|event| chunk(event.as_bytes())));
+    script.extend(
+        events[answers::BEGINNING..]
+            .iter()
+            .map(|event| chunk(event.as_bytes())),
+    );
     script.push(last_chunk());
     Upstream::always(script)
 }

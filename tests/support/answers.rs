@@ -313,10 +313,13 @@ pub(crate) fn provider(request: &Received) -> Script {
     }
 }
 
-/// The first events of a stream, up to content, and how it goes on.
+/// How many events [`begin`] takes: content is among them, usage is not.
+pub(crate) const BEGINNING: usize = 3;
+
+/// The first events of a stream and how it goes on.
 pub(crate) fn begin(events: &[String], end: [Step; 1]) -> Script {
     let mut script = open_stream();
-    let first = events.iter().take(4);
+    let first = events.iter().take(BEGINNING);
     script.extend(first.map(|event| chunk(event.as_bytes())));
     script.extend(end);
     script
