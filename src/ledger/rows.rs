@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use rusqlite::{CachedStatement, Connection, ToSql};
+use serde::{Serialize, Serializer};
 
 use super::wire::{AdmissionView, AttemptView, RecordView};
 use crate::record::{Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens, UsageSource};
@@ -54,7 +55,8 @@ impl<'r, 'p> Row<'r, 'p> {
 pub(super) struct Inserter<'c> {
     request: CachedStatement<'c>,
     attempt: CachedStatement<'c>,
-    tags: String,
+    /// The tags of the present row as JSON.
+    tags: Vec<u8>,
 }
 
 impl<'c> Inserter<'c> {
@@ -65,7 +67,7 @@ impl<'c> Inserter<'c> {
                 "INSERT INTO attempts (request_id, n, channel, started_at, outcome, status, \
                  error_code, connect_us, wait_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
-            tags: String::new(),
+            tags: Vec::new(),
         })
     }
 
@@ -187,24 +189,23 @@ fn insert_attempt(
     Ok(())
 }
 
-/// The tags as a JSON object; `None` when there are none.
-fn tags_json<'b>(tags: &[(&str, &str)], buffer: &'b mut String) -> Option<&'b str> {
+/// Tags as a JSON object.
+struct Tags<'t, 'p>(&'t [(&'p str, &'p str)]);
+
+impl Serialize for Tags<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+/// The tags' column; `None` when there are none. Writes into `buffer`.
+fn tags_json<'b>(tags: &[(&str, &str)], buffer: &'b mut Vec<u8>) -> Option<&'b str> {
     if tags.is_empty() {
         return None;
     }
     buffer.clear();
-    for (position, (name, value)) in tags.iter().enumerate() {
-        buffer.push(if position == 0 { '{' } else { ',' });
-        // A JSON string's text form is what serde_json displays of it.
-        let _infallible = write!(
-            buffer,
-            "{}:{}",
-            serde_json::Value::from(*name),
-            serde_json::Value::from(*value)
-        );
-    }
-    buffer.push('}');
-    Some(buffer)
+    serde_json::to_writer(&mut *buffer, &Tags(tags)).ok()?;
+    std::str::from_utf8(buffer).ok()
 }
 
 /// Binds parameters from left to right.
