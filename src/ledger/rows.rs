@@ -3,6 +3,7 @@
 //! Values are bound one by one: no list of boxed values is built for a row.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use rusqlite::{CachedStatement, Connection, ToSql};
 use serde::{Serialize, Serializer};
@@ -62,7 +63,7 @@ pub(super) struct Inserter<'c> {
 impl<'c> Inserter<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
-            request: connection.prepare_cached(&insert_request())?,
+            request: connection.prepare_cached(&INSERT_REQUEST)?,
             attempt: connection.prepare_cached(
                 "INSERT INTO attempts (request_id, n, channel, started_at, outcome, status, \
                  error_code, connect_us, wait_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -84,7 +85,7 @@ impl<'c> Inserter<'c> {
         Ok(())
     }
 
-    /// Binds in the order of [`insert_request`].
+    /// Binds in the order of [`INSERT_REQUEST`].
     fn insert_request(
         &mut self,
         row: Row<'_, '_>,
@@ -146,7 +147,7 @@ impl<'c> Inserter<'c> {
 }
 
 /// The statement that inserts a row; its columns in the order they are bound in.
-fn insert_request() -> String {
+static INSERT_REQUEST: LazyLock<String> = LazyLock::new(|| {
     let mut columns = String::from(
         "sequence, id, started_at, channel, key, api, method, path, requested_model, \
          served_model, service_tier, stream, status, outcome, error_source, error_code, \
@@ -167,7 +168,7 @@ fn insert_request() -> String {
         "INSERT INTO requests ({columns}) VALUES (?{})",
         ", ?".repeat(count)
     )
-}
+});
 
 fn insert_attempt(
     statement: &mut CachedStatement<'_>,
