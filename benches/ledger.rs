@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use tollgate::clock::UnixMicros;
-use tollgate::ledger::{Ledger, Settings, Takeover};
+use tollgate::ledger::{Closed, Ledger, Settings, Takeover};
 use tollgate::money::NanoUsd;
 use tollgate::record::{
     Admission, Api, Attempt, Cost, Outcome, Phase, Phases, RequestId, RequestRecord, Source,
@@ -50,7 +50,7 @@ fn main() {
         report(&format!("{pace}/s"), cost, folder.path(), number);
     }
     assert_eq!(ledger.stats().written(), number);
-    assert!(ledger.close(Duration::from_secs(60)));
+    assert_eq!(ledger.close(Duration::from_secs(60)), Closed::Complete);
 }
 
 /// CPU microseconds a row, of the appending thread and of the writer's.

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::admin::{AdminParts, AdminState, Readiness};
 use crate::channel::{Registry, RegistryError};
 use crate::config::{Loaded, Settings};
-use crate::ledger::{Ledger, OpenError, Settings as LedgerFiles, Takeover};
+use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
 use crate::pricing::PriceTable;
 use crate::proxy::{Gateway, OpenRequests};
@@ -150,7 +150,7 @@ async fn run_here(
     plane.drain(settings.limits.grace, &mut signals).await;
     // Last but for the admin port: every request that ended is in the journal now.
     let closed = tokio::task::spawn_blocking(move || ledger.close(LEDGER_CLOSE)).await;
-    if !closed.unwrap_or(false) {
+    if matches!(closed, Ok(Closed::Incomplete) | Err(_)) {
         tracing::warn!("the journal still holds records; they are committed at the next start");
     }
     admin_stop.send_replace(true);

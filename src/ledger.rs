@@ -186,6 +186,7 @@ impl OpenError {
             | StoreError::Database(source)
             | StoreError::Entry { source, .. } => Self::Database { path, source },
             StoreError::Journal(source) => Self::io("read", &journal_folder(data_dir), source),
+            StoreError::Fault => Self::io("write", &path, std::io::ErrorKind::Other.into()),
         }
     }
 }
@@ -202,7 +203,19 @@ pub struct Ledger {
     journal: Arc<Journal>,
     stats: Arc<LedgerStats>,
     control: Arc<Control>,
-    writer: Option<JoinHandle<bool>>,
+    writer: Option<JoinHandle<Closed>>,
+}
+
+/// How a ledger ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Closed {
+    /// Everything is in the database.
+    Complete,
+    /// Another process has the writer's role: it commits what this one left in the journal.
+    HandedOver,
+    /// The deadline passed; the next start commits what is left in the journal.
+    Incomplete,
 }
 
 impl Ledger {
@@ -296,27 +309,25 @@ impl Ledger {
     }
 
     /// Ends the ledger: takes no more entries, commits what the journal holds (a request still open
-    /// becomes `interrupted`), checkpoints the database and releases the folder. `false` when
-    /// `deadline` passed before everything was committed, or another process has the writer's role;
-    /// the rest stays in the journal for that process or the next start.
-    #[must_use]
-    pub fn close(mut self, deadline: Duration) -> bool {
+    /// becomes `interrupted`), checkpoints the database and releases the folder. What it cannot do
+    /// by the deadline stays in the journal.
+    pub fn close(mut self, deadline: Duration) -> Closed {
         self.stop(deadline)
     }
 
-    fn stop(&mut self, deadline: Duration) -> bool {
+    fn stop(&mut self, deadline: Duration) -> Closed {
         let Some(writer) = self.writer.take() else {
-            return true;
+            return Closed::Complete;
         };
         self.journal.seal();
         self.control.close(Instant::now() + deadline);
-        writer.join().unwrap_or(false)
+        writer.join().unwrap_or(Closed::Incomplete)
     }
 }
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        self.stop(Duration::ZERO);
+        let _the_next_start_commits_the_rest = self.stop(Duration::ZERO);
     }
 }
 

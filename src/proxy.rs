@@ -275,13 +275,14 @@ impl ProxyHttp for Gateway {
         let signals = passing.pass(slot, end_of_stream).map_err(|error| {
             Error::because(ErrorType::InvalidHTTPHeader, "an encoded answer", error).into_up()
         })?;
+        let ends = passing.ends(signals, end_of_stream);
         if signals.first_content {
             exchange.recorder.first_token(now);
         }
         let bytes = slot.as_ref().map_or(0, Bytes::len);
         exchange.recorder.forwarded(bytes, now.elapsed());
         // Before these bytes leave: a client that saw the end finds it in the ledger.
-        if signals.terminal || end_of_stream {
+        if ends {
             exchange.close_passed(Instant::now());
         }
         Ok(None)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::journal::segment::open_private;
+use super::journal::segment::make_private;
 use super::migrations::{self, MigrationError};
 
 /// The database's place in a data folder.
@@ -30,7 +30,7 @@ impl Database {
     /// Opens (or makes) the database at `path`, readable by the owner only, and migrates it.
     pub(super) fn open(path: &Path) -> Result<Self, MigrationError> {
         // SQLite gives its -wal and -shm files the mode of the database.
-        open_private(path).map_err(|error| {
+        make_private(path).map_err(|error| {
             rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
                 Some(error.to_string()),

@@ -35,6 +35,9 @@ pub(super) enum StoreError {
     /// The journal's files cannot be read.
     #[error("cannot read the journal: {0}")]
     Journal(#[from] io::Error),
+    /// A fault of this program's own; it is tried again.
+    #[error("the writer met a fault of its own")]
+    Fault,
     /// One entry cannot become a row; the batch has to be done again without it.
     #[error("the entry at {offset} cannot become a row: {source}")]
     Entry {

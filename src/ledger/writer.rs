@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::Settings;
 use super::control::Control;
 use super::database::{self, Database};
 use super::journal::Journal;
@@ -24,6 +24,7 @@ use super::lock::{self, WriterLock};
 use super::retention;
 use super::stats::LedgerStats;
 use super::store::{Committed, Refused, StoreError, StreamState, forget_streams};
+use super::{Closed, Settings};
 use crate::clock::UnixMicros;
 
 /// How often other processes' streams are looked for.
@@ -107,8 +108,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The writer's thread: until it is closed. Whether everything was committed.
-    pub(super) fn run(mut self, control: &Control, tick: Duration) -> bool {
+    /// The writer's thread: until it is closed.
+    pub(super) fn run(mut self, control: &Control, tick: Duration) -> Closed {
         let mut failures = 0_u32;
         let mut next_round = Instant::now();
         let mut role_from = next_round;
@@ -128,9 +129,13 @@ impl Writer {
                     Err(error) => tracing::warn!(%error, "cannot ask for the ledger's lock"),
                 }
             }
-            if closing.is_some_and(|by| self.lock.is_none() || Instant::now() >= by) {
-                // What is left, the next process reads, or the one that has the role by now.
-                return false;
+            if let Some(by) = closing {
+                if self.lock.is_none() {
+                    return Closed::HandedOver;
+                }
+                if Instant::now() >= by {
+                    return Closed::Incomplete;
+                }
             }
             if self.lock.is_some() && (closing.is_some() || Instant::now() >= next_round) {
                 match self.round(UnixMicros::now(), closing) {
@@ -140,7 +145,8 @@ impl Writer {
                             failures = 0;
                         }
                         if done && closing.is_some() {
-                            return self.finish();
+                            self.finish();
+                            return Closed::Complete;
                         }
                     }
                     // It is noted; the same batch goes through without it.
@@ -167,7 +173,9 @@ impl Writer {
         now: UnixMicros,
         closing: Option<Instant>,
     ) -> Result<bool, StoreError> {
-        let result = self.try_round(now, closing);
+        // The thread outlives a fault: with it, everything behind the journal would stop.
+        let result = panic::catch_unwind(AssertUnwindSafe(|| self.try_round(now, closing)))
+            .unwrap_or(Err(StoreError::Fault));
         if let Err(error) = &result {
             if let StoreError::Entry {
                 stream,
@@ -184,13 +192,12 @@ impl Writer {
     }
 
     /// After the last round: everything into the database file.
-    pub(super) fn finish(mut self) -> bool {
-        if let Some(store) = self.store.take()
+    pub(super) fn finish(self) {
+        if let Some(store) = self.store
             && let Err(error) = store.database.checkpoint()
         {
             tracing::warn!(%error, "cannot checkpoint the ledger");
         }
-        true
     }
 
     fn try_round(&mut self, now: UnixMicros, closing: Option<Instant>) -> Result<bool, StoreError> {

@@ -356,6 +356,10 @@ impl Body {
 pub(super) async fn linger(session: &mut Session) {
     const MOST_BYTES: usize = 1024 * 1024;
     const LONGEST: Duration = Duration::from_secs(2);
+    if session.req_header().headers.contains_key(EXPECT) {
+        // It was not told to continue, so it sends nothing.
+        return;
+    }
     let drain = async {
         let mut drained = 0;
         while drained < MOST_BYTES {

@@ -138,6 +138,8 @@ impl Gateway {
         session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<(), Stopped> {
+        // A request sent ahead waits its turn; Pingora's default ends the one before it.
+        session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(self.limits.idle));
         session.set_write_timeout(Some(self.limits.idle));
         let read = body::read(

@@ -20,6 +20,8 @@ use super::recorder::Ending;
 #[derive(Debug)]
 pub(super) struct Passing {
     status: u16,
+    /// An event stream: its announced end is its end, whatever follows on the wire.
+    events: bool,
     meter: ResponseMeter,
     stripping: Option<Stripping>,
 }
@@ -42,12 +44,13 @@ impl Passing {
         header: &mut ResponseHeader,
     ) -> pingora::Result<Self> {
         let status = header.status.as_u16();
+        let events = is_event_stream(header);
         let encoding = joined_encoding(header);
         let decoder = encoding.as_deref().map(Decoder::new);
         // An encoding nobody knows passes as it is: the traces stay in, which breaks nothing.
         let stripping = match decoder {
             Some(Err(_)) => None,
-            _ if !injected || !is_event_stream(header) => None,
+            _ if !injected || !events => None,
             decoder => Some(Stripping {
                 decoder: decoder.and_then(Result::ok).flatten(),
                 stripper: UsageStripper::new(),
@@ -71,6 +74,7 @@ impl Passing {
         }
         Ok(Self {
             status,
+            events,
             meter,
             stripping,
         })
@@ -137,6 +141,11 @@ impl Passing {
                 .and_then(|error| error.message.as_deref())
                 .map(Arc::from),
         }
+    }
+
+    /// Whether the client may take these bytes for the end of the answer.
+    pub(super) fn ends(&self, signals: Signals, end_of_stream: bool) -> bool {
+        end_of_stream || (self.events && signals.terminal)
     }
 
     pub(super) fn observed(&self) -> &Observed {

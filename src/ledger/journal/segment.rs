@@ -26,6 +26,20 @@ pub(in crate::ledger) fn make_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Makes an empty file that only its owner may read, if there is none. One that is there is not
+/// opened: closing it again would free the locks (POSIX ones) that SQLite has on a database.
+pub(in crate::ledger) fn make_private(path: &Path) -> io::Result<()> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Opens (or makes) a file that only its owner may read, without truncating it.
 pub(in crate::ledger) fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new()

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::sample::{admission, any_record, record};
 use super::{Manual, assert_sound, open, query_number, rows, settings};
-use crate::ledger::{catch_up, journal_folder};
+use crate::ledger::{Closed, catch_up, journal_folder};
 use crate::record::{Outcome, RequestId, RequestRecord, UsageSource};
 
 #[derive(Clone, Debug)]
@@ -355,7 +355,7 @@ fn a_killed_process_loses_nothing_that_was_appended() {
     assert!(ended.len() >= 300);
 
     let ledger = open(&settings(&folder));
-    assert!(ledger.close(super::PATIENCE));
+    assert_eq!(ledger.close(super::PATIENCE), Closed::Complete);
     assert_sound(folder.path());
     let mut recorded: Vec<_> = rows(folder.path()).iter().map(|row| row.id).collect();
     recorded.sort();

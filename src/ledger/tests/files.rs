@@ -13,7 +13,7 @@ use super::{Manual, PATIENCE, assert_sound, open, query_number, rows, settings};
 use crate::clock::UnixMicros;
 use crate::ledger::database::path_in;
 use crate::ledger::{
-    Ledger, OpenError, QueryError, Reader, Settings, Takeover, catch_up, journal_folder,
+    Closed, Ledger, OpenError, QueryError, Reader, Settings, Takeover, catch_up, journal_folder,
 };
 
 fn each_file(folder: &Path, visit: &mut impl FnMut(&Path, u32)) {
@@ -62,7 +62,7 @@ fn closing_leaves_one_whole_database_file_and_an_empty_journal() {
         ledger.journal().admit(&admission);
         ledger.journal().end(&record(admission));
     }
-    assert!(ledger.close(PATIENCE));
+    assert_eq!(ledger.close(PATIENCE), Closed::Complete);
     let mut files = Vec::new();
     each_file(folder.path(), &mut |path, _| files.push(path.to_owned()));
     files.sort();
@@ -137,7 +137,7 @@ fn the_journal_deletes_what_the_database_has() {
 #[test]
 fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     let folder = TempDir::new().unwrap();
-    assert!(open(&settings(&folder)).close(PATIENCE));
+    assert_eq!(open(&settings(&folder)).close(PATIENCE), Closed::Complete);
     let newer = Connection::open(path_in(folder.path())).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::sample::{admission, record};
 use super::{PATIENCE, eventually, open, query_number, rows, settings};
-use crate::ledger::{Ledger, OpenError, Reader, Takeover, catch_up};
+use crate::ledger::{Closed, Ledger, OpenError, Reader, Takeover, catch_up};
 use crate::record::{Outcome, RequestId};
 
 fn end_one(ledger: &Ledger, n: u64) -> RequestId {
@@ -40,8 +40,8 @@ fn a_second_process_is_refused_by_name() {
         Err(OpenError::InUse { .. })
     ));
     end_one(&first, 0);
-    assert!(first.close(PATIENCE));
-    assert!(open(&settings(&folder)).close(PATIENCE));
+    assert_eq!(first.close(PATIENCE), Closed::Complete);
+    assert_eq!(open(&settings(&folder)).close(PATIENCE), Closed::Complete);
     assert_eq!(ids(&folder).len(), 1);
 }
 
@@ -73,9 +73,9 @@ fn an_upgrade_hands_the_writing_over_while_both_append() {
         query_number(folder.path(), "SELECT count(*) FROM requests") == 197
     });
     // The old one has nothing to commit any more: its role is gone.
-    assert!(!old.close(PATIENCE));
+    assert_eq!(old.close(PATIENCE), Closed::HandedOver);
     expected.insert(end_one(&new, 100));
-    assert!(new.close(PATIENCE));
+    assert_eq!(new.close(PATIENCE), Closed::Complete);
     assert_eq!(ids(&folder), expected);
     assert_eq!(
         query_number(folder.path(), "SELECT count(*) FROM journal_streams"),
@@ -93,7 +93,7 @@ fn an_upgrade_takes_over_from_a_process_that_dies() {
     let new = Ledger::open(&settings(&folder), Takeover::Wait).unwrap();
     end_one(&new, 2);
     old.kill();
-    assert!(new.close(PATIENCE));
+    assert_eq!(new.close(PATIENCE), Closed::Complete);
     let rows = rows(folder.path());
     assert_eq!(rows.len(), 3);
     let interrupted: Vec<_> = rows
@@ -110,7 +110,7 @@ fn nobody_taking_over_changes_nothing() {
     let old = open(&settings(&folder));
     old.hand_over();
     end_one(&old, 0);
-    assert!(old.close(PATIENCE));
+    assert_eq!(old.close(PATIENCE), Closed::Complete);
     assert_eq!(ids(&folder).len(), 1);
 }
 
@@ -128,7 +128,7 @@ fn many_threads_append_at_once() {
             });
         }
     });
-    assert!(ledger.close(PATIENCE));
+    assert_eq!(ledger.close(PATIENCE), Closed::Complete);
     assert_eq!(ids(&folder).len(), 1_000);
 }
 
@@ -139,7 +139,7 @@ fn after_the_end_entries_are_counted_as_dropped() {
     let (journal, stats) = (ledger.journal(), ledger.stats());
     let open = admission(0);
     journal.admit(&open);
-    assert!(ledger.close(PATIENCE));
+    assert_eq!(ledger.close(PATIENCE), Closed::Complete);
     journal.end(&record(open));
     assert_eq!(stats.dropped(), 1);
     assert_eq!(stats.interrupted(), 1);

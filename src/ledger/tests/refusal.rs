@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::sample::{admission, record};
 use super::{Manual, PATIENCE, eventually, open, rows, settings};
+use crate::ledger::Closed;
 use crate::ledger::database::path_in;
 use crate::record::RequestId;
 
@@ -140,7 +141,7 @@ fn what_is_too_large_for_an_entry_is_cut_and_recorded() {
 #[test]
 fn a_database_locked_at_the_start_is_no_reason_not_to_start() {
     let folder = TempDir::new().unwrap();
-    assert!(open(&settings(&folder)).close(PATIENCE));
+    assert_eq!(open(&settings(&folder)).close(PATIENCE), Closed::Complete);
     let other = Connection::open(path_in(folder.path())).unwrap();
     other
         .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; SELECT * FROM meta")
