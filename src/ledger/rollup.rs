@@ -8,23 +8,13 @@ use std::sync::LazyLock;
 use rusqlite::Connection;
 
 use super::rows::{Binder, Row, stored};
-use crate::record::{Api, Outcome, Phase, TokenType, UsageSource};
+use crate::record::{Api, Outcome, Phase, TokenType, UsageSource, is_unpriced};
 
 /// Whether a request with this outcome counts as an error: all but an answer that reached the
 /// client whole and a client that left, which is no fault of the provider's or Tollgate's.
 #[must_use]
 pub const fn is_error(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Ok | Outcome::ClientClosed)
-}
-
-/// Whether a request has tokens but no cost: its model has no price. Where usage is missing or
-/// there is none, a price would not help.
-pub(super) fn is_unpriced(source: UsageSource, priced: bool) -> bool {
-    !priced
-        && matches!(
-            source,
-            UsageSource::Reported | UsageSource::Partial | UsageSource::Estimated
-        )
 }
 
 /// What requests are summed by. `""` stands for none.
