@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::record::{Api, Outcome, Phase, RequestRecord, UsageSource};
+use crate::record::{Api, Phase, RequestRecord, UsageSource, is_unpriced};
 
 use cell::{Cell, ChannelCell};
 pub use expose::TrafficCollector;
@@ -80,7 +80,7 @@ impl Meter {
         if let Some(overhead_us) = record.phases[Phase::Overhead] {
             self.overhead.observe(overhead_us);
         }
-        if is_unpriced(record) {
+        if is_unpriced(record.usage.source, record.cost.is_some()) {
             self.count_unpriced(model);
         }
         if record.usage.source == UsageSource::Missing {
@@ -191,16 +191,6 @@ fn model_label(record: &RequestRecord) -> &str {
         .unwrap_or("")
 }
 
-/// Whether tokens were used that no price covers.
-fn is_unpriced(record: &RequestRecord) -> bool {
-    record.cost.is_none()
-        && matches!(
-            record.outcome,
-            Outcome::Ok | Outcome::ClientClosed | Outcome::UpstreamError
-        )
-        && record.usage.tokens.sum().is_some()
-}
-
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -218,7 +208,7 @@ mod tests {
     use crate::clock::UnixMicros;
     use crate::money::NanoUsd;
     use crate::record::{
-        Admission, Attempt, Cost, Phases, RequestId, Source, TokenType, Tokens, Usage,
+        Admission, Attempt, Cost, Outcome, Phases, RequestId, Source, TokenType, Tokens, Usage,
     };
 
     fn record(channel: &str, model: &str, output: Option<u64>) -> RequestRecord {
@@ -262,7 +252,10 @@ mod tests {
             usage: Usage {
                 tokens,
                 total: output,
-                source: UsageSource::Reported,
+                source: match output {
+                    Some(_) => UsageSource::Reported,
+                    None => UsageSource::None,
+                },
             },
             cost: None,
             phases,

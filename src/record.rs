@@ -142,6 +142,17 @@ impl IndexMut<Phase> for Phases {
     }
 }
 
+/// Whether a request has tokens but no cost: its model has no price. Where usage is missing or
+/// there is none, a price would not help. Metrics and ledger both count by this.
+#[must_use]
+pub const fn is_unpriced(source: UsageSource, priced: bool) -> bool {
+    !priced
+        && matches!(
+            source,
+            UsageSource::Reported | UsageSource::Partial | UsageSource::Estimated
+        )
+}
+
 /// A cost and the price row it was computed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {

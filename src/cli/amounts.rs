@@ -113,9 +113,16 @@ pub(super) fn shown(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Text from outside, or the sign for the unknown.
-pub(super) fn shown_or_unknown(text: Option<&str>) -> Cow<'_, str> {
-    text.map_or(Cow::Borrowed(UNKNOWN), shown)
+/// A name from outside for a table, safe to print and cut to a width that leaves room for the
+/// other columns; or the sign for the unknown.
+pub(super) fn name_or_unknown(text: Option<&str>) -> String {
+    /// Characters; real models' names have half as many.
+    const LONGEST: usize = 48;
+    let name = text.map_or(Cow::Borrowed(UNKNOWN), shown);
+    match name.char_indices().nth(LONGEST) {
+        Some(_) => name.chars().take(LONGEST - 1).chain(['…']).collect(),
+        None => name.into_owned(),
+    }
 }
 
 /// Separators into a run of digits.
@@ -192,6 +199,14 @@ mod tests {
         assert_eq!(span(90 * day), "90 days");
         assert_eq!(span(day + Duration::from_secs(3600)), "1day 1h");
         assert_eq!(span(Duration::from_secs(90)), "1m 30s");
+    }
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        assert_eq!(name_or_unknown(None), "–");
+        assert_eq!(name_or_unknown(Some(&"ü".repeat(48))), "ü".repeat(48));
+        let cut = name_or_unknown(Some(&"ü".repeat(49)));
+        assert_eq!(cut, format!("{}…", "ü".repeat(47)));
     }
 
     #[test]

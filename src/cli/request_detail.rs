@@ -112,18 +112,26 @@ fn facts(
             count(request.request_bytes)
         )),
     )?;
-    let cost = request.cost_usd.map(|cost| {
+    fact(text, "cost", Some(cost(request)))
+}
+
+/// The cost with where it comes from, or why there is none.
+fn cost(request: &RequestJson) -> String {
+    if let Some(cost) = request.cost_usd {
         let prices = request
             .price_version
             .as_deref()
             .map_or(UNKNOWN.into(), shown);
-        format!("{} (prices {prices})", usd_exact(cost.0))
-    });
-    fact(
-        text,
-        "cost",
-        Some(cost.unwrap_or_else(|| "unknown".to_owned())),
-    )
+        return format!("{} (prices {prices})", usd_exact(cost.0));
+    }
+    match request.usage_source {
+        UsageSource::None => "none: there is nothing to price",
+        UsageSource::Missing => "unknown: the tokens are missing",
+        UsageSource::Reported | UsageSource::Partial | UsageSource::Estimated => {
+            "unknown: the model has no price"
+        }
+    }
+    .to_owned()
 }
 
 fn error(request: &RequestJson) -> Option<String> {

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 use super::amounts::{
-    UNKNOWN, count_or_unknown, duration_or_unknown, moment, shown, shown_or_unknown, usd, zone,
+    UNKNOWN, count_or_unknown, duration_or_unknown, moment, name_or_unknown, shown, usd, zone,
 };
 use super::output::Output;
 use super::table::{Sheet, Tone};
@@ -36,7 +36,7 @@ pub(super) fn render(requests: &[RequestJson], timezone: &TimeZone, output: &Out
         sheet.row([
             plain(moment(request.started_at.0, timezone)),
             (outcome(request), tone),
-            plain(shown_or_unknown(request.channel.as_deref()).into_owned()),
+            plain(name_or_unknown(request.channel.as_deref())),
             plain(request.api.to_string()),
             plain(model(request)),
             plain(count_or_unknown(input(request))),
@@ -63,7 +63,7 @@ pub(super) fn line(request: &RequestJson, timezone: &TimeZone, output: &Output) 
     format!(
         "{}  {outcome}  {:<10}  {:<11}  {:<24}  {:>9} in  {:>8} out  {:>9}  {:>8}  {id}\n",
         moment(request.started_at.0, timezone),
-        shown_or_unknown(request.channel.as_deref()),
+        name_or_unknown(request.channel.as_deref()),
         request.api,
         model(request),
         count_or_unknown(input(request)),
@@ -86,7 +86,7 @@ fn model(request: &RequestJson) -> String {
         .served_model
         .as_deref()
         .or(request.requested_model.as_deref());
-    shown_or_unknown(model).into_owned()
+    name_or_unknown(model)
 }
 
 fn cost(request: &RequestJson) -> String {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use jiff::tz::TimeZone;
 
 use super::amounts;
 use super::csv::{self, Cell};
@@ -11,7 +12,7 @@ use super::output::Output;
 use super::question::{moment, wait};
 use super::source::{Source, is_no_ledger};
 use super::usage_table;
-use crate::admin::json::{UsageRowJson, UsageSummaryJson};
+use crate::admin::json::{Moment, UsageRowJson, UsageSummaryJson};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
 use crate::ledger::query::{GroupBy, UsageQuery, UsageSummary};
@@ -86,26 +87,39 @@ pub(super) fn usage(
     let text = match arguments.format {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&summary)?),
         Format::Csv => as_csv(&summary),
-        Format::Table if summary.total.requests == 0 => nothing(settings, &query),
-        Format::Table => usage_table::render(&summary, output),
+        Format::Table if summary.total.requests == 0 => nothing(settings, &summary),
+        Format::Table => format!(
+            "Usage{}\n\n{}",
+            range(&summary, &settings.timezone),
+            usage_table::render(&summary, output)
+        ),
     };
     output.text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn nothing(settings: &Settings, query: &UsageQuery) -> String {
-    let since = query.since.map_or_else(String::new, |since| {
-        format!(
-            " since {} {}",
-            amounts::moment(since, &settings.timezone),
-            amounts::zone(&settings.timezone)
-        )
-    });
+fn nothing(settings: &Settings, summary: &UsageSummaryJson) -> String {
     format!(
-        "No requests{since} in {}.\nPoint an SDK at http://{}/v1 and make a call, or look further \
-         back with --since.\n",
+        "No requests{} in {}.\nPoint an SDK at http://{}/v1 and make a call, or look further back \
+         with --since.\n",
+        range(summary, &settings.timezone),
         settings.data_dir.join("tollgate.db").display(),
         super::banner::reachable(settings.listen),
+    )
+}
+
+/// The range in words: ` from … until … UTC`.
+fn range(summary: &UsageSummaryJson, timezone: &TimeZone) -> String {
+    let edge = |word: &str, at: Option<Moment>| {
+        at.map_or_else(String::new, |at| {
+            format!(" {word} {}", amounts::moment(at.0, timezone))
+        })
+    };
+    format!(
+        "{}{} ({})",
+        edge("from", summary.since),
+        edge("until", summary.until),
+        amounts::zone(timezone)
     )
 }
 

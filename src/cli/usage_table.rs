@@ -1,7 +1,7 @@
 //! Usage as a table.
 
 use super::amounts::{
-    UNKNOWN, count, count_or_unknown, duration_or_unknown, shown, shown_or_unknown, usd,
+    UNKNOWN, count, count_or_unknown, duration_or_unknown, name_or_unknown, shown, usd,
 };
 use super::output::Output;
 use super::table::{Sheet, Tone};
@@ -63,7 +63,7 @@ pub(super) fn render(summary: &UsageSummaryJson, output: &Output) -> String {
     for row in &summary.rows {
         let groups = summary.by.iter().map(|name| {
             let value = row.group.get(name).and_then(Option::as_deref);
-            shown_or_unknown(value).into_owned()
+            name_or_unknown(value)
         });
         add(row, groups.collect(), Tone::Plain);
     }

@@ -127,7 +127,7 @@ fn a_fresh_installation_is_told_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let text = usage(folder.path(), &[]);
     assert!(
-        text.starts_with("No requests since 2026-11-20 00:00:00 UTC in "),
+        text.starts_with("No requests from 2026-11-20 00:00:00 (UTC) in "),
         "{text}"
     );
     assert!(

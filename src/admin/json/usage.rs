@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Moment, TokenCounts, Usd};
+use crate::clock::UnixMicros;
 use crate::ledger::query::{UsageQuery, UsageRow, UsageSummary};
 
 /// Sums over the requests of one group.
@@ -59,9 +60,9 @@ impl UsageRowJson {
 /// Usage over a range of time, grouped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UsageSummaryJson {
-    /// The start of the range; `null` for the beginning of the ledger.
+    /// The start of the range, which is on a whole minute; `null` for the beginning of the ledger.
     pub since: Option<Moment>,
-    /// The end of the range, exclusive; `null` for now.
+    /// The end of the range, exclusive, on a whole minute; `null` for now.
     pub until: Option<Moment>,
     /// The time zone of `day`.
     pub timezone: String,
@@ -80,8 +81,8 @@ impl UsageSummaryJson {
     pub fn new(query: &UsageQuery, summary: UsageSummary) -> Self {
         let by: Vec<String> = query.by.iter().map(ToString::to_string).collect();
         Self {
-            since: query.since.map(Moment),
-            until: query.until.map(Moment),
+            since: query.since.map(|since| Moment(since.minute())),
+            until: query.until.map(|until| Moment(whole_minutes(until))),
             timezone: query.timezone.iana_name().unwrap_or("UTC").to_owned(),
             rows: summary
                 .rows
@@ -91,5 +92,31 @@ impl UsageSummaryJson {
             total: UsageRowJson::new(summary.total, &[]),
             by,
         }
+    }
+}
+
+/// The end of the minute that `until` lies in: roll-ups are by the minute, and what the answer says
+/// is the range that was added up, not the one that was asked for.
+fn whole_minutes(until: UnixMicros) -> UnixMicros {
+    UnixMicros(until.0.saturating_add(59_999_999)).minute()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_tells_the_range_that_was_added_up() {
+        let range = |since, until| {
+            let query = UsageQuery {
+                since: Some(UnixMicros(since)),
+                until: Some(UnixMicros(until)),
+                ..UsageQuery::default()
+            };
+            let summary = UsageSummaryJson::new(&query, UsageSummary::default());
+            (summary.since.unwrap().0.0, summary.until.unwrap().0.0)
+        };
+        assert_eq!(range(60_000_000, 120_000_000), (60_000_000, 120_000_000));
+        assert_eq!(range(60_000_001, 120_000_001), (60_000_000, 180_000_000));
     }
 }

@@ -12,9 +12,9 @@ use rusqlite::{Connection, Row};
 use super::usage::{GroupBy, UsageQuery, UsageRow, UsageSummary};
 use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
-use crate::ledger::rollup::{add, add_known, is_error, is_unpriced};
+use crate::ledger::rollup::{add, add_known, is_error};
 use crate::money::NanoUsd;
-use crate::record::{Outcome, TokenType, Tokens, UsageSource};
+use crate::record::{Outcome, TokenType, Tokens, UsageSource, is_unpriced};
 
 /// Sums, of a roll-up, of one request or of a group of either. They stay at the end of their range.
 #[derive(Clone, Debug, Default)]
