@@ -192,6 +192,7 @@ fn a_thousand_calls_of_the_official_clients_add_up() {
     assert_rows(&kinds, &rows);
     let metrics = tollgate.metrics();
     assert_sums(&rows, &metrics);
+    assert_other_tables(&tollgate, &rows);
     clients::promtool(&tollgate.admin("/metrics").body);
     assert_summary(&tollgate, &rows);
 }
@@ -287,6 +288,24 @@ fn assert_sums(rows: &[Row], metrics: &Metrics) {
         "{counted} {streams}"
     );
     assert_equal("tollgate_in_flight_requests", &[], 0.0);
+}
+
+/// The tables beside the rows add up to them.
+fn assert_other_tables(tollgate: &Tollgate, rows: &[Row]) {
+    let total = |column: &str| -> i64 { rows.iter().filter_map(|row| row.int(column)).sum() };
+    let ledger = tollgate.ledger();
+    let tries = ledger.query("SELECT COUNT(*) AS tries FROM attempts");
+    assert_eq!(tries[0].int("tries"), Some(total("attempts")));
+    let tokens = TOKEN_TYPES.map(|kind| format!("{kind}_tokens"));
+    let columns = tokens.iter().map(String::as_str).chain(["cost_nanousd"]);
+    for column in columns {
+        let sum = format!("SELECT COALESCE(SUM({column}), 0) AS total FROM usage_minutely");
+        assert_eq!(
+            ledger.query(&sum)[0].int("total"),
+            Some(total(column)),
+            "{column}"
+        );
+    }
 }
 
 /// The admin API and the command say the same as the rows.

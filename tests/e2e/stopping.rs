@@ -111,6 +111,15 @@ fn what_outlasts_the_grace_period_is_interrupted() {
 }
 
 #[test]
+fn the_health_check_tells_a_running_one_from_one_that_ended() {
+    let upstream = Upstream::start(answers::provider);
+    let mut tollgate = Tollgate::before(&upstream.base_url());
+    assert!(tollgate.run(&["healthcheck"]).status.success());
+    tollgate.stop();
+    assert!(!tollgate.run(&["healthcheck"]).status.success());
+}
+
+#[test]
 fn an_interrupt_from_the_terminal_stops_it_too() {
     let upstream = Upstream::start(answers::provider);
     let mut tollgate = Tollgate::before(&upstream.base_url());

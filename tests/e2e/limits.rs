@@ -1,0 +1,129 @@
+//! Limits on time and on requests in flight, and connections that went stale.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use crate::support::answers::{self, BEGINNING, begin};
+use crate::support::client::{Connection, Request};
+use crate::support::tollgate::{Setup, Tollgate};
+use crate::support::upstream::{Step, Upstream};
+
+fn embeddings() -> Request {
+    let body = json!({"model": "gpt-5-mini", "input": "plain"});
+    Request::json("/v1/embeddings", &body)
+}
+
+fn stream() -> Request {
+    let body = json!({"model": "gpt-5-mini", "messages": [], "stream": true});
+    Request::json("/v1/chat/completions", &body)
+}
+
+#[test]
+fn a_request_beyond_those_in_flight_is_a_503() {
+    let events = answers::chat_stream(true);
+    let upstream = Upstream::always(begin(&events, [Step::Hang]));
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting("limits: {in_flight: 1}")
+        .start();
+    let mut held = stream().start(tollgate.address());
+    held.read_until(&mut Vec::new(), "Hello");
+    let response = tollgate.send(&embeddings());
+    assert_eq!(response.status, 503, "{response:?}");
+    assert!(
+        response.headers.get("retry-after").is_some(),
+        "{response:?}"
+    );
+    assert!(response.json()["error"]["message"].is_string());
+    let row = tollgate.ledger().request(&response.request_id());
+    assert_eq!(row.outcome(), "refused", "{row:#?}");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn a_request_that_takes_longer_than_its_whole_time_is_cut_off() {
+    let events = answers::chat_stream(false);
+    let upstream = Upstream::start(move |request| {
+        if request.target.ends_with("embeddings") {
+            return vec![Step::Hang];
+        }
+        begin(&events, [Step::Hang])
+    });
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting("limits: {total: 500ms}")
+        .start();
+    let response = tollgate.send(&embeddings());
+    assert_eq!(response.status, 504, "{response:?}");
+    let row = tollgate.ledger().request(&response.request_id());
+    assert_eq!(row.outcome(), "timeout", "{row:#?}");
+    let response = tollgate.send(&stream());
+    assert_eq!((response.status, response.whole), (200, false));
+    let sent = answers::chat_stream(false)[..BEGINNING].concat();
+    assert_eq!(response.text(), sent);
+    let row = tollgate.ledger().request(&response.request_id());
+    assert_eq!(row.outcome(), "timeout", "{row:#?}");
+}
+
+#[test]
+fn a_client_that_stalls_in_its_upload_is_let_go() {
+    let upstream = Upstream::start(answers::provider);
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting("limits: {idle: 500ms}")
+        .start();
+    let request = embeddings();
+    let mut connection = Connection::open(tollgate.address());
+    let bytes = request.bytes();
+    connection.write(&bytes[..bytes.len() - 5]).unwrap();
+    if let Some(incoming) = connection.try_incoming("POST") {
+        assert_eq!(incoming.finish().status, 408);
+    }
+    let row = tollgate.ledger().only();
+    assert_eq!(row.outcome(), "refused", "{row:#?}");
+    assert_eq!(upstream.received().len(), 0);
+}
+
+#[test]
+fn a_try_on_a_connection_that_breaks_is_in_the_account() {
+    let count = AtomicUsize::new(0);
+    let upstream = Upstream::start(move |request| {
+        // The second request is the first to come over a connection that was used before.
+        match count.fetch_add(1, Ordering::SeqCst) {
+            1 => vec![Step::Close],
+            _ => answers::provider(request),
+        }
+    });
+    let tollgate = Tollgate::before(&upstream.base_url());
+    assert_eq!(tollgate.send(&embeddings()).status, 200);
+    let response = tollgate.send(&embeddings());
+    let row = tollgate.ledger().request(&response.request_id());
+    let tries = upstream.received().len() - 1;
+    assert_eq!(
+        row.int("attempts"),
+        Some(i64::try_from(tries).unwrap()),
+        "{row:#?}"
+    );
+    let outcome = if response.status == 200 {
+        "ok"
+    } else {
+        "upstream_error"
+    };
+    assert_eq!(row.outcome(), outcome, "{row:#?}");
+}
+
+#[test]
+fn a_connection_that_the_upstream_closed_meanwhile_is_no_failure() {
+    let upstream = Upstream::start(|request| {
+        let mut script = answers::provider(request);
+        // It did not say that it would.
+        script.push(Step::Close);
+        script
+    });
+    let tollgate = Tollgate::before(&upstream.base_url());
+    for _ in 0..30 {
+        assert_eq!(tollgate.send(&embeddings()).status, 200);
+    }
+    assert_eq!(upstream.received().len(), 30);
+    for row in tollgate.ledger().exactly(30) {
+        assert_eq!(row.tokens(), answers::EMBEDDINGS_TOKENS, "{row:#?}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Secrets go nowhere but to their upstream.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::answers;
+use crate::support::client::Request;
+use crate::support::http2::post_cleartext;
+use crate::support::tollgate::{Setup, Tollgate};
+use crate::support::upstream::{Step, Upstream};
+
+/// Everything Tollgate wrote or says: log, journal, database, metrics, admin API.
+fn everything(tollgate: &mut Tollgate) -> Vec<u8> {
+    let mut all = tollgate.log().into_bytes();
+    for target in ["/metrics", "/api/v1/requests", "/api/v1/usage/summary"] {
+        all.extend(tollgate.admin(target).body);
+    }
+    tollgate.kill();
+    let mut folders = vec![tollgate.data_dir()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                // A socket cannot be read and holds nothing.
+                all.extend(fs::read(path).unwrap_or_default());
+            }
+        }
+    }
+    all
+}
+
+/// `known` is what must be found: the search would find the secrets if they were there.
+fn assert_nowhere(secrets: &[&str], known: &[&str], tollgate: &mut Tollgate) {
+    let all = everything(tollgate);
+    let find = |text: &str| {
+        all.windows(text.len())
+            .position(|bytes| bytes == text.as_bytes())
+    };
+    for text in known {
+        assert!(find(text).is_some(), "{text} is nowhere");
+    }
+    for secret in secrets {
+        if let Some(at) = find(secret) {
+            let around = &all[at.saturating_sub(200)..all.len().min(at + 100)];
+            panic!("{secret} in {:?}", String::from_utf8_lossy(around));
+        }
+    }
+}
+
+#[test]
+fn the_most_talkative_log_holds_no_secret() {
+    let upstream = Upstream::start(|request| {
+        if request.target.contains("broken") {
+            return vec![Step::Close];
+        }
+        answers::provider(request)
+    });
+    let more = ", api_key: sk-channel-4f1c, headers: {x-team-token: tok-channel-77aa}";
+    let mut tollgate = Setup::channels(&[
+        ("paid", &upstream.base_url(), more),
+        ("free", &upstream.base_url(), ""),
+        ("down", "http://127.0.0.1:1/v1", ""),
+    ])
+    .setting("log: {level: trace}")
+    .start();
+    let messages = json!([{"role": "user", "content": "a word-of-the-conversation-d00d"}]);
+    let body = json!({"model": "gpt-5-mini", "messages": messages, "stream": true});
+    for target in [
+        "/c/paid/v1/chat/completions?api-key=sk-query-91ab",
+        "/c/free/v1/chat/completions",
+        "/c/free/v1/broken",
+        "/c/down/v1/chat/completions",
+        "/c/nowhere/v1/chat/completions",
+        "/c/free/v1/../x",
+    ] {
+        let request = Request::new("POST", target)
+            .header("authorization", "Bearer sk-client-8e2d")
+            .header("api-key", "sk-field-3b3b")
+            .header("cookie", "session=sk-cookie-5c5c")
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        tollgate.send(&request);
+    }
+    // The libraries of HTTP/2 have logs of their own.
+    let path = "/c/free/v1/chat/completions";
+    post_cleartext(tollgate.address(), path, &body.to_string());
+    tollgate.ledger().exactly(7);
+    let secrets = [
+        "sk-channel-4f1c",
+        "tok-channel-77aa",
+        "sk-query-91ab",
+        "sk-client-8e2d",
+        "sk-client-secret",
+        "sk-field-3b3b",
+        "sk-cookie-5c5c",
+        "word-of-the-conversation-d00d",
+    ];
+    let known = ["WARN", "gpt-5-mini", "SQLite format 3", "# HELP"];
+    assert_nowhere(&secrets, &known, &mut tollgate);
+}
+
+#[test]
+fn a_key_that_the_upstream_repeats_in_its_error_is_not_kept() {
+    let upstream = Upstream::start(|request| {
+        let key = request.headers.get("authorization").unwrap();
+        let message = format!("Incorrect API key provided: {key}. Find yours at https://a.b/c.");
+        let body = json!({"error": {"message": message, "type": "invalid_request_error",
+            "param": null, "code": "invalid_api_key"}});
+        answers::json("401 Unauthorized", &body.to_string())
+    });
+    let more = ", api_key: sk-proj-Channel0123456789abcdefghijklmnop";
+    let mut tollgate = Setup::channels(&[
+        ("paid", &upstream.base_url(), more),
+        ("free", &upstream.base_url(), ""),
+    ])
+    .start();
+    let body = json!({"model": "gpt-5-mini", "messages": []});
+    for channel in ["paid", "free"] {
+        let request = Request::new("POST", "/v1/chat/completions")
+            .header("x-tollgate-channel", channel)
+            .header(
+                "authorization",
+                "Bearer sk-proj-Client0123456789abcdefghijklmnopq",
+            )
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        let response = tollgate.send(&request);
+        assert_eq!(response.status, 401);
+        let row = tollgate.ledger().request(&response.request_id());
+        assert_eq!(row.text("error_code"), Some("invalid_api_key"), "{row:#?}");
+    }
+    let secrets = ["Channel0123456789", "Client0123456789"];
+    assert_nowhere(&secrets, &["Incorrect API key provided"], &mut tollgate);
+}
