@@ -5,9 +5,13 @@ use serde_json::json;
 
 use crate::support::answers;
 use crate::support::client::{Connection, Request, socket};
-use crate::support::http2::{Certificate, TlsUpstream, localhost, post_cleartext, post_tls};
+use crate::support::eventually;
+use crate::support::http2::{
+    Certificate, TlsUpstream, abandon_cleartext, localhost, post_cleartext, post_tls,
+    try_post_cleartext,
+};
 use crate::support::tollgate::{Setup, Tollgate};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Step, Upstream};
 
 fn body(stream: bool) -> String {
     json!({"model": "gpt-5-mini", "messages": [], "stream": stream}).to_string()
@@ -44,6 +48,50 @@ fn a_client_speaks_http_2_in_clear_text() {
             Some("Bearer sk-client-secret")
         );
     }
+}
+
+#[test]
+fn a_large_body_of_http_2_arrives_whole_and_is_understood() {
+    let upstream = Upstream::start(answers::provider);
+    let tollgate = Tollgate::before(&upstream.base_url());
+    for length in [1000, 300 * 1024, 5 * 1024 * 1024] {
+        let body = json!({"input": "x".repeat(length), "model": "gpt-5-mini"}).to_string();
+        let response = post_cleartext(tollgate.address(), "/v1/embeddings", &body);
+        assert_eq!(response.status(), 200, "{length}");
+        let received = upstream.received().pop().unwrap();
+        assert!(received.body == body.as_bytes(), "{length}");
+        let id = response.headers()["x-tollgate-request-id"]
+            .to_str()
+            .unwrap();
+        let row = tollgate.ledger().request(id);
+        assert_eq!(row.text("requested_model"), Some("gpt-5-mini"), "{row:#?}");
+        let sent = i64::try_from(body.len()).unwrap();
+        assert_eq!(row.int("request_bytes"), Some(sent), "{row:#?}");
+    }
+}
+
+#[test]
+fn a_client_that_resets_its_stream_cancels_the_upstream_and_is_recorded() {
+    let events = answers::chat_stream(true);
+    let upstream = Upstream::always(answers::begin(&events, [Step::Hang]));
+    let tollgate = Tollgate::before(&upstream.base_url());
+    abandon_cleartext(tollgate.address(), CHAT, &body(true), "Hello");
+    eventually("the upstream sees the end", || {
+        (upstream.abandoned() == 1).then_some(())
+    });
+    let row = tollgate.ledger().only();
+    assert_eq!(row.outcome(), "client_closed", "{row:#?}");
+    assert_eq!(row.text("usage_source"), Some("missing"), "{row:#?}");
+}
+
+#[test]
+fn a_stream_that_breaks_off_breaks_off_for_a_client_of_http_2_too() {
+    let events = answers::chat_stream(true);
+    let upstream = Upstream::always(answers::begin(&events, [Step::Close]));
+    let tollgate = Tollgate::before(&upstream.base_url());
+    let answer = try_post_cleartext(tollgate.address(), CHAT, &body(true));
+    assert!(answer.is_err(), "the end looks whole: {answer:?}");
+    assert_eq!(tollgate.ledger().only().outcome(), "upstream_error");
 }
 
 #[test]

@@ -179,6 +179,22 @@ fn a_successor_takes_over_and_no_connection_is_refused() {
 }
 
 #[test]
+fn a_hand_over_that_finds_nobody_ends_nothing() {
+    let upstream = Upstream::start(answers::provider);
+    let mut tollgate = Tollgate::before(&upstream.base_url());
+    tollgate.signal(Signal::QUIT);
+    eventually("it says that nobody came", || {
+        tollgate
+            .log()
+            .contains("nobody took the listeners")
+            .then_some(())
+    });
+    assert!(chat().send(tollgate.address()).whole);
+    assert_orderly(tollgate.stop(), &tollgate);
+    assert_eq!(tollgate.ledger().requests().len(), 1);
+}
+
+#[test]
 fn a_connection_that_is_kept_open_is_told_of_the_end() {
     let gate = Gate::default();
     let upstream = gated(&gate);

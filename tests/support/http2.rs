@@ -85,6 +85,15 @@ pub(crate) fn localhost() -> ServerName<'static> {
 
 /// A POST over HTTP/2 in clear text, with prior knowledge (RFC 9113, section 3.3).
 pub(crate) fn post_cleartext(to: SocketAddr, path: &str, body: &str) -> Response<Vec<u8>> {
+    try_post_cleartext(to, path, body).unwrap()
+}
+
+/// As [`post_cleartext`]; an error when the answer breaks off.
+pub(crate) fn try_post_cleartext(
+    to: SocketAddr,
+    path: &str,
+    body: &str,
+) -> Result<Response<Vec<u8>>, h2::Error> {
     block_on(async {
         let socket = TcpStream::connect(to).await.unwrap();
         exchange(socket, "http", path, body).await
@@ -103,7 +112,7 @@ pub(crate) fn post_tls(
         let connector = TlsConnector::from(certificate.client(&["h2", "http/1.1"]));
         let stream = connector.connect(localhost(), socket).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        exchange(stream, "https", path, body).await
+        exchange(stream, "https", path, body).await.unwrap()
     })
 }
 
@@ -115,12 +124,38 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(super::PATIENCE, future).await.unwrap() })
 }
 
+/// As [`post_cleartext`], but resets the stream when `text` has arrived.
+pub(crate) fn abandon_cleartext(to: SocketAddr, path: &str, body: &str, text: &str) {
+    block_on(async {
+        let socket = TcpStream::connect(to).await.unwrap();
+        let (_, mut incoming) = begin(socket, "http", path, body).await.into_parts();
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            let piece = incoming.data().await.expect("ended before the text");
+            seen.extend_from_slice(&piece.unwrap());
+        }
+        drop(incoming);
+        // The connection's task sends the reset now, or closes when the runtime ends.
+        tokio::task::yield_now().await;
+    });
+}
+
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     scheme: &str,
     path: &str,
     body: &str,
-) -> Response<Vec<u8>> {
+) -> Result<Response<Vec<u8>>, h2::Error> {
+    let (head, incoming) = begin(stream, scheme, path, body).await.into_parts();
+    Ok(Response::from_parts(head, collect(incoming).await?))
+}
+
+async fn begin(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    scheme: &str,
+    path: &str,
+    body: &str,
+) -> Response<h2::RecvStream> {
     let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let request = Request::post(format!("{scheme}://localhost{path}"))
@@ -132,21 +167,17 @@ async fn exchange(
     upload
         .send_data(Bytes::copy_from_slice(body.as_bytes()), true)
         .unwrap();
-    let (head, incoming) = response.await.unwrap().into_parts();
-    Response::from_parts(head, collect(incoming).await)
+    response.await.unwrap()
 }
 
-async fn collect(mut incoming: h2::RecvStream) -> Vec<u8> {
+async fn collect(mut incoming: h2::RecvStream) -> Result<Vec<u8>, h2::Error> {
     let mut body = Vec::new();
     while let Some(piece) = incoming.data().await {
-        let piece = piece.unwrap();
-        incoming
-            .flow_control()
-            .release_capacity(piece.len())
-            .unwrap();
+        let piece = piece?;
+        incoming.flow_control().release_capacity(piece.len())?;
         body.extend_from_slice(&piece);
     }
-    body
+    Ok(body)
 }
 
 /// What reached an upstream behind TLS.
@@ -226,7 +257,7 @@ async fn serve_two(stream: Tls, sender: Sender, answer: String) {
         let (sender, answer, server_name) = (sender.clone(), answer.clone(), server_name.clone());
         tokio::spawn(async move {
             let (head, body) = request.into_parts();
-            collect(body).await;
+            collect(body).await.unwrap();
             let arrived = Arrived {
                 version: head.version,
                 authority: head
