@@ -21,6 +21,9 @@ pub(super) fn install(settings: &LogSettings) {
     let builder = fmt::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would report a line that cannot be written with a macro that panics when it cannot
+        // write: a full disk under the log, or a reader that went away, would end the process.
+        .log_internal_errors(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     // An error says that there is a subscriber already.
     let _ = match settings.format {
