@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::answers;
 use crate::support::client::{Connection, Request};
 use crate::support::eventually;
-use crate::support::tollgate::Tollgate;
+use crate::support::tollgate::{Setup, Tollgate};
 use crate::support::upstream::{Received, Upstream};
 
 const KILLS: usize = 20;
@@ -162,6 +162,59 @@ fn a_locked_database_delays_rows_and_no_request() {
     assert_eq!(tollgate.ledger().requests().len(), 1, "the lock holds");
     locking.execute_batch("ROLLBACK").unwrap();
     tollgate.ledger().exactly(21);
+}
+
+#[test]
+fn a_full_disk_delays_rows_and_no_request() {
+    let upstream = Upstream::start(answers::provider);
+    let tollgate = Tollgate::before(&upstream.base_url());
+    tollgate.send(&request(0, "plain", false));
+    tollgate.ledger().only();
+    tollgate.fill_disk(true);
+    for n in 1..=20 {
+        assert_eq!(
+            tollgate
+                .send(&request(n, "plain", n.is_multiple_of(2)))
+                .status,
+            200
+        );
+    }
+    assert_eq!(tollgate.ledger().requests().len(), 1, "the disk is full");
+    let metrics = tollgate.metrics();
+    assert!(metrics.sum("tollgate_ledger_errors_total", &[]) > 0.0);
+    assert!(metrics.sum("tollgate_ledger_held_records", &[]) > 0.0);
+    tollgate.fill_disk(false);
+    for row in tollgate.ledger().exactly(21) {
+        assert_eq!(row.tokens(), answers::CHAT_TOKENS, "{row:#?}");
+    }
+    assert_eq!(tollgate.ledger().integrity(), "ok");
+}
+
+#[test]
+fn with_a_full_disk_requests_are_refused_where_the_operator_says_so() {
+    let upstream = Upstream::start(answers::provider);
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting("ledger: {on_failure: refuse}")
+        .start();
+    assert_eq!(tollgate.send(&request(0, "plain", false)).status, 200);
+    tollgate.ledger().only();
+    tollgate.fill_disk(true);
+    // The first to find the disk full is not refused yet: it was admitted before it was written.
+    let refused = eventually("requests are refused", || {
+        let response = tollgate.send(&request(1, "plain", false));
+        (response.status != 200).then_some(response)
+    });
+    assert_eq!(refused.status, 503, "{refused:?}");
+    let error = refused.headers.get("x-tollgate-error");
+    assert_eq!(error, Some("ledger_unavailable"), "{refused:?}");
+    let reached = upstream.received().len();
+    tollgate.send(&request(2, "plain", false));
+    assert_eq!(upstream.received().len(), reached);
+    tollgate.fill_disk(false);
+    eventually("requests go on", || {
+        (tollgate.send(&request(3, "plain", false)).status == 200).then_some(())
+    });
+    tollgate.ledger().request(&refused.request_id());
 }
 
 #[test]

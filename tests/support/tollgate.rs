@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::client::{Connection, Request, Response};
@@ -116,7 +116,15 @@ fn spawn(
         .append(true)
         .open(dir.join("log"))
         .unwrap();
-    command()
+    // With this signal ignored a file that may not grow is an error and no death: a full disk.
+    let program = command();
+    let mut shell = Command::new("sh");
+    for (name, _) in program.get_envs() {
+        shell.env_remove(name);
+    }
+    shell
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
         .current_dir(dir)
         .arg("run")
         .arg("--config")
@@ -214,6 +222,16 @@ impl Tollgate {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Lets no file of its grow any more, as on a full disk; or lets them grow again.
+    pub(crate) fn fill_disk(&self, full: bool) {
+        let pid = Pid::from_child(&self.child);
+        let limit = Rlimit {
+            current: full.then_some(0),
+            maximum: None,
+        };
+        prlimit(Some(pid), Resource::Fsize, limit).unwrap();
     }
 
     /// Starts it again with the same settings, ports and data, after it has ended.
