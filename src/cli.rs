@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::app::{Ready, RunError, RunOptions};
 use crate::clock::UnixMicros;
@@ -153,16 +153,14 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The command line's own description, for manuals and completions.
-#[must_use]
-pub fn command() -> clap::Command {
-    Arguments::command()
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
     #[test]
     fn the_description_is_sound() {
-        super::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 }
