@@ -29,3 +29,6 @@ pub use observed::{MissingReason, Observed, ProviderError};
 pub use request::{RequestFacts, inject_include_usage, read_request};
 pub use route::{MalformedPath, Operation, PathBase, Route, classify};
 pub use strip::UsageStripper;
+
+#[cfg(test)]
+mod tests;

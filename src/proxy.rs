@@ -29,7 +29,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::header::TRANSFER_ENCODING;
+use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -246,6 +247,14 @@ impl ProxyHttp for Gateway {
         exchange.recorder.answered(header.status.as_u16());
         let channel = exchange.channel.as_deref().map(|channel| &*channel.name);
         answer::mark(header, exchange.recorder.id(), channel)?;
+        if !upgraded {
+            head::withhold_from_client(header);
+        }
+        if session.req_header().version == Version::HTTP_10 {
+            // It knows no chunks: its body ends where the connection does (RFC 9112, 6.1).
+            header.remove_header(&TRANSFER_ENCODING);
+            session.set_keepalive(None);
+        }
         if !upgraded && has_no_body(&session.req_header().method, header) {
             exchange.close_passed(Instant::now());
         }

@@ -2,7 +2,7 @@
 //! ledger stores and the meter counts.
 //!
 //! Unknown is `None`, never 0. The closed vocabularies (labels, columns, API values) live in
-//! [`vocabulary`]; each has one `as_str`.
+//! a file of their own; each has one `as_str`.
 
 mod vocabulary;
 

@@ -63,6 +63,9 @@ struct Appender {
     synced: u64,
     /// Files that were full before they were synced.
     unsynced: Vec<Arc<File>>,
+    /// Whether a file was made since the folder was synced: until then a power cut can take the
+    /// file's name, however well its bytes are synced.
+    folder_unsynced: bool,
     /// The lock that tells others this stream may still grow; gone once it may not.
     alive: Option<File>,
     write_at: WriteAt,
@@ -98,6 +101,7 @@ impl Journal {
             retry_at: None,
             synced: 0,
             unsynced: Vec::new(),
+            folder_unsynced: true,
             alive: Some(alive),
             write_at: Box::new(File::write_at),
         };
@@ -152,20 +156,32 @@ impl Journal {
 
     /// Makes what was appended survive a power cut.
     pub(super) fn sync(&self) -> io::Result<()> {
-        let (files, offset) = {
-            let appender = self.lock();
+        let (files, offset, folder_unsynced) = {
+            let mut appender = self.lock();
             if appender.synced == appender.offset {
                 return Ok(());
             }
             let mut files = appender.unsynced.clone();
             files.push(Arc::clone(&appender.file));
-            (files, appender.offset)
+            let folder_unsynced = std::mem::take(&mut appender.folder_unsynced);
+            (files, appender.offset, folder_unsynced)
         };
         // Outside the lock: requests go on appending.
-        for file in &files {
-            file.sync_data()?;
-        }
+        let synced = files
+            .iter()
+            .try_for_each(|file| file.sync_data())
+            .and_then(|()| {
+                if folder_unsynced {
+                    self.stream.sync_folder()
+                } else {
+                    Ok(())
+                }
+            });
         let mut appender = self.lock();
+        if let Err(error) = synced {
+            appender.folder_unsynced |= folder_unsynced;
+            return Err(error);
+        }
         appender.synced = offset;
         appender
             .unsynced
@@ -322,6 +338,7 @@ impl Appender {
                 // Its end is synced with the next `sync`, not here, where requests wait.
                 let full = std::mem::replace(&mut self.file, Arc::new(file));
                 self.unsynced.push(full);
+                self.folder_unsynced = true;
                 self.segment_start = self.offset;
                 self.rotate_at = self.offset + self.segment_bytes;
             }

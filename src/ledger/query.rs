@@ -204,10 +204,11 @@ fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
         Err(error) => error,
     };
     // In WAL mode even a reader makes a -shm file. Where it may not, the database file by itself is
-    // whole if nobody has it open and the last writer closed it, which is when there is no -wal.
+    // whole if nobody has it open and the last writer closed it, which is when no
+    // -wal is left or nothing is in it.
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    if Path::new(&wal).exists() {
+    if fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
         return Err(error);
     }
     open(&immutable_uri(path), OpenFlags::SQLITE_OPEN_URI)

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use rusqlite::Connection;
 
@@ -28,19 +29,19 @@ struct Group<'p> {
 
 /// Sums of one group. They stay at the end of their range instead of overflowing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sums {
-    pub(super) outcomes: [i64; Outcome::ALL.len()],
-    pub(super) unpriced: i64,
-    pub(super) missing_usage: i64,
-    pub(super) tokens: [Option<i64>; TokenType::ALL.len()],
-    pub(super) total_tokens: Option<i64>,
-    pub(super) cost: Option<i64>,
-    pub(super) total_us_sum: i64,
-    pub(super) total_us_count: i64,
-    pub(super) first_token_us_sum: i64,
-    pub(super) first_token_us_count: i64,
-    pub(super) request_bytes: i64,
-    pub(super) response_bytes: i64,
+struct Sums {
+    outcomes: [i64; Outcome::ALL.len()],
+    unpriced: i64,
+    missing_usage: i64,
+    tokens: [Option<i64>; TokenType::ALL.len()],
+    total_tokens: Option<i64>,
+    cost: Option<i64>,
+    total_us_sum: i64,
+    total_us_count: i64,
+    first_token_us_sum: i64,
+    first_token_us_count: i64,
+    request_bytes: i64,
+    response_bytes: i64,
 }
 
 /// Adds what is known to a sum of what is known.
@@ -121,7 +122,7 @@ impl<'p> Rollups<'p> {
         if self.sums.is_empty() {
             return Ok(());
         }
-        let mut statement = connection.prepare_cached(&upsert())?;
+        let mut statement = connection.prepare_cached(&UPSERT)?;
         for (group, sums) in &self.sums {
             let mut bind = Binder::new(&mut statement);
             bind.next(group.minute)?;
@@ -161,7 +162,7 @@ impl<'p> Rollups<'p> {
 
 /// The columns of sums, in the order [`Rollups::write`] binds them, each with whether it may be
 /// NULL.
-pub(super) fn sum_columns() -> Vec<(String, bool)> {
+fn sum_columns() -> Vec<(String, bool)> {
     let plain = |name: &str| (name.to_owned(), false);
     let mut columns = vec![plain("requests"), plain("errors")];
     columns.extend(
@@ -193,7 +194,7 @@ pub(super) fn sum_columns() -> Vec<(String, bool)> {
 
 /// Inserts a key or adds to it. An addition that overflows is a float in SQLite, which a STRICT
 /// column refuses; `min` and `max` bring it back to the end of the range.
-fn upsert() -> String {
+static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let columns = sum_columns();
     let mut names = String::from("minute, channel, model, api, key");
     let mut updates = String::new();
@@ -215,4 +216,4 @@ fn upsert() -> String {
          ON CONFLICT (minute, channel, model, api, key) DO UPDATE SET {updates}",
         ", ?".repeat(names.matches(',').count())
     )
-}
+});

@@ -3,8 +3,10 @@
 //! Values are bound one by one: no list of boxed values is built for a row.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use rusqlite::{CachedStatement, Connection, ToSql};
+use serde::{Serialize, Serializer};
 
 use super::wire::{AdmissionView, AttemptView, RecordView};
 use crate::record::{Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens, UsageSource};
@@ -54,18 +56,19 @@ impl<'r, 'p> Row<'r, 'p> {
 pub(super) struct Inserter<'c> {
     request: CachedStatement<'c>,
     attempt: CachedStatement<'c>,
-    tags: String,
+    /// The tags of the present row as JSON.
+    tags: Vec<u8>,
 }
 
 impl<'c> Inserter<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
-            request: connection.prepare_cached(&insert_request())?,
+            request: connection.prepare_cached(&INSERT_REQUEST)?,
             attempt: connection.prepare_cached(
                 "INSERT INTO attempts (request_id, n, channel, started_at, outcome, status, \
                  error_code, connect_us, wait_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
-            tags: String::new(),
+            tags: Vec::new(),
         })
     }
 
@@ -82,7 +85,7 @@ impl<'c> Inserter<'c> {
         Ok(())
     }
 
-    /// Binds in the order of [`insert_request`].
+    /// Binds in the order of [`INSERT_REQUEST`].
     fn insert_request(
         &mut self,
         row: Row<'_, '_>,
@@ -144,7 +147,7 @@ impl<'c> Inserter<'c> {
 }
 
 /// The statement that inserts a row; its columns in the order they are bound in.
-fn insert_request() -> String {
+static INSERT_REQUEST: LazyLock<String> = LazyLock::new(|| {
     let mut columns = String::from(
         "sequence, id, started_at, channel, key, api, method, path, requested_model, \
          served_model, service_tier, stream, status, outcome, error_source, error_code, \
@@ -165,7 +168,7 @@ fn insert_request() -> String {
         "INSERT INTO requests ({columns}) VALUES (?{})",
         ", ?".repeat(count)
     )
-}
+});
 
 fn insert_attempt(
     statement: &mut CachedStatement<'_>,
@@ -187,24 +190,23 @@ fn insert_attempt(
     Ok(())
 }
 
-/// The tags as a JSON object; `None` when there are none.
-fn tags_json<'b>(tags: &[(&str, &str)], buffer: &'b mut String) -> Option<&'b str> {
+/// Tags as a JSON object.
+struct Tags<'t, 'p>(&'t [(&'p str, &'p str)]);
+
+impl Serialize for Tags<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+/// The tags' column; `None` when there are none. Writes into `buffer`.
+fn tags_json<'b>(tags: &[(&str, &str)], buffer: &'b mut Vec<u8>) -> Option<&'b str> {
     if tags.is_empty() {
         return None;
     }
     buffer.clear();
-    for (position, (name, value)) in tags.iter().enumerate() {
-        buffer.push(if position == 0 { '{' } else { ',' });
-        // A JSON string's text form is what serde_json displays of it.
-        let _infallible = write!(
-            buffer,
-            "{}:{}",
-            serde_json::Value::from(*name),
-            serde_json::Value::from(*value)
-        );
-    }
-    buffer.push('}');
-    Some(buffer)
+    serde_json::to_writer(&mut *buffer, &Tags(tags)).ok()?;
+    std::str::from_utf8(buffer).ok()
 }
 
 /// Binds parameters from left to right.

@@ -106,7 +106,8 @@ impl LedgerStats {
         self.database_errors.load(Ordering::Relaxed)
     }
 
-    /// Bytes in the journal that are not in the database yet.
+    /// Bytes in the journal that are not in the database yet, as far as this process knows: while
+    /// another one has the writer's role, all that this one appended.
     #[must_use]
     pub fn journal_bytes(&self) -> u64 {
         // Committed first: it can only grow, so the difference is never too small.

@@ -58,7 +58,13 @@ impl StoreError {
         };
         matches!(
             error.sqlite_error_code(),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+            Some(
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::DiskFull
+                    // What a full disk is where SQLite sizes its -shm file.
+                    | ErrorCode::SystemIoFailure
+            )
         )
     }
 }

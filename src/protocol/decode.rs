@@ -240,8 +240,12 @@ impl Inflate {
     }
 
     fn step(&mut self, input: &[u8], piece: &mut [u8]) -> Option<Step> {
-        let Some(state) = &mut self.state else {
-            return self.tell_format(input);
+        let state = match &mut self.state {
+            Some(state) => state,
+            None => match self.tell_format(input) {
+                Some(state) => self.state.insert(state),
+                None => return Some(Step::ignore(input)),
+            },
         };
         if self.ended {
             // RFC 1952: a gzip file is a series of members.
@@ -261,26 +265,26 @@ impl Inflate {
         Some(step.0)
     }
 
-    fn tell_format(&mut self, input: &[u8]) -> Option<Step> {
-        let (&byte, _) = input.split_first()?;
-        let Some(first) = self.first else {
-            self.first = Some(byte);
-            return Some(Step {
-                consumed: 1,
-                produced: 0,
-            });
+    /// What `deflate` means here, once its first two bytes are known.
+    fn tell_format(&mut self, input: &[u8]) -> Option<Decompress> {
+        let (first, second) = match (self.first, input) {
+            (Some(first), [second, ..]) => (first, *second),
+            (None, [first, second, ..]) => (*first, *second),
+            _ => {
+                self.first = self.first.or(input.first().copied());
+                return None;
+            }
         };
         let zlib = first & 0x0F == 8
             && first >> 4 <= 7
-            && (u16::from(first) << 8 | u16::from(byte)) % 31 == 0;
+            && (u16::from(first) << 8 | u16::from(second)) % 31 == 0;
         let mut state = Decompress::new(zlib);
-        // One byte of input makes no output, in neither format.
-        inflate(&mut state, &[first], &mut [0; 8])?;
-        self.state = Some(state);
-        Some(Step {
-            consumed: 0,
-            produced: 0,
-        })
+        if self.first.is_some() {
+            // One byte makes no output in either format; what is wrong with it the next call
+            // says again.
+            let _ = inflate(&mut state, &[first], &mut [0; 8]);
+        }
+        Some(state)
     }
 }
 

@@ -149,12 +149,32 @@ impl<M> Copy for Frame<M> {}
 #[derive(Clone, Copy, Debug, Default)]
 struct Skipping {
     depth: usize,
-    /// One bit a level, the innermost lowest: set for arrays.
+    /// One bit for each of the outermost levels, the outermost lowest: set for arrays.
     kinds: u64,
     in_string: bool,
     /// Whether it is empty is still open (only asked of marked containers).
     peeking: bool,
     empty: bool,
+}
+
+impl Skipping {
+    fn enter(&mut self, array: bool) {
+        if self.depth < CHECKED_DEPTH {
+            let bit = 1 << self.depth;
+            self.kinds = if array {
+                self.kinds | bit
+            } else {
+                self.kinds & !bit
+            };
+        }
+        self.depth += 1;
+    }
+
+    /// Whether the bracket closes what was opened.
+    fn leave(&mut self, array: bool) -> bool {
+        self.depth -= 1;
+        self.depth >= CHECKED_DEPTH || (self.kinds >> self.depth & 1 == 1) == array
+    }
 }
 
 /// See the module.
@@ -352,12 +372,10 @@ impl<M: Copy> Scanner<M> {
         });
         let Some(node) = walked else {
             self.skipping = Skipping {
-                depth: 1,
-                kinds: u64::from(array),
-                in_string: false,
                 peeking: mark.is_some(),
-                empty: false,
+                ..Skipping::default()
             };
+            self.skipping.enter(array);
             self.state = State::Skip;
             return;
         };
@@ -518,17 +536,13 @@ impl<M: Copy> Scanner<M> {
                     self.escaped = false;
                 }
                 opening @ (b'{' | b'[') => {
-                    self.skipping.depth += 1;
-                    self.skipping.kinds = self.skipping.kinds << 1 | u64::from(opening == b'[');
+                    self.skipping.enter(opening == b'[');
                 }
                 closing => {
-                    let array = self.skipping.kinds & 1 == 1;
-                    if array != (closing == b']') && self.skipping.depth <= CHECKED_DEPTH {
+                    if !self.skipping.leave(closing == b']') {
                         self.state = State::Broken;
                         return at;
                     }
-                    self.skipping.depth -= 1;
-                    self.skipping.kinds >>= 1;
                     if self.skipping.depth == 0 {
                         if let Some(mark) = self.current.and_then(|node| node.mark) {
                             let place = Place {

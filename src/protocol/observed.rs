@@ -13,7 +13,8 @@ pub struct Observed {
     pub service_tier: Option<Box<str>>,
     /// The response's own id (`chatcmpl-…`, `resp_…`).
     pub response_id: Option<Box<str>>,
-    /// The provider's error: an error body, an error event, or `response.error`.
+    /// The provider's error: an error body, an error event, or `response.error`; `None` also when
+    /// it failed without a word.
     pub error: Option<ProviderError>,
     /// The answer is a failure whatever its status: an error event or `response.failed` in a 200.
     pub failed: bool,

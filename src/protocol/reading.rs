@@ -147,7 +147,7 @@ impl Reading {
         if failed {
             observed.failed = true;
             let error = captured.provider_error();
-            if observed.error.is_none() || error.code.is_some() || error.message.is_some() {
+            if error.code.is_some() || error.message.is_some() {
                 observed.error = Some(error);
             }
         }

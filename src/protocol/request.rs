@@ -198,7 +198,9 @@ pub fn inject_include_usage(body: &[u8], facts: &RequestFacts) -> Option<Vec<u8>
     let wanted = conventions(facts.api).usage_on_request
         && facts.well_formed
         && facts.stream == Some(true)
-        && !facts.asked_for_usage;
+        && !facts.asked_for_usage
+        // The scanner does not look into strings; JSON is UTF-8 in them too (RFC 8259, 8.1).
+        && std::str::from_utf8(body).is_ok();
     if !wanted {
         return None;
     }

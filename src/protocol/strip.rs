@@ -142,11 +142,11 @@ impl Boundary {
             at = end + 1;
             self.line_start = true;
             if bytes[end] == b'\r' {
+                // The LF behind the CR that makes a line blank is left for the next call: the
+                // caller may not have it yet, and must not wait for it.
                 match bytes.get(at) {
-                    // The LF of the CRLF that makes a line blank is not the event's: the caller
-                    // may not have it yet.
                     Some(b'\n') if !blank => at += 1,
-                    _ => self.after_cr = true,
+                    next => self.after_cr = next.is_none_or(|&byte| byte == b'\n'),
                 }
             }
             if blank {

@@ -15,7 +15,7 @@ use crate::config::{Limits, OnLedgerFailure, Settings};
 use crate::ledger::Journal;
 use crate::meter::Meter;
 use crate::pricing::PriceTable;
-use crate::protocol::{PathBase, classify, parse_tags, session as session_of};
+use crate::protocol::{MalformedPath, PathBase, classify, parse_tags, session as session_of};
 
 use super::body::{self, Body, Room, Stopped};
 use super::deadline;
@@ -99,6 +99,11 @@ impl Gateway {
             return Err(Failure::HeaderTooLarge {
                 limit_bytes: self.limits.header_bytes,
             });
+        }
+        // Pingora escapes what no URI may hold, but sends what is not UTF-8 upstream as it came: the
+        // path read here would be another.
+        if !head.raw_path_is_utf8() {
+            return Err(Failure::MalformedPath(MalformedPath::ForbiddenCharacter));
         }
         let route = classify(&head.method, path).map_err(Failure::MalformedPath)?;
         if let Some(model) = route.model.as_deref() {

@@ -1,11 +1,12 @@
 //! The request's head on its way to the upstream: where it goes, whose credential it carries, and
-//! what is withheld.
+//! what is withheld. And what is withheld of the answer's.
 
 use http::HeaderName;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, VIA,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST,
+    TRANSFER_ENCODING, VIA,
 };
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::channel::Channel;
 use crate::protocol::PathBase;
@@ -107,6 +108,27 @@ fn withhold(head: &mut RequestHeader) {
         .collect();
     for name in &withheld {
         head.remove_header(name);
+    }
+}
+
+/// Takes the fields out of an answer that concern the upstream's connection only: those that its
+/// `Connection` names, and those that some servers do not name (RFC 9110, 7.6.1). Framing stays:
+/// it is Pingora's to translate. `Connection` itself Pingora writes anew.
+pub(super) fn withhold_from_client(header: &mut ResponseHeader) {
+    let named: Vec<HeaderName> = header
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(name))
+        .collect();
+    for name in &named {
+        header.remove_header(name);
+    }
+    for name in ["keep-alive", "proxy-connection"] {
+        header.remove_header(name);
     }
 }
 

@@ -16,6 +16,21 @@ use crate::record::{Api, ErrorSource, Outcome};
 
 use super::recorder::Ending;
 
+/// What one piece of an encoded answer may unpack to, in bytes, where it goes on unpacked. Pingora
+/// hands over some 64 KiB at a time; events, which repeat much, unpack to some thirty times as much.
+const MOST_UNPACKED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why an encoded answer cannot go on unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotUnpacked {
+    /// Its bytes are wrong.
+    #[error(transparent)]
+    Encoding(#[from] DecodeError),
+    /// It would take too much memory.
+    #[error("a piece of the answer unpacks to more than {MOST_UNPACKED_BYTES} bytes")]
+    TooLarge,
+}
+
 /// One answer's body.
 #[derive(Debug)]
 pub(super) struct Passing {
@@ -85,7 +100,7 @@ impl Passing {
         &mut self,
         slot: &mut Option<Bytes>,
         end_of_stream: bool,
-    ) -> Result<Signals, DecodeError> {
+    ) -> Result<Signals, NotUnpacked> {
         let Some(stripping) = &mut self.stripping else {
             return Ok(slot
                 .as_deref()
@@ -100,10 +115,17 @@ impl Passing {
             }
             Some(decoder) => {
                 let mut plain = BytesMut::new();
-                let _ = decoder.decode(&piece, &mut |piece| {
+                let unpacked = decoder.decode(&piece, &mut |piece| {
                     plain.extend_from_slice(piece);
-                    ControlFlow::Continue(())
+                    if plain.len() > MOST_UNPACKED_BYTES {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
                 })?;
+                if unpacked.is_break() {
+                    return Err(NotUnpacked::TooLarge);
+                }
                 if end_of_stream {
                     decoder.finish()?;
                 }

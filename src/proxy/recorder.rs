@@ -359,3 +359,135 @@ impl Drop for Recorder {
 fn elapsed_us(from: Option<Instant>, to: Option<Instant>) -> Option<u64> {
     Some(micros(to?.saturating_duration_since(from?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::query::{RequestFilter, StoredRequest};
+    use crate::ledger::{Closed, Ledger, Reader, Settings, Takeover};
+
+    struct Room {
+        folder: tempfile::TempDir,
+        ledger: Ledger,
+        sinks: Arc<Sinks>,
+    }
+
+    impl Room {
+        fn open() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = Ledger::open(&Settings::new(folder.path()), Takeover::Refuse).unwrap();
+            let sinks = Arc::new(Sinks {
+                journal: ledger.journal(),
+                meter: Arc::new(Meter::new(10)),
+                prices: Arc::new(PriceTable::builtin()),
+            });
+            Self {
+                folder,
+                ledger,
+                sinks,
+            }
+        }
+
+        fn recorder(&self, started: Instant) -> Recorder {
+            Recorder::open(Arc::clone(&self.sinks), UnixMicros(0), started)
+        }
+
+        fn rows(self) -> Vec<StoredRequest> {
+            assert_eq!(self.ledger.close(Duration::from_secs(30)), Closed::Complete);
+            let reader = Reader::open(self.folder.path()).unwrap();
+            reader.requests(&RequestFilter::default()).unwrap().requests
+        }
+    }
+
+    fn at(started: Instant, ms: u64) -> Instant {
+        started + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn phases_are_the_time_between_their_marks() {
+        let room = Room::open();
+        let channel = Arc::from("a");
+        let start = Instant::now();
+        let mut recorder = room.recorder(start);
+        recorder.body_read(at(start, 1));
+        recorder.admit(&channel);
+        recorder.attempt_begins(&channel, at(start, 3));
+        recorder.connected(at(start, 6));
+        recorder.request_sent(at(start, 10));
+        recorder.header_received(200, at(start, 110));
+        recorder.body_byte(at(start, 115));
+        recorder.first_token(at(start, 115));
+        recorder.body_byte(at(start, 515));
+        recorder.forwarded(7, Duration::from_millis(4));
+        recorder.close(Ending::OK, at(start, 520));
+        let rows = room.rows();
+        let phases: Vec<_> = rows[0].phases.iter().collect();
+        assert_eq!(
+            phases,
+            [
+                (Phase::ReadRequest, 1_000),
+                (Phase::Admit, 2_000),
+                (Phase::Connect, 3_000),
+                (Phase::Wait, 100_000),
+                (Phase::FirstByte, 5_000),
+                (Phase::FirstToken, 115_000),
+                (Phase::Stream, 400_000),
+                (Phase::Total, 520_000),
+                // 520 less 1 read, 3 connect, 4 upload, 100 wait, 5 and 400 of the answer; plus
+                // the 4 that the filters took of the answer's time.
+                (Phase::Overhead, 11_000),
+            ]
+        );
+        assert_eq!(rows[0].attempts, Some(1));
+    }
+
+    #[test]
+    fn a_phase_that_was_not_reached_is_unknown_and_its_wait_is_not_overhead() {
+        let room = Room::open();
+        let channel = Arc::from("a");
+        let start = Instant::now();
+        let mut recorder = room.recorder(start);
+        recorder.body_read(at(start, 1));
+        recorder.admit(&channel);
+        recorder.attempt_begins(&channel, at(start, 2));
+        recorder.connected(at(start, 4));
+        recorder.unanswered();
+        recorder.close(Ending::bare(Outcome::Timeout, None), at(start, 9_004));
+        let rows = room.rows();
+        let phases = rows[0].phases;
+        assert_eq!(phases[Phase::Wait], None);
+        assert_eq!(phases[Phase::FirstToken], None);
+        assert_eq!(phases[Phase::Overhead], Some(1_000));
+        assert_eq!(rows[0].usage.source, UsageSource::Missing);
+    }
+
+    #[test]
+    fn only_the_first_end_counts() {
+        let room = Room::open();
+        let start = Instant::now();
+        let mut recorder = room.recorder(start);
+        recorder.close(Ending::OK, start);
+        recorder.close(Ending::bare(Outcome::Internal, None), start);
+        drop(recorder);
+        let rows = room.rows();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].outcome, Outcome::Ok);
+    }
+
+    #[test]
+    fn an_account_nobody_closed_is_closed_by_its_drop() {
+        let room = Room::open();
+        let channel = Arc::from("a");
+        let mut recorder = room.recorder(Instant::now());
+        recorder.admit(&channel);
+        drop(recorder);
+        let panicking = room.recorder(Instant::now());
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _recorder = panicking;
+            panic!("in a filter");
+        }));
+        let mut outcomes: Vec<_> = room.rows().iter().map(|row| row.outcome).collect();
+        outcomes.sort();
+        assert_eq!(outcomes, [Outcome::Interrupted, Outcome::Internal]);
+    }
+}

@@ -163,6 +163,11 @@ impl Stream {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        self.sync_folder()
+    }
+
+    /// Makes the names of files made or deleted survive a power cut.
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
     }
 

@@ -305,3 +305,122 @@ fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize
     }
     Ok(read)
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A stream with one file, and its next offset.
+    struct Written {
+        _folder: TempDir,
+        _alive: File,
+        stream: Stream,
+        file: File,
+        end: u64,
+    }
+
+    impl Written {
+        fn new() -> Self {
+            let folder = TempDir::new().unwrap();
+            let (stream, alive) = Stream::create(folder.path()).unwrap();
+            let file = stream.create_segment(0, 1 << 20).unwrap();
+            Self {
+                _folder: folder,
+                _alive: alive,
+                stream,
+                file,
+                end: 0,
+            }
+        }
+
+        /// The bytes of an entry for a place in the stream.
+        fn entry(&self, offset: u64, text: &[u8]) -> Vec<u8> {
+            let mut bytes = vec![0; HEADER];
+            bytes.push(wire::VERSION);
+            bytes.extend_from_slice(text);
+            frame::seal(&mut bytes, Seed::of(self.stream.id), offset);
+            bytes
+        }
+
+        fn append(&mut self, bytes: &[u8]) {
+            self.file.write_all_at(bytes, self.end).unwrap();
+            self.end += bytes.len() as u64;
+        }
+
+        fn append_entry(&mut self, text: &[u8]) {
+            let entry = self.entry(self.end, text);
+            self.append(&entry);
+        }
+    }
+
+    fn texts(tail: &Tail) -> Vec<Vec<u8>> {
+        tail.frames()
+            .map(|(_, payload)| payload[1..].to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn half_an_entry_of_a_living_process_is_waited_for() {
+        let mut written = Written::new();
+        written.append_entry(b"first");
+        let second = written.entry(written.end, b"second");
+        let mut tail = Tail::new(written.stream.clone(), 0);
+        let (one, other) = second.split_at(11);
+        written.append(one);
+        assert!(tail.read(End::Growing).unwrap());
+        assert_eq!(texts(&tail), [b"first"]);
+        assert!(!tail.read(End::Growing).unwrap());
+        written.append(other);
+        assert!(tail.read(End::Growing).unwrap());
+        assert_eq!(texts(&tail), [b"second"]);
+        assert!(tail.damage().is_empty());
+    }
+
+    #[test]
+    fn an_entry_inside_a_damaged_one_is_not_taken_for_one() {
+        let mut written = Written::new();
+        // A client sends, in a header, an entry that was valid at some other place.
+        let forged = written.entry(7, b"forged");
+        written.append_entry(&forged);
+        written.append_entry(b"after");
+        written.file.write_all_at(b"!", 6).unwrap();
+        let mut tail = Tail::new(written.stream.clone(), 0);
+        assert!(tail.read(End::Final).unwrap());
+        assert_eq!(tail.damage().len(), 1);
+        assert_eq!(texts(&tail), [b"after"]);
+    }
+
+    #[test]
+    fn a_missing_file_is_damage_of_its_size() {
+        let mut written = Written::new();
+        written.append_entry(b"first");
+        let start = written.end + 500;
+        let file = written.stream.create_segment(start, 0).unwrap();
+        let entry = written.entry(start, b"later");
+        file.write_all_at(&entry, 0).unwrap();
+        let mut tail = Tail::new(written.stream.clone(), 0);
+        let mut seen = Vec::new();
+        let mut damaged = 0;
+        while tail.read(End::Final).unwrap() {
+            seen.extend(texts(&tail));
+            damaged += tail.damage().iter().map(|damage| damage.bytes).sum::<u64>();
+        }
+        assert_eq!(seen, [b"first".to_vec(), b"later".to_vec()]);
+        assert_eq!(damaged, 500);
+    }
+
+    #[test]
+    fn damage_larger_than_the_search_window_ends_where_an_entry_begins() {
+        let mut written = Written::new();
+        let hole = vec![0xff; 3 * SEARCH_WINDOW + 17];
+        written.append(&hole);
+        written.append_entry(b"after");
+        let mut tail = Tail::new(written.stream.clone(), 0);
+        assert!(tail.read(End::At(written.end)).unwrap());
+        assert_eq!(tail.damage()[0].bytes, hole.len() as u64);
+        assert_eq!(tail.damage()[0].sample.len(), DAMAGE_KEPT);
+        assert_eq!(texts(&tail), [b"after"]);
+    }
+}

@@ -1,0 +1,24 @@
+//! Tollgate end to end: the real binary between real clients and upstreams whose every byte is
+//! known.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accounting;
+mod bad_input;
+mod crash;
+mod endings;
+mod headers;
+mod memory;
+mod protocols;
+mod stopping;
+mod transparency;
+mod uploads;
+mod usage;

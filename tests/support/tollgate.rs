@@ -1,0 +1,276 @@
+//! The Tollgate binary under test: a process of its own with a data folder of its own.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::client::{Connection, Request, Response};
+use super::eventually;
+use super::ledger::Ledger;
+use super::metrics::Metrics;
+
+/// The settings of a Tollgate to come.
+#[derive(Clone, Default)]
+pub(crate) struct Setup {
+    settings: String,
+    environment: Vec<(String, OsString)>,
+}
+
+impl Setup {
+    /// One channel, named `openai`, in front of that base URL.
+    pub(crate) fn upstream(base_url: &str) -> Self {
+        Self::default().setting(&format!("upstream: {base_url}"))
+    }
+
+    /// These channels, each a name, a base URL and further settings (YAML flow style).
+    pub(crate) fn channels(channels: &[(&str, &str, &str)]) -> Self {
+        let mut list = String::from("channels:");
+        for (name, base_url, more) in channels {
+            write!(
+                list,
+                "\n  - {{name: {name}, kind: openai, base_url: '{base_url}'{more}}}"
+            )
+            .unwrap();
+        }
+        Self::default().setting(&list)
+    }
+
+    /// Adds a top-level setting, as YAML.
+    pub(crate) fn setting(mut self, yaml: &str) -> Self {
+        self.settings += yaml;
+        self.settings += "\n";
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(&self) -> Tollgate {
+        // A port that is free now may be taken a moment later by a test beside this one.
+        for _ in 0..10 {
+            let mut tollgate = self.launch();
+            if tollgate.becomes_ready() {
+                return tollgate;
+            }
+            let log = tollgate.log();
+            assert!(log.contains("in use"), "it does not start:\n{log}");
+        }
+        panic!("no free port in ten tries");
+    }
+
+    fn launch(&self) -> Tollgate {
+        let dir = TempDir::new().unwrap();
+        let (data, admin) = (free_port(), free_port());
+        let config = dir.path().join("tollgate.yaml");
+        let settings = format!(
+            "listen: {data}\nadmin: {{listen: '{admin}'}}\ndata_dir: ./data\n{}",
+            self.settings
+        );
+        fs::write(&config, settings).unwrap();
+        let environment = self.environment.clone();
+        let child = spawn(dir.path(), &config, &environment, &[]);
+        Tollgate {
+            child,
+            dir,
+            config,
+            environment,
+            data,
+            admin,
+        }
+    }
+}
+
+/// An address of the loopback interface whose port nobody listens on at the moment.
+pub(crate) fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// The binary with a clean environment: no setting of the machine leaks into a test.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLGATE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn spawn(
+    dir: &Path,
+    config: &Path,
+    environment: &[(String, OsString)],
+    arguments: &[&str],
+) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .unwrap();
+    command()
+        .current_dir(dir)
+        .arg("run")
+        .arg("--config")
+        .arg(config)
+        .args(arguments)
+        .envs(environment.iter().cloned())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// A running Tollgate; it is killed when dropped.
+pub(crate) struct Tollgate {
+    child: Child,
+    dir: TempDir,
+    config: PathBuf,
+    environment: Vec<(String, OsString)>,
+    data: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Tollgate {
+    /// With one channel in front of that base URL and nothing else set.
+    pub(crate) fn before(base_url: &str) -> Self {
+        Setup::upstream(base_url).start()
+    }
+
+    /// Where clients go.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.data
+    }
+
+    /// The base URL that an SDK is given.
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}/v1", self.data)
+    }
+
+    /// Sends a request through it.
+    pub(crate) fn send(&self, request: &Request) -> Response {
+        request.send(self.data)
+    }
+
+    /// Asks the admin port.
+    pub(crate) fn admin(&self, target: &str) -> Response {
+        Request::new("GET", target).send(self.admin)
+    }
+
+    /// What `/metrics` says now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::parse(&self.admin("/metrics").text())
+    }
+
+    /// Its ledger.
+    pub(crate) fn ledger(&self) -> Ledger {
+        Ledger::at(&self.data_dir().join("tollgate.db"))
+    }
+
+    /// The folder that holds its ledger and journal.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Everything it printed so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// The most memory it has had resident, in KiB (proc(5), `VmHWM`).
+    pub(crate) fn peak_resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let words = line.unwrap().split_whitespace().nth(1).unwrap();
+        words.parse().unwrap()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the process ends", || child.try_wait().unwrap())
+    }
+
+    /// Ends it as an operator does (SIGTERM) and waits until it has ended.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again with the same settings, ports and data, after it has ended.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(self.dir.path(), &self.config, &self.environment, &[]);
+        assert!(
+            self.becomes_ready(),
+            "does not start again:\n{}",
+            self.log()
+        );
+    }
+
+    /// Starts a second process beside it, with the same settings and further arguments.
+    pub(crate) fn successor(&self, arguments: &[&str]) -> Child {
+        spawn(self.dir.path(), &self.config, &self.environment, arguments)
+    }
+
+    /// Puts another process in the place of the one that ended.
+    pub(crate) fn replace(&mut self, child: Child) {
+        self.child = child;
+    }
+
+    /// Runs one of its commands with this Tollgate's settings.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        command()
+            .current_dir(self.dir.path())
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config)
+            .output()
+            .unwrap()
+    }
+
+    /// Waits until it is ready; false when it ended instead.
+    fn becomes_ready(&mut self) -> bool {
+        let (child, admin) = (&mut self.child, self.admin);
+        eventually("/readyz answers 200", || {
+            if child.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            let mut connection = Connection::over(Box::new(TcpStream::connect(admin).ok()?));
+            let request = Request::new("GET", "/readyz");
+            connection.write(&request.bytes()).ok()?;
+            let ready = connection.try_incoming("GET")?;
+            (ready.status() == 200).then_some(true)
+        })
+    }
+}
+
+impl Drop for Tollgate {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail = log.char_indices().rev().nth(6000).map_or(0, |(at, _)| at);
+            eprintln!("--- the log of Tollgate ---\n{}", &log[tail..]);
+        }
+    }
+}
