@@ -26,9 +26,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::app::{Ready, RunOptions};
+use crate::app::{Ready, RunError, RunOptions};
 use crate::clock::UnixMicros;
 use crate::config::{self, Loaded, LogFormat};
 
@@ -38,7 +38,7 @@ use output::Output;
 pub use banner::banner;
 
 /// What runs the sidecar: it blocks until the sidecar ends and calls back once it listens.
-pub type Run = fn(Loaded, RunOptions, &(dyn Fn(Ready) + Sync)) -> ExitCode;
+pub type Run = fn(&Loaded, RunOptions, &dyn Fn(Ready)) -> Result<(), RunError>;
 
 /// A reverse proxy in front of OpenAI-shaped APIs that meters every request.
 #[derive(Debug, Parser)]
@@ -112,8 +112,8 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
     };
     let now = UnixMicros::now();
     match arguments.command {
-        Some(Command::Run(own)) => Ok(start(load()?, &own, run, output)),
-        None => Ok(start(load()?, &arguments.run, run, output)),
+        Some(Command::Run(own)) => start(&load()?, &own, run, output),
+        None => start(&load()?, &arguments.run, run, output),
         // `--upgrade` before a command that runs nothing would do nothing.
         Some(_) if arguments.run.upgrade => {
             Err(Failure::Usage("`--upgrade` belongs to `run`".to_owned()))
@@ -125,21 +125,23 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
     }
 }
 
-fn start(loaded: Loaded, arguments: &RunArguments, run: Run, output: &Output) -> ExitCode {
-    let settings = loaded.settings.clone();
-    let file = loaded.file.clone();
-    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+fn start(
+    loaded: &Loaded,
+    arguments: &RunArguments,
+    run: Run,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let options = RunOptions {
         upgrade: arguments.upgrade,
     };
     run(loaded, options, &|ready| {
         // Where logs are JSON, a machine reads this process, and prose is in its way.
-        if settings.log.format == LogFormat::Text {
-            let text = banner(&settings, ready, file.as_deref(), &warnings);
+        if loaded.settings.log.format == LogFormat::Text {
             // Nobody reads it: no reason to stop.
-            let _ = output.text(&text);
+            let _ = output.text(&banner(loaded, ready));
         }
-    })
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Help and version are answers, everything else from the parser is a refusal.
@@ -151,16 +153,14 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The command line's own description, for manuals and completions.
-#[must_use]
-pub fn command() -> clap::Command {
-    Arguments::command()
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
     #[test]
     fn the_description_is_sound() {
-        super::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 }

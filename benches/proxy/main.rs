@@ -167,7 +167,7 @@ fn failed(proxy: Proxy) -> String {
 /// Measures what a proxy's memory grows by for each open stream.
 async fn open_streams(proxies: &[Proxy], rounds: usize) -> anyhow::Result<()> {
     let upstream = Upstream::start(Answer::Stream {
-        chunks: 30,
+        chunks: 1,
         gap: Duration::from_millis(100),
     })
     .await?;

@@ -2,6 +2,8 @@
 //! reading a whole request before it answers and sending events at a pace. Its cost is not measured.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -34,6 +36,8 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     /// Chunks of a stream, 0 when it does not stream.
     pub(crate) chunks: usize,
+    /// While it is set, streams that have sent their chunks go on at the same pace.
+    pub(crate) holding: Arc<AtomicBool>,
     /// The moment from which chunks count their time.
     pub(crate) epoch: Instant,
     // Both are only kept, to end with the upstream.
@@ -45,6 +49,7 @@ impl Upstream {
     pub(crate) async fn start(answer: Answer) -> anyhow::Result<Self> {
         let address = free_address()?;
         let epoch = Instant::now();
+        let holding = Arc::new(AtomicBool::new(false));
         let mut nginx = None;
         let mut here = JoinSet::new();
         if let Answer::Json = answer {
@@ -58,7 +63,7 @@ impl Upstream {
             nginx = Some((server, folder));
         } else {
             let listener = TcpListener::bind(address).await?;
-            here.spawn(accept(listener, answer, epoch));
+            here.spawn(accept(listener, answer, Arc::clone(&holding), epoch));
         }
         Ok(Self {
             address,
@@ -66,6 +71,7 @@ impl Upstream {
                 Answer::Stream { chunks, .. } => chunks,
                 Answer::Json | Answer::JsonAfterBody => 0,
             },
+            holding,
             epoch,
             _nginx: nginx,
             _here: here,
@@ -73,16 +79,22 @@ impl Upstream {
     }
 }
 
-async fn accept(listener: TcpListener, answer: Answer, epoch: Instant) {
+async fn accept(listener: TcpListener, answer: Answer, holding: Arc<AtomicBool>, epoch: Instant) {
     let mut connections = JoinSet::new();
     while let Ok((connection, _)) = listener.accept().await {
         // A connection ends with an error when its client leaves, and the client says whether that was wrong.
-        connections.spawn(async move { serve(connection, answer, epoch).await });
+        let holding = Arc::clone(&holding);
+        connections.spawn(async move { serve(connection, answer, &holding, epoch).await });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve(mut connection: TcpStream, answer: Answer, epoch: Instant) -> anyhow::Result<()> {
+async fn serve(
+    mut connection: TcpStream,
+    answer: Answer,
+    holding: &AtomicBool,
+    epoch: Instant,
+) -> anyhow::Result<()> {
     connection.set_nodelay(true)?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -90,7 +102,7 @@ async fn serve(mut connection: TcpStream, answer: Answer, epoch: Instant) -> any
             return Ok(());
         };
         if let Answer::Stream { chunks, gap } = answer {
-            stream(&mut connection, chunks, gap, wants_usage, epoch).await?;
+            stream(&mut connection, (chunks, holding), gap, wants_usage, epoch).await?;
         } else {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
             let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{JSON}", JSON.len());
@@ -136,10 +148,10 @@ async fn read_request(
     Ok(Some(found))
 }
 
-/// Sends a stream of Chat Completions, one write a chunk.
+/// Sends a stream of Chat Completions, one write a chunk, of so many chunks and as long as it is held.
 async fn stream(
     connection: &mut TcpStream,
-    chunks: usize,
+    (chunks, holding): (usize, &AtomicBool),
     gap: Duration,
     wants_usage: bool,
     epoch: Instant,
@@ -150,7 +162,9 @@ async fn stream(
     let no_usage = if wants_usage { r#","usage":null"# } else { "" };
     let mut pace = interval(gap);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for _ in 0..chunks {
+    let mut sent = 0;
+    while sent < chunks || holding.load(Ordering::Relaxed) {
+        sent += 1;
         pace.tick().await;
         let now = epoch.elapsed().as_micros();
         let event = format!(
@@ -159,9 +173,9 @@ async fn stream(
         send_chunk(connection, &event).await?;
     }
     let usage = if wants_usage {
-        let total = 19 + chunks;
+        let total = 19 + sent;
         format!(
-            "{start}],\"usage\":{{\"prompt_tokens\":19,\"completion_tokens\":{chunks},\"total_tokens\":{total}}}}}\n\n"
+            "{start}],\"usage\":{{\"prompt_tokens\":19,\"completion_tokens\":{sent},\"total_tokens\":{total}}}}}\n\n"
         )
     } else {
         String::new()

@@ -21,22 +21,24 @@ pub(super) fn count_or_unknown(value: Option<u64>) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), count)
 }
 
-/// Money rounded to a hundredth of a cent, so that a column of it lines up: `$1,234.5678`. What
-/// would round to nothing says so: `<$0.0001`.
+/// Money for a column: four digits after the point from a cent on (`$1,234.5678`), six below
+/// (`$0.000350`), and all of them where even that would round to nothing.
 pub(super) fn usd(amount: NanoUsd) -> String {
-    /// Nano-dollars in a hundredth of a cent.
-    const STEP: u64 = 100_000;
+    const CENT: u64 = 10_000_000;
+    const MICRO: u64 = 1_000;
     let magnitude = amount.0.unsigned_abs();
+    let digits: u32 = match magnitude {
+        1..MICRO => return usd_exact(amount),
+        MICRO..CENT => 6,
+        _ => 4,
+    };
     let sign = if amount.0 < 0 { "-" } else { "" };
-    if magnitude == 0 {
-        return "$0.0000".to_owned();
-    }
-    if magnitude < STEP {
-        return format!("{sign}<$0.0001");
-    }
-    let steps = magnitude.saturating_add(STEP / 2) / STEP;
-    let (whole, fraction) = (steps / 10_000, steps % 10_000);
-    format!("{sign}${}.{fraction:04}", count(whole))
+    let step = 10_u64.pow(9 - digits);
+    let steps = magnitude.saturating_add(step / 2) / step;
+    let in_a_dollar = 10_u64.pow(digits);
+    let (whole, fraction) = (steps / in_a_dollar, steps % in_a_dollar);
+    let width = digits as usize;
+    format!("{sign}${}.{fraction:0width$}", count(whole))
 }
 
 /// Money to the last digit: `$0.000123`.
@@ -160,9 +162,12 @@ mod tests {
     fn money_lines_up_and_never_rounds_to_nothing() {
         for (nanos, text) in [
             (0, "$0.0000"),
-            (1, "<$0.0001"),
-            (99_999, "<$0.0001"),
-            (100_000, "$0.0001"),
+            (1, "$0.000000001"),
+            (999, "$0.000000999"),
+            (1_000, "$0.000001"),
+            (350_499, "$0.000350"),
+            (350_500, "$0.000351"),
+            (9_999_999, "$0.010000"),
             (12_349_999, "$0.0123"),
             (12_350_000, "$0.0124"),
             (999_950_000, "$1.0000"),

@@ -2,33 +2,22 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 
 use crate::app::Ready;
-use crate::config::Settings;
+use crate::config::Loaded;
 
-/// The text for a run that listens at `ready`. `file` is the settings file, `warnings` what is
-/// dubious in it. Ends with a newline; holds no secret.
+/// The text for a run of these settings that listens at `ready`. Ends with a newline; holds no
+/// secret.
 #[must_use]
-pub fn banner(
-    settings: &Settings,
-    ready: Ready,
-    file: Option<&Path>,
-    warnings: &[String],
-) -> String {
+pub fn banner(loaded: &Loaded, ready: Ready) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.
-    let _ = write(&mut text, settings, ready, file, warnings);
+    let _ = write(&mut text, loaded, ready);
     text
 }
 
-fn write(
-    text: &mut String,
-    settings: &Settings,
-    ready: Ready,
-    file: Option<&Path>,
-    warnings: &[String],
-) -> std::fmt::Result {
+fn write(text: &mut String, loaded: &Loaded, ready: Ready) -> std::fmt::Result {
+    let settings = &loaded.settings;
     let scheme = if settings.tls.is_some() {
         "https"
     } else {
@@ -75,7 +64,7 @@ fn write(
     writeln!(text, "  admin    {admin}  (/metrics /readyz /api/v1/)")?;
     let ledger = settings.data_dir.join("tollgate.db");
     writeln!(text, "  ledger   {}", ledger.display())?;
-    match file {
+    match &loaded.file {
         Some(file) => writeln!(text, "  settings {}", file.display())?,
         None => writeln!(text, "  settings defaults (there is no tollgate.yaml here)")?,
     }
@@ -83,7 +72,7 @@ fn write(
         text,
         "\nSee it work: `tollgate requests --follow`, `tollgate usage`."
     )?;
-    for warning in warnings {
+    for warning in &loaded.warnings {
         writeln!(text, "\nwarning: {warning}")?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::client::AskError;
 use crate::admin::MomentError;
+use crate::app::RunError;
 use crate::config::Problems;
 use crate::ledger::QueryError;
 
@@ -31,6 +32,9 @@ pub(super) enum Failure {
     /// The settings were found wrong and that was told already.
     #[error("the settings have problems")]
     Told,
+    /// The sidecar did not begin, or ended badly.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The working folder is gone.
     #[error("cannot tell the working folder: {0}")]
     WorkingDir(io::Error),

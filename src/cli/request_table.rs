@@ -20,12 +20,12 @@ pub(super) fn render(requests: &[RequestJson], timezone: &TimeZone, output: &Out
     sheet.column("channel", false, 4);
     sheet.column("api", false, 5);
     sheet.column("model", false, 0);
-    sheet.column("in", true, 2);
-    sheet.column("out", true, 2);
+    sheet.column("in", true, 1);
+    sheet.column("out", true, 1);
     sheet.column("cost", true, 0);
     sheet.column("first token", true, 3);
     sheet.column("total", true, 0);
-    sheet.column("id", false, 1);
+    sheet.column("id", false, 2);
     for request in requests {
         let tone = if is_error(request.outcome) {
             Tone::Bad

@@ -35,8 +35,8 @@ pub(super) struct Arguments {
         default_value = "model"
     )]
     by: Vec<GroupBy>,
-    /// How to print it. A table rounds money to a hundredth of a cent; json and csv are exact. In
-    /// csv a text that a spreadsheet would run as a formula gets an apostrophe in front.
+    /// How to print it. A table rounds money; json and csv are exact. In csv a text that a
+    /// spreadsheet would run as a formula gets an apostrophe in front.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }

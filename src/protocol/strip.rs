@@ -1,15 +1,19 @@
 //! Takes the traces of an injected `include_usage` out of a Chat or Completions stream again.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::{memchr2, memmem};
+use memchr::memchr2;
+use memchr::memmem::Finder;
 
 use super::json::{Node, Place, Progress, Scanner, Sink};
 
 /// Longest event that is held back until it is complete. A usage chunk is far shorter; a longer
 /// event is passed on as it comes, its `"usage":null` with it.
 const EVENT_MAX: usize = 32 * 1024;
+
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 
 /// Turns each plain (decoded) fragment of an event stream into the fragment to forward: the one
 /// event with usage and empty `choices` is removed whole, `"usage":null` members are removed from
@@ -238,7 +242,7 @@ enum Edit {
 
 /// What is to be done with one event.
 fn edit(event: &[u8]) -> Edit {
-    if event.len() > EVENT_MAX || memmem::find(event, b"\"usage\"").is_none() {
+    if event.len() > EVENT_MAX || USAGE.find(event).is_none() {
         return Edit::Keep;
     }
     let Some(payload) = Payload::of(event) else {

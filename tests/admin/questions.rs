@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tollgate::admin::ledger_id;
+use tollgate::ledger::Closed;
 use tollgate::record::Phase;
 
 use crate::traffic::{PATIENCE, id, plain, record};
@@ -309,7 +310,7 @@ async fn info_tells_the_ledger_without_telling_the_path() {
 async fn without_a_ledger_questions_get_a_reason() {
     let admin = Admin::start(None, None).await;
     // A ledger of which the database is gone: nothing was read yet, so no connection holds it.
-    assert!(admin.ledger.close(PATIENCE));
+    assert_eq!(admin.ledger.close(PATIENCE), Closed::Complete);
     std::fs::remove_file(admin.data_dir.path().join("tollgate.db")).unwrap();
     let response = admin
         .client

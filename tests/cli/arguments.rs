@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tollgate::app::Ready;
 use tollgate::cli::banner;
-use tollgate::config;
+use tollgate::config::{self, Place, Problem};
 
 use crate::{printed, told, tollgate};
 
@@ -101,11 +101,16 @@ fn check_sums_up_settings_that_are_right() {
 #[test]
 fn the_banner_says_where_everything_is() {
     let folder = Path::new("/srv/tollgate");
-    let loaded = config::load(None, &|_| None, folder).unwrap();
+    let mut loaded = config::load(None, &|_| None, folder).unwrap();
+    loaded.warnings.push(Problem {
+        place: Place::Environment("TOLLGATE_LISTEN".to_owned()),
+        key: "listen".to_owned(),
+        message: "every address of this machine".to_owned(),
+        hint: Some("keep it to yourself".to_owned()),
+    });
     let ready = Ready {
         listen: "0.0.0.0:8080".parse().unwrap(),
         admin: "127.0.0.1:8081".parse().unwrap(),
     };
-    let warnings = ["tollgate.yaml:3:1: key: dubious".to_owned()];
-    insta::assert_snapshot!(banner(&loaded.settings, ready, None, &warnings));
+    insta::assert_snapshot!(banner(&loaded, ready));
 }

@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use tollgate::ledger::Closed;
+
 use traffic::{PATIENCE, mixed, record};
 
 /// A port on which nobody answers.
@@ -67,6 +69,6 @@ pub(crate) fn with_traffic() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let ledger = traffic::open(&folder.path().join("data"));
     record(&ledger, &mixed());
-    assert!(ledger.close(PATIENCE));
+    assert_eq!(ledger.close(PATIENCE), Closed::Complete);
     folder
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tollgate::ledger::{Ledger, Settings, Takeover};
+use tollgate::ledger::{Closed, Ledger, Settings, Takeover};
 
 use crate::traffic::{PATIENCE, id, plain, record};
 use crate::{printed, told, tollgate, traffic, with_traffic};
@@ -111,7 +111,7 @@ fn more_requests_than_a_page_holds() {
     let ledger = traffic::open(&folder.path().join("data"));
     let requests: Vec<_> = (0..1_203).map(plain).collect();
     record(&ledger, &requests);
-    assert!(ledger.close(PATIENCE));
+    assert_eq!(ledger.close(PATIENCE), Closed::Complete);
     let json = printed(tollgate(
         folder.path(),
         &["requests", "--last", "1201", "--format", "json"],
