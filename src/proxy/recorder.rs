@@ -389,7 +389,7 @@ mod tests {
         }
 
         fn recorder(&self, started: Instant) -> Recorder {
-            Recorder::open(Arc::clone(&self.sinks), UnixMicros(0), started)
+            Recorder::open(Arc::clone(&self.sinks), UnixMicros::now(), started)
         }
 
         fn rows(self) -> Vec<StoredRequest> {
