@@ -51,10 +51,11 @@ use passing::Passing;
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Exchange;
+    // Boxed: Pingora moves it through the futures of every layer.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
-        self.open_exchange()
+    fn new_ctx(&self) -> Box<Exchange> {
+        Box::new(self.open_exchange())
     }
 
     // Pingora's default adds a compression module that would only ever pass answers on.
@@ -63,7 +64,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(
         &self,
         session: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<bool> {
         match self.admit(session, exchange).await {
             Ok(()) => Ok(false),
@@ -82,7 +83,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         _session: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Box<HttpPeer>> {
         let Some(channel) = exchange.channel.clone() else {
             return Error::e_explain(ErrorType::InternalError, "no channel was chosen");
@@ -103,7 +104,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let others = exchange.addresses.as_ref().map_or(0, |known| known.len());
@@ -123,7 +124,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         socket: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         exchange.connected = true;
         exchange.recorder.connected(Instant::now());
@@ -138,7 +139,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         head: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         let Some(channel) = &exchange.channel else {
             return Error::e_explain(ErrorType::InternalError, "no channel was chosen");
@@ -170,7 +171,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         slot: &mut Option<Bytes>,
         end_of_stream: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         if !matches!(exchange.body, Body::Whole { .. }) {
             let received = slot.as_ref().map_or(0, Bytes::len) as u64;
@@ -211,7 +212,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         header: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         if header.status.is_informational() && header.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
@@ -238,7 +239,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         header: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         let upgraded = header.status == StatusCode::SWITCHING_PROTOCOLS;
         if header.status.is_informational() && !upgraded {
@@ -266,7 +267,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         slot: &mut Option<Bytes>,
         end_of_stream: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Option<Duration>> {
         let Some(passing) = &mut exchange.passing else {
             exchange
@@ -289,10 +290,11 @@ impl ProxyHttp for Gateway {
             exchange.recorder.first_token(now);
         }
         let bytes = slot.as_ref().map_or(0, Bytes::len);
-        exchange.recorder.forwarded(bytes, now.elapsed());
+        let done = Instant::now();
+        exchange.recorder.forwarded(bytes, done - now);
         // Before these bytes leave: a client that saw the end finds it in the ledger.
         if ends {
-            exchange.close_passed(Instant::now());
+            exchange.close_passed(done);
         }
         Ok(None)
     }
@@ -301,7 +303,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _trailers: &mut http::HeaderMap,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Option<Bytes>> {
         exchange.close_passed(Instant::now());
         Ok(None)
@@ -312,7 +314,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         client_reused: bool,
     ) -> Box<Error> {
         // A pooled connection that the upstream closed in the meantime: nothing of an answer was
@@ -337,7 +339,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> FailToProxy {
         if exchange.recorder.is_closed() {
             // The answer had ended; what broke after it concerns nobody.
@@ -358,7 +360,12 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(
+        &self,
+        session: &mut Session,
+        error: Option<&Error>,
+        exchange: &mut Box<Exchange>,
+    ) {
         if exchange.recorder.is_closed() {
             return;
         }
@@ -373,21 +380,21 @@ impl ProxyHttp for Gateway {
     }
 
     // Failures are logged here, once, without what Pingora adds of raw headers.
-    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Exchange>, _: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &Exchange,
+        _: &Box<Exchange>,
         _: &Error,
         _: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn request_summary(&self, _: &Session, exchange: &Exchange) -> String {
+    fn request_summary(&self, _: &Session, exchange: &Box<Exchange>) -> String {
         exchange.recorder.id().to_string()
     }
 }

@@ -121,7 +121,8 @@ impl Gateway {
         };
         Ok(Target {
             channel,
-            rest: route.rest.to_owned(),
+            // The rest is the path's tail, whatever the rest is.
+            rest_bytes: route.rest.len(),
             base: route.base,
         })
     }
@@ -180,8 +181,10 @@ impl Gateway {
             .select(target.channel.as_deref())
             .map_err(|missing| Failure::NoSuchChannel { name: missing.0 })?;
         let uri = &session.req_header().uri;
+        let start = uri.path().len().saturating_sub(target.rest_bytes);
+        let rest = uri.path().get(start..).unwrap_or_default();
         exchange.upstream_path =
-            head::upstream_path(channel, target.base, &target.rest, uri.query(), uri.path());
+            head::upstream_path(channel, target.base, rest, uri.query(), uri.path());
         exchange.channel = Some(Arc::clone(channel));
         exchange.recorder.admit(&channel.name);
         Ok(())
@@ -256,7 +259,8 @@ impl Gateway {
 /// What the path and headers ask for.
 struct Target {
     channel: Option<String>,
-    rest: String,
+    /// Length of the path's tail that is put behind the base.
+    rest_bytes: usize,
     base: PathBase,
 }
 

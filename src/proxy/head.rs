@@ -81,7 +81,9 @@ pub(super) fn prepare(
     }
     head.insert_header(HOST, channel.host.clone())?;
     if let Some(bytes) = framing.whole_bytes {
-        head.insert_header(CONTENT_LENGTH, bytes)?;
+        if stated_length(head) != Some(bytes) {
+            head.insert_header(CONTENT_LENGTH, bytes)?;
+        }
         head.remove_header(&TRANSFER_ENCODING);
         // Answered here, when the body was read.
         head.remove_header(&EXPECT);
@@ -90,6 +92,11 @@ pub(super) fn prepare(
         head.insert_header(ACCEPT_ENCODING, "identity")?;
     }
     Ok(())
+}
+
+fn stated_length(head: &RequestHeader) -> Option<usize> {
+    let value = head.headers.get(CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 fn withhold(head: &mut RequestHeader) {
