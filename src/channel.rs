@@ -30,6 +30,8 @@ pub struct Channel {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The `Host` its upstream expects.
     pub host: HeaderValue,
+    /// Its name, as answers carry it.
+    pub name_header: HeaderValue,
     /// Finds the addresses behind its host name.
     pub resolver: Resolver,
 }
@@ -51,6 +53,7 @@ impl Channel {
             authorization,
             headers: settings.headers.clone(),
             host: HeaderValue::try_from(settings.base_url.authority.as_str())?,
+            name_header: HeaderValue::try_from(&*settings.name)?,
             resolver: Resolver::new(&settings.base_url.host, settings.base_url.port),
         })
     }

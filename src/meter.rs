@@ -12,9 +12,10 @@ mod cell;
 mod expose;
 mod histogram;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::HashMap;
 
 use crate::record::{Api, Phase, RequestRecord, UsageSource, is_unpriced};
 
@@ -65,17 +66,34 @@ impl Meter {
         }
     }
 
-    /// Counts one request that ended. `missing_reason` says why usage is missing, where it is.
-    pub fn observe(&self, record: &RequestRecord, missing_reason: Option<&'static str>) {
+    /// Counts one request that ended. `missing_reason` says why usage is missing, where it is;
+    /// `in_flight` is what [`Meter::in_flight`] gave for its channel.
+    pub fn observe(
+        &self,
+        record: &RequestRecord,
+        missing_reason: Option<&'static str>,
+        in_flight: Option<&InFlight>,
+    ) {
         let admission = &record.admission;
         let channel = admission.channel.as_deref().unwrap_or(NO_CHANNEL);
         let model = model_label(record);
         let cell = self.cell(channel, model, admission.api);
         cell.observe(record);
-        self.channel(channel).observe_phases(record);
+        let found;
+        let own = if let Some(in_flight) = in_flight {
+            &in_flight.0
+        } else {
+            found = self.channel(channel);
+            &found
+        };
+        own.observe_phases(record);
         for attempt in &record.attempts {
-            self.channel(&attempt.channel)
-                .observe_attempt(attempt.outcome);
+            if *attempt.channel == *channel {
+                own.observe_attempt(attempt.outcome);
+            } else {
+                self.channel(&attempt.channel)
+                    .observe_attempt(attempt.outcome);
+            }
         }
         if let Some(overhead_us) = record.phases[Phase::Overhead] {
             self.overhead.observe(overhead_us);
@@ -277,8 +295,8 @@ mod tests {
     #[test]
     fn label_sets_that_look_alike_when_joined_stay_apart() {
         let meter = Arc::new(Meter::new(10));
-        meter.observe(&record("ab", "c", Some(1)), None);
-        meter.observe(&record("a", "bc", Some(2)), None);
+        meter.observe(&record("ab", "c", Some(1)), None, None);
+        meter.observe(&record("a", "bc", Some(2)), None, None);
         let text = scrape(&meter);
         for (channel, model, count) in [("ab", "c", 1), ("a", "bc", 2)] {
             let line = format!(
@@ -293,7 +311,7 @@ mod tests {
     fn models_beyond_the_limit_fold_and_are_counted() {
         let meter = Arc::new(Meter::new(2));
         for model in ["a", "b", "c", "d", "a"] {
-            meter.observe(&record("x", model, Some(1)), None);
+            meter.observe(&record("x", model, Some(1)), None, None);
         }
         let text = scrape(&meter);
         let requests = |model: &str| {
@@ -309,8 +327,8 @@ mod tests {
     #[test]
     fn what_has_no_price_is_unpriced_and_what_used_nothing_is_not() {
         let meter = Arc::new(Meter::new(10));
-        meter.observe(&record("x", "mystery", Some(1)), None);
-        meter.observe(&record("x", "idle", None), None);
+        meter.observe(&record("x", "mystery", Some(1)), None, None);
+        meter.observe(&record("x", "idle", None), None, None);
         meter.observe(
             &RequestRecord {
                 cost: Some(Cost {
@@ -319,6 +337,7 @@ mod tests {
                 }),
                 ..record("x", "priced", Some(1))
             },
+            None,
             None,
         );
         let text = scrape(&meter);
@@ -330,8 +349,8 @@ mod tests {
     #[test]
     fn the_pace_after_the_first_token_needs_two_tokens() {
         let meter = Arc::new(Meter::new(10));
-        meter.observe(&record("x", "m", Some(1)), None);
-        meter.observe(&record("x", "m", Some(11)), None);
+        meter.observe(&record("x", "m", Some(1)), None, None);
+        meter.observe(&record("x", "m", Some(11)), None, None);
         let text = scrape(&meter);
         assert!(text.contains(
             "tollgate_time_per_output_token_seconds_sum{channel=\"x\",model=\"m\",api=\"chat\"} 0.1\n"
@@ -349,7 +368,7 @@ mod tests {
         drop(flight);
         let mut record = record("x", "m", None);
         record.usage = Usage::absent(UsageSource::Missing);
-        meter.observe(&record, Some("truncated"));
+        meter.observe(&record, Some("truncated"), None);
         let text = scrape(&meter);
         assert!(text.contains("tollgate_in_flight_requests{channel=\"x\"} 0\n"));
         assert!(text.contains("tollgate_usage_missing_total{api=\"chat\",reason=\"truncated\"} 1"));

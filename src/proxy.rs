@@ -246,8 +246,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         exchange.recorder.answered(header.status.as_u16());
-        let channel = exchange.channel.as_deref().map(|channel| &*channel.name);
-        answer::mark(header, exchange.recorder.id(), channel)?;
+        answer::mark(header, exchange.recorder.id(), exchange.channel.as_deref())?;
         if !upgraded {
             head::withhold_from_client(header);
         }

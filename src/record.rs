@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
@@ -32,7 +32,17 @@ impl RequestId {
     /// A new id for a request that arrives now.
     #[must_use]
     pub fn generate() -> Self {
-        Self(Uuid::now_v7())
+        Self::generate_at(UnixMicros::now())
+    }
+
+    /// A new id for a request that arrived at `moment`: its milliseconds, the rest random. No
+    /// counter is shared between threads, so ids of one millisecond are in no order.
+    #[must_use]
+    pub fn generate_at(moment: UnixMicros) -> Self {
+        let micros = u64::try_from(moment.0).unwrap_or(0);
+        let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
+        let timestamp = Timestamp::from_unix(NoContext, micros / 1_000_000, nanos);
+        Self(Uuid::new_v7(timestamp))
     }
 
     /// The hyphenated lower-case text, written into `buffer` without allocating.

@@ -1,7 +1,8 @@
 //! Finds a model's price by name and date.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::builtin;
 use super::row::{PriceRow, Tier};
@@ -68,7 +69,7 @@ impl PriceTable {
         rows: impl IntoIterator<Item = PriceRow>,
         aliases: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        let mut by_model: HashMap<String, Vec<VersionedRow>> = HashMap::new();
+        let mut by_model: HashMap<String, Vec<VersionedRow>> = HashMap::default();
         let mut families = Vec::new();
         for row in rows {
             if row.family && !families.iter().any(|family| *family == row.model) {

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::channel::Channel;
 use crate::protocol::error_body;
 use crate::record::RequestId;
 
@@ -21,14 +22,14 @@ const ERROR: HeaderName = HeaderName::from_static("x-tollgate-error");
 pub(super) fn mark(
     header: &mut ResponseHeader,
     id: RequestId,
-    channel: Option<&str>,
+    channel: Option<&Channel>,
 ) -> pingora::Result<()> {
     let mut text = [0; 36];
     if let Ok(value) = HeaderValue::from_str(id.encode(&mut text)) {
         header.insert_header(REQUEST_ID, value)?;
     }
-    if let Some(value) = channel.and_then(|name| HeaderValue::from_str(name).ok()) {
-        header.insert_header(CHANNEL, value)?;
+    if let Some(channel) = channel {
+        header.insert_header(CHANNEL, channel.name_header.clone())?;
     }
     Ok(())
 }
@@ -81,8 +82,11 @@ async fn write(
     if let Some(wait) = wording.retry_after {
         header.insert_header(RETRY_AFTER, wait.as_secs())?;
     }
-    let channel = exchange.channel.as_deref().map(|channel| &*channel.name);
-    mark(&mut header, exchange.recorder.id(), channel)?;
+    mark(
+        &mut header,
+        exchange.recorder.id(),
+        exchange.channel.as_deref(),
+    )?;
     let bodiless = session.req_header().method == Method::HEAD;
     session
         .downstream_session

@@ -3,8 +3,7 @@
 
 use http::HeaderName;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST,
-    TRANSFER_ENCODING, VIA,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING,
 };
 use pingora::http::{RequestHeader, ResponseHeader};
 
@@ -84,7 +83,6 @@ pub(super) fn prepare(
         if stated_length(head) != Some(bytes) {
             head.insert_header(CONTENT_LENGTH, bytes)?;
         }
-        head.remove_header(&TRANSFER_ENCODING);
         // Answered here, when the body was read.
         head.remove_header(&EXPECT);
     }
@@ -99,9 +97,8 @@ fn stated_length(head: &RequestHeader) -> Option<usize> {
     value.to_str().ok()?.parse().ok()
 }
 
+/// One pass over the names: most requests carry nothing that is withheld.
 fn withhold(head: &mut RequestHeader) {
-    head.remove_header(&FORWARDED);
-    head.remove_header(&VIA);
     let withheld: Vec<HeaderName> = head
         .headers
         .keys()
@@ -109,7 +106,7 @@ fn withhold(head: &mut RequestHeader) {
             let name = name.as_str();
             name.starts_with(FORWARDED_PREFIX)
                 || name.starts_with(OWN_PREFIX)
-                || name == "x-real-ip"
+                || matches!(name, "forwarded" | "via" | "x-real-ip")
         })
         .cloned()
         .collect();
@@ -122,6 +119,12 @@ fn withhold(head: &mut RequestHeader) {
 /// `Connection` names, and those that some servers do not name (RFC 9110, 7.6.1). Framing stays:
 /// it is Pingora's to translate. `Connection` itself Pingora writes anew.
 pub(super) fn withhold_from_client(header: &mut ResponseHeader) {
+    const OF_THE_CONNECTION: [&str; 2] = ["keep-alive", "proxy-connection"];
+    let concerned =
+        |name: &HeaderName| *name == CONNECTION || OF_THE_CONNECTION.contains(&name.as_str());
+    if !header.headers.keys().any(concerned) {
+        return;
+    }
     let named: Vec<HeaderName> = header
         .headers
         .get_all(CONNECTION)
@@ -134,7 +137,7 @@ pub(super) fn withhold_from_client(header: &mut ResponseHeader) {
     for name in &named {
         header.remove_header(name);
     }
-    for name in ["keep-alive", "proxy-connection"] {
+    for name in OF_THE_CONNECTION {
         header.remove_header(name);
     }
 }

@@ -106,7 +106,7 @@ impl Recorder {
             started,
             record: RequestRecord {
                 admission: Admission {
-                    id: RequestId::generate(),
+                    id: RequestId::generate_at(started_at),
                     started_at,
                     channel: None,
                     key: None,
@@ -296,8 +296,10 @@ impl Recorder {
         }
         // The journal first: what a crash after this line loses is a count in memory.
         self.sinks.journal.end(&self.record);
-        self.sinks.meter.observe(&self.record, self.missing_reason);
-        self.in_flight = None;
+        let in_flight = self.in_flight.take();
+        self.sinks
+            .meter
+            .observe(&self.record, self.missing_reason, in_flight.as_ref());
         self.state = State::Closed;
     }
 

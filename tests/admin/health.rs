@@ -14,7 +14,7 @@ use crate::traffic::{mixed, record};
 async fn promtool_accepts_the_exposition_and_it_agrees_with_the_ledger() {
     let admin = Admin::start(None, None).await;
     for request in mixed() {
-        admin.meter.observe(&request, None);
+        admin.meter.observe(&request, None, None);
     }
     record(&admin.ledger, &mixed());
     let response = admin.get("/metrics").await;
