@@ -145,8 +145,12 @@ async fn run_here(
     readiness.listening();
     on_ready(ready);
 
-    signals.wait(&listeners, &ledger).await;
+    let reason = signals.wait(&listeners, &ledger).await;
     readiness.drain();
+    if reason == stop::Reason::HandedOver {
+        // Who asks the admin port now means the new process.
+        admin_stop.send_replace(true);
+    }
     plane.drain(settings.limits.grace, &mut signals).await;
     // Last but for the admin port: every request that ended is in the journal now.
     let closed = tokio::task::spawn_blocking(move || ledger.close(LEDGER_CLOSE)).await;

@@ -23,6 +23,7 @@ mod gateway;
 mod head;
 mod passing;
 mod recorder;
+mod timeline;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -70,6 +71,7 @@ impl ProxyHttp for Gateway {
             Ok(()) => Ok(false),
             Err(Stopped::Refused(failure)) => {
                 answer::fail(session, exchange, &failure).await;
+                exchange.running = None;
                 body::linger(session).await;
                 Ok(true)
             }
@@ -127,7 +129,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         exchange.connected = true;
-        exchange.recorder.connected(Instant::now());
+        exchange.recorder.timeline().connected(Instant::now());
         if Watchdog::needed(&self.limits) {
             let started = exchange.recorder.started();
             exchange.watchdog = Watchdog::watch(socket, started, &self.limits);
@@ -173,6 +175,10 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
+        if exchange.upgraded {
+            // A tunnel has no body and no bound on what it carries.
+            return Ok(());
+        }
         if !matches!(exchange.body, Body::Whole { .. }) {
             let received = slot.as_ref().map_or(0, Bytes::len) as u64;
             let admission = exchange.recorder.admission();
@@ -191,7 +197,8 @@ impl ProxyHttp for Gateway {
                     exchange.api,
                     session,
                     &self.limits,
-                    self.include_usage,
+                    // An answer that began already passes untouched.
+                    self.include_usage && exchange.passing.is_none(),
                 );
                 exchange.understand(&understood.facts);
                 exchange.injected = understood.injected;
@@ -203,14 +210,14 @@ impl ProxyHttp for Gateway {
             watchdog.sign_of_life(now);
         }
         if end_of_stream {
-            exchange.recorder.request_sent(now);
+            exchange.recorder.timeline().request_sent(now);
         }
         Ok(())
     }
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         header: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
@@ -225,12 +232,13 @@ impl ProxyHttp for Gateway {
         recorder.header_received(header.status.as_u16(), now);
         recorder.upstream_request_id(upstream_request_id(&header.headers));
         if header.status != StatusCode::SWITCHING_PROTOCOLS {
-            exchange.passing = Some(Passing::begin(
-                exchange.api,
-                exchange.operation,
-                exchange.injected,
-                header,
-            )?);
+            let (api, operation) = (exchange.api, exchange.operation);
+            let mut passing = Passing::begin(api, operation, exchange.injected, header)?;
+            if passing.is_refusal() {
+                let channel = exchange.channel.as_deref();
+                passing.withhold(head::credentials(session.req_header(), channel));
+            }
+            exchange.passing = Some(passing);
         }
         Ok(())
     }
@@ -247,7 +255,11 @@ impl ProxyHttp for Gateway {
         }
         exchange.recorder.answered(header.status.as_u16());
         answer::mark(header, exchange.recorder.id(), exchange.channel.as_deref())?;
-        if !upgraded {
+        if upgraded {
+            exchange.upgraded = true;
+            // The client of a tunnel may listen for as long as it likes.
+            session.set_read_timeout(None);
+        } else {
             head::withhold_from_client(header);
         }
         if session.req_header().version == Version::HTTP_10 {
@@ -268,25 +280,28 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Option<Duration>> {
-        let Some(passing) = &mut exchange.passing else {
-            exchange
-                .recorder
-                .forwarded(slot.as_ref().map_or(0, Bytes::len), Duration::ZERO);
-            return Ok(None);
-        };
         let now = Instant::now();
         if slot.as_ref().is_some_and(|piece| !piece.is_empty()) {
-            exchange.recorder.body_byte(now);
+            exchange.recorder.timeline().body_byte(now);
             if let Some(watchdog) = &exchange.watchdog {
                 watchdog.sign_of_life(now);
             }
         }
+        if end_of_stream {
+            // The connection may serve another request while a slow client takes the rest.
+            exchange.watchdog = None;
+        }
+        let Some(passing) = &mut exchange.passing else {
+            let bytes = slot.as_ref().map_or(0, Bytes::len);
+            exchange.recorder.forwarded(bytes, Duration::ZERO);
+            return Ok(None);
+        };
         let signals = passing.pass(slot, end_of_stream).map_err(|error| {
             Error::because(ErrorType::InvalidHTTPHeader, "an encoded answer", error).into_up()
         })?;
         let ends = passing.ends(signals, end_of_stream);
         if signals.first_content {
-            exchange.recorder.first_token(now);
+            exchange.recorder.timeline().first_token(now);
         }
         let bytes = slot.as_ref().map_or(0, Bytes::len);
         let done = Instant::now();
@@ -316,10 +331,11 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
         client_reused: bool,
     ) -> Box<Error> {
-        // A pooled connection that the upstream closed in the meantime: nothing of an answer was
-        // seen, and the body is still here whole.
         let replayable = matches!(exchange.body, Body::Whole { .. }) || session.is_body_empty();
-        if replayable && exchange.passing.is_none() && exchange.failure.is_none() {
+        let expired = exchange.watchdog.as_ref().and_then(Watchdog::expired);
+        let untouched =
+            exchange.passing.is_none() && exchange.failure.is_none() && expired.is_none();
+        if replayable && untouched && was_stale(exchange, &session.req_header().method) {
             error.retry.decide_reuse(client_reused);
         } else {
             error.set_retry(false);
@@ -347,8 +363,19 @@ impl ProxyHttp for Gateway {
                 can_reuse_downstream: false,
             };
         }
+        if exchange.upgraded {
+            // A tunnel ends when either side leaves it.
+            exchange.close_passed(Instant::now());
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
+        }
         let failure = exchange.failure(error);
         log(exchange, &failure, error);
+        if failure != Failure::ClientClosed {
+            answer::release(session, exchange).await;
+        }
         let error_code = answer::fail(session, exchange, &failure).await;
         if error_code != 0 && !session.is_body_done() {
             body::linger(session).await;
@@ -361,7 +388,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         error: Option<&Error>,
         exchange: &mut Box<Exchange>,
     ) {
@@ -369,12 +396,11 @@ impl ProxyHttp for Gateway {
             return;
         }
         match error {
-            // A tunnel ends when either side leaves it.
-            Some(error) if !session.was_upgraded() => {
+            Some(error) => {
                 let failure = exchange.failure(error);
                 exchange.close_failed(failure.ending(), Instant::now());
             }
-            _ => exchange.close_passed(Instant::now()),
+            None => exchange.close_passed(Instant::now()),
         }
     }
 
@@ -406,6 +432,15 @@ fn has_no_body(method: &Method, header: &ResponseHeader) -> bool {
             .headers
             .get(http::header::CONTENT_LENGTH)
             .is_some_and(|length| length.as_bytes() == b"0")
+}
+
+/// Whether a connection that broke before any answer was a stale one from the pool, closed by the
+/// upstream while it idled: it breaks at once. One that breaks later may have carried the request
+/// to an upstream that worked on it; only what may be repeated is then sent again (RFC 9110 §9.2.2).
+fn was_stale(exchange: &mut Exchange, method: &Method) -> bool {
+    const AT_ONCE: Duration = Duration::from_millis(100);
+    let since_sent = exchange.recorder.timeline().since_sent(Instant::now());
+    method.is_idempotent() || since_sent.is_none_or(|time| time < AT_ONCE)
 }
 
 /// One line for a failure, at the place where it becomes an answer.

@@ -19,6 +19,15 @@ const BOTH_ACCEPT: Duration = Duration::from_secs(2);
 /// How often a drain looks whether requests are still open.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Why a process stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It was told to.
+    Told,
+    /// Another process has its listeners.
+    HandedOver,
+}
+
 /// The signals this process listens to.
 pub(super) struct Signals {
     terminate: Signal,
@@ -36,21 +45,22 @@ impl Signals {
     }
 
     /// Waits until the process is to stop. A hand-over that finds nobody is no reason to.
-    pub(super) async fn wait(&mut self, listeners: &Listeners, ledger: &Ledger) {
-        loop {
+    pub(super) async fn wait(&mut self, listeners: &Listeners, ledger: &Ledger) -> Reason {
+        let reason = loop {
             tokio::select! {
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break Reason::Told,
+                _ = self.interrupt.recv() => break Reason::Told,
                 _ = self.quit.recv() => {
                     if handed_over(listeners).await {
                         ledger.hand_over();
                         tokio::time::sleep(BOTH_ACCEPT).await;
-                        break;
+                        break Reason::HandedOver;
                     }
                 }
             }
-        }
+        };
         tracing::info!("stopping: no new requests, running ones may end");
+        reason
     }
 
     async fn hurry(&mut self) {

@@ -1,6 +1,6 @@
 //! The one place that turns a failure into an answer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method};
@@ -13,6 +13,7 @@ use crate::record::RequestId;
 
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::passing::Passing;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const CHANNEL: HeaderName = HeaderName::from_static("x-tollgate-channel");
@@ -99,4 +100,20 @@ async fn write(
         .downstream_session
         .write_response_body(answer.body, true)
         .await
+}
+
+/// Sends what was held back of an event stream that broke off inside an event: the client sees
+/// exactly what the upstream sent. An error means that the client is gone, which ends it as well.
+pub(super) async fn release(session: &mut Session, exchange: &mut Exchange) {
+    let held = exchange.passing.as_mut().map(Passing::release);
+    let Some(held) = held.filter(|held| !held.is_empty()) else {
+        return;
+    };
+    if session.response_written().is_some() {
+        exchange.recorder.forwarded(held.len(), Duration::ZERO);
+        let _ = session
+            .downstream_session
+            .write_response_body(held, false)
+            .await;
+    }
 }

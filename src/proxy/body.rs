@@ -24,6 +24,7 @@ use crate::protocol::{Decoder, RequestFacts, inject_include_usage, read_request}
 use crate::record::Api;
 
 use super::failure::Failure;
+use super::timeline::Timeline;
 
 /// What Pingora keeps of a body for another try.
 const RETRY_BUFFER_BYTES: u64 = 64 * 1024;
@@ -133,6 +134,7 @@ pub(super) async fn read(
     room: &Arc<Room>,
     inject: bool,
     over: Option<Instant>,
+    timeline: &mut Timeline,
 ) -> Result<Read, Stopped> {
     let length = content_length(session);
     if length.is_some_and(|length| length > limits.request_body_bytes) {
@@ -148,6 +150,7 @@ pub(super) async fn read(
     if expected > limits.buffered_body_bytes || !lease.cover(expected) {
         return Ok(Read::passing());
     }
+    timeline.reading(Instant::now());
     let reading = collect(session, length);
     let collected = match over {
         None => reading.await,
@@ -156,6 +159,7 @@ pub(super) async fn read(
             Err(_) => return Err(Stopped::Refused(Failure::SlowClient)),
         },
     };
+    timeline.arrived(Instant::now());
     match collected.map_err(Stopped::Broken)? {
         Collected::Whole(body) => {
             let received_bytes = body.len() as u64;

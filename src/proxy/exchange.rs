@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::channel::Channel;
-use crate::protocol::{Operation, RequestFacts};
-use crate::record::Api;
+use crate::protocol::{MissingReason, Operation, RequestFacts};
+use crate::record::{Api, ErrorSource, Outcome};
 
 use super::body::Body;
 use super::deadline::Watchdog;
 use super::failure::Failure;
 use super::passing::Passing;
 use super::recorder::{Ending, Recorder};
+
+/// Why usage is missing where the upstream had the request and no answer came.
+const UNANSWERED: &str = "unanswered";
 
 /// Requests that were begun and have not ended, over all connections.
 #[derive(Clone, Debug, Default)]
@@ -26,14 +29,15 @@ impl OpenRequests {
         self.0.load(Ordering::Acquire)
     }
 
-    fn enter(&self) -> Entered {
+    pub(super) fn enter(&self) -> Entered {
         self.0.fetch_add(1, Ordering::AcqRel);
         Entered(self.clone())
     }
 }
 
+/// One of the counted requests, until dropped.
 #[derive(Debug)]
-struct Entered(OpenRequests);
+pub(super) struct Entered(OpenRequests);
 
 impl Drop for Entered {
     fn drop(&mut self) {
@@ -59,11 +63,15 @@ pub struct Exchange {
     pub(super) addresses: Option<Arc<[SocketAddr]>>,
     pub(super) tries: usize,
     pub(super) connected: bool,
+    /// The connection became a tunnel (101).
+    pub(super) upgraded: bool,
     pub(super) watchdog: Option<Watchdog>,
     /// The answer's body on its way to the client; `None` until its header arrived.
     pub(super) passing: Option<Passing>,
     /// A failure found by a phase, which says more than the error it returned to Pingora.
     pub(super) failure: Option<Failure>,
+    /// Counts against `limits.in_flight`; given back as soon as the request is refused.
+    pub(super) running: Option<Entered>,
     _entered: Entered,
 }
 
@@ -81,9 +89,11 @@ impl Exchange {
             addresses: None,
             tries: 0,
             connected: false,
+            upgraded: false,
             watchdog: None,
             passing: None,
             failure: None,
+            running: None,
             _entered: open.enter(),
         }
     }
@@ -110,13 +120,13 @@ impl Exchange {
         if self.recorder.is_closed() {
             return;
         }
-        let ending = match &mut self.passing {
-            Some(passing) => {
-                let ending = passing.finish();
-                self.recorder.observed(passing.observed());
-                ending
-            }
-            None => Ending::OK,
+        let ending = if let Some(passing) = &mut self.passing {
+            let ending = passing.finish();
+            self.recorder.observed(passing.observed());
+            ending
+        } else {
+            self.tell_what_is_unknown();
+            Ending::OK
         };
         self.recorder.close(ending, now);
     }
@@ -131,12 +141,36 @@ impl Exchange {
                 passing.finish();
                 self.recorder.observed(passing.observed());
             }
-            // The upstream has the request and may bill it; nobody heard what.
-            None if self.connected && self.operation == Operation::Create => {
-                self.recorder.unanswered();
-            }
-            None => {}
+            None => self.tell_what_is_unknown(),
         }
         self.recorder.close(ending, now);
+    }
+
+    /// The upstream has the request and may bill it, and no answer was read that says what.
+    fn tell_what_is_unknown(&mut self) {
+        if self.connected && self.operation == Operation::Create {
+            let reason = if self.upgraded {
+                MissingReason::NotRead.as_str()
+            } else {
+                UNANSWERED
+            };
+            self.recorder.usage_unknown(reason);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.recorder.is_closed() {
+            return;
+        }
+        // A panic unwinds through here; otherwise the runtime was shut down with the request in it.
+        let outcome = if std::thread::panicking() {
+            Outcome::Internal
+        } else {
+            Outcome::Interrupted
+        };
+        let ending = Ending::bare(outcome, Some(ErrorSource::Internal));
+        self.close_failed(ending, Instant::now());
     }
 }

@@ -14,6 +14,9 @@ use crate::record::{ErrorSource, Outcome};
 use super::deadline::Expired;
 use super::recorder::Ending;
 
+/// Pingora's name for broken chunked framing.
+const INVALID_CHUNK: &str = "InvalidChunk";
+
 /// Why a request gets no upstream's answer, or no whole one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Failure {
@@ -77,6 +80,7 @@ impl Failure {
         }
         match (error.esource(), error.etype()) {
             (Fault::Downstream, ErrorType::InvalidHTTPHeader) => Self::MalformedRequest,
+            (Fault::Downstream, kind) if kind.as_str() == INVALID_CHUNK => Self::MalformedRequest,
             (Fault::Downstream, ErrorType::ReadTimedout) => Self::SlowClient,
             (Fault::Downstream, _) => Self::ClientClosed,
             (Fault::Upstream, ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout) => {

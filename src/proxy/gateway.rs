@@ -37,6 +37,7 @@ pub struct Gateway {
     sinks: Arc<Sinks>,
     room: Arc<Room>,
     open: OpenRequests,
+    running: OpenRequests,
 }
 
 impl Gateway {
@@ -61,6 +62,7 @@ impl Gateway {
             }),
             room: Room::new(settings.limits.buffered_total_bytes),
             open: OpenRequests::default(),
+            running: OpenRequests::default(),
         }
     }
 
@@ -76,9 +78,9 @@ impl Gateway {
         exchange: &mut Exchange,
     ) -> Result<(), Stopped> {
         let target = self.identify(session, exchange).map_err(Stopped::Refused)?;
-        self.check_capacity().map_err(Stopped::Refused)?;
+        self.check_capacity(exchange).map_err(Stopped::Refused)?;
         self.read_body(session, exchange).await?;
-        exchange.recorder.body_read(Instant::now());
+        exchange.recorder.timeline().body_read(Instant::now());
         self.choose(session, exchange, &target)
             .map_err(Stopped::Refused)?;
         Ok(())
@@ -127,12 +129,15 @@ impl Gateway {
         })
     }
 
-    fn check_capacity(&self) -> Result<(), Failure> {
+    fn check_capacity(&self, exchange: &mut Exchange) -> Result<(), Failure> {
+        // Entered before the check, so that two requests never take the last place both.
+        let running = self.running.enter();
         if let Some(limit) = self.limits.in_flight
-            && self.open.count() > limit
+            && self.running.count() > limit
         {
             return Err(Failure::TooManyInFlight { limit });
         }
+        exchange.running = Some(running);
         if self.on_ledger_failure == OnLedgerFailure::Refuse && !self.sinks.journal.is_writable() {
             return Err(Failure::LedgerDown);
         }
@@ -148,13 +153,15 @@ impl Gateway {
         session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(self.limits.idle));
         session.set_write_timeout(Some(self.limits.idle));
+        let over = self.over(exchange);
         let read = body::read(
             session,
             exchange.api,
             &self.limits,
             &self.room,
             self.include_usage,
-            self.over(exchange),
+            over,
+            exchange.recorder.timeline(),
         )
         .await?;
         exchange.recorder.admission().request_bytes = read.received_bytes;

@@ -8,6 +8,7 @@ use http::header::{
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::channel::Channel;
+use crate::config::Secret;
 use crate::protocol::PathBase;
 
 /// The prefix of Tollgate's own headers.
@@ -19,6 +20,19 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// Headers that carry a credential of one API or another. All go when the channel has its own.
 const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+
+/// The credentials that a request went out with: the client's own and the channel's.
+pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Vec<Secret> {
+    let of_client = CREDENTIALS
+        .iter()
+        .filter_map(|&name| head.headers.get(name));
+    let of_channel = channel.and_then(|channel| channel.authorization.as_ref());
+    of_client
+        .chain(of_channel)
+        .filter_map(|value| value.to_str().ok())
+        .map(|value| Secret::new(value.strip_prefix("Bearer ").unwrap_or(value).trim()))
+        .collect()
+}
 
 /// Puts `rest` behind the channel's base and returns the path to ask the upstream for; `None` when
 /// it is the one the request has already.
@@ -146,7 +160,7 @@ pub(super) fn withhold_from_client(header: &mut ResponseHeader) {
 mod tests {
     use super::*;
     use crate::channel::Registry;
-    use crate::config::{ChannelSettings, Secret};
+    use crate::config::ChannelSettings;
 
     fn channel(base: &str, key: Option<&str>) -> std::sync::Arc<Channel> {
         let settings = ChannelSettings {

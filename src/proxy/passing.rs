@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 
+use crate::config::Secret;
 use crate::protocol::{
     DecodeError, Decoder, Observed, Operation, ResponseKind, ResponseMeter, Signals, UsageStripper,
     outcome_of,
@@ -37,6 +38,10 @@ pub(super) struct Passing {
     status: u16,
     /// An event stream: its announced end is its end, whatever follows on the wire.
     events: bool,
+    /// Bytes of the body still to come, where its length is stated and kept.
+    to_come: Option<u64>,
+    /// What a failed answer's text is freed of, should the provider quote it.
+    credentials: Vec<Secret>,
     meter: ResponseMeter,
     stripping: Option<Stripping>,
 }
@@ -71,6 +76,10 @@ impl Passing {
                 stripper: UsageStripper::new(),
             }),
         };
+        let length = header.headers.get(CONTENT_LENGTH);
+        let to_come = length
+            .filter(|_| stripping.is_none())
+            .and_then(|length| length.to_str().ok()?.parse().ok());
         let content_type = header.headers.get(CONTENT_TYPE);
         let meter = ResponseMeter::new(
             api,
@@ -90,6 +99,8 @@ impl Passing {
         Ok(Self {
             status,
             events,
+            to_come,
+            credentials: Vec::new(),
             meter,
             stripping,
         })
@@ -101,6 +112,9 @@ impl Passing {
         slot: &mut Option<Bytes>,
         end_of_stream: bool,
     ) -> Result<Signals, NotUnpacked> {
+        if let (Some(to_come), Some(piece)) = (&mut self.to_come, slot.as_ref()) {
+            *to_come = to_come.saturating_sub(piece.len() as u64);
+        }
         let Some(stripping) = &mut self.stripping else {
             return Ok(slot
                 .as_deref()
@@ -161,18 +175,48 @@ impl Passing {
             code: code.map(Arc::from),
             message: error
                 .and_then(|error| error.message.as_deref())
-                .map(Arc::from),
+                .map(|text| Arc::from(masked(text, &self.credentials))),
         }
     }
 
-    /// Whether the client may take these bytes for the end of the answer.
+    /// Whether the client may take these bytes for the end of the answer. An HTTP/2 upstream may
+    /// tell the end apart from the last byte; a client that knows the length does not wait for it.
     pub(super) fn ends(&self, signals: Signals, end_of_stream: bool) -> bool {
-        end_of_stream || (self.events && signals.terminal)
+        end_of_stream || (self.events && signals.terminal) || self.to_come == Some(0)
+    }
+
+    /// The body broke off: what was held back of it.
+    pub(super) fn release(&mut self) -> Bytes {
+        self.stripping
+            .as_mut()
+            .map(|stripping| stripping.stripper.finish())
+            .unwrap_or_default()
+    }
+
+    /// Whether the answer is an error, whose text may quote a credential.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status >= 400
+    }
+
+    /// What the error's text must not show.
+    pub(super) fn withhold(&mut self, credentials: Vec<Secret>) {
+        self.credentials = credentials;
     }
 
     pub(super) fn observed(&self) -> &Observed {
         self.meter.observed()
     }
+}
+
+/// The text without the credentials, should it quote one. Shorter ones than eight bytes are words.
+fn masked(text: &str, credentials: &[Secret]) -> String {
+    credentials
+        .iter()
+        .map(Secret::expose)
+        .filter(|secret| secret.len() >= 8)
+        .fold(text.to_owned(), |text, secret| {
+            text.replace(secret, "[secret]")
+        })
 }
 
 fn append(head: Bytes, tail: &[u8]) -> Bytes {

@@ -8,15 +8,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::clock::{UnixMicros, micros};
+use crate::clock::UnixMicros;
 use crate::ledger::Journal;
 use crate::meter::{InFlight, Meter};
 use crate::pricing::PriceTable;
 use crate::protocol::{MissingReason, Observed};
 use crate::record::{
-    Admission, Api, Attempt, ErrorSource, Outcome, Phase, Phases, RequestId, RequestRecord, Source,
-    Usage, UsageSource,
+    Admission, Api, Attempt, ErrorSource, Outcome, Phases, RequestId, RequestRecord, Source, Usage,
+    UsageSource,
 };
+
+use super::timeline::Timeline;
 
 /// Where a closed account goes.
 #[derive(Debug)]
@@ -49,24 +51,6 @@ impl Ending {
     }
 }
 
-/// Moments of a request's life; `None` where it was not reached.
-#[derive(Debug, Default)]
-struct Marks {
-    body_read: Option<Instant>,
-    connecting: Option<Instant>,
-    connected: Option<Instant>,
-    /// The last byte of the request went to the upstream.
-    sent: Option<Instant>,
-    header: Option<Instant>,
-    first_byte: Option<Instant>,
-    first_token: Option<Instant>,
-    last_byte: Option<Instant>,
-    /// Time spent in Tollgate's own filters while the answer streamed.
-    in_filters: Duration,
-    /// Connects of earlier tries, all wait.
-    earlier_connects: Duration,
-}
-
 /// A try at an upstream that has not ended.
 #[derive(Debug)]
 struct OpenAttempt {
@@ -88,10 +72,9 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Recorder {
     sinks: Arc<Sinks>,
-    started: Instant,
+    timeline: Timeline,
     record: RequestRecord,
     missing_reason: Option<&'static str>,
-    marks: Marks,
     attempt: Option<OpenAttempt>,
     in_flight: Option<InFlight>,
     state: State,
@@ -103,7 +86,7 @@ impl Recorder {
         let empty: Arc<str> = Arc::default();
         Self {
             sinks,
-            started,
+            timeline: Timeline::new(started),
             record: RequestRecord {
                 admission: Admission {
                     id: RequestId::generate_at(started_at),
@@ -136,7 +119,6 @@ impl Recorder {
                 source: Source::Proxy,
             },
             missing_reason: None,
-            marks: Marks::default(),
             attempt: None,
             in_flight: None,
             state: State::Open,
@@ -148,7 +130,7 @@ impl Recorder {
     }
 
     pub(super) fn started(&self) -> Instant {
-        self.started
+        self.timeline.started
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -160,9 +142,9 @@ impl Recorder {
         &mut self.record.admission
     }
 
-    /// The body, as far as it is read before an upstream is chosen, is read.
-    pub(super) fn body_read(&mut self, now: Instant) {
-        self.marks.body_read = Some(now);
+    /// When what happened: the phases mark it as they see it.
+    pub(super) fn timeline(&mut self) -> &mut Timeline {
+        &mut self.timeline
     }
 
     /// The request goes to `channel`: from here on the journal knows of it.
@@ -175,36 +157,21 @@ impl Recorder {
 
     /// A try at `channel` begins.
     pub(super) fn attempt_begins(&mut self, channel: &Arc<str>, now: Instant) {
-        if let (Some(from), Some(to)) = (self.marks.connecting, self.marks.connected) {
-            self.marks.earlier_connects += to.saturating_duration_since(from);
-        }
-        self.marks.connecting = Some(now);
-        self.marks.connected = None;
-        self.marks.sent = None;
-        self.marks.header = None;
+        self.timeline.try_begins(now);
         self.attempt = Some(OpenAttempt {
             channel: Arc::clone(channel),
-            started_at: self.record.admission.started_at.plus(now - self.started),
+            started_at: self
+                .record
+                .admission
+                .started_at
+                .plus(now - self.timeline.started),
             status: None,
         });
     }
 
-    /// The try has a connection.
-    pub(super) fn connected(&mut self, now: Instant) {
-        self.marks.connected = Some(now);
-        self.marks.sent = Some(now);
-    }
-
-    /// The whole request body went out.
-    pub(super) fn request_sent(&mut self, now: Instant) {
-        if self.marks.header.is_none() {
-            self.marks.sent = Some(now);
-        }
-    }
-
     /// The upstream answered with `status`.
     pub(super) fn header_received(&mut self, status: u16, now: Instant) {
-        self.marks.header = Some(now);
+        self.timeline.header(now);
         if let Some(attempt) = &mut self.attempt {
             attempt.status = Some(status);
         }
@@ -220,23 +187,10 @@ impl Recorder {
         self.record.upstream_request_id = id.map(Arc::from);
     }
 
-    /// A piece of the answer's body arrived at `now`.
-    pub(super) fn body_byte(&mut self, now: Instant) {
-        if self.marks.first_byte.is_none() {
-            self.marks.first_byte = Some(now);
-        }
-        self.marks.last_byte = Some(now);
-    }
-
-    /// The first content-bearing delta arrived.
-    pub(super) fn first_token(&mut self, now: Instant) {
-        self.marks.first_token.get_or_insert(now);
-    }
-
     /// `bytes` of the answer's body go to the client, after `spent` in Tollgate's own filter.
     pub(super) fn forwarded(&mut self, bytes: usize, spent: Duration) {
         self.record.response_bytes += bytes as u64;
-        self.marks.in_filters += spent;
+        self.timeline.in_filters(spent);
     }
 
     /// What the answer said of itself.
@@ -247,10 +201,10 @@ impl Recorder {
         self.missing_reason = observed.missing_reason.map(MissingReason::as_str);
     }
 
-    /// The upstream has the request and nobody heard its answer: what it bills is unknown.
-    pub(super) fn unanswered(&mut self) {
+    /// What the upstream bills is unknown, for the stated reason.
+    pub(super) fn usage_unknown(&mut self, reason: &'static str) {
         self.record.usage = Usage::absent(UsageSource::Missing);
-        self.missing_reason = Some("unanswered");
+        self.missing_reason = Some(reason);
     }
 
     /// The try in progress ends without ending the request.
@@ -258,15 +212,14 @@ impl Recorder {
         let Some(attempt) = self.attempt.take() else {
             return;
         };
-        let connect_us = elapsed_us(self.marks.connecting, self.marks.connected);
         self.record.attempts.push(Attempt {
             channel: attempt.channel,
             started_at: attempt.started_at,
             outcome: ending.outcome,
             status: attempt.status,
             error_code: ending.code.clone(),
-            connect_us,
-            wait_us: elapsed_us(self.marks.sent, self.marks.header),
+            connect_us: self.timeline.connect_us(),
+            wait_us: self.timeline.wait_us(),
         });
     }
 
@@ -276,7 +229,7 @@ impl Recorder {
             return;
         }
         self.attempt_ends(&ending);
-        self.record.phases = self.phases(now);
+        self.record.phases = self.timeline.phases(now);
         self.record.outcome = ending.outcome;
         self.record.error_source = ending.source;
         self.record.error_code = ending.code;
@@ -302,45 +255,6 @@ impl Recorder {
             .observe(&self.record, self.missing_reason, in_flight.as_ref());
         self.state = State::Closed;
     }
-
-    fn phases(&self, now: Instant) -> Phases {
-        let marks = &self.marks;
-        let mut phases = Phases::default();
-        phases[Phase::ReadRequest] = elapsed_us(Some(self.started), marks.body_read);
-        let admitting = marks.body_read.unwrap_or(self.started);
-        phases[Phase::Admit] = elapsed_us(Some(admitting), marks.connecting);
-        phases[Phase::Connect] = elapsed_us(marks.connecting, marks.connected);
-        phases[Phase::Wait] = elapsed_us(marks.sent, marks.header);
-        phases[Phase::FirstByte] = elapsed_us(marks.header, marks.first_byte);
-        phases[Phase::FirstToken] = elapsed_us(Some(self.started), marks.first_token);
-        phases[Phase::Stream] = elapsed_us(marks.first_byte, marks.last_byte);
-        let total_us = micros(now.saturating_duration_since(self.started));
-        phases[Phase::Total] = Some(total_us);
-        // A body that streamed through while the upstream was there already: a wait for the client.
-        let upload_us = elapsed_us(marks.connected, marks.sent).unwrap_or(0);
-        // A phase the request ended in: all of it was waiting.
-        let unfinished_us = match (marks.connecting, marks.connected, marks.header) {
-            (Some(from), None, _) => elapsed_us(Some(from), Some(now)),
-            (Some(_), Some(_), None) => elapsed_us(marks.sent, Some(now)),
-            _ => None,
-        };
-        let waits_us = [
-            Phase::ReadRequest,
-            Phase::Connect,
-            Phase::Wait,
-            Phase::FirstByte,
-            Phase::Stream,
-        ]
-        .iter()
-        .filter_map(|&phase| phases[phase])
-        .sum::<u64>()
-            + upload_us
-            + unfinished_us.unwrap_or(0)
-            + micros(marks.earlier_connects);
-        let overhead_us = total_us.saturating_sub(waits_us) + micros(marks.in_filters);
-        phases[Phase::Overhead] = Some(overhead_us.min(total_us));
-        phases
-    }
 }
 
 impl Drop for Recorder {
@@ -356,10 +270,6 @@ impl Drop for Recorder {
         };
         self.close(ending, Instant::now());
     }
-}
-
-fn elapsed_us(from: Option<Instant>, to: Option<Instant>) -> Option<u64> {
-    Some(micros(to?.saturating_duration_since(from?)))
 }
 
 #[cfg(test)]
@@ -399,68 +309,6 @@ mod tests {
             let reader = Reader::open(self.folder.path()).unwrap();
             reader.requests(&RequestFilter::default()).unwrap().requests
         }
-    }
-
-    fn at(started: Instant, ms: u64) -> Instant {
-        started + Duration::from_millis(ms)
-    }
-
-    #[test]
-    fn phases_are_the_time_between_their_marks() {
-        let room = Room::open();
-        let channel = Arc::from("a");
-        let start = Instant::now();
-        let mut recorder = room.recorder(start);
-        recorder.body_read(at(start, 1));
-        recorder.admit(&channel);
-        recorder.attempt_begins(&channel, at(start, 3));
-        recorder.connected(at(start, 6));
-        recorder.request_sent(at(start, 10));
-        recorder.header_received(200, at(start, 110));
-        recorder.body_byte(at(start, 115));
-        recorder.first_token(at(start, 115));
-        recorder.body_byte(at(start, 515));
-        recorder.forwarded(7, Duration::from_millis(4));
-        recorder.close(Ending::OK, at(start, 520));
-        let rows = room.rows();
-        let phases: Vec<_> = rows[0].phases.iter().collect();
-        assert_eq!(
-            phases,
-            [
-                (Phase::ReadRequest, 1_000),
-                (Phase::Admit, 2_000),
-                (Phase::Connect, 3_000),
-                (Phase::Wait, 100_000),
-                (Phase::FirstByte, 5_000),
-                (Phase::FirstToken, 115_000),
-                (Phase::Stream, 400_000),
-                (Phase::Total, 520_000),
-                // 520 less 1 read, 3 connect, 4 upload, 100 wait, 5 and 400 of the answer; plus
-                // the 4 that the filters took of the answer's time.
-                (Phase::Overhead, 11_000),
-            ]
-        );
-        assert_eq!(rows[0].attempts, Some(1));
-    }
-
-    #[test]
-    fn a_phase_that_was_not_reached_is_unknown_and_its_wait_is_not_overhead() {
-        let room = Room::open();
-        let channel = Arc::from("a");
-        let start = Instant::now();
-        let mut recorder = room.recorder(start);
-        recorder.body_read(at(start, 1));
-        recorder.admit(&channel);
-        recorder.attempt_begins(&channel, at(start, 2));
-        recorder.connected(at(start, 4));
-        recorder.unanswered();
-        recorder.close(Ending::bare(Outcome::Timeout, None), at(start, 9_004));
-        let rows = room.rows();
-        let phases = rows[0].phases;
-        assert_eq!(phases[Phase::Wait], None);
-        assert_eq!(phases[Phase::FirstToken], None);
-        assert_eq!(phases[Phase::Overhead], Some(1_000));
-        assert_eq!(rows[0].usage.source, UsageSource::Missing);
     }
 
     #[test]
