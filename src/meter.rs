@@ -1,67 +1,57 @@
 //! The meter: what `/metrics` says of the traffic.
 //!
-//! A record that ends adds to one [`cell::Cell`] per (channel, model, api) and to one
-//! [`cell::ChannelCell`] per channel. Cells are plain atomics, found once a request; a scrape reads
-//! them through [`expose::TrafficCollector`]. Prometheus' own label vectors are not used: they
+//! A record that ends adds to one `cell::Cell` per (channel, model, api) and to one
+//! `cell::ChannelCell` per channel. Cells are plain atomics, found once a request; a scrape reads
+//! them through [`TrafficCollector`]. Prometheus' own label vectors are not used: they
 //! hash label values without a separator, so two different label sets can share a series.
 //!
 //! A cell and its channel are found under a read lock that is only ever held for a lookup; a label
-//! set seen for the first time takes the write lock once.
+//! set seen for the first time takes the write lock once. Models that fold into `other` are found
+//! under the read lock too (`series`).
 
 mod cell;
 mod expose;
 mod histogram;
+mod missing;
+mod series;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::HashMap;
 
-use crate::record::{Api, Phase, RequestRecord, UsageSource, is_unpriced};
+use crate::record::{Api, Phase, RequestRecord, UsageSource};
 
 use cell::{Cell, ChannelCell};
 pub use expose::TrafficCollector;
 use histogram::Histogram;
-
-/// The model label of everything beyond the configured number of models.
-pub const OTHER_MODELS: &str = "other";
+use missing::MissingUsage;
+pub use series::OTHER_MODELS;
+use series::{Model, Series};
 
 /// The channel label of requests that never found one.
 pub const NO_CHANNEL: &str = "";
 
-/// Channel, model, API.
-type Labels = (Arc<str>, Arc<str>, Api);
-
-/// A channel's cells, nested so that a lookup needs no owned key.
-type Models = HashMap<Arc<str>, HashMap<Api, Arc<Cell>>>;
-
 /// Counts every request that ends. Shared by all workers.
 #[derive(Debug)]
 pub struct Meter {
-    max_models: usize,
-    models: AtomicUsize,
-    cells: RwLock<HashMap<Arc<str>, Models>>,
+    series: RwLock<Series>,
     channels: RwLock<HashMap<Arc<str>, Arc<ChannelCell>>>,
     overhead: Histogram,
-    /// By model; bounded like the models of the cells.
-    unpriced: RwLock<HashMap<Arc<str>, u64>>,
-    /// By API and reason, both closed sets.
-    missing_usage: RwLock<HashMap<(Api, &'static str), u64>>,
+    missing_usage: MissingUsage,
     folded_models: AtomicU64,
 }
 
 impl Meter {
-    /// A meter that gives at most `max_models` models a series of their own.
+    /// A meter that gives at most `max_models` models a series of their own: the first that an
+    /// upstream served or a price row covers. The rest is counted under [`OTHER_MODELS`].
     #[must_use]
     pub fn new(max_models: usize) -> Self {
         Self {
-            max_models,
-            models: AtomicUsize::new(0),
-            cells: RwLock::default(),
+            series: RwLock::new(Series::new(max_models)),
             channels: RwLock::default(),
             overhead: Histogram::new(histogram::OVERHEAD_US),
-            unpriced: RwLock::default(),
-            missing_usage: RwLock::default(),
+            missing_usage: MissingUsage::new(),
             folded_models: AtomicU64::new(0),
         }
     }
@@ -76,9 +66,8 @@ impl Meter {
     ) {
         let admission = &record.admission;
         let channel = admission.channel.as_deref().unwrap_or(NO_CHANNEL);
-        let model = model_label(record);
-        let cell = self.cell(channel, model, admission.api);
-        cell.observe(record);
+        self.cell(channel, Model::of(record), admission.api)
+            .observe(record);
         let found;
         let own = if let Some(in_flight) = in_flight {
             &in_flight.0
@@ -98,13 +87,8 @@ impl Meter {
         if let Some(overhead_us) = record.phases[Phase::Overhead] {
             self.overhead.observe(overhead_us);
         }
-        if is_unpriced(record.usage.source, record.cost.is_some()) {
-            self.count_unpriced(model);
-        }
         if record.usage.source == UsageSource::Missing {
-            let reason = missing_reason.unwrap_or("unknown");
-            let mut counts = write(&self.missing_usage);
-            *counts.entry((admission.api, reason)).or_default() += 1;
+            self.missing_usage.count(admission.api, missing_reason);
         }
     }
 
@@ -128,64 +112,14 @@ impl Meter {
         )
     }
 
-    fn cell(&self, channel: &str, model: &str, api: Api) -> Arc<Cell> {
-        let found = |model: &str| {
-            read(&self.cells)
-                .get(channel)
-                .and_then(|models| models.get(model))
-                .and_then(|apis| apis.get(&api))
-                .map(Arc::clone)
-        };
-        if let Some(cell) = found(model) {
-            return cell;
-        }
-        let mut cells = write(&self.cells);
-        let known = cells.values().any(|models| models.contains_key(model));
-        let model = if known || model.is_empty() {
-            model
-        } else if self.models.load(Ordering::Relaxed) < self.max_models {
-            self.models.fetch_add(1, Ordering::Relaxed);
-            model
-        } else {
+    fn cell(&self, channel: &str, model: Model<'_>, api: Api) -> Arc<Cell> {
+        let found = read(&self.series).find(channel, model, api);
+        let found =
+            found.unwrap_or_else(|| write(&self.series).find_or_insert(channel, model, api));
+        if found.folded {
             self.folded_models.fetch_add(1, Ordering::Relaxed);
-            OTHER_MODELS
-        };
-        let models = cells.entry(Arc::from(channel)).or_default();
-        let apis = models.entry(Arc::from(model)).or_default();
-        Arc::clone(apis.entry(api).or_insert_with(|| Arc::new(Cell::new())))
-    }
-
-    fn count_unpriced(&self, model: &str) {
-        let mut counts = write(&self.unpriced);
-        if let Some(count) = counts.get_mut(model) {
-            *count += 1;
-            return;
         }
-        let label = if counts.len() < self.max_models {
-            model
-        } else {
-            OTHER_MODELS
-        };
-        *counts.entry(Arc::from(label)).or_default() += 1;
-    }
-
-    /// Every cell with its labels, in a stable order.
-    fn snapshot(&self) -> Vec<(Labels, Arc<Cell>)> {
-        let mut cells: Vec<_> = read(&self.cells)
-            .iter()
-            .flat_map(|(channel, models)| {
-                models.iter().flat_map(move |(model, apis)| {
-                    apis.iter().map(move |(&api, cell)| {
-                        (
-                            (Arc::clone(channel), Arc::clone(model), api),
-                            Arc::clone(cell),
-                        )
-                    })
-                })
-            })
-            .collect();
-        cells.sort_by(|left, right| left.0.cmp(&right.0));
-        cells
+        found.cell
     }
 }
 
@@ -197,16 +131,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// The model a request is counted under: the one that answered, else the one asked for. The same
-/// choice as the ledger's roll-ups, so that sums agree.
-fn model_label(record: &RequestRecord) -> &str {
-    record
-        .served_model
-        .as_deref()
-        .or(record.admission.requested_model.as_deref())
-        .unwrap_or("")
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
@@ -229,6 +153,7 @@ mod tests {
         Admission, Attempt, Cost, Outcome, Phases, RequestId, Source, TokenType, Tokens, Usage,
     };
 
+    /// A request that `channel` served with `model`.
     fn record(channel: &str, model: &str, output: Option<u64>) -> RequestRecord {
         let mut tokens = Tokens::default();
         tokens[TokenType::Output] = output;
@@ -251,7 +176,7 @@ mod tests {
                 end_user: None,
                 tags: std::collections::BTreeMap::new(),
             },
-            served_model: None,
+            served_model: Some(Arc::from(model)),
             service_tier: None,
             status: Some(200),
             outcome: Outcome::Ok,
@@ -280,6 +205,16 @@ mod tests {
             response_bytes: 0,
             upstream_request_id: None,
             source: Source::Proxy,
+        }
+    }
+
+    /// A request for `model` that the upstream of `channel` does not know.
+    fn unserved(channel: &str, model: &str) -> RequestRecord {
+        RequestRecord {
+            served_model: None,
+            status: Some(404),
+            outcome: Outcome::UpstreamError,
+            ..record(channel, model, None)
         }
     }
 
@@ -322,6 +257,74 @@ mod tests {
         assert!(requests("a") && requests("b") && requests("other"));
         assert!(!requests("c") && !requests("d"));
         assert!(text.contains("tollgate_folded_labels_total{label=\"model\"} 2\n"));
+    }
+
+    #[test]
+    fn names_nobody_answers_to_take_no_places() {
+        let meter = Arc::new(Meter::new(2));
+        for junk in 0..200 {
+            meter.observe(&unserved("x", &format!("junk-{junk}")), None, None);
+        }
+        meter.observe(&record("x", "real", Some(1)), None, None);
+        // A price row vouches for a name as well as an upstream does.
+        meter.observe(
+            &RequestRecord {
+                cost: Some(Cost {
+                    amount: NanoUsd(1),
+                    price_version: Arc::from("v"),
+                }),
+                ..unserved("x", "priced")
+            },
+            None,
+            None,
+        );
+        let text = scrape(&meter);
+        for (model, outcome, count) in [
+            ("real", "ok", 1),
+            ("priced", "upstream_error", 1),
+            ("other", "upstream_error", 200),
+        ] {
+            let line = format!(
+                "tollgate_requests_total{{channel=\"x\",model=\"{model}\",api=\"chat\",\
+                 outcome=\"{outcome}\"}} {count}\n"
+            );
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+        assert!(!text.contains("junk"), "{text}");
+        assert!(text.contains("tollgate_folded_labels_total{label=\"model\"} 200\n"));
+    }
+
+    #[test]
+    fn a_failure_of_a_served_model_counts_under_it_and_one_without_a_model_under_none() {
+        let meter = Arc::new(Meter::new(1));
+        meter.observe(&record("x", "real", Some(1)), None, None);
+        meter.observe(&unserved("x", "real"), None, None);
+        meter.observe(&unserved("y", "real"), None, None);
+        let mut nameless = unserved("x", "");
+        nameless.admission.requested_model = None;
+        meter.observe(&nameless, None, None);
+        let text = scrape(&meter);
+        for (channel, model) in [("x", "real"), ("y", "real"), ("x", "")] {
+            let line = format!(
+                "tollgate_requests_total{{channel=\"{channel}\",model=\"{model}\",api=\"chat\",\
+                 outcome=\"upstream_error\"}} 1\n"
+            );
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+        assert!(text.contains("tollgate_folded_labels_total{label=\"model\"} 0\n"));
+    }
+
+    #[test]
+    fn unpriced_requests_add_up_over_the_channels_of_a_model() {
+        let meter = Arc::new(Meter::new(1));
+        for (channel, model) in [("x", "a"), ("y", "a"), ("x", "b"), ("y", "c")] {
+            meter.observe(&record(channel, model, Some(1)), None, None);
+        }
+        let text = scrape(&meter);
+        for model in ["a", "other"] {
+            let line = format!("tollgate_unpriced_requests_total{{model=\"{model}\"}} 2\n");
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
     }
 
     #[test]

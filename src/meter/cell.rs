@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::record::{Outcome, Phase, RequestRecord, TokenType, UsageSource};
+use crate::record::{Outcome, Phase, RequestRecord, TokenType, UsageSource, is_unpriced};
 
 use super::histogram::{DURATION_US, FIRST_TOKEN_US, Histogram, PER_TOKEN_US, PHASE_US};
 
@@ -16,6 +16,7 @@ pub(super) struct Cell {
     requests: [AtomicU64; OUTCOMES],
     tokens: [[AtomicU64; SOURCES]; TYPES],
     cost_nanousd: [AtomicU64; SOURCES],
+    unpriced: AtomicU64,
     pub(super) duration: Histogram,
     pub(super) first_token: Histogram,
     pub(super) per_token: Histogram,
@@ -27,6 +28,7 @@ impl Cell {
             requests: zeros(),
             tokens: std::array::from_fn(|_| zeros()),
             cost_nanousd: zeros(),
+            unpriced: AtomicU64::new(0),
             duration: Histogram::new(DURATION_US),
             first_token: Histogram::new(FIRST_TOKEN_US),
             per_token: Histogram::new(PER_TOKEN_US),
@@ -42,6 +44,9 @@ impl Cell {
         if let Some(cost) = &record.cost {
             let nanos = u64::try_from(cost.amount.0).unwrap_or(0);
             self.cost_nanousd[source].fetch_add(nanos, Ordering::Relaxed);
+        }
+        if is_unpriced(record.usage.source, record.cost.is_some()) {
+            self.unpriced.fetch_add(1, Ordering::Relaxed);
         }
         let Some(total_us) = record.phases[Phase::Total] else {
             return;
@@ -76,6 +81,11 @@ impl Cell {
             let nanos = self.cost_nanousd[source as usize].load(Ordering::Relaxed);
             (nanos > 0).then_some((source, nanos))
         })
+    }
+
+    /// Requests that used tokens no price row covers.
+    pub(super) fn unpriced(&self) -> u64 {
+        self.unpriced.load(Ordering::Relaxed)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The traffic families in Prometheus' data model.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -77,7 +78,7 @@ const MISSING: Family = (
 );
 const FOLDED: Family = (
     "tollgate_folded_labels_total",
-    "Lookups of label values that went into `other` because the label has too many values.",
+    "Requests counted under `other`: the label has too many values, or nothing knows this one.",
     &["label"],
 );
 
@@ -125,7 +126,8 @@ impl TrafficCollector {
     }
 
     fn cell_families(&self, families: &mut Vec<MetricFamily>) {
-        let cells = self.meter.snapshot();
+        let cells = read(&self.meter.series).snapshot();
+        let mut unpriced = BTreeMap::<&str, u64>::new();
         let mut requests = Vec::new();
         let mut tokens = Vec::new();
         let mut costs = Vec::new();
@@ -147,10 +149,16 @@ impl TrafficCollector {
                 let labels = [channel, model, api, source.as_str()];
                 counter(COST, &labels, float(nanos) / 1e9)
             }));
+            *unpriced.entry(model).or_default() += cell.unpriced();
             durations.push(histogram(DURATION, &labels, &cell.duration));
             first_tokens.push(histogram(FIRST_TOKEN, &labels, &cell.first_token));
             per_tokens.push(histogram(PER_TOKEN, &labels, &cell.per_token));
         }
+        let unpriced = unpriced
+            .into_iter()
+            .filter(|&(_, count)| count > 0)
+            .map(|(model, count)| counter(UNPRICED, &[model], float(count)))
+            .collect();
         families.extend([
             family(REQUESTS, MetricType::COUNTER, requests),
             family(TOKENS, MetricType::COUNTER, tokens),
@@ -158,6 +166,7 @@ impl TrafficCollector {
             family(DURATION, MetricType::HISTOGRAM, durations),
             family(FIRST_TOKEN, MetricType::HISTOGRAM, first_tokens),
             family(PER_TOKEN, MetricType::HISTOGRAM, per_tokens),
+            family(UNPRICED, MetricType::COUNTER, unpriced),
         ]);
     }
 
@@ -193,17 +202,14 @@ impl TrafficCollector {
     }
 
     fn doubt_families(&self, families: &mut Vec<MetricFamily>) {
-        let unpriced = read(&self.meter.unpriced)
-            .iter()
-            .map(|(model, &count)| counter(UNPRICED, &[model], float(count)))
-            .collect();
-        let missing = read(&self.meter.missing_usage)
-            .iter()
-            .map(|(&(api, reason), &count)| counter(MISSING, &[api.as_str(), reason], float(count)))
+        let missing = self
+            .meter
+            .missing_usage
+            .counts()
+            .map(|(api, reason, count)| counter(MISSING, &[api.as_str(), reason], float(count)))
             .collect();
         let folded = self.meter.folded_models.load(Ordering::Relaxed);
         families.extend([
-            family(UNPRICED, MetricType::COUNTER, unpriced),
             family(MISSING, MetricType::COUNTER, missing),
             family(
                 FOLDED,
