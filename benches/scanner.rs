@@ -195,6 +195,12 @@ fn scanner(criterion: &mut Criterion) {
         bencher.iter(|| read_request(Api::Chat, black_box(&request)));
     });
     let facts = read_request(Api::Chat, &request);
+    let small = br#"{"model":"gpt-5.1","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"Hello! What is the capital of France, and how many people live there?"}],"temperature":0.7,"max_completion_tokens":256,"user":"user-1234","n":1}"#;
+    group.throughput(Throughput::Bytes(small.len() as u64));
+    group.bench_function("small request", |bencher| {
+        bencher.iter(|| read_request(Api::Chat, black_box(small)));
+    });
+    group.throughput(Throughput::Bytes(request.len() as u64));
     group.bench_function("inject into a request of 300 KB", |bencher| {
         bencher.iter(|| inject_include_usage(black_box(&request), &facts));
     });

@@ -21,8 +21,8 @@ pub(super) struct Body {
 enum Framing {
     /// Not known from the header: the first byte that is no whitespace tells.
     Unknown,
-    Json(Box<Scanner<Said>>),
-    Events(Box<Events>),
+    Json(Scanner<Said>),
+    Events(Events),
     /// Neither: nothing to read in it.
     Opaque,
 }
@@ -58,12 +58,14 @@ impl Body {
             .next()
             .unwrap_or_default()
             .trim();
-        let json_suffix = essence
-            .rsplit_once('+')
-            .is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"));
+        let json_suffix = || {
+            essence
+                .rsplit_once('+')
+                .is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"))
+        };
         let framing = if essence.eq_ignore_ascii_case("text/event-stream") {
             Framing::events(conventions)
-        } else if essence.eq_ignore_ascii_case("application/json") || json_suffix {
+        } else if essence.eq_ignore_ascii_case("application/json") || json_suffix() {
             Framing::json(conventions, refused)
         } else {
             Framing::Unknown
@@ -126,11 +128,9 @@ impl Body {
 
     pub(super) fn retained_bytes(&self) -> usize {
         let framing = match &self.framing {
-            Framing::Json(scanner) => size_of_val(&**scanner) + scanner.retained_bytes(),
+            Framing::Json(scanner) => scanner.retained_bytes(),
             Framing::Events(events) => {
-                size_of_val(&**events)
-                    + events.reader.retained_bytes()
-                    + events.event.scanner.retained_bytes()
+                events.reader.retained_bytes() + events.event.scanner.retained_bytes()
             }
             Framing::Unknown | Framing::Opaque => 0,
         };
@@ -145,18 +145,18 @@ impl Framing {
         } else {
             conventions.answer
         };
-        Self::Json(Box::new(Scanner::new(root)))
+        Self::Json(Scanner::new(root))
     }
 
     fn events(conventions: &'static Conventions) -> Self {
-        Self::Events(Box::new(Events {
+        Self::Events(Events {
             reader: EventReader::new(),
             event: Event {
                 scanner: Scanner::new(conventions.event),
                 lines: 0,
                 done: None,
             },
-        }))
+        })
     }
 
     /// By the first byte of the body that is no whitespace.

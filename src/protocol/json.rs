@@ -20,15 +20,53 @@ pub(crate) const SCALAR_MAX: usize = 6 * 1024;
 pub(crate) struct Node<M: 'static> {
     mark: Option<M>,
     fields: &'static [(&'static str, Node<M>)],
+    /// What [`trait_of`] says of the fields' names, one bit each: most names of a document are
+    /// none of them, and are told so without a look at each.
+    traits: u64,
     each: Option<&'static Node<M>>,
 }
 
+/// A bit that equal names have in common and few others.
+const fn trait_of(name: &[u8]) -> u64 {
+    match name {
+        [] => 1,
+        [first, ..] => 1 << ((*first as usize ^ (name.len() << 2)) & 63),
+    }
+}
+
 impl<M> Node<M> {
+    const fn traits(fields: &[(&'static str, Self)]) -> u64 {
+        let mut traits = 0;
+        let mut at = 0;
+        while at < fields.len() {
+            traits |= trait_of(fields[at].0.as_bytes());
+            at += 1;
+        }
+        traits
+    }
+
+    /// The member called `name`.
+    #[inline]
+    fn field(&self, name: &[u8]) -> Option<&'static Self> {
+        if self.traits & trait_of(name) == 0 {
+            return None;
+        }
+        // Comparing bytes costs a call, and few names are equal in length and first byte.
+        self.fields
+            .iter()
+            .find(|(field, _)| {
+                let field = field.as_bytes();
+                field.len() == name.len() && field.first() == name.first() && field == name
+            })
+            .map(|(_, node)| node)
+    }
+
     /// A value of interest itself: a scalar, or whether there is a container.
     pub(crate) const fn leaf(mark: M) -> Self {
         Self {
             mark: Some(mark),
             fields: &[],
+            traits: 0,
             each: None,
         }
     }
@@ -38,6 +76,7 @@ impl<M> Node<M> {
         Self {
             mark: None,
             fields,
+            traits: Self::traits(fields),
             each: None,
         }
     }
@@ -47,6 +86,7 @@ impl<M> Node<M> {
         Self {
             mark: Some(mark),
             fields,
+            traits: Self::traits(fields),
             each: None,
         }
     }
@@ -56,6 +96,7 @@ impl<M> Node<M> {
         Self {
             mark: None,
             fields: &[],
+            traits: 0,
             each: Some(element),
         }
     }
@@ -68,6 +109,7 @@ impl<M> Node<M> {
         Self {
             mark: None,
             fields,
+            traits: Self::traits(fields),
             each: Some(element),
         }
     }

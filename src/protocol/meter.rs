@@ -49,7 +49,8 @@ pub struct ResponseMeter {
     decoder: Option<Decoder>,
     encoded: u64,
     decoded: u64,
-    body: Body,
+    /// Apart, because a meter is moved before and while it reads.
+    body: Box<Body>,
     /// Why metering stopped before the body's end.
     stopped: Option<MissingReason>,
     finished: bool,
@@ -74,7 +75,7 @@ impl ResponseMeter {
             decoder,
             encoded: 0,
             decoded: 0,
-            body: Body::new(conventions, counts, kind),
+            body: Box::new(Body::new(conventions, counts, kind)),
             stopped,
             finished: false,
         }
@@ -142,7 +143,9 @@ impl ResponseMeter {
     /// Bytes of heap this meter holds, decoders' windows included as far as they are known.
     #[must_use]
     pub fn retained_bytes(&self) -> usize {
-        self.body.retained_bytes() + self.decoder.as_ref().map_or(0, Decoder::retained_bytes)
+        size_of::<Body>()
+            + self.body.retained_bytes()
+            + self.decoder.as_ref().map_or(0, Decoder::retained_bytes)
     }
 
     fn stop(&mut self, reason: MissingReason) {

@@ -135,9 +135,9 @@ impl Reading {
         let Self {
             observed, captured, ..
         } = self;
-        replace(&mut observed.served_model, &captured.model);
-        replace(&mut observed.response_id, &captured.id);
-        replace(&mut observed.service_tier, &captured.service_tier);
+        replace(&mut observed.served_model, &mut captured.model);
+        replace(&mut observed.response_id, &mut captured.id);
+        replace(&mut observed.service_tier, &mut captured.service_tier);
         if self.counts_usage
             && let (Some(counts), Some(shape)) = (&captured.usage, self.conventions.usage)
             && let Some(usage) = shape.usage(counts)
@@ -155,9 +155,9 @@ impl Reading {
 }
 
 /// Empty texts say nothing: Azure's first chunk has an empty model.
-fn replace(known: &mut Option<Box<str>>, stated: &str) {
+fn replace(known: &mut Option<Box<str>>, stated: &mut String) {
     if !stated.is_empty() && known.as_deref() != Some(stated) {
-        *known = Some(stated.into());
+        *known = Some(std::mem::take(stated).into_boxed_str());
     }
 }
 
@@ -183,11 +183,18 @@ pub(super) struct Captured {
     /// The last usage object that was complete.
     usage: Option<Counts>,
     error: bool,
-    error_code: String,
-    error_kind: String,
-    error_status: String,
-    error_message: String,
+    /// Apart, because few answers have one.
+    stated_error: Option<Box<StatedError>>,
     content: bool,
+}
+
+/// The members of an error object.
+#[derive(Debug, Default)]
+struct StatedError {
+    code: String,
+    kind: String,
+    status: String,
+    message: String,
 }
 
 impl Captured {
@@ -202,25 +209,13 @@ impl Captured {
             touched,
             usage,
             error,
-            error_code,
-            error_kind,
-            error_status,
-            error_message,
+            stated_error,
             content,
         } = self;
-        for text in [
-            kind,
-            model,
-            id,
-            service_tier,
-            status,
-            error_code,
-            error_kind,
-            error_status,
-            error_message,
-        ] {
+        for text in [kind, model, id, service_tier, status] {
             text.clear();
         }
+        *stated_error = None;
         for flag in [touched, error, content] {
             *flag = false;
         }
@@ -229,29 +224,33 @@ impl Captured {
     }
 
     fn retained_bytes(&self) -> usize {
-        [
+        let error = self.stated_error.as_ref().map_or(0, |error| {
+            size_of::<StatedError>()
+                + [&error.code, &error.kind, &error.status, &error.message]
+                    .map(String::capacity)
+                    .iter()
+                    .sum::<usize>()
+        });
+        let texts = [
             &self.kind,
             &self.model,
             &self.id,
             &self.service_tier,
             &self.status,
-            &self.error_code,
-            &self.error_kind,
-            &self.error_status,
-            &self.error_message,
-        ]
-        .iter()
-        .map(|text| text.capacity())
-        .sum()
+        ];
+        error + texts.map(String::capacity).iter().sum::<usize>()
+    }
+
+    fn stated_error(&mut self) -> &mut StatedError {
+        self.stated_error.get_or_insert_default()
     }
 
     fn provider_error(&self) -> ProviderError {
-        ProviderError::new(
-            &self.error_code,
-            &self.error_status,
-            &self.error_kind,
-            &self.error_message,
-        )
+        self.stated_error
+            .as_ref()
+            .map_or_else(ProviderError::default, |error| {
+                ProviderError::new(&error.code, &error.status, &error.kind, &error.message)
+            })
     }
 }
 
@@ -264,14 +263,16 @@ impl Sink<Said> for Captured {
             Said::Id => name(&mut self.id),
             Said::ServiceTier => name(&mut self.service_tier),
             Said::Status => name(&mut self.status),
-            Said::ErrorCode => name(&mut self.error_code),
-            Said::ErrorKind => name(&mut self.error_kind),
-            Said::ErrorStatus => name(&mut self.error_status),
-            Said::ErrorMessage => text::read_into(&mut self.error_message, token, MESSAGE_MAX),
+            Said::ErrorCode => name(&mut self.stated_error().code),
+            Said::ErrorKind => name(&mut self.stated_error().kind),
+            Said::ErrorStatus => name(&mut self.stated_error().status),
+            Said::ErrorMessage => {
+                text::read_into(&mut self.stated_error().message, token, MESSAGE_MAX);
+            }
             // An error that is just its text; `null` and `false` are none.
             Said::Error if token.starts_with(b"\"") && token != b"\"\"" => {
                 self.error = true;
-                text::read_into(&mut self.error_message, token, MESSAGE_MAX);
+                text::read_into(&mut self.stated_error().message, token, MESSAGE_MAX);
             }
             Said::Count(count) => self.counts.set(count, text::count(token)),
             Said::Content => self.content |= token.starts_with(b"\"") && token != b"\"\"",

@@ -36,12 +36,18 @@ pub(crate) fn unescape(raw: &[u8], max: usize) -> String {
 }
 
 fn unescape_into(text: &mut String, raw: &[u8], max: usize) {
+    // Exactly what a text without escapes takes, so that boxing it copies nothing.
+    text.reserve_exact(raw.len().min(max));
     let mut rest = raw;
     while !rest.is_empty() && text.len() < max {
         let plain = memchr(b'\\', rest).unwrap_or(rest.len());
         // No byte becomes less than a byte, so `max` of them suffice; three more let a character
         // at the bound be whole before it is cut.
-        text.push_str(&String::from_utf8_lossy(&rest[..plain.min(max + 3)]));
+        let piece = &rest[..plain.min(max + 3)];
+        match std::str::from_utf8(piece) {
+            Ok(piece) => text.push_str(piece),
+            Err(_) => text.push_str(&String::from_utf8_lossy(piece)),
+        }
         rest = &rest[plain..];
         if let [b'\\', escape @ ..] = rest {
             let (character, used) = escaped_character(escape);
@@ -110,6 +116,9 @@ pub(crate) fn count(token: &[u8]) -> Option<u64> {
         [b'"', digits @ .., b'"'] => digits,
         other => other,
     };
+    if let Some(count) = short_count(token) {
+        return Some(count);
+    }
     let text = std::str::from_utf8(token).ok()?.trim();
     let storable = |count: &u64| i64::try_from(*count).is_ok();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -127,6 +136,17 @@ pub(crate) fn count(token: &[u8]) -> Option<u64> {
         reason = "whole and within 0..=2^53, checked right above"
     )]
     exact.then_some(number as u64)
+}
+
+/// Digits and nothing else, few enough for any number of them to be a count: nearly all there are.
+fn short_count(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    digits.iter().try_fold(0, |count, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| count * 10 + u64::from(digit))
+    })
 }
 
 /// `true` or `false`; `None` for anything else.

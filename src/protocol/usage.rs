@@ -24,15 +24,25 @@ pub(super) enum Count {
 
 /// The stated numbers of one usage object; `None` where unstated or unreadable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts([Option<u64>; Count::OutputImage as usize + 1]);
+pub(super) struct Counts {
+    /// One bit for each number that is stated.
+    stated: u16,
+    /// 0 where unstated.
+    numbers: [u64; Count::OutputImage as usize + 1],
+}
 
 impl Counts {
     pub(super) fn set(&mut self, count: Count, value: Option<u64>) {
-        self.0[count as usize] = value;
+        let bit = 1 << count as u16;
+        self.stated = match value {
+            Some(_) => self.stated | bit,
+            None => self.stated & !bit,
+        };
+        self.numbers[count as usize] = value.unwrap_or(0);
     }
 
     fn get(&self, count: Count) -> Option<u64> {
-        self.0[count as usize]
+        (self.stated >> count as u16 & 1 == 1).then_some(self.numbers[count as usize])
     }
 }
 

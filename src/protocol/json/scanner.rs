@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::super::text;
-use super::lexical::{is_blank, keep, next_bracket_or_quote, string_end};
+use super::lexical::{is_blank, keep, literal_end, next_bracket_or_quote, string_end};
 use super::{Node, Place, Progress, SCALAR_MAX, Sink};
 
 /// Longest member name that can match; longer than any declared name, escaped throughout.
@@ -167,7 +167,7 @@ impl<M: Copy> Scanner<M> {
             at = match self.state {
                 State::Skip => self.skip(bytes, at, sink),
                 State::InString => self.in_string(bytes, at, sink),
-                State::InKey => self.in_key(bytes, at),
+                State::InKey => self.in_key(bytes, at, sink),
                 State::InLiteral => self.in_literal(bytes, at, sink),
                 State::Broken => break,
                 State::Done => {
@@ -188,16 +188,16 @@ impl<M: Copy> Scanner<M> {
         }
         match (self.state, byte) {
             (State::Key { .. }, b'"') => {
-                self.key = self.base + at;
-                self.note_member();
-                self.state = State::InKey;
-                return self.in_key(bytes, at + 1);
+                return self.key(bytes, at, sink);
             }
             (State::Colon, b':') => self.state = State::Value { may_close: false },
             (State::AfterValue, b',') => {
                 self.state = if self.frame().is_some_and(|frame| frame.array) {
                     self.expect_element();
                     State::Value { may_close: false }
+                } else if bytes.get(at + 1) == Some(&b'"') {
+                    // From one member to the next without a turn for each token.
+                    return self.key(bytes, at + 1, sink);
                 } else {
                     State::Key { may_close: false }
                 };
@@ -208,7 +208,13 @@ impl<M: Copy> Scanner<M> {
             (State::Value { may_close: true } | State::AfterValue, b']') => {
                 self.close(at, true, sink);
             }
-            (State::Value { .. }, _) => return self.value(bytes, at, sink),
+            (State::Value { .. }, _) => {
+                if self.frame().is_none_or(|frame| frame.array) {
+                    self.key = self.base + at;
+                    self.note_member();
+                }
+                return self.value(bytes, at, sink);
+            }
             _ => self.state = State::Broken,
         }
         at + 1
@@ -233,10 +239,6 @@ impl<M: Copy> Scanner<M> {
 
     fn value(&mut self, bytes: &[u8], at: usize, sink: &mut impl Sink<M>) -> usize {
         self.start = self.base + at;
-        if self.frame().is_none_or(|frame| frame.array) {
-            self.key = self.start;
-            self.note_member();
-        }
         match bytes[at] {
             b'"' => {
                 self.state = State::InString;
@@ -326,30 +328,40 @@ impl<M: Copy> Scanner<M> {
         };
     }
 
+    /// A member name begins at `at`.
+    #[inline]
+    fn key(&mut self, bytes: &[u8], at: usize, sink: &mut impl Sink<M>) -> usize {
+        self.key = self.base + at;
+        self.note_member();
+        self.state = State::InKey;
+        self.in_key(bytes, at + 1, sink)
+    }
+
     /// Inside a member name; `at` is past its opening quote.
-    fn in_key(&mut self, bytes: &[u8], at: usize) -> usize {
+    #[inline]
+    fn in_key(&mut self, bytes: &[u8], at: usize, sink: &mut impl Sink<M>) -> usize {
         let Some(end) = string_end(&bytes[at..], &mut self.escaped) else {
             keep(&mut self.scratch, &bytes[at..], KEY_MAX + 1);
             return bytes.len();
         };
         let end = at + end;
-        let fields = self
-            .frames
-            .get(self.depth.wrapping_sub(1))
-            .and_then(Option::as_ref)
-            .map_or(&[][..], |frame| frame.node.fields);
         let text = &bytes[at..end - 1];
+        let node = self.frame().map(|frame| frame.node);
         self.current = if self.scratch.is_empty() {
-            named(fields, text, self.unescape_keys)
+            node.and_then(|node| named(node, text, self.unescape_keys))
         } else {
             keep(&mut self.scratch, text, KEY_MAX + 1);
-            let found = named(fields, &self.scratch, self.unescape_keys);
+            let found = node.and_then(|node| named(node, &self.scratch, self.unescape_keys));
             self.scratch.clear();
             found
         };
         if bytes.get(end) == Some(&b':') {
             self.state = State::Value { may_close: false };
-            return end + 1;
+            let next = end + 1 + usize::from(bytes.get(end + 1) == Some(&b' '));
+            return match bytes.get(next) {
+                Some(byte) if !is_blank(*byte) => self.value(bytes, next, sink),
+                _ => next,
+            };
         }
         self.state = State::Colon;
         end
@@ -398,10 +410,7 @@ impl<M: Copy> Scanner<M> {
     }
 
     fn in_literal(&mut self, bytes: &[u8], at: usize, sink: &mut impl Sink<M>) -> usize {
-        let length = bytes[at..].iter().position(
-            |byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.'),
-        );
-        let end = length.map(|length| at + length);
+        let end = literal_end(&bytes[at..]).map(|length| at + length);
         let piece = &bytes[at..end.unwrap_or(bytes.len())];
         if let Some(mark) = self.current.and_then(|node| node.mark) {
             self.scalar_piece(piece, end, mark, sink);
@@ -424,66 +433,59 @@ impl<M: Copy> Scanner<M> {
             self.skipping.peeking = false;
             self.skipping.empty = matches!(bytes[at], b'}' | b']');
         }
-        loop {
-            if self.skipping.in_string {
+        // Held apart from `self` while it changes with every token.
+        let mut skipping = self.skipping;
+        let end = loop {
+            if skipping.in_string {
                 let Some(end) = string_end(&bytes[at..], &mut self.escaped) else {
-                    return bytes.len();
+                    break None;
                 };
                 at += end;
-                self.skipping.in_string = false;
+                skipping.in_string = false;
             }
             let Some(offset) = next_bracket_or_quote(&bytes[at..]) else {
-                return bytes.len();
+                break None;
             };
             at += offset + 1;
             match bytes[at - 1] {
                 b'"' => {
-                    self.skipping.in_string = true;
+                    skipping.in_string = true;
                     self.escaped = false;
                 }
-                opening @ (b'{' | b'[') => {
-                    self.skipping.enter(opening == b'[');
-                }
+                opening @ (b'{' | b'[') => skipping.enter(opening == b'['),
                 closing => {
-                    if !self.skipping.leave(closing == b']') {
+                    if !skipping.leave(closing == b']') {
                         self.state = State::Broken;
-                        return at;
+                        break Some(at);
                     }
-                    if self.skipping.depth == 0 {
+                    if skipping.depth == 0 {
                         if let Some(mark) = self.current.and_then(|node| node.mark) {
                             let place = Place {
                                 key: self.key,
                                 start: self.start,
                                 end: self.base + at,
                             };
-                            sink.close(mark, place, self.skipping.empty);
+                            sink.close(mark, place, skipping.empty);
                         }
                         self.after_value();
-                        return at;
+                        break Some(at);
                     }
                 }
             }
-        }
+        };
+        self.skipping = skipping;
+        end.unwrap_or(bytes.len())
     }
 }
 
-fn named<M>(
-    fields: &'static [(&'static str, Node<M>)],
-    text: &[u8],
-    unescape: bool,
-) -> Option<&'static Node<M>> {
+fn named<M>(node: &Node<M>, text: &[u8], unescape: bool) -> Option<&'static Node<M>> {
     if text.len() > KEY_MAX {
         return None;
     }
-    let find = |text: &[u8]| {
-        fields
-            .iter()
-            .find(|(name, _)| name.as_bytes() == text)
-            .map(|(_, node)| node)
-    };
-    if unescape && memchr(b'\\', text).is_some() {
+    let found = node.field(text);
+    if found.is_none() && unescape && memchr(b'\\', text).is_some() {
         let name = text::unescape(text, KEY_MAX);
-        return find(name.as_bytes());
+        return node.field(name.as_bytes());
     }
-    find(text)
+    found
 }

@@ -114,6 +114,32 @@ proptest! {
         prop_assert_eq!(strip([&body[..]]), strip(pieces(&body, &cuts)));
         prop_assert_eq!(strip([&body[..]]), strip(body.chunks(1)));
     }
+
+    /// What nobody looks into is searched in words and blocks where a fragment holds whole ones,
+    /// and byte by byte where it does not: both find the same end of it, or the same fault in it.
+    #[test]
+    fn values_nobody_looks_into(
+        parts in prop::collection::vec(skipped_part(), 0..120),
+        cuts in prop::collection::vec(any::<usize>(), 0..6),
+    ) {
+        let body = format!(
+            "{{\"x\":[\"\",{}],\"usage\":{{\"prompt_tokens\":7}}}}",
+            parts.concat()
+        );
+        let whole = observe(Api::Chat, JSON, [body.as_bytes()]);
+        prop_assert_eq!(&whole, &observe(Api::Chat, JSON, body.as_bytes().chunks(1)));
+        prop_assert_eq!(&whole, &observe(Api::Chat, JSON, pieces(body.as_bytes(), &cuts)));
+    }
+}
+
+fn skipped_part() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        24 => prop::sample::select(vec![
+            "{}", "[]", "[\"a\"]", "{\"k\":\"v\"}", "\"[{\"", "\"}]\"", "\"y_Y\u{7f}\"", "\"\"", ",", "1.5",
+            "\"\\\"]\"", "\"\\\\\"", "\"the quick brown fox jumps over the lazy dog and everything behind it\"",
+        ]),
+        1 => prop::sample::select(vec!["\"", "\\", "[", "]", "{", "}", "[}", "{]"]),
+    ]
 }
 
 fn part() -> impl Strategy<Value = Vec<u8>> {
