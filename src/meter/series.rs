@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
-use crate::record::{Api, RequestRecord};
+use crate::record::{Api, Outcome, RequestRecord};
 
 use super::cell::Cell;
 
@@ -39,7 +39,8 @@ impl<'a> Model<'a> {
             name: served
                 .or(record.admission.requested_model.as_deref())
                 .unwrap_or(""),
-            known: served.is_some() || record.cost.is_some(),
+            // Not every API's answer names its model, and Tollgate does not read them all yet.
+            known: served.is_some() || record.cost.is_some() || record.outcome == Outcome::Ok,
         }
     }
 }

@@ -25,7 +25,7 @@ const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog
 pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Vec<Secret> {
     let of_client = CREDENTIALS
         .iter()
-        .filter_map(|&name| head.headers.get(name));
+        .flat_map(|&name| head.headers.get_all(name));
     let of_channel = channel.and_then(|channel| channel.authorization.as_ref());
     of_client
         .chain(of_channel)

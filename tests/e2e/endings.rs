@@ -115,6 +115,49 @@ fn a_stream_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[test]
+fn a_stream_that_breaks_off_inside_an_event_loses_none_of_its_bytes() {
+    let events = answers::chat_stream(false);
+    let half = &events[BEGINNING][..events[BEGINNING].len() / 2];
+    let mut script = answers::open_stream();
+    script.extend(
+        events[..BEGINNING]
+            .iter()
+            .map(|event| chunk(event.as_bytes())),
+    );
+    script.push(chunk(half.as_bytes()));
+    script.push(Step::Close);
+    // Usage is asked for on the client's behalf, so events are held until they are whole.
+    let (response, row) = through(script, &chat(true));
+    assert_eq!((response.status, response.whole), (200, false));
+    let sent = events[..BEGINNING].concat() + half;
+    assert_eq!(response.text(), sent);
+    assert_eq!(row.outcome(), "upstream_error", "{row:#?}");
+    assert_eq!(
+        row.int("response_bytes"),
+        Some(i64::try_from(sent.len()).unwrap()),
+        "{row:#?}"
+    );
+}
+
+#[test]
+fn a_providers_error_text_shows_no_key_whatever_its_form() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let body = format!(
+        r#"{{"error":{{"message":"Incorrect API key provided: {key}.","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}}}"#
+    );
+    let upstream = Upstream::always(answers::json("401 Unauthorized", &body));
+    let tollgate = Tollgate::before(&upstream.base_url());
+    let response = tollgate.send(&chat(false).header("authorization", &format!("Bearer {key}")));
+    assert_eq!((response.status, response.text()), (401, body));
+    let row = tollgate.ledger().only();
+    assert_eq!(
+        row.text("error_message"),
+        Some("Incorrect API key provided: [secret]."),
+        "{row:#?}"
+    );
+}
+
+#[test]
 fn a_body_shorter_than_promised_is_cut_off_for_the_client_too() {
     let mut script = vec![
         Answer::new("200 OK")

@@ -127,3 +127,50 @@ fn a_connection_that_the_upstream_closed_meanwhile_is_no_failure() {
         assert_eq!(row.tokens(), answers::EMBEDDINGS_TOKENS, "{row:#?}");
     }
 }
+
+/// A limit that is over cuts the connection, which looks like one that went stale in the pool.
+#[test]
+fn a_request_whose_time_is_over_is_not_sent_again() {
+    let count = AtomicUsize::new(0);
+    let upstream = Upstream::start(move |request| {
+        match count.fetch_add(1, Ordering::SeqCst) {
+            // The first leaves a connection in the pool for the second.
+            0 => answers::provider(request),
+            _ => vec![Step::Hang],
+        }
+    });
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting("limits: {first_byte: 300ms, idle: 60s}")
+        .start();
+    assert_eq!(tollgate.send(&embeddings()).status, 200);
+    let response = tollgate.send(&embeddings());
+    assert_eq!(response.status, 504, "{response:?}");
+    assert_eq!(
+        response.headers.get("x-tollgate-error"),
+        Some("first_byte_timeout")
+    );
+    assert_eq!(upstream.received().len(), 2);
+    let row = tollgate.ledger().request(&response.request_id());
+    assert_eq!(row.outcome(), "timeout", "{row:#?}");
+    assert_eq!(row.int("attempts"), Some(1), "{row:#?}");
+    // The upstream has the request: what it bills is unknown, not nothing.
+    assert_eq!(row.text("usage_source"), Some("missing"), "{row:#?}");
+    // Waiting for the upstream is no overhead.
+    assert!(row.int("overhead_us") < Some(250_000), "{row:#?}");
+}
+
+#[test]
+fn refused_requests_do_not_take_the_places_of_those_in_flight() {
+    let upstream = Upstream::start(answers::provider);
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting("limits: {in_flight: 1, request_body: 1KiB, buffered_body: 1KiB}")
+        .start();
+    // Its client goes on sending for as long as it is listened to.
+    let mut refused = Connection::open(tollgate.address());
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+                content-length: 100000\r\n\r\n";
+    refused.write(head.as_bytes()).unwrap();
+    let incoming = refused.try_incoming("POST").unwrap();
+    assert_eq!(incoming.finish().status, 413);
+    assert_eq!(tollgate.send(&embeddings()).status, 200);
+}
