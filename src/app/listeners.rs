@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -170,10 +171,15 @@ impl Listeners {
 
 fn receive(fds: &mut Fds, socket: &Path) -> Result<(), ListenError> {
     if let Some(folder) = socket.parent() {
-        std::fs::create_dir_all(folder).map_err(|source| ListenError::DataDir {
-            path: folder.to_owned(),
-            source,
-        })?;
+        // For the owner only, as the ledger would make it.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| ListenError::DataDir {
+                path: folder.to_owned(),
+                source,
+            })?;
     }
     let path = socket.display().to_string();
     if path.len() > MOST_SOCKET_PATH {
