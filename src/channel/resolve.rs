@@ -78,7 +78,8 @@ impl Resolver {
         }
     }
 
-    fn fresh(&self, now: Instant) -> Option<Arc<[SocketAddr]>> {
+    /// The addresses, where they are known and fresh: no look-up, no wait.
+    pub fn fresh(&self, now: Instant) -> Option<Arc<[SocketAddr]>> {
         let answer = self.answer.load();
         let answer = answer.as_ref()?;
         let age = now.saturating_duration_since(answer.resolved);

@@ -203,7 +203,8 @@ impl Gateway {
         channel: &Channel,
         now: Instant,
     ) -> Result<SocketAddr, Failure> {
-        let addresses = if let Some(addresses) = exchange.addresses.take() {
+        let known = exchange.addresses.take();
+        let addresses = if let Some(addresses) = known.or_else(|| channel.resolver.fresh(now)) {
             addresses
         } else {
             let asking = channel.resolver.addresses(now);

@@ -212,6 +212,8 @@ impl Recorder {
         let Some(attempt) = self.attempt.take() else {
             return;
         };
+        // Nearly always the only one.
+        self.record.attempts.reserve_exact(1);
         self.record.attempts.push(Attempt {
             channel: attempt.channel,
             started_at: attempt.started_at,
