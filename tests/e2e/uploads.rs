@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::support::answers;
-use crate::support::client::{Connection, Request};
+use crate::support::client::{Connection, Request, Response};
 use crate::support::message::chunks;
 use crate::support::tollgate::{Setup, Tollgate};
-use crate::support::upstream::{Answer, Upstream};
+use crate::support::upstream::{Answer, Step, Upstream};
 
 const MIB: usize = 1024 * 1024;
 
@@ -59,6 +59,43 @@ fn a_body_too_large_to_be_read_first_streams() {
     assert!(upstream.only().body == body.as_bytes());
     let row = tollgate.ledger().request(&response.request_id());
     assert_eq!(row.tokens(), answers::EMBEDDINGS_TOKENS, "{row:#?}");
+}
+
+/// Memory for bodies is bounded over all requests: what finds no room streams instead of waiting.
+#[test]
+fn a_body_that_finds_no_room_streams_and_is_answered_all_the_same() {
+    const ROOM: usize = 100 * 1024;
+    let upstream = Upstream::start(|request| {
+        if request.headers.get("x-hold").is_some() {
+            return vec![Step::Hang];
+        }
+        answers::provider(request)
+    });
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting("limits: {buffered_body: 100KiB, buffered_total: 100KiB}")
+        .start();
+    let body = embeddings(ROOM * 3 / 4);
+    let request = Request::json("/v1/embeddings", &body);
+    let model = |response: &Response| {
+        let row = tollgate.ledger().request(&response.request_id());
+        assert_eq!(row.tokens(), answers::EMBEDDINGS_TOKENS, "{row:#?}");
+        row.text("requested_model").map(str::to_owned)
+    };
+    let first = tollgate.send(&request);
+    assert!(model(&first).is_some(), "it was read before it was sent");
+    let mut held = Connection::open(tollgate.address());
+    held.write(&request.clone().header("x-hold", "1").bytes())
+        .unwrap();
+    upstream.until("one body is held", |received| {
+        received
+            .iter()
+            .any(|request| request.headers.get("x-hold").is_some())
+    });
+    let second = tollgate.send(&request);
+    assert_eq!(second.status, 200, "{second:?}");
+    assert_eq!(upstream.received().last().unwrap().json(), body);
+    assert_eq!(model(&second), None, "it streamed unread");
+    drop(held);
 }
 
 #[test]
