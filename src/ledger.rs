@@ -68,6 +68,7 @@ use self::writer::Writer;
 use crate::clock::UnixMicros;
 
 pub use self::journal::Journal;
+pub use self::journal::segment::make_private_folder;
 pub use self::query::{QueryError, Reader};
 pub use self::rollup::is_error;
 pub use self::stats::{COMMIT_BUCKETS_US, CommitDurations, LedgerStats};

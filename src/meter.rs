@@ -11,6 +11,7 @@
 
 mod cell;
 mod expose;
+pub mod families;
 mod histogram;
 mod missing;
 mod series;

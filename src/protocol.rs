@@ -23,7 +23,7 @@ mod usage;
 
 pub use answer::{ErrorAnswer, error_body, outcome_of};
 pub use decode::{DecodeError, Decoder, UnsupportedEncoding};
-pub use headers::{ParsedTags, parse_tags, retry_after, session, upstream_request_id};
+pub use headers::{MediaType, ParsedTags, parse_tags, retry_after, session, upstream_request_id};
 pub use meter::{ResponseKind, ResponseMeter, Signals};
 pub use observed::{MissingReason, Observed, ProviderError};
 pub use request::{RequestFacts, inject_include_usage, read_request};

@@ -6,8 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use pingora::server::{Fds, ListenFds};
 use tokio::net::TcpSocket;
 
 use crate::config::Settings;
+use crate::ledger::make_private_folder;
 
 /// The socket in the data folder over which listeners travel.
 const UPGRADE_SOCKET: &str = "upgrade.sock";
@@ -171,15 +171,10 @@ impl Listeners {
 
 fn receive(fds: &mut Fds, socket: &Path) -> Result<(), ListenError> {
     if let Some(folder) = socket.parent() {
-        // For the owner only, as the ledger would make it.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| ListenError::DataDir {
-                path: folder.to_owned(),
-                source,
-            })?;
+        make_private_folder(folder).map_err(|source| ListenError::DataDir {
+            path: folder.to_owned(),
+            source,
+        })?;
     }
     let path = socket.display().to_string();
     if path.len() > MOST_SOCKET_PATH {
@@ -218,7 +213,6 @@ fn bind(address: SocketAddr, key: &'static str) -> Result<(i32, SocketAddr), Lis
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?.into_std()?;
         let got = listener.local_addr()?;
-        debug_assert!(listener.as_raw_fd() >= 0);
         Ok((listener.into_raw_fd(), got))
     };
     listen().map_err(refused)

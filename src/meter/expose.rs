@@ -5,16 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
 
+use super::families::{self, Family, counter, family, float, gauge};
 use super::histogram::Histogram;
 use super::{Meter, read};
-
-/// Microseconds in a second.
-const US: f64 = 1e6;
-
-/// One family's identity: its name, its help text, its label names.
-type Family = (&'static str, &'static str, &'static [&'static str]);
 
 const REQUESTS: Family = (
     "tollgate_requests_total",
@@ -108,20 +103,9 @@ pub struct TrafficCollector {
 impl TrafficCollector {
     /// A collector over `meter`. Fails only when a family's declaration is malformed.
     pub fn new(meter: Arc<Meter>) -> prometheus::Result<Self> {
-        let descriptions = FAMILIES
-            .iter()
-            .map(|&(name, help, labels)| {
-                Desc::new(
-                    name.to_owned(),
-                    help.to_owned(),
-                    labels.iter().map(|&label| label.to_owned()).collect(),
-                    std::collections::HashMap::new(),
-                )
-            })
-            .collect::<prometheus::Result<_>>()?;
         Ok(Self {
             meter,
-            descriptions,
+            descriptions: families::descriptions(FAMILIES)?,
         })
     }
 
@@ -150,9 +134,9 @@ impl TrafficCollector {
                 counter(COST, &labels, float(nanos) / 1e9)
             }));
             *unpriced.entry(model).or_default() += cell.unpriced();
-            durations.push(histogram(DURATION, &labels, &cell.duration));
-            first_tokens.push(histogram(FIRST_TOKEN, &labels, &cell.first_token));
-            per_tokens.push(histogram(PER_TOKEN, &labels, &cell.per_token));
+            durations.push(observed(DURATION, &labels, &cell.duration));
+            first_tokens.push(observed(FIRST_TOKEN, &labels, &cell.first_token));
+            per_tokens.push(observed(PER_TOKEN, &labels, &cell.per_token));
         }
         let unpriced = unpriced
             .into_iter()
@@ -191,7 +175,7 @@ impl TrafficCollector {
             }));
             phases.extend(
                 cell.phases()
-                    .map(|(phase, values)| histogram(PHASES, &[name, phase.as_str()], values)),
+                    .map(|(phase, values)| observed(PHASES, &[name, phase.as_str()], values)),
             );
         }
         families.extend([
@@ -233,7 +217,7 @@ impl Collector for TrafficCollector {
         families.push(family(
             OVERHEAD,
             MetricType::HISTOGRAM,
-            vec![histogram(OVERHEAD, &[], &self.meter.overhead)],
+            vec![observed(OVERHEAD, &[], &self.meter.overhead)],
         ));
         // The exposition format has no way to say "no series yet".
         families.retain(|family| !family.get_metric().is_empty());
@@ -241,70 +225,8 @@ impl Collector for TrafficCollector {
     }
 }
 
-fn family((name, help, _): Family, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
-}
-
-fn labels((_, _, names): Family, values: &[&str]) -> Vec<LabelPair> {
-    names
-        .iter()
-        .zip(values)
-        .map(|(&name, &value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name.to_owned());
-            pair.set_value(value.to_owned());
-            pair
-        })
-        .collect()
-}
-
-fn counter(family: Family, values: &[&str], count: f64) -> Metric {
-    let mut metric = Metric::from_label(labels(family, values));
-    let mut counter = Counter::default();
-    counter.set_value(count);
-    metric.set_counter(counter);
-    metric
-}
-
-fn gauge(family: Family, values: &[&str], value: f64) -> Metric {
-    let mut metric = Metric::from_label(labels(family, values));
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    metric.set_gauge(gauge);
-    metric
-}
-
-fn histogram(family: Family, values: &[&str], observed: &Histogram) -> Metric {
-    let snapshot = observed.snapshot();
-    let mut model = prometheus::proto::Histogram::default();
-    model.set_sample_count(snapshot.count);
-    model.set_sample_sum(float(snapshot.sum) / US);
-    model.set_bucket(
-        snapshot
-            .cumulative
-            .into_iter()
-            .map(|(bound_us, count)| {
-                let mut bucket = Bucket::default();
-                bucket.set_upper_bound(float(bound_us) / US);
-                bucket.set_cumulative_count(count);
-                bucket
-            })
-            .collect(),
-    );
-    let mut metric = Metric::from_label(labels(family, values));
-    metric.set_histogram(model);
-    metric
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "Prometheus' samples are f64; beyond 2^53 a counter loses its last digit"
-)]
-fn float(count: u64) -> f64 {
-    count as f64
+fn observed(family: Family, values: &[&str], histogram: &Histogram) -> Metric {
+    let snapshot = histogram.snapshot();
+    let (count, sum_us) = (snapshot.count, snapshot.sum);
+    families::histogram(family, values, snapshot.cumulative, count, sum_us)
 }

@@ -1,6 +1,7 @@
 //! The plain bytes of an answer: one JSON document, or an event stream.
 
 use super::api::{Conventions, REFUSAL, Said};
+use super::headers::MediaType;
 use super::json::{Progress, Scanner};
 use super::meter::ResponseKind;
 use super::observed::MissingReason;
@@ -51,24 +52,10 @@ impl Body {
         kind: ResponseKind<'_>,
     ) -> Self {
         let refused = kind.status >= 400;
-        let essence = kind
-            .content_type
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
-        let json_suffix = || {
-            essence
-                .rsplit_once('+')
-                .is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"))
-        };
-        let framing = if essence.eq_ignore_ascii_case("text/event-stream") {
-            Framing::events(conventions)
-        } else if essence.eq_ignore_ascii_case("application/json") || json_suffix() {
-            Framing::json(conventions, refused)
-        } else {
-            Framing::Unknown
+        let framing = match MediaType::of(kind.content_type) {
+            MediaType::EventStream => Framing::events(conventions),
+            MediaType::Json => Framing::json(conventions, refused),
+            MediaType::Other => Framing::Unknown,
         };
         Self {
             reading: Reading::new(conventions, counts_usage, refused),

@@ -29,6 +29,38 @@ fn acceptable_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= ID_MAX
 }
 
+/// What a body is by its `Content-Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// `text/event-stream`.
+    EventStream,
+    /// `application/json`, or any type with the suffix `+json` (RFC 6839).
+    Json,
+    /// Anything else, or none stated.
+    Other,
+}
+
+impl MediaType {
+    /// Reads the header's value; parameters such as `charset` do not matter.
+    #[must_use]
+    pub fn of(content_type: Option<&str>) -> Self {
+        let value = content_type.unwrap_or_default();
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        let json_suffix = || {
+            essence
+                .rsplit_once('+')
+                .is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"))
+        };
+        if essence.eq_ignore_ascii_case("text/event-stream") {
+            Self::EventStream
+        } else if essence.eq_ignore_ascii_case("application/json") || json_suffix() {
+            Self::Json
+        } else {
+            Self::Other
+        }
+    }
+}
+
 /// The conversation a request belongs to, from Codex' headers: `session-id` (`session_id` in older
 /// ones), else `thread-id`, else the same members of the JSON in `x-codex-turn-metadata`. At most
 /// 128 bytes.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::channel::Channel;
 use crate::protocol::{MissingReason, Operation, RequestFacts};
-use crate::record::{Api, ErrorSource, Outcome};
+use crate::record::Api;
 
 use super::body::Body;
 use super::deadline::Watchdog;
@@ -164,13 +164,6 @@ impl Drop for Exchange {
         if self.recorder.is_closed() {
             return;
         }
-        // A panic unwinds through here; otherwise the runtime was shut down with the request in it.
-        let outcome = if std::thread::panicking() {
-            Outcome::Internal
-        } else {
-            Outcome::Interrupted
-        };
-        let ending = Ending::bare(outcome, Some(ErrorSource::Internal));
-        self.close_failed(ending, Instant::now());
+        self.close_failed(Ending::abandoned(), Instant::now());
     }
 }

@@ -10,8 +10,8 @@ use pingora::http::ResponseHeader;
 
 use crate::config::Secret;
 use crate::protocol::{
-    DecodeError, Decoder, Observed, Operation, ResponseKind, ResponseMeter, Signals, UsageStripper,
-    outcome_of,
+    DecodeError, Decoder, MediaType, Observed, Operation, ResponseKind, ResponseMeter, Signals,
+    UsageStripper, outcome_of,
 };
 use crate::record::{Api, ErrorSource, Outcome};
 
@@ -64,7 +64,9 @@ impl Passing {
         header: &mut ResponseHeader,
     ) -> pingora::Result<Self> {
         let status = header.status.as_u16();
-        let events = is_event_stream(header);
+        let content_type = header.headers.get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let events = MediaType::of(content_type) == MediaType::EventStream;
         let encoding = joined_encoding(header);
         let decoder = encoding.as_deref().map(Decoder::new);
         // An encoding nobody knows passes as it is: the traces stay in, which breaks nothing.
@@ -80,13 +82,12 @@ impl Passing {
         let to_come = length
             .filter(|_| stripping.is_none())
             .and_then(|length| length.to_str().ok()?.parse().ok());
-        let content_type = header.headers.get(CONTENT_TYPE);
         let meter = ResponseMeter::new(
             api,
             operation,
             ResponseKind {
                 status,
-                content_type: content_type.and_then(|value| value.to_str().ok()),
+                content_type,
                 content_encoding: encoding.as_deref().filter(|_| stripping.is_none()),
             },
         );
@@ -238,13 +239,4 @@ fn joined_encoding(header: &ResponseHeader) -> Option<String> {
         joined.push_str(line.to_str().ok()?);
     }
     Some(joined)
-}
-
-fn is_event_stream(header: &ResponseHeader) -> bool {
-    const EVENT_STREAM: &[u8] = b"text/event-stream";
-    header.headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes().trim_ascii_start();
-        value.len() >= EVENT_STREAM.len()
-            && value[..EVENT_STREAM.len()].eq_ignore_ascii_case(EVENT_STREAM)
-    })
 }

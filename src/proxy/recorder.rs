@@ -41,6 +41,17 @@ impl Ending {
     /// The answer reached the client whole.
     pub(super) const OK: Self = Self::bare(Outcome::Ok, None);
 
+    /// Nobody closed the account: a panic unwinds, or the runtime was shut down with the request
+    /// in it.
+    pub(super) fn abandoned() -> Self {
+        let outcome = if std::thread::panicking() {
+            Outcome::Internal
+        } else {
+            Outcome::Interrupted
+        };
+        Self::bare(outcome, Some(ErrorSource::Internal))
+    }
+
     pub(super) const fn bare(outcome: Outcome, source: Option<ErrorSource>) -> Self {
         Self {
             outcome,
@@ -59,15 +70,6 @@ struct OpenAttempt {
     status: Option<u16>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// No upstream was involved yet.
-    Open,
-    /// The journal knows of it.
-    Admitted,
-    Closed,
-}
-
 /// Owns the account of one request.
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -77,7 +79,7 @@ pub(super) struct Recorder {
     missing_reason: Option<&'static str>,
     attempt: Option<OpenAttempt>,
     in_flight: Option<InFlight>,
-    state: State,
+    closed: bool,
 }
 
 impl Recorder {
@@ -121,7 +123,7 @@ impl Recorder {
             missing_reason: None,
             attempt: None,
             in_flight: None,
-            state: State::Open,
+            closed: false,
         }
     }
 
@@ -134,7 +136,7 @@ impl Recorder {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        self.closed
     }
 
     /// What is known of the request itself, to be filled in as it becomes known.
@@ -152,7 +154,6 @@ impl Recorder {
         self.record.admission.channel = Some(Arc::clone(channel));
         self.in_flight = Some(self.sinks.meter.in_flight(channel));
         self.sinks.journal.admit(&self.record.admission);
-        self.state = State::Admitted;
     }
 
     /// A try at `channel` begins.
@@ -227,7 +228,7 @@ impl Recorder {
 
     /// Closes the account. Only the first call does anything.
     pub(super) fn close(&mut self, ending: Ending, now: Instant) {
-        if self.state == State::Closed {
+        if self.closed {
             return;
         }
         self.attempt_ends(&ending);
@@ -255,22 +256,16 @@ impl Recorder {
         self.sinks
             .meter
             .observe(&self.record, self.missing_reason, in_flight.as_ref());
-        self.state = State::Closed;
+        self.closed = true;
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        if self.state == State::Closed {
+        if self.closed {
             return;
         }
-        // A panic unwinds through here; otherwise the runtime was shut down with the request in it.
-        let ending = if std::thread::panicking() {
-            Ending::bare(Outcome::Internal, Some(ErrorSource::Internal))
-        } else {
-            Ending::bare(Outcome::Interrupted, Some(ErrorSource::Internal))
-        };
-        self.close(ending, Instant::now());
+        self.close(Ending::abandoned(), Instant::now());
     }
 }
 

@@ -22,7 +22,7 @@ pub(in crate::ledger) struct Stream {
 }
 
 /// Makes a folder that only its owner may enter, and its parents; one that is there stays as it is.
-pub(in crate::ledger) fn make_private_folder(path: &Path) -> io::Result<()> {
+pub fn make_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
