@@ -21,7 +21,7 @@ use tollgate::ledger::{Closed, Ledger, Settings, Takeover};
 use tollgate::money::NanoUsd;
 use tollgate::record::{
     Admission, Api, Attempt, Cost, Outcome, Phase, Phases, RequestId, RequestRecord, Source,
-    TokenType, Tokens, Usage, UsageSource,
+    TokenType, Tokens, Units, Usage, UsageSource,
 };
 
 /// Rows between two lines of the report.
@@ -180,6 +180,7 @@ fn record(number: u64) -> RequestRecord {
         }],
         usage: Usage {
             tokens,
+            units: Units::NONE,
             total: tokens.sum(),
             source: UsageSource::Reported,
         },
@@ -191,5 +192,10 @@ fn record(number: u64) -> RequestRecord {
         response_bytes: 48_000,
         upstream_request_id: Some("req_0123456789abcdef0123456789abcdef".into()),
         source: Source::Proxy,
+        response_id: None,
+        deferral: None,
+        estimate: None,
+        delivered_output_tokens: None,
+        upstream_bytes: None,
     }
 }

@@ -151,7 +151,8 @@ mod tests {
     use crate::clock::UnixMicros;
     use crate::money::NanoUsd;
     use crate::record::{
-        Admission, Attempt, Cost, Outcome, Phases, RequestId, Source, TokenType, Tokens, Usage,
+        Admission, Attempt, Cost, Outcome, Phases, RequestId, Source, TokenType, Tokens, Units,
+        Usage,
     };
 
     /// A request that `channel` served with `model`.
@@ -195,6 +196,7 @@ mod tests {
             }],
             usage: Usage {
                 tokens,
+                units: Units::NONE,
                 total: output,
                 source: match output {
                     Some(_) => UsageSource::Reported,
@@ -206,6 +208,11 @@ mod tests {
             response_bytes: 0,
             upstream_request_id: None,
             source: Source::Proxy,
+            response_id: None,
+            deferral: None,
+            estimate: None,
+            delivered_output_tokens: None,
+            upstream_bytes: None,
         }
     }
 

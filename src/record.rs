@@ -20,7 +20,7 @@ use crate::money::NanoUsd;
 
 pub(crate) use vocabulary::closed_set;
 pub use vocabulary::{
-    Api, ErrorSource, Outcome, Phase, Source, TokenType, UnknownName, UsageSource,
+    Api, Deferral, ErrorSource, Outcome, Phase, Source, TokenType, Unit, UnknownName, UsageSource,
 };
 
 /// A request's id: UUIDv7 (RFC 9562), so ids sort by time of arrival.
@@ -101,11 +101,44 @@ impl IndexMut<TokenType> for Tokens {
     }
 }
 
+/// What is billed besides tokens, by unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Units([Option<u64>; Unit::ALL.len()]);
+
+impl Units {
+    /// No unit was stated.
+    pub const NONE: Self = Self([None; Unit::ALL.len()]);
+
+    /// The units that were stated, with their counts, in the vocabulary's order.
+    pub fn iter(&self) -> impl Iterator<Item = (Unit, u64)> + '_ {
+        Unit::ALL
+            .iter()
+            .filter_map(|&unit| Some((unit, self[unit]?)))
+    }
+}
+
+impl Index<Unit> for Units {
+    type Output = Option<u64>;
+
+    fn index(&self, unit: Unit) -> &Option<u64> {
+        &self.0[unit as usize]
+    }
+}
+
+impl IndexMut<Unit> for Units {
+    fn index_mut(&mut self, unit: Unit) -> &mut Option<u64> {
+        &mut self.0[unit as usize]
+    }
+}
+
 /// What a provider said (or, marked so, what was estimated) about a request's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Disjoint counts.
     pub tokens: Tokens,
+    /// What is billed besides.
+    pub units: Units,
     /// The provider's own total where it states one, else the sum of the counts.
     pub total: Option<u64>,
     /// Where the numbers come from.
@@ -118,6 +151,7 @@ impl Usage {
     pub const fn absent(source: UsageSource) -> Self {
         Self {
             tokens: Tokens([None; TokenType::ALL.len()]),
+            units: Units::NONE,
             total: None,
             source,
         }
@@ -170,6 +204,23 @@ pub struct Cost {
     pub amount: NanoUsd,
     /// Which prices: the table's version, the row and the rule that matched it.
     pub price_version: Arc<str>,
+}
+
+impl Cost {
+    /// The price version of a cost that the provider stated itself.
+    pub const STATED: &'static str = "stated";
+}
+
+/// Tollgate's own count where a provider should have stated usage and did not. It stands beside the
+/// missing usage and is no part of any sum of tokens or cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Tokens of the request; `None` when its text was not kept.
+    pub input_tokens: Option<u64>,
+    /// Tokens of the answer.
+    pub output_tokens: Option<u64>,
+    /// What they would cost; `None` when the model has no price.
+    pub cost: Option<NanoUsd>,
 }
 
 /// What is known of a request when it is admitted to an upstream. Alone in the journal (a crash,
@@ -237,6 +288,17 @@ pub struct RequestRecord {
     pub upstream_request_id: Option<Arc<str>>,
     /// Where the record comes from.
     pub source: Source,
+    /// The provider's id of what was made (`chatcmpl-…`, `resp_…`, `batch_…`).
+    pub response_id: Option<Arc<str>>,
+    /// Whether making and usage are told apart.
+    pub deferral: Option<Deferral>,
+    /// Tollgate's own count beside a usage that is missing.
+    pub estimate: Option<Estimate>,
+    /// Output tokens the client received, estimated, where it received less than was billed.
+    pub delivered_output_tokens: Option<u64>,
+    /// Bytes of the answer's body taken from the upstream, where they differ from
+    /// `response_bytes`.
+    pub upstream_bytes: Option<u64>,
 }
 
 /// One try at an upstream. One row of `attempts`.

@@ -17,7 +17,7 @@ use tollgate::pricing::{
 use tollgate::record::TokenType::{
     Input, InputAudio, InputCacheWrite, InputCached, InputImage, Output, OutputAudio, Reasoning,
 };
-use tollgate::record::{TokenType, Tokens, Usage, UsageSource};
+use tollgate::record::{TokenType, Tokens, Units, Usage, UsageSource};
 
 /// 2026-11-20T00:00:00Z
 const TODAY: UnixMicros = UnixMicros(1_795_132_800_000_000);
@@ -29,6 +29,7 @@ fn usage(counts: &[(TokenType, u64)]) -> Usage {
     }
     Usage {
         tokens,
+        units: Units::NONE,
         total: tokens.sum(),
         source: UsageSource::Reported,
     }

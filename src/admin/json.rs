@@ -18,7 +18,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
-use crate::record::{TokenType, Tokens};
+use crate::record::{TokenType, Tokens, Unit, Units};
 
 pub use requests::{AttemptJson, PhaseDurations, RequestDetailJson, RequestJson, RequestList};
 pub use usage::{UsageRowJson, UsageSummaryJson};
@@ -148,6 +148,51 @@ impl TokenCounts {
     }
 }
 
+/// What is billed besides tokens; `null` where the provider stated none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnitCounts {
+    /// Searches of the web that the provider made for the answer.
+    pub web_searches: Option<u64>,
+    /// Searches of the provider's file store.
+    pub file_searches: Option<u64>,
+    /// Images made.
+    pub images: Option<u64>,
+    /// Audio, in milliseconds.
+    pub audio_ms: Option<u64>,
+    /// Characters turned into speech.
+    pub characters: Option<u64>,
+    /// How many of the `input_cache_write_tokens` live an hour.
+    pub cache_write_1h_tokens: Option<u64>,
+}
+
+impl From<Units> for UnitCounts {
+    fn from(units: Units) -> Self {
+        Self {
+            web_searches: units[Unit::WebSearch],
+            file_searches: units[Unit::FileSearch],
+            images: units[Unit::Image],
+            audio_ms: units[Unit::AudioMs],
+            characters: units[Unit::Character],
+            cache_write_1h_tokens: units[Unit::CacheWrite1h],
+        }
+    }
+}
+
+impl UnitCounts {
+    /// The counts by unit.
+    #[must_use]
+    pub fn by_unit(&self) -> Units {
+        let mut units = Units::default();
+        units[Unit::WebSearch] = self.web_searches;
+        units[Unit::FileSearch] = self.file_searches;
+        units[Unit::Image] = self.images;
+        units[Unit::AudioMs] = self.audio_ms;
+        units[Unit::Character] = self.characters;
+        units[Unit::CacheWrite1h] = self.cache_write_1h_tokens;
+        units
+    }
+}
+
 /// What `/api/v1/info` says of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Info {
@@ -186,6 +231,21 @@ mod tests {
             assert_eq!(json[format!("{kind}_tokens")], count);
         }
         assert_eq!(json.as_object().unwrap().len(), TokenType::ALL.len() + 1);
+    }
+
+    #[test]
+    fn every_unit_has_its_field() {
+        let mut units = Units::default();
+        for (count, &unit) in (1..).zip(Unit::ALL) {
+            units[unit] = Some(count);
+        }
+        let counts = UnitCounts::from(units);
+        assert_eq!(counts.by_unit(), units);
+        let json = serde_json::to_value(counts).unwrap();
+        for (unit, count) in units.iter() {
+            assert_eq!(json[unit.column()], count);
+        }
+        assert_eq!(json.as_object().unwrap().len(), Unit::ALL.len());
     }
 
     #[test]

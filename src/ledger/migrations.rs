@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 #[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// Why a database is not at [`VERSION`].
 #[derive(Debug, thiserror::Error)]
@@ -198,3 +198,65 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO meta (name, value) VALUES ('last_sequence', 0);
 ";
+
+/// What is billed besides tokens, the provider's id of what was made, Tollgate's own count where a
+/// provider stated none, and what of a billed answer its client received.
+const V2: &str = "
+ALTER TABLE requests ADD COLUMN web_searches INTEGER;
+ALTER TABLE requests ADD COLUMN file_searches INTEGER;
+ALTER TABLE requests ADD COLUMN images INTEGER;
+ALTER TABLE requests ADD COLUMN audio_ms INTEGER;
+ALTER TABLE requests ADD COLUMN characters INTEGER;
+ALTER TABLE requests ADD COLUMN cache_write_1h_tokens INTEGER;
+ALTER TABLE requests ADD COLUMN response_id TEXT;
+ALTER TABLE requests ADD COLUMN deferral TEXT;
+ALTER TABLE requests ADD COLUMN estimated_input_tokens INTEGER;
+ALTER TABLE requests ADD COLUMN estimated_output_tokens INTEGER;
+ALTER TABLE requests ADD COLUMN estimated_cost_nanousd INTEGER;
+ALTER TABLE requests ADD COLUMN delivered_output_tokens INTEGER;
+ALTER TABLE requests ADD COLUMN upstream_bytes INTEGER;
+
+ALTER TABLE usage_minutely ADD COLUMN partial_requests INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage_minutely ADD COLUMN estimated_requests INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage_minutely ADD COLUMN web_searches INTEGER;
+ALTER TABLE usage_minutely ADD COLUMN file_searches INTEGER;
+ALTER TABLE usage_minutely ADD COLUMN images INTEGER;
+ALTER TABLE usage_minutely ADD COLUMN audio_ms INTEGER;
+ALTER TABLE usage_minutely ADD COLUMN characters INTEGER;
+ALTER TABLE usage_minutely ADD COLUMN cache_write_1h_tokens INTEGER;
+ALTER TABLE usage_minutely ADD COLUMN estimated_cost_nanousd INTEGER;
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_there_was_becomes_the_newest_with_its_rows() {
+        for seen in 1..MIGRATIONS.len() {
+            let mut connection = Connection::open_in_memory().unwrap();
+            for step in &MIGRATIONS[..seen] {
+                connection.execute_batch(step).unwrap();
+            }
+            connection
+                .pragma_update(None, "user_version", i64::try_from(seen).unwrap())
+                .unwrap();
+            connection
+                .execute(
+                    "INSERT INTO requests (sequence, id, started_at, api, method, path, outcome, \
+                     usage_source, request_bytes, source) \
+                     VALUES (1, 'a', 0, 'chat', 'POST', '/', 'ok', 'none', 0, 'proxy')",
+                    [],
+                )
+                .unwrap();
+            migrate(&mut connection).unwrap();
+            assert_eq!(version_of(&connection).unwrap(), VERSION);
+            let kept: (String, Option<i64>) = connection
+                .query_row("SELECT id, images FROM requests", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .unwrap();
+            assert_eq!(kept, ("a".to_owned(), None));
+        }
+    }
+}

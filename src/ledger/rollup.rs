@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use rusqlite::Connection;
 
 use super::rows::{Binder, Row, stored};
-use crate::record::{Api, Outcome, Phase, TokenType, UsageSource, is_unpriced};
+use crate::record::{Api, Outcome, Phase, TokenType, Unit, UsageSource, is_unpriced};
 
 /// Whether a request with this outcome counts as an error: all but an answer that reached the
 /// client whole and a client that left, which is no fault of the provider's or Tollgate's.
@@ -33,6 +33,8 @@ struct Sums {
     outcomes: [i64; Outcome::ALL.len()],
     unpriced: i64,
     missing_usage: i64,
+    partial: i64,
+    estimated: i64,
     tokens: [Option<i64>; TokenType::ALL.len()],
     total_tokens: Option<i64>,
     cost: Option<i64>,
@@ -42,6 +44,8 @@ struct Sums {
     first_token_us_count: i64,
     request_bytes: i64,
     response_bytes: i64,
+    units: [Option<i64>; Unit::ALL.len()],
+    estimated_cost: Option<i64>,
 }
 
 /// Adds what is known to a sum of what is known.
@@ -65,10 +69,13 @@ impl Sums {
             &mut self.unpriced,
             i64::from(is_unpriced(source, cost.is_some())),
         );
-        add(
-            &mut self.missing_usage,
-            i64::from(source == UsageSource::Missing),
-        );
+        for (sum, counted) in [
+            (&mut self.missing_usage, UsageSource::Missing),
+            (&mut self.partial, UsageSource::Partial),
+            (&mut self.estimated, UsageSource::Estimated),
+        ] {
+            add(sum, i64::from(source == counted));
+        }
         add(
             &mut self.request_bytes,
             stored(row.admission().request_bytes),
@@ -93,6 +100,14 @@ impl Sums {
             add(&mut self.first_token_us_count, 1);
         }
         add(&mut self.response_bytes, stored(record.response_bytes));
+        for &unit in Unit::ALL {
+            add_known(
+                &mut self.units[unit as usize],
+                record.usage.units[unit].map(stored),
+            );
+        }
+        let estimated_cost = record.estimate.and_then(|estimate| estimate.cost);
+        add_known(&mut self.estimated_cost, estimated_cost.map(|cost| cost.0));
     }
 }
 
@@ -143,6 +158,8 @@ impl<'p> Rollups<'p> {
             }
             bind.next(sums.unpriced)?;
             bind.next(sums.missing_usage)?;
+            bind.next(sums.partial)?;
+            bind.next(sums.estimated)?;
             for count in sums.tokens {
                 bind.next(count)?;
             }
@@ -154,6 +171,10 @@ impl<'p> Rollups<'p> {
             bind.next(sums.first_token_us_count)?;
             bind.next(sums.request_bytes)?;
             bind.next(sums.response_bytes)?;
+            for count in sums.units {
+                bind.next(count)?;
+            }
+            bind.next(sums.estimated_cost)?;
             statement.raw_execute()?;
         }
         Ok(())
@@ -170,7 +191,15 @@ fn sum_columns() -> Vec<(String, bool)> {
             .iter()
             .map(|outcome| (format!("{outcome}_requests"), false)),
     );
-    columns.extend([plain("unpriced_requests"), plain("missing_usage_requests")]);
+    columns.extend(
+        [
+            "unpriced_requests",
+            "missing_usage_requests",
+            "partial_requests",
+            "estimated_requests",
+        ]
+        .map(plain),
+    );
     columns.extend(
         TokenType::ALL
             .iter()
@@ -189,6 +218,12 @@ fn sum_columns() -> Vec<(String, bool)> {
         ]
         .map(plain),
     );
+    columns.extend(
+        Unit::ALL
+            .iter()
+            .map(|unit| (unit.column().to_owned(), true)),
+    );
+    columns.push(("estimated_cost_nanousd".to_owned(), true));
     columns
 }
 

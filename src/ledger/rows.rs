@@ -9,7 +9,10 @@ use rusqlite::{CachedStatement, Connection, ToSql};
 use serde::{Serialize, Serializer};
 
 use super::wire::{AdmissionView, AttemptView, RecordView};
-use crate::record::{Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens, UsageSource};
+use crate::record::{
+    Deferral, Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens, Unit, Units,
+    UsageSource,
+};
 
 /// An unsigned number as SQLite's signed one; beyond its range (2^63) it stays at the range's end.
 pub(super) fn stored(number: u64) -> i64 {
@@ -141,6 +144,21 @@ impl<'c> Inserter<'c> {
                 .map_or(Source::Proxy, |record| record.source)
                 .as_str(),
         )?;
+        let units = record.map_or(Units::NONE, |record| record.usage.units);
+        for &unit in Unit::ALL {
+            bind.next(units[unit].map(stored))?;
+        }
+        bind.next(record.and_then(|record| record.response_id))?;
+        let deferral = record.and_then(|record| record.deferral);
+        bind.next(deferral.map(Deferral::as_str))?;
+        let estimate = record
+            .and_then(|record| record.estimate)
+            .unwrap_or_default();
+        bind.next(estimate.input_tokens.map(stored))?;
+        bind.next(estimate.output_tokens.map(stored))?;
+        bind.next(estimate.cost.map(|cost| cost.0))?;
+        bind.next(record.and_then(|record| record.delivered_output_tokens.map(stored)))?;
+        bind.next(record.and_then(|record| record.upstream_bytes.map(stored)))?;
         self.request.raw_execute()?;
         Ok(())
     }
@@ -162,6 +180,13 @@ static INSERT_REQUEST: LazyLock<String> = LazyLock::new(|| {
     }
     columns.push_str(
         ", request_bytes, response_bytes, upstream_request_id, session, end_user, tags, source",
+    );
+    for unit in Unit::ALL {
+        let _infallible = write!(columns, ", {}", unit.column());
+    }
+    columns.push_str(
+        ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
+         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes",
     );
     let count = columns.matches(',').count();
     format!(

@@ -5,18 +5,19 @@
 //! allocation for its dozen texts; that is why the views below repeat the fields of
 //! [`Admission`] and [`RequestRecord`]. Postcard names no fields: the order and the types here must
 //! be those of `record`, and any change there needs a new [`VERSION`] and views for the old one
-//! (a test pins the bytes of version 1).
+//! (a test pins the bytes of this one).
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
-    Admission, Api, Attempt, ErrorSource, Outcome, Phases, RequestId, RequestRecord, Source, Usage,
+    Admission, Api, Attempt, Deferral, ErrorSource, Estimate, Outcome, Phases, RequestId,
+    RequestRecord, Source, Usage,
 };
 
 /// The layout of the payloads this program writes, and the only one it reads.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// An entry to write.
 #[derive(Clone, Copy, Serialize)]
@@ -83,6 +84,11 @@ pub(super) struct RecordView<'a> {
     pub(super) response_bytes: u64,
     pub(super) upstream_request_id: Option<&'a str>,
     pub(super) source: Source,
+    pub(super) response_id: Option<&'a str>,
+    pub(super) deferral: Option<Deferral>,
+    pub(super) estimate: Option<Estimate>,
+    pub(super) delivered_output_tokens: Option<u64>,
+    pub(super) upstream_bytes: Option<u64>,
 }
 
 /// [`Attempt`], borrowed from a payload.
@@ -222,6 +228,7 @@ pub(super) fn cut_record(record: &RequestRecord) -> RequestRecord {
             price_version: cut_text(&cost.price_version).into(),
         }),
         upstream_request_id: cut(&record.upstream_request_id),
+        response_id: cut(&record.response_id),
         ..*record
     }
 }
@@ -237,7 +244,7 @@ fn cut_text(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Cost, Phase, TokenType, Tokens, UsageSource};
+    use crate::record::{Cost, Phase, TokenType, Tokens, Unit, Units, UsageSource};
 
     fn payload(entry: EntryRef<'_>) -> Vec<u8> {
         let mut payload = Vec::new();
@@ -248,6 +255,8 @@ mod tests {
     fn record() -> RequestRecord {
         let mut tokens = Tokens::default();
         tokens[TokenType::Output] = Some(300);
+        let mut units = Units::default();
+        units[Unit::Image] = Some(2);
         let mut phases = Phases::default();
         phases[Phase::Total] = Some(1);
         RequestRecord {
@@ -284,6 +293,7 @@ mod tests {
             }],
             usage: Usage {
                 tokens,
+                units,
                 total: Some(300),
                 source: UsageSource::None,
             },
@@ -295,27 +305,39 @@ mod tests {
             response_bytes: 7,
             upstream_request_id: Some("r".into()),
             source: Source::Proxy,
+            response_id: Some("i".into()),
+            deferral: Some(Deferral::Settled),
+            estimate: Some(Estimate {
+                input_tokens: Some(1),
+                output_tokens: None,
+                cost: Some(NanoUsd(1)),
+            }),
+            delivered_output_tokens: Some(5),
+            upstream_bytes: None,
         }
     }
 
     /// The journal of a running sidecar is read by the next version of it. Where this fails, the
     /// layout has changed: that takes a new [`VERSION`], and reading both.
     #[test]
-    fn version_1_is_these_bytes() {
+    fn version_2_is_these_bytes() {
         let record = record();
         let id = "018bcfe5687b70008000000000000001";
         let admission = format!("10{id}01010163000104504f5354012f01016d010180010101730001016b0176");
         let hex = |payload: Vec<u8>| crate::ledger::rejected::hex(&payload);
         assert_eq!(
             hex(payload(EntryRef::Admitted(&record.admission))),
-            format!("0100{admission}")
+            format!("0200{admission}")
         );
         assert_eq!(
             hex(payload(EntryRef::Ended(&record))),
             format!(
-                "0101{admission}01016e0001c8010b0102000101650101630204000101780102000000\
+                "0201{admission}01016e0001c8010b0102000101650101630204000101780102000000\
                  0001ac020000000000\
-                 01ac020401030170000000000000000101000701017200"
+                 00000102000000\
+                 01ac020401030170000000000000000101000701017200\
+                 01016901010101010001020105\
+                 00"
             )
         );
     }
@@ -325,7 +347,7 @@ mod tests {
         let good = payload(EntryRef::Ended(&record()));
         assert!(matches!(decode(&good), Ok(Entry::Ended(_))));
         assert!(matches!(decode(&[]), Err(DecodeError::Empty)));
-        assert!(matches!(decode(&[2, 0]), Err(DecodeError::Version(2))));
+        assert!(matches!(decode(&[9, 0]), Err(DecodeError::Version(9))));
         assert!(matches!(
             decode(&good[..good.len() - 1]),
             Err(DecodeError::Malformed(_))

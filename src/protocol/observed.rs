@@ -1,5 +1,6 @@
 //! What was seen in an answer.
 
+use crate::money::NanoUsd;
 use crate::record::{Usage, UsageSource};
 
 /// What the passing bytes of an answer said so far.
@@ -7,6 +8,8 @@ use crate::record::{Usage, UsageSource};
 pub struct Observed {
     /// The provider's numbers (source `reported`); `None` while none were stated.
     pub usage: Option<Usage>,
+    /// What the provider says it charged.
+    pub stated_cost: Option<NanoUsd>,
     /// The model that answered.
     pub served_model: Option<Box<str>>,
     /// The service tier, by the provider's last word.

@@ -1,6 +1,6 @@
 //! From what a provider counted to Tollgate's disjoint token types.
 
-use crate::record::{TokenType, Tokens, Usage, UsageSource};
+use crate::record::{TokenType, Tokens, Units, Usage, UsageSource};
 
 /// A number that a usage object states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,7 @@ impl UsageShape {
         let total = counts.get(Count::Total).or_else(|| tokens.sum())?;
         Some(Usage {
             tokens,
+            units: Units::NONE,
             total: Some(total),
             source: UsageSource::Reported,
         })

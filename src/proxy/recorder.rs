@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use crate::clock::UnixMicros;
 use crate::ledger::Journal;
 use crate::meter::{InFlight, Meter};
+use crate::money::NanoUsd;
 use crate::pricing::PriceTable;
 use crate::protocol::{MissingReason, Observed};
 use crate::record::{
-    Admission, Api, Attempt, ErrorSource, Outcome, Phases, RequestId, RequestRecord, Source, Usage,
-    UsageSource,
+    Admission, Api, Attempt, Cost, ErrorSource, Outcome, Phases, RequestId, RequestRecord, Source,
+    Usage, UsageSource,
 };
 
 use super::timeline::Timeline;
@@ -77,6 +78,8 @@ pub(super) struct Recorder {
     timeline: Timeline,
     record: RequestRecord,
     missing_reason: Option<&'static str>,
+    /// What the provider says it charged.
+    stated_cost: Option<NanoUsd>,
     attempt: Option<OpenAttempt>,
     in_flight: Option<InFlight>,
     closed: bool,
@@ -119,8 +122,14 @@ impl Recorder {
                 response_bytes: 0,
                 upstream_request_id: None,
                 source: Source::Proxy,
+                response_id: None,
+                deferral: None,
+                estimate: None,
+                delivered_output_tokens: None,
+                upstream_bytes: None,
             },
             missing_reason: None,
+            stated_cost: None,
             attempt: None,
             in_flight: None,
             closed: false,
@@ -199,6 +208,8 @@ impl Recorder {
         self.record.usage = observed.usage_or_absent();
         self.record.served_model = observed.served_model.as_deref().map(Arc::from);
         self.record.service_tier = observed.service_tier.as_deref().map(Arc::from);
+        self.record.response_id = observed.response_id.as_deref().map(Arc::from);
+        self.stated_cost = observed.stated_cost;
         self.missing_reason = observed.missing_reason.map(MissingReason::as_str);
     }
 
@@ -226,6 +237,24 @@ impl Recorder {
         });
     }
 
+    /// The provider's own figure, else what the prices say.
+    fn cost(&self) -> Option<Cost> {
+        if let Some(amount) = self.stated_cost {
+            return Some(Cost {
+                amount,
+                price_version: Arc::from(Cost::STATED),
+            });
+        }
+        let admission = &self.record.admission;
+        let served = self.record.served_model.as_deref();
+        self.sinks.prices.price(
+            served.or(admission.requested_model.as_deref())?,
+            self.record.service_tier.as_deref(),
+            &self.record.usage,
+            admission.started_at,
+        )
+    }
+
     /// Closes the account. Only the first call does anything.
     pub(super) fn close(&mut self, ending: Ending, now: Instant) {
         if self.closed {
@@ -237,19 +266,7 @@ impl Recorder {
         self.record.error_source = ending.source;
         self.record.error_code = ending.code;
         self.record.error_message = ending.message;
-        let model = self.record.served_model.as_deref().or(self
-            .record
-            .admission
-            .requested_model
-            .as_deref());
-        if let Some(model) = model {
-            self.record.cost = self.sinks.prices.price(
-                model,
-                self.record.service_tier.as_deref(),
-                &self.record.usage,
-                self.record.admission.started_at,
-            );
-        }
+        self.record.cost = self.cost();
         // The journal first: what a crash after this line loses is a count in memory.
         self.sinks.journal.end(&self.record);
         let in_flight = self.in_flight.take();

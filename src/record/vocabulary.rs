@@ -170,6 +170,50 @@ closed_set! {
 }
 
 closed_set! {
+    /// What is billed besides tokens.
+    Unit ("unit") {
+        /// Searches of the web that the provider made for the answer.
+        WebSearch => "web_search",
+        /// Searches of the provider's file store.
+        FileSearch => "file_search",
+        /// Images made.
+        Image => "image",
+        /// Audio, in milliseconds.
+        AudioMs => "audio_ms",
+        /// Characters turned into speech.
+        Character => "character",
+        /// How many of the `input_cache_write` tokens live an hour: a part of that count, at a
+        /// price of its own (Anthropic).
+        CacheWrite1h => "cache_write_1h",
+    }
+}
+
+impl Unit {
+    /// The ledger's column and the API's member: the name, counted.
+    #[must_use]
+    pub const fn column(self) -> &'static str {
+        match self {
+            Self::WebSearch => "web_searches",
+            Self::FileSearch => "file_searches",
+            Self::Image => "images",
+            Self::AudioMs => "audio_ms",
+            Self::Character => "characters",
+            Self::CacheWrite1h => "cache_write_1h_tokens",
+        }
+    }
+}
+
+closed_set! {
+    /// That a row's usage belongs to something whose making and whose usage are told apart.
+    Deferral ("deferral") {
+        /// The usage is still to come, under the row's response id (background mode).
+        Opened => "opened",
+        /// The row carries the usage of something made earlier, counted once by its response id.
+        Settled => "settled",
+    }
+}
+
+closed_set! {
     /// A phase of a request's life.
     Phase ("phase") {
         /// The client's body, as far as it was read before an upstream was chosen.

@@ -10,7 +10,7 @@ use tollgate::ledger::{Ledger, Settings, Takeover};
 use tollgate::money::NanoUsd;
 use tollgate::record::{
     Admission, Api, Attempt, Cost, ErrorSource, Outcome, Phase, Phases, RequestId, RequestRecord,
-    Source, TokenType, Tokens, Usage, UsageSource,
+    Source, TokenType, Tokens, Units, Usage, UsageSource,
 };
 
 /// When the first request starts, 2026-11-20T10:00:00Z; each next one a minute later.
@@ -87,6 +87,7 @@ pub(crate) fn plain(n: u64) -> RequestRecord {
         attempts: vec![attempt("openai", started_at, Outcome::Ok, 200)],
         usage: Usage {
             tokens,
+            units: Units::NONE,
             total: Some(1_050),
             source: UsageSource::Reported,
         },
@@ -98,6 +99,11 @@ pub(crate) fn plain(n: u64) -> RequestRecord {
         response_bytes: 4_096,
         upstream_request_id: None,
         source: Source::Proxy,
+        response_id: None,
+        deferral: None,
+        estimate: None,
+        delivered_output_tokens: None,
+        upstream_bytes: None,
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Moment, TokenCounts, Usd};
+use super::{Moment, TokenCounts, UnitCounts, Usd};
 use crate::ledger::query::{RequestDetail, StoredRequest};
 use crate::record::{
-    Api, Attempt, ErrorSource, Outcome, Phase, Phases, RequestId, Source, UsageSource,
+    Api, Attempt, Deferral, ErrorSource, Outcome, Phase, Phases, RequestId, Source, UsageSource,
 };
 
 /// Microseconds spent in each phase; `null` for a phase that was not reached.
@@ -132,6 +132,25 @@ pub struct RequestJson {
     pub tags: BTreeMap<String, String>,
     /// Where the row comes from.
     pub source: Source,
+    /// What is billed besides tokens.
+    #[serde(flatten)]
+    pub units: UnitCounts,
+    /// The provider's id of what was made.
+    pub response_id: Option<String>,
+    /// `opened`: the usage is still to come under `response_id`; `settled`: the row carries the
+    /// usage of something made earlier; `null` otherwise.
+    pub deferral: Option<Deferral>,
+    /// Tollgate's own count of the request's tokens, beside a usage that is missing.
+    pub estimated_input_tokens: Option<u64>,
+    /// Tollgate's own count of the answer's tokens, beside a usage that is missing.
+    pub estimated_output_tokens: Option<u64>,
+    /// What Tollgate's own counts would cost; no part of `cost_usd` or of any sum of it.
+    pub estimated_cost_usd: Option<Usd>,
+    /// Output tokens the client received, estimated, where it received less than was billed.
+    pub delivered_output_tokens: Option<u64>,
+    /// Bytes of the answer's body taken from the upstream, where they differ from
+    /// `response_bytes`.
+    pub upstream_bytes: Option<u64>,
 }
 
 impl From<StoredRequest> for RequestJson {
@@ -143,6 +162,7 @@ impl From<StoredRequest> for RequestJson {
             ),
             None => (None, None),
         };
+        let estimate = stored.estimate.unwrap_or_default();
         Self {
             id: stored.id,
             sequence: stored.sequence.0,
@@ -174,6 +194,14 @@ impl From<StoredRequest> for RequestJson {
             end_user: stored.end_user,
             tags: stored.tags,
             source: stored.source,
+            units: stored.usage.units.into(),
+            response_id: stored.response_id,
+            deferral: stored.deferral,
+            estimated_input_tokens: estimate.input_tokens,
+            estimated_output_tokens: estimate.output_tokens,
+            estimated_cost_usd: estimate.cost.map(Usd),
+            delivered_output_tokens: stored.delivered_output_tokens,
+            upstream_bytes: stored.upstream_bytes,
         }
     }
 }

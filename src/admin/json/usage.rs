@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Moment, TokenCounts, Usd};
+use super::{Moment, TokenCounts, UnitCounts, Usd};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{UsageQuery, UsageRow, UsageSummary};
 
@@ -29,6 +29,15 @@ pub struct UsageRowJson {
     pub unpriced_requests: u64,
     /// Requests whose tokens should be known and are not.
     pub missing_usage_requests: u64,
+    /// Requests whose tokens are partly the provider's count and partly Tollgate's.
+    pub partial_requests: u64,
+    /// Requests whose tokens Tollgate counted.
+    pub estimated_requests: u64,
+    /// What is billed besides tokens; `null` where no request stated any of that unit.
+    #[serde(flatten)]
+    pub units: UnitCounts,
+    /// What Tollgate's own counts beside missing usage would cost; no part of `cost_usd`.
+    pub estimated_cost_usd: Option<Usd>,
     /// Bytes of request bodies.
     pub request_bytes: u64,
     /// Bytes of answers' bodies, as far as they are known.
@@ -49,6 +58,10 @@ impl UsageRowJson {
             cost_usd: row.cost.map(Usd),
             unpriced_requests: row.unpriced_requests,
             missing_usage_requests: row.missing_usage_requests,
+            partial_requests: row.partial_requests,
+            estimated_requests: row.estimated_requests,
+            units: row.units.into(),
+            estimated_cost_usd: row.estimated_cost.map(Usd),
             request_bytes: row.request_bytes,
             response_bytes: row.response_bytes,
             mean_total_us: row.mean_total_us,

@@ -5,7 +5,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::admin::ErrorCode;
-use crate::record::{Api, ErrorSource, Outcome, Source, UsageSource};
+use crate::record::{Api, Deferral, ErrorSource, Outcome, Source, UsageSource};
 
 macro_rules! schemas {
     ($($set:ty),+) => {$(
@@ -19,7 +19,15 @@ macro_rules! schemas {
     )+};
 }
 
-schemas!(Api, ErrorCode, ErrorSource, Outcome, Source, UsageSource);
+schemas!(
+    Api,
+    Deferral,
+    ErrorCode,
+    ErrorSource,
+    Outcome,
+    Source,
+    UsageSource
+);
 
 /// A schema of exactly these words.
 fn words(words: impl Iterator<Item = &'static str>) -> RefOr<Schema> {

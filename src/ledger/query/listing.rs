@@ -17,7 +17,8 @@ use crate::ledger::rollup::is_error;
 use crate::ledger::rows::stored;
 use crate::money::NanoUsd;
 use crate::record::{
-    Api, Attempt, Cost, Outcome, Phase, Phases, RequestId, TokenType, Tokens, Usage,
+    Api, Attempt, Cost, Estimate, Outcome, Phase, Phases, RequestId, TokenType, Tokens, Unit,
+    Units, Usage,
 };
 
 /// Most rows in a page.
@@ -222,6 +223,13 @@ fn columns() -> String {
     for phase in Phase::ALL {
         let _infallible = write!(columns, ", {phase}_us");
     }
+    for unit in Unit::ALL {
+        let _infallible = write!(columns, ", {}", unit.column());
+    }
+    columns.push_str(
+        ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
+         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes",
+    );
     columns
 }
 
@@ -245,6 +253,12 @@ impl Columns<'_, '_> {
     fn word<T: FromStr>(&mut self, column: &'static str) -> Result<T, ReadError> {
         vocabulary(column, &self.get::<String>()?)
     }
+
+    fn stated_word<T: FromStr>(&mut self, column: &'static str) -> Result<Option<T>, ReadError> {
+        self.get::<Option<String>>()?
+            .map(|word| vocabulary(column, &word))
+            .transpose()
+    }
 }
 
 fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
@@ -266,15 +280,13 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
         stream: c.get()?,
         status: c.get()?,
         outcome: c.word("outcome")?,
-        error_source: match c.get::<Option<String>>()? {
-            Some(word) => Some(vocabulary("error_source", &word)?),
-            None => None,
-        },
+        error_source: c.stated_word("error_source")?,
         error_code: c.get()?,
         error_message: c.get()?,
         attempts: c.get()?,
         usage: Usage {
             tokens: Tokens::default(),
+            units: Units::NONE,
             total: c.count()?,
             source: c.word("usage_source")?,
         },
@@ -296,6 +308,11 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
             None => BTreeMap::new(),
         },
         source: c.word("source")?,
+        response_id: None,
+        deferral: None,
+        estimate: None,
+        delivered_output_tokens: None,
+        upstream_bytes: None,
     };
     for &kind in TokenType::ALL {
         request.usage.tokens[kind] = c.count()?;
@@ -303,5 +320,18 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
     for &phase in Phase::ALL {
         request.phases[phase] = c.count()?;
     }
+    for &unit in Unit::ALL {
+        request.usage.units[unit] = c.count()?;
+    }
+    request.response_id = c.get()?;
+    request.deferral = c.stated_word("deferral")?;
+    let estimate = Estimate {
+        input_tokens: c.count()?,
+        output_tokens: c.count()?,
+        cost: c.get::<Option<i64>>()?.map(NanoUsd),
+    };
+    request.estimate = (estimate != Estimate::default()).then_some(estimate);
+    request.delivered_output_tokens = c.count()?;
+    request.upstream_bytes = c.count()?;
     Ok(request)
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::clock::UnixMicros;
-use crate::record::{Api, Attempt, Cost, ErrorSource, Outcome, Phases, RequestId, Source, Usage};
+use crate::record::{
+    Api, Attempt, Cost, Deferral, ErrorSource, Estimate, Outcome, Phases, RequestId, Source, Usage,
+};
 
 /// Which requests, in which order, how many.
 #[derive(Clone, Debug)]
@@ -198,6 +200,17 @@ pub struct StoredRequest {
     pub tags: BTreeMap<String, String>,
     /// Where the row comes from.
     pub source: Source,
+    /// The provider's id of what was made.
+    pub response_id: Option<String>,
+    /// Whether making and usage are told apart.
+    pub deferral: Option<Deferral>,
+    /// Tollgate's own count beside a usage that is missing.
+    pub estimate: Option<Estimate>,
+    /// Output tokens the client received, estimated, where it received less than was billed.
+    pub delivered_output_tokens: Option<u64>,
+    /// Bytes of the answer's body taken from the upstream, where they differ from
+    /// `response_bytes`.
+    pub upstream_bytes: Option<u64>,
 }
 
 /// One request with each try at an upstream.

@@ -14,7 +14,7 @@ use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
 use crate::ledger::rollup::{add, add_known, is_error};
 use crate::money::NanoUsd;
-use crate::record::{Outcome, TokenType, Tokens, UsageSource, is_unpriced};
+use crate::record::{Outcome, TokenType, Tokens, Unit, Units, UsageSource, is_unpriced};
 
 /// Sums, of a roll-up, of one request or of a group of either. They stay at the end of their range.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,10 @@ struct Sums {
     errors: i64,
     unpriced: i64,
     missing_usage: i64,
+    partial: i64,
+    estimated: i64,
+    units: [Option<i64>; Unit::ALL.len()],
+    estimated_cost: Option<i64>,
     tokens: [Option<i64>; TokenType::ALL.len()],
     total_tokens: Option<i64>,
     cost: Option<i64>,
@@ -59,9 +63,9 @@ pub(super) fn usage(
         let mut statement = connection.prepare(&format!(
             "SELECT started_at, channel, coalesce(served_model, requested_model), api, key, tags, \
              outcome, usage_source, cost_nanousd, total_tokens, total_us, first_token_us, \
-             request_bytes, response_bytes{} \
+             request_bytes, response_bytes, estimated_cost_nanousd{} \
              FROM requests WHERE started_at >= ? AND started_at < ?",
-            token_columns()
+            counted_columns()
         ))?;
         let mut rows = statement.query([since, until])?;
         while let Some(row) = rows.next()? {
@@ -71,9 +75,10 @@ pub(super) fn usage(
         let mut statement = connection.prepare(&format!(
             "SELECT minute, channel, model, api, key, NULL, requests, errors, unpriced_requests, \
              missing_usage_requests, cost_nanousd, total_tokens, total_us_sum, total_us_count, \
-             first_token_us_sum, first_token_us_count, request_bytes, response_bytes{} \
+             first_token_us_sum, first_token_us_count, request_bytes, response_bytes, \
+             estimated_cost_nanousd, partial_requests, estimated_requests{} \
              FROM usage_minutely WHERE minute >= ? AND minute < ?",
-            token_columns()
+            counted_columns()
         ))?;
         let mut rows = statement.query([since, until])?;
         while let Some(row) = rows.next()? {
@@ -83,24 +88,24 @@ pub(super) fn usage(
     Ok(groups.summary(query))
 }
 
-fn token_columns() -> String {
-    TokenType::ALL
-        .iter()
-        .fold(String::new(), |mut columns, kind| {
-            let _infallible = write!(columns, ", {kind}_tokens");
-            columns
-        })
+/// The columns of token types and then of units, with a comma before each.
+fn counted_columns() -> String {
+    let mut columns = String::new();
+    for kind in TokenType::ALL {
+        let _infallible = write!(columns, ", {kind}_tokens");
+    }
+    for unit in Unit::ALL {
+        let _infallible = write!(columns, ", {}", unit.column());
+    }
+    columns
 }
 
-fn tokens_from(
-    row: &Row<'_>,
-    first: usize,
-) -> rusqlite::Result<[Option<i64>; TokenType::ALL.len()]> {
-    let mut tokens = [None; TokenType::ALL.len()];
-    for (slot, column) in tokens.iter_mut().zip(first..) {
+fn counts<const N: usize>(row: &Row<'_>, first: usize) -> rusqlite::Result<[Option<i64>; N]> {
+    let mut counts = [None; N];
+    for (slot, column) in counts.iter_mut().zip(first..) {
         *slot = row.get(column)?;
     }
-    Ok(tokens)
+    Ok(counts)
 }
 
 fn of_rollup(row: &Row<'_>) -> Result<Sums, ReadError> {
@@ -117,7 +122,11 @@ fn of_rollup(row: &Row<'_>) -> Result<Sums, ReadError> {
         first_token_us_count: row.get(KEY_COLUMNS + 9)?,
         request_bytes: row.get(KEY_COLUMNS + 10)?,
         response_bytes: row.get(KEY_COLUMNS + 11)?,
-        tokens: tokens_from(row, KEY_COLUMNS + 12)?,
+        estimated_cost: row.get(KEY_COLUMNS + 12)?,
+        partial: row.get(KEY_COLUMNS + 13)?,
+        estimated: row.get(KEY_COLUMNS + 14)?,
+        tokens: counts(row, KEY_COLUMNS + 15)?,
+        units: counts(row, KEY_COLUMNS + 15 + TokenType::ALL.len())?,
     })
 }
 
@@ -142,7 +151,11 @@ fn of_request(row: &Row<'_>) -> Result<Sums, ReadError> {
         first_token_us_count: i64::from(first_token_us.is_some()),
         request_bytes: row.get(KEY_COLUMNS + 6)?,
         response_bytes: row.get::<_, Option<i64>>(KEY_COLUMNS + 7)?.unwrap_or(0),
-        tokens: tokens_from(row, KEY_COLUMNS + 8)?,
+        estimated_cost: row.get(KEY_COLUMNS + 8)?,
+        partial: i64::from(source == UsageSource::Partial),
+        estimated: i64::from(source == UsageSource::Estimated),
+        tokens: counts(row, KEY_COLUMNS + 9)?,
+        units: counts(row, KEY_COLUMNS + 9 + TokenType::ALL.len())?,
     })
 }
 
@@ -152,6 +165,12 @@ impl Sums {
         add(&mut self.errors, other.errors);
         add(&mut self.unpriced, other.unpriced);
         add(&mut self.missing_usage, other.missing_usage);
+        add(&mut self.partial, other.partial);
+        add(&mut self.estimated, other.estimated);
+        for (sum, &value) in self.units.iter_mut().zip(&other.units) {
+            add_known(sum, value);
+        }
+        add_known(&mut self.estimated_cost, other.estimated_cost);
         for (sum, &value) in self.tokens.iter_mut().zip(&other.tokens) {
             add_known(sum, value);
         }
@@ -170,6 +189,10 @@ impl Sums {
         for (&kind, sum) in TokenType::ALL.iter().zip(self.tokens) {
             tokens[kind] = sum.map(count);
         }
+        let mut units = Units::default();
+        for (&unit, sum) in Unit::ALL.iter().zip(self.units) {
+            units[unit] = sum.map(count);
+        }
         let mean = |sum: i64, of: i64| (of > 0).then(|| count(sum) / count(of));
         UsageRow {
             group,
@@ -180,6 +203,10 @@ impl Sums {
             cost: self.cost.map(NanoUsd),
             unpriced_requests: count(self.unpriced),
             missing_usage_requests: count(self.missing_usage),
+            partial_requests: count(self.partial),
+            estimated_requests: count(self.estimated),
+            units,
+            estimated_cost: self.estimated_cost.map(NanoUsd),
             request_bytes: count(self.request_bytes),
             response_bytes: count(self.response_bytes),
             mean_total_us: mean(self.total_us_sum, self.total_us_count),

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
-use crate::record::Tokens;
+use crate::record::{Tokens, Units};
 
 /// What a usage summary is grouped by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -120,6 +120,14 @@ pub struct UsageRow {
     pub unpriced_requests: u64,
     /// Requests whose tokens should be known and are not.
     pub missing_usage_requests: u64,
+    /// Requests whose tokens are partly the provider's count and partly Tollgate's.
+    pub partial_requests: u64,
+    /// Requests whose tokens Tollgate counted.
+    pub estimated_requests: u64,
+    /// What is billed besides tokens; `None` where no request stated any of that unit.
+    pub units: Units,
+    /// What Tollgate's own counts beside missing usage would cost; no part of `cost`.
+    pub estimated_cost: Option<NanoUsd>,
     /// Bytes of request bodies.
     pub request_bytes: u64,
     /// Bytes of answers' bodies, as far as they are known.

@@ -51,6 +51,11 @@ fn as_stored(record: &RequestRecord, sequence: Sequence) -> StoredRequest {
         end_user: owned(admission.end_user),
         tags: admission.tags,
         source: record.source,
+        response_id: owned(record.response_id),
+        deferral: record.deferral,
+        estimate: record.estimate,
+        delivered_output_tokens: record.delivered_output_tokens,
+        upstream_bytes: record.upstream_bytes,
     }
 }
 
@@ -86,6 +91,14 @@ fn summed(records: &[&RequestRecord], group: Vec<Option<String>>) -> UsageRow {
         let counted = !matches!(usage.source, UsageSource::Missing | UsageSource::None);
         row.unpriced_requests += u64::from(counted && record.cost.is_none());
         row.missing_usage_requests += u64::from(usage.source == UsageSource::Missing);
+        row.partial_requests += u64::from(usage.source == UsageSource::Partial);
+        row.estimated_requests += u64::from(usage.source == UsageSource::Estimated);
+        for (unit, count) in usage.units.iter() {
+            row.units[unit] = Some(row.units[unit].unwrap_or(0) + count);
+        }
+        if let Some(cost) = record.estimate.and_then(|estimate| estimate.cost) {
+            row.estimated_cost = Some(row.estimated_cost.unwrap_or(NanoUsd::ZERO) + cost);
+        }
         row.request_bytes += record.admission.request_bytes;
         row.response_bytes += record.response_bytes;
         for (mean, phase) in means.iter_mut().zip([Phase::Total, Phase::FirstToken]) {

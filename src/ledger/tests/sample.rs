@@ -9,8 +9,8 @@ use proptest::sample::select;
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
-    Admission, Api, Attempt, Cost, ErrorSource, Outcome, Phase, Phases, RequestId, RequestRecord,
-    Source, TokenType, Tokens, Usage, UsageSource,
+    Admission, Api, Attempt, Cost, Deferral, ErrorSource, Estimate, Outcome, Phase, Phases,
+    RequestId, RequestRecord, Source, TokenType, Tokens, Unit, Units, Usage, UsageSource,
 };
 
 /// 2026-11-20T10:00:00Z.
@@ -62,6 +62,7 @@ pub(super) fn record(admission: Admission) -> RequestRecord {
         }],
         usage: Usage {
             tokens,
+            units: Units::NONE,
             total: Some(120),
             source: UsageSource::Reported,
         },
@@ -73,6 +74,11 @@ pub(super) fn record(admission: Admission) -> RequestRecord {
         response_bytes: 4_096,
         upstream_request_id: Some("req_0123456789abcdef".into()),
         source: Source::Proxy,
+        response_id: None,
+        deferral: None,
+        estimate: None,
+        delivered_output_tokens: None,
+        upstream_bytes: None,
         admission,
     }
 }
@@ -158,16 +164,22 @@ fn any_attempt() -> impl Strategy<Value = Attempt> {
 fn any_usage() -> impl Strategy<Value = Usage> {
     (
         proptest::collection::vec(some_number(), TokenType::ALL.len()),
+        proptest::collection::vec(some_number(), Unit::ALL.len()),
         some_number(),
         select(UsageSource::ALL),
     )
-        .prop_map(|(counts, total, source)| {
+        .prop_map(|(counts, units, total, source)| {
             let mut tokens = Tokens::default();
+            let mut all_units = Units::default();
+            for (&unit, count) in Unit::ALL.iter().zip(units) {
+                all_units[unit] = count;
+            }
             for (&kind, count) in TokenType::ALL.iter().zip(counts) {
                 tokens[kind] = count;
             }
             Usage {
                 tokens,
+                units: all_units,
                 total,
                 source,
             }
@@ -191,6 +203,17 @@ fn any_cost() -> impl Strategy<Value = Option<Cost>> {
     }))
 }
 
+fn any_estimate() -> impl Strategy<Value = Option<Estimate>> {
+    let stated = proptest::option::of((number(), some_number(), any_cost()));
+    stated.prop_map(|estimate| {
+        estimate.map(|(input, output_tokens, cost)| Estimate {
+            input_tokens: Some(input),
+            output_tokens,
+            cost: cost.map(|cost| cost.amount),
+        })
+    })
+}
+
 /// Any record.
 pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
     (
@@ -208,9 +231,18 @@ pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
             any_phases(),
         ),
         (number(), some_text()),
+        (
+            some_text(),
+            proptest::option::of(select(Deferral::ALL)),
+            any_estimate(),
+            some_number(),
+            some_number(),
+        ),
     )
         .prop_map(
-            |(request, ending, account, (response_bytes, upstream_request_id))| {
+            |(request, ending, account, (response_bytes, upstream_request_id), billing)| {
+                let (response_id, deferral, estimate, delivered_output_tokens, upstream_bytes) =
+                    billing;
                 let (admission, served_model, service_tier, status) = request;
                 let (outcome, error_source, error_code, error_message) = ending;
                 let (attempts, usage, cost, phases) = account;
@@ -230,6 +262,11 @@ pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
                     response_bytes,
                     upstream_request_id,
                     source: Source::Proxy,
+                    response_id,
+                    deferral,
+                    estimate,
+                    delivered_output_tokens,
+                    upstream_bytes,
                 }
             },
         )
