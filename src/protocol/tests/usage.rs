@@ -4,7 +4,7 @@ use super::fixtures::*;
 use super::*;
 use crate::record::{TokenType, Usage, UsageSource};
 
-fn counted(usage: Option<Usage>) -> (Vec<(TokenType, u64)>, Option<u64>) {
+fn counted(usage: Option<&Usage>) -> (Vec<(TokenType, u64)>, Option<u64>) {
     let usage = usage.unwrap();
     assert_eq!(usage.source, UsageSource::Reported);
     (usage.tokens.iter().collect(), usage.total)
@@ -27,7 +27,7 @@ fn chat_tokens() -> (Vec<(TokenType, u64)>, Option<u64>) {
 #[test]
 fn a_chat_answer() {
     let seen = observed(Api::Chat, JSON, chat_answer());
-    assert_eq!(counted(seen.usage), chat_tokens());
+    assert_eq!(counted(seen.usage.as_ref()), chat_tokens());
     assert_eq!(seen.served_model.as_deref(), Some("gpt-5.1"));
     assert_eq!(seen.response_id.as_deref(), Some("chatcmpl-1"));
     assert_eq!(seen.service_tier.as_deref(), Some("default"));
@@ -39,7 +39,7 @@ fn a_chat_answer() {
 fn a_chat_stream_in_every_style() {
     for &style in STYLES {
         let seen = observed(Api::Chat, EVENTS, chat_stream(style, true));
-        assert_eq!(counted(seen.usage), chat_tokens(), "{style:?}");
+        assert_eq!(counted(seen.usage.as_ref()), chat_tokens(), "{style:?}");
         assert_eq!(seen.served_model.as_deref(), Some("gpt-5.1-2025-11-13"));
         assert_eq!(seen.response_id.as_deref(), Some("chatcmpl-9"));
         assert_eq!(seen.service_tier.as_deref(), Some("default"));
@@ -56,7 +56,7 @@ fn a_chat_stream_in_every_style() {
 fn a_completions_stream() {
     let seen = observed(Api::Completions, EVENTS, completions_stream());
     let tokens = vec![(TokenType::Input, 5), (TokenType::Output, 7)];
-    assert_eq!(counted(seen.usage), (tokens, Some(12)));
+    assert_eq!(counted(seen.usage.as_ref()), (tokens, Some(12)));
     assert!(seen.first_content_seen && seen.terminal_seen);
 }
 
@@ -64,7 +64,10 @@ fn a_completions_stream() {
 fn an_embeddings_answer() {
     for vectors in [0, 1, 500] {
         let seen = observed(Api::Embeddings, JSON, embeddings_answer(vectors));
-        assert_eq!(counted(seen.usage), (vec![(TokenType::Input, 8)], Some(8)));
+        assert_eq!(
+            counted(seen.usage.as_ref()),
+            (vec![(TokenType::Input, 8)], Some(8))
+        );
         assert_eq!(seen.served_model.as_deref(), Some("text-embedding-3-small"));
     }
     let base64 = format!(
@@ -72,7 +75,10 @@ fn an_embeddings_answer() {
         "AAAA/+==".repeat(1000)
     );
     let seen = observed(Api::Embeddings, JSON, base64);
-    assert_eq!(counted(seen.usage), (vec![(TokenType::Input, 3)], Some(3)));
+    assert_eq!(
+        counted(seen.usage.as_ref()),
+        (vec![(TokenType::Input, 3)], Some(3))
+    );
 }
 
 fn responses_tokens() -> (Vec<(TokenType, u64)>, Option<u64>) {
@@ -94,12 +100,12 @@ fn a_responses_answer_and_stream() {
         JSON,
         response("completed", RESPONSES_USAGE, 100),
     );
-    assert_eq!(counted(seen.usage), responses_tokens());
+    assert_eq!(counted(seen.usage.as_ref()), responses_tokens());
     assert_eq!(seen.response_id.as_deref(), Some("resp_67c"));
     for ending in ["completed", "incomplete"] {
         let stream = responses_stream(ending, RESPONSES_USAGE, 3_000_000);
         let seen = observed(Api::Responses, EVENTS, stream);
-        assert_eq!(counted(seen.usage), responses_tokens());
+        assert_eq!(counted(seen.usage.as_ref()), responses_tokens());
         assert_eq!(seen.served_model.as_deref(), Some("gpt-5-codex"));
         // `auto` was announced first; what was billed comes last.
         assert_eq!(seen.service_tier.as_deref(), Some("priority"));
@@ -112,7 +118,7 @@ fn zero_is_a_value_and_an_empty_usage_is_none() {
     let stated = r#"{"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
     let seen = observed(Api::Chat, JSON, stated);
     assert_eq!(
-        counted(seen.usage),
+        counted(seen.usage.as_ref()),
         (vec![(TokenType::Input, 0), (TokenType::Output, 0)], Some(0))
     );
     for unstated in [
@@ -137,7 +143,7 @@ fn numbers_as_providers_write_them() {
         "prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":2.0}}}"#;
     let seen = observed(Api::Chat, JSON, body);
     assert_eq!(
-        counted(seen.usage),
+        counted(seen.usage.as_ref()),
         (
             vec![(TokenType::Input, 11), (TokenType::Reasoning, 2)],
             Some(13)
@@ -158,7 +164,7 @@ fn compatible_providers_state_the_cached_part_elsewhere() {
             (TokenType::InputCached, 8),
             (TokenType::Output, 1),
         ];
-        assert_eq!(counted(seen.usage), (tokens, Some(11)));
+        assert_eq!(counted(seen.usage.as_ref()), (tokens, Some(11)));
     }
 }
 
@@ -170,7 +176,7 @@ fn usage_inside_a_choice_and_again_at_the_top_counts_once() {
         data: [DONE]\n\n";
     let seen = observed(Api::Chat, EVENTS, stream);
     let tokens = vec![(TokenType::Input, 3), (TokenType::Output, 4)];
-    assert_eq!(counted(seen.usage), (tokens, Some(7)));
+    assert_eq!(counted(seen.usage.as_ref()), (tokens, Some(7)));
 }
 
 #[test]
