@@ -154,7 +154,7 @@ fn fact(text: &mut String, name: &str, value: Option<impl fmt::Display>) -> fmt:
 fn tokens(text: &mut String, request: &RequestJson, output: &Output) -> fmt::Result {
     let source = match request.usage_source {
         UsageSource::Reported => "as the provider reported them",
-        UsageSource::Partial => "reported in part: the answer was cut off",
+        UsageSource::Partial => "in part Tollgate's own count: the answer was cut off",
         UsageSource::Estimated => "estimated by Tollgate",
         UsageSource::Missing => "missing: they should be known and are not",
         UsageSource::None => "none: nothing was used, or this API has none",
@@ -165,6 +165,9 @@ fn tokens(text: &mut String, request: &RequestJson, output: &Output) -> fmt::Res
     let lines = by_type.iter().map(|(kind, count)| (kind.as_str(), count));
     for (name, tokens) in lines.chain(total) {
         writeln!(text, "  {name:<18} {:>12}", count(tokens))?;
+    }
+    for (unit, billed) in request.units.by_unit().iter() {
+        writeln!(text, "  {:<18} {:>12}", unit.as_str(), count(billed))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::admin::json::{Moment, UsageRowJson, UsageSummaryJson};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
 use crate::ledger::query::{GroupBy, UsageQuery, UsageSummary};
-use crate::record::TokenType;
+use crate::record::{TokenType, Unit};
 
 /// `tollgate usage`.
 #[derive(Debug, clap::Args)]
@@ -142,8 +142,14 @@ fn as_csv(summary: &UsageSummaryJson) -> String {
         "response_bytes",
         "mean_total_us",
         "mean_first_token_us",
+        "partial_requests",
+        "estimated_requests",
+        "estimated_cost_usd",
     ] {
         exact(name);
+    }
+    for unit in Unit::ALL {
+        exact(unit.column());
     }
     csv::line(&mut text, header);
     for row in &summary.rows {
@@ -180,5 +186,10 @@ fn csv_cells(row: &UsageRowJson, by: &[String]) -> Vec<Cell> {
     }
     cells.push(Cell::number(row.mean_total_us));
     cells.push(Cell::number(row.mean_first_token_us));
+    cells.push(Cell::number(Some(row.partial_requests)));
+    cells.push(Cell::number(Some(row.estimated_requests)));
+    cells.push(Cell::number(row.estimated_cost_usd.map(|cost| cost.0)));
+    let units = row.units.by_unit();
+    cells.extend(Unit::ALL.iter().map(|&unit| Cell::number(units[unit])));
     cells
 }

@@ -119,5 +119,11 @@ fn notes(row: &UsageRowJson) -> String {
             count(row.missing_usage_requests)
         ));
     }
+    if row.partial_requests > 0 {
+        notes.push(format!(
+            "{} counted in part by Tollgate",
+            count(row.partial_requests)
+        ));
+    }
     notes.join(", ")
 }
