@@ -3,7 +3,14 @@
 mod chunking;
 mod encodings;
 mod endings;
+#[expect(
+    dead_code,
+    reason = "the tests of the whole proxy read the rest of a case"
+)]
+#[path = "../../tests/golden/exchange.rs"]
+mod exchange;
 mod fixtures;
+mod golden;
 mod hostile;
 mod stripping;
 mod usage;

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[path = "../golden/exchange.rs"]
+mod exchange;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -15,6 +17,7 @@ mod accounting;
 mod bad_input;
 mod crash;
 mod endings;
+mod golden;
 mod headers;
 mod limits;
 mod memory;

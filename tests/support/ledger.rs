@@ -146,6 +146,21 @@ impl Row {
             .collect()
     }
 
+    /// Every column that is not NULL, by name, as text.
+    pub(crate) fn stated(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| match value {
+            Value::Null => None,
+            Value::Integer(number) => Some(number.to_string()),
+            Value::Real(number) => Some(number.to_string()),
+            Value::Text(text) => Some(text.clone()),
+            Value::Blob(bytes) => Some(format!("{bytes:?}")),
+        };
+        let columns = self.0.iter();
+        columns
+            .filter_map(|(name, value)| Some((name.clone(), text(value)?)))
+            .collect()
+    }
+
     /// How it ended.
     pub(crate) fn outcome(&self) -> &str {
         self.text("outcome").unwrap()

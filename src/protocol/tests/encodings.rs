@@ -41,7 +41,7 @@ fn zstd(plain: &[u8]) -> Vec<u8> {
 }
 
 /// `Content-Encoding` and the encoded bytes.
-fn encoded(plain: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn encoded(plain: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let half = plain.len() / 2;
     vec![
         ("gzip", gzip(plain)),
