@@ -20,13 +20,21 @@ pub fn outcome_of(status: u16, code: Option<&str>) -> Outcome {
                 | "organization_spend_limit_exceeded"
                 | "project_spend_limit_exceeded"
                 | "organization_usage_limit_exceeded"
-                | "billing_not_active",
+                | "billing_not_active"
+                | "billing_error"
+                // OpenRouter repeats the status as the code, inside a 200 too.
+                | "402",
             ),
         )
         | (402, _) => Outcome::QuotaExhausted,
-        (_, Some("rate_limit_exceeded" | "slow_down" | "rate_limit_error")) | (429, _) => {
-            Outcome::RateLimited
-        }
+        (
+            _,
+            Some(
+                "rate_limit_exceeded" | "slow_down" | "rate_limit_error" | "RESOURCE_EXHAUSTED"
+                | "429",
+            ),
+        )
+        | (429, _) => Outcome::RateLimited,
         (_, Some(_)) | (400.., None) => Outcome::UpstreamError,
         (_, None) => Outcome::Ok,
     }
@@ -117,6 +125,11 @@ mod tests {
             (529, None, Outcome::UpstreamError),
             (200, Some("server_error"), Outcome::UpstreamError),
             (200, Some("rate_limit_exceeded"), Outcome::RateLimited),
+            (200, Some("RESOURCE_EXHAUSTED"), Outcome::RateLimited),
+            (200, Some("429"), Outcome::RateLimited),
+            (200, Some("402"), Outcome::QuotaExhausted),
+            (200, Some("502"), Outcome::UpstreamError),
+            (200, Some("overloaded_error"), Outcome::UpstreamError),
         ] {
             assert_eq!(outcome_of(status, code), outcome, "{status} {code:?}");
         }

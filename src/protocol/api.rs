@@ -5,6 +5,8 @@
 mod chat;
 mod completions;
 mod embeddings;
+mod gemini;
+mod messages;
 mod responses;
 mod unread;
 
@@ -30,8 +32,10 @@ pub(super) struct Conventions {
     pub(super) request: &'static Node<Asked>,
     /// A JSON answer, an error body included.
     pub(super) answer: &'static Node<Said>,
-    /// The data of one server-sent event.
+    /// The data of one server-sent event, or one answer of a streamed array.
     pub(super) event: &'static Node<Said>,
+    /// Whether a stream may also be one JSON array of answers.
+    pub(super) streams_arrays: bool,
     /// Once content was seen, only an event that holds one of these, with a value other than
     /// `null`, is looked into: every event that can still change what is known holds one.
     pub(super) needles: LazyLock<Vec<Finder<'static>>>,
@@ -92,6 +96,25 @@ pub(super) enum Said {
     Status,
     Usage,
     Count(Count),
+    /// What was charged, in USD.
+    Cost,
+    /// What was charged, in units of 1e-10 USD.
+    CostTicks,
+    /// What the model's provider charges besides, in USD, where `OwnKey` is `true`.
+    UpstreamCost,
+    OwnKey,
+    /// A share of a total by modality, in an array of them.
+    Part(Total),
+    Modality,
+    PartTokens,
+    /// An item of the output: a tool call may be billed.
+    Item,
+    ItemKind,
+    ItemAction,
+    /// One search of the web.
+    WebSearchQuery,
+    /// Why the answer ends, when not empty.
+    Finish,
     /// The error: an object, or just its text.
     Error,
     ErrorCode,
@@ -101,6 +124,14 @@ pub(super) enum Said {
     ErrorMessage,
     /// Generated content, when not empty.
     Content,
+}
+
+/// The totals whose shares by modality are stated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Total {
+    Input,
+    Cached,
+    Output,
 }
 
 /// The members of an error object, as any provider writes them.
@@ -137,8 +168,8 @@ pub(super) fn conventions(api: Api) -> &'static Conventions {
         Api::Images => &unread::IMAGES,
         Api::Audio => &unread::AUDIO,
         Api::Realtime => &unread::REALTIME,
-        Api::Messages => &unread::MESSAGES,
-        Api::Gemini => &unread::GEMINI,
+        Api::Messages => &messages::CONVENTIONS,
+        Api::Gemini => &gemini::CONVENTIONS,
         Api::Moderations => &unread::MODERATIONS,
         Api::Models => &unread::MODELS,
         Api::Batches => &unread::BATCHES,

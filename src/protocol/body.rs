@@ -23,9 +23,29 @@ enum Framing {
     /// Not known from the header: the first byte that is no whitespace tells.
     Unknown,
     Json(Scanner<Said>),
+    /// An array of answers, each of them as good as an event.
+    Answers(Answers),
     Events(Events),
     /// Neither: nothing to read in it.
     Opaque,
+}
+
+#[derive(Debug)]
+struct Answers {
+    scanner: Scanner<Said>,
+    place: Place,
+}
+
+/// Where in the array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before it.
+    Outside,
+    /// Before an answer or the end.
+    Between,
+    Answer,
+    /// Behind it, or where something stands that belongs in no array of answers.
+    Over,
 }
 
 #[derive(Debug)]
@@ -54,6 +74,7 @@ impl Body {
         let refused = kind.status >= 400;
         let framing = match MediaType::of(kind.content_type) {
             MediaType::EventStream => Framing::events(conventions),
+            MediaType::Json if conventions.streams_arrays && !refused => Framing::Unknown,
             MediaType::Json => Framing::json(conventions, refused),
             MediaType::Other => Framing::Unknown,
         };
@@ -85,6 +106,7 @@ impl Body {
                     self.reading.answer_complete();
                 }
             }
+            Framing::Answers(answers) => answers.feed(plain, &mut self.reading),
             Framing::Events(events) => {
                 let mut pass = Pass {
                     event: &mut events.event,
@@ -101,6 +123,7 @@ impl Body {
         self.reading.ended = true;
         match &mut self.framing {
             Framing::Json(scanner) => self.reading.answer_ended(scanner.progress()),
+            Framing::Answers(answers) => answers.finish(&mut self.reading),
             Framing::Events(events) => {
                 let mut pass = Pass {
                     event: &mut events.event,
@@ -116,6 +139,7 @@ impl Body {
     pub(super) fn retained_bytes(&self) -> usize {
         let framing = match &self.framing {
             Framing::Json(scanner) => scanner.retained_bytes(),
+            Framing::Answers(answers) => answers.scanner.retained_bytes(),
             Framing::Events(events) => {
                 events.reader.retained_bytes() + events.event.scanner.retained_bytes()
             }
@@ -149,10 +173,70 @@ impl Framing {
     /// By the first byte of the body that is no whitespace.
     fn sniffed(first: u8, conventions: &'static Conventions, refused: bool) -> Self {
         match first {
+            b'[' if conventions.streams_arrays && !refused => Self::Answers(Answers {
+                scanner: Scanner::new(conventions.event),
+                place: Place::Outside,
+            }),
             b'{' | b'[' => Self::json(conventions, refused),
             // A comment, or the first letter of data, event, id, retry; or a byte order mark.
             b':' | b'd' | b'e' | b'i' | b'r' | 0xEF => Self::events(conventions),
             _ => Self::Opaque,
+        }
+    }
+}
+
+impl Answers {
+    fn feed(&mut self, plain: &[u8], reading: &mut Reading) {
+        let mut at = 0;
+        while at < plain.len() {
+            match (self.place, plain[at]) {
+                (Place::Over, _) => return,
+                (Place::Answer, _) => {
+                    at += self
+                        .scanner
+                        .feed_document(&plain[at..], &mut reading.captured);
+                    match self.scanner.progress() {
+                        Progress::Done => {
+                            reading.event_complete(b"");
+                            self.place = Place::Between;
+                        }
+                        Progress::Broken => {
+                            reading.note(MissingReason::Malformed);
+                            self.place = Place::Over;
+                        }
+                        Progress::Empty | Progress::Inside => {}
+                    }
+                    continue;
+                }
+                (Place::Outside, b'[') => self.place = Place::Between,
+                (Place::Between, b']') => {
+                    reading.observed.terminal_seen = true;
+                    self.place = Place::Over;
+                }
+                (Place::Between, b'{') => {
+                    self.scanner.reset();
+                    reading.captured.clear();
+                    self.place = Place::Answer;
+                    continue;
+                }
+                (Place::Between, b',') => {}
+                (_, byte) if byte.is_ascii_whitespace() => {}
+                _ => {
+                    reading.note(MissingReason::Malformed);
+                    self.place = Place::Over;
+                }
+            }
+            at += 1;
+        }
+    }
+
+    /// The body ended: what an answer that is not whole stated was stated.
+    fn finish(&mut self, reading: &mut Reading) {
+        if self.place != Place::Over {
+            reading.note(MissingReason::Truncated);
+        }
+        if self.place == Place::Answer {
+            reading.event_complete(b"");
         }
     }
 }

@@ -131,6 +131,7 @@ impl ResponseMeter {
             }
         }
         self.decoder = None;
+        self.body.reading.settle();
         self.body.reading.observed.missing_reason = self.missing_reason();
     }
 
@@ -183,7 +184,7 @@ impl ResponseMeter {
             reason
         } else if let Some(reason) = reading.doubt {
             reason
-        } else if observed.terminal_seen {
+        } else if reading.whole() {
             MissingReason::NoUsageInBody
         } else {
             MissingReason::Truncated

@@ -1,10 +1,12 @@
 //! What one document or event states, and how it changes what is known of the answer.
 
-use super::api::{Conventions, Said, Turn};
+use super::api::{Conventions, Said, Total, Turn};
 use super::json::{Place, Progress, Sink};
 use super::observed::{MissingReason, Observed, ProviderError};
 use super::text;
-use super::usage::Counts;
+use super::usage::{Count, Counts};
+use crate::money::NanoUsd;
+use crate::record::UsageSource;
 
 /// Longest model, response id, tier or error code that is kept.
 const NAME_MAX: usize = 256;
@@ -17,6 +19,7 @@ pub(super) struct Reading {
     pub(super) conventions: &'static Conventions,
     pub(super) observed: Observed,
     pub(super) captured: Captured,
+    told: Told,
     counts_usage: bool,
     /// The status said so already: whatever the body states, it states an error.
     refused: bool,
@@ -24,6 +27,17 @@ pub(super) struct Reading {
     pub(super) ended: bool,
     /// Why usage is missing, should it be.
     pub(super) doubt: Option<MissingReason>,
+}
+
+/// What the events so far add up to.
+#[derive(Debug, Default)]
+struct Told {
+    /// The usage objects, put together as their API's convention says.
+    usage: Counts,
+    /// The searches that the answer shows.
+    searches: Counts,
+    /// The generation is at its end, whatever still follows.
+    finished: bool,
 }
 
 impl Reading {
@@ -36,6 +50,7 @@ impl Reading {
             conventions,
             observed: Observed::default(),
             captured: Captured::default(),
+            told: Told::default(),
             counts_usage,
             refused,
             ended: false,
@@ -52,6 +67,22 @@ impl Reading {
 
     pub(super) fn retained_bytes(&self) -> usize {
         self.captured.retained_bytes() + self.observed.retained_bytes()
+    }
+
+    /// The body ended. What a growing statement said before the answer's end is not all of it.
+    pub(super) fn settle(&mut self) {
+        let cumulative = self.conventions.usage.is_some_and(|shape| shape.cumulative);
+        if cumulative
+            && (self.observed.failed || !self.whole())
+            && let Some(usage) = &mut self.observed.usage
+        {
+            usage.source = UsageSource::Partial;
+        }
+    }
+
+    /// Whether the answer is all there, by its own word.
+    pub(super) fn whole(&self) -> bool {
+        self.told.finished || self.observed.terminal_seen
     }
 
     /// Whether content is still awaited: until then every event is read, after it only what can
@@ -109,10 +140,11 @@ impl Reading {
         };
         let failed = self.captured.error || turn == Turn::Failure;
         let early = self.early();
-        if early || failed || turn != Turn::On || self.captured.usage.is_some() {
+        if early || failed || turn != Turn::On || self.captured.counts() {
             self.take(failed);
         }
-        self.observed.first_content_seen |= self.captured.content;
+        self.told.finished |= self.captured.generation.finish;
+        self.observed.first_content_seen |= self.captured.generation.content;
         self.observed.terminal_seen |= turn != Turn::On;
     }
 
@@ -139,10 +171,20 @@ impl Reading {
         replace(&mut observed.response_id, &mut captured.id);
         replace(&mut observed.service_tier, &mut captured.service_tier);
         if self.counts_usage
-            && let (Some(counts), Some(shape)) = (&captured.usage, self.conventions.usage)
-            && let Some(usage) = shape.usage(counts)
+            && captured.counts()
+            && let Some(shape) = self.conventions.usage
         {
-            observed.usage = Some(usage);
+            if let Some(counts) = &captured.usage {
+                if !shape.cumulative {
+                    self.told.usage = Counts::default();
+                }
+                self.told.usage.overwrite(counts);
+            }
+            self.told.searches.overwrite(&captured.searches);
+            let mut counts = self.told.searches;
+            counts.overwrite(&self.told.usage);
+            observed.usage = shape.usage(&counts).or(observed.usage);
+            observed.stated_cost = captured.cost.total().or(observed.stated_cost);
         }
         if failed {
             observed.failed = true;
@@ -182,10 +224,61 @@ pub(super) struct Captured {
     touched: bool,
     /// The last usage object that was complete.
     usage: Option<Counts>,
+    cost: StatedCost,
+    part: Part,
+    item: Item,
+    /// The searches among the items and in their grounding.
+    searches: Counts,
     error: bool,
     /// Apart, because few answers have one.
     stated_error: Option<Box<StatedError>>,
+    generation: Generation,
+}
+
+/// What is told of the generation itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Generation {
+    /// There is content.
     content: bool,
+    /// It is at its end, for a stated reason.
+    finish: bool,
+}
+
+/// What a usage object says of money.
+#[derive(Clone, Copy, Debug, Default)]
+struct StatedCost {
+    charged: Option<NanoUsd>,
+    /// What the account's own key at the model's provider is charged besides.
+    upstream: Option<NanoUsd>,
+    own_key: bool,
+}
+
+impl StatedCost {
+    fn total(self) -> Option<NanoUsd> {
+        let upstream = self.upstream.filter(|_| self.own_key).unwrap_or_default();
+        self.charged.map(|charged| charged + upstream)
+    }
+}
+
+/// A share of a total under way: what it is a share of is known from its array.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    modality: Option<Modality>,
+    tokens: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Modality {
+    Audio,
+    Image,
+}
+
+/// An item of an answer's output under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Item {
+    search: Option<Count>,
+    /// What it does is stated, and is no search.
+    other_action: bool,
 }
 
 /// The members of an error object.
@@ -208,19 +301,32 @@ impl Captured {
             counts,
             touched,
             usage,
+            cost,
+            part,
+            item,
+            searches,
             error,
             stated_error,
-            content,
+            generation,
         } = self;
         for text in [kind, model, id, service_tier, status] {
             text.clear();
         }
         *stated_error = None;
-        for flag in [touched, error, content] {
-            *flag = false;
-        }
+        *touched = false;
+        *error = false;
+        *generation = Generation::default();
         *counts = Counts::default();
         *usage = None;
+        *cost = StatedCost::default();
+        *part = Part::default();
+        *item = Item::default();
+        *searches = Counts::default();
+    }
+
+    /// Whether anything billed is in it.
+    fn counts(&self) -> bool {
+        self.usage.is_some() || self.searches != Counts::default()
     }
 
     fn retained_bytes(&self) -> usize {
@@ -254,6 +360,19 @@ impl Captured {
     }
 }
 
+impl Total {
+    fn count(self, modality: Modality) -> Count {
+        match (self, modality) {
+            (Self::Input, Modality::Audio) => Count::InputAudio,
+            (Self::Input, Modality::Image) => Count::InputImage,
+            (Self::Cached, Modality::Audio) => Count::CachedAudio,
+            (Self::Cached, Modality::Image) => Count::CachedImage,
+            (Self::Output, Modality::Audio) => Count::OutputAudio,
+            (Self::Output, Modality::Image) => Count::OutputImage,
+        }
+    }
+}
+
 impl Sink<Said> for Captured {
     fn scalar(&mut self, mark: Said, token: &[u8], _place: Place) {
         let name = |text: &mut String| text::read_into(text, token, NAME_MAX);
@@ -275,8 +394,32 @@ impl Sink<Said> for Captured {
                 text::read_into(&mut self.stated_error().message, token, MESSAGE_MAX);
             }
             Said::Count(count) => self.counts.set(count, text::count(token)),
-            Said::Content => self.content |= token.starts_with(b"\"") && token != b"\"\"",
-            Said::Error | Said::Usage => {}
+            Said::Cost => self.cost.charged = text::usd(token),
+            Said::CostTicks => self.cost.charged = text::usd_ticks(token),
+            Said::UpstreamCost => self.cost.upstream = text::usd(token),
+            Said::OwnKey => self.cost.own_key = token == b"true",
+            Said::Modality => {
+                self.part.modality = match token {
+                    b"\"AUDIO\"" => Some(Modality::Audio),
+                    b"\"IMAGE\"" => Some(Modality::Image),
+                    _ => None,
+                }
+            }
+            Said::PartTokens => self.part.tokens = text::count(token),
+            Said::ItemKind => {
+                self.item.search = match token {
+                    b"\"web_search_call\"" => Some(Count::WebSearch),
+                    b"\"file_search_call\"" => Some(Count::FileSearch),
+                    _ => None,
+                }
+            }
+            Said::ItemAction => self.item.other_action = token != b"\"search\"",
+            Said::WebSearchQuery => self.searches.add(Count::WebSearch, 1),
+            Said::Finish => self.generation.finish |= token.starts_with(b"\"") && token != b"\"\"",
+            Said::Content => {
+                self.generation.content |= token.starts_with(b"\"") && token != b"\"\"";
+            }
+            Said::Error | Said::Usage | Said::Part(_) | Said::Item => {}
         }
     }
 
@@ -286,8 +429,11 @@ impl Sink<Said> for Captured {
             Said::Usage => {
                 self.touched = true;
                 self.counts = Counts::default();
+                self.cost = StatedCost::default();
             }
             Said::Error => self.touched = true,
+            Said::Part(_) => self.part = Part::default(),
+            Said::Item => self.item = Item::default(),
             _ => {}
         }
     }
@@ -295,8 +441,18 @@ impl Sink<Said> for Captured {
     fn close(&mut self, mark: Said, _place: Place, empty: bool) {
         match mark {
             Said::Usage => self.usage = Some(self.counts),
+            Said::Part(of) => {
+                if let (Some(modality), Some(tokens)) = (self.part.modality, self.part.tokens) {
+                    self.counts.add(of.count(modality), tokens);
+                }
+            }
+            Said::Item => {
+                if let Some(search) = self.item.search.filter(|_| !self.item.other_action) {
+                    self.searches.add(search, 1);
+                }
+            }
             Said::Error => self.error |= !empty,
-            Said::Content => self.content |= !empty,
+            Said::Content => self.generation.content |= !empty,
             _ => {}
         }
     }

@@ -18,6 +18,8 @@ pub struct Route<'p> {
     pub channel: Option<Cow<'p, str>>,
     /// The model a path names instead of the body: a classic Azure deployment, a Gemini model.
     pub model: Option<Cow<'p, str>>,
+    /// Whether a stream is asked for, where the path says so instead of the body (Gemini).
+    pub stream: Option<bool>,
     /// What is appended to the upstream's base, as the client wrote it: starts with `/`, or is
     /// empty (`/v1` itself), or is `*` (`OPTIONS *`).
     pub rest: &'p str,
@@ -77,6 +79,7 @@ pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Malform
             operation: Operation::Manage,
             channel: None,
             model: None,
+            stream: None,
             rest: path,
             base: PathBase::Origin,
         });
@@ -97,6 +100,7 @@ pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Malform
         operation: called.operation,
         channel,
         model: called.model,
+        stream: called.stream,
         rest,
         base,
     })
@@ -197,6 +201,7 @@ struct Called<'p> {
     api: Api,
     operation: Operation,
     model: Option<Cow<'p, str>>,
+    stream: Option<bool>,
 }
 
 impl Called<'_> {
@@ -205,6 +210,7 @@ impl Called<'_> {
             api: self.api,
             operation: self.operation,
             model: self.model.map(|model| Cow::Owned(model.into_owned())),
+            stream: self.stream,
         }
     }
 }
@@ -237,23 +243,8 @@ fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
             None,
         ),
     };
-    // Gemini: `models/<model>:<verb>`.
-    if let Some((model, verb)) = name
-        .strip_prefix("models/")
-        .or_else(|| name.strip_prefix("tunedModels/"))
-        .and_then(|model| model.rsplit_once(':'))
-    {
-        let generates = matches!(
-            verb,
-            "generateContent" | "streamGenerateContent" | "embedContent" | "batchEmbedContents"
-        );
-        if generates || verb == "countTokens" {
-            return Called {
-                api: Api::Gemini,
-                operation: create_if(generates && *method == Method::POST),
-                model: Some(Cow::Borrowed(model)),
-            };
-        }
+    if let Some(called) = called_by_verb(method, name) {
+        return called;
     }
     let best = Api::ALL
         .iter()
@@ -271,6 +262,7 @@ fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
             api: Api::Other,
             operation: Operation::Manage,
             model: deployment.map(Cow::Borrowed),
+            stream: None,
         };
     };
     Called {
@@ -282,7 +274,33 @@ fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
                 && conventions.creates.contains(&name),
         ),
         model: deployment.map(Cow::Borrowed),
+        stream: None,
     }
+}
+
+/// Gemini: `models/<model>:<verb>`, on Vertex AI below a project, a place and a publisher.
+fn called_by_verb<'p>(method: &Method, name: &'p str) -> Option<Called<'p>> {
+    let models = match name.strip_prefix("projects/") {
+        Some(below) => below.split_once("/publishers/google/")?.1,
+        None => name,
+    };
+    let (model, verb) = models
+        .strip_prefix("models/")
+        .or_else(|| models.strip_prefix("tunedModels/"))?
+        .rsplit_once(':')?;
+    let (generates, stream) = match verb {
+        "generateContent" => (true, Some(false)),
+        "streamGenerateContent" => (true, Some(true)),
+        "embedContent" | "batchEmbedContents" => (true, None),
+        "countTokens" => (false, None),
+        _ => return None,
+    };
+    Some(Called {
+        api: Api::Gemini,
+        operation: create_if(generates && *method == Method::POST),
+        model: Some(Cow::Borrowed(model)),
+        stream,
+    })
 }
 
 fn create_if(creates: bool) -> Operation {

@@ -2,6 +2,8 @@
 
 use memchr::memchr;
 
+use crate::money::NanoUsd;
+
 /// The text of a JSON string token, or of a number or literal as written; `None` for `null`, an
 /// empty text and one longer than `max` bytes.
 pub(crate) fn whole(token: &[u8], max: usize) -> Option<Box<str>> {
@@ -149,6 +151,66 @@ fn short_count(digits: &[u8]) -> Option<u64> {
     })
 }
 
+/// No request costs more, in USD: what is stated beyond is no cost.
+const MOST_USD: u128 = 1_000_000;
+
+/// An amount of USD as providers write it, a decimal number with or without an exponent, or a string
+/// of one, rounded half up to a nano-dollar. `None` for what is negative, absurd or no number.
+pub(crate) fn usd(token: &[u8]) -> Option<NanoUsd> {
+    decimal(token, 9)
+}
+
+/// An amount in units of 1e-10 USD, as [`usd`].
+pub(crate) fn usd_ticks(token: &[u8]) -> Option<NanoUsd> {
+    decimal(token, -1)
+}
+
+/// The number times 10 to the power `scale`, rounded, as an amount.
+fn decimal(token: &[u8], scale: i32) -> Option<NanoUsd> {
+    /// More digits before rounding than any amount has.
+    const MOST_DIGITS: u32 = 30;
+    let token = match token {
+        [b'"', number @ .., b'"'] => number,
+        other => other,
+    };
+    let text = std::str::from_utf8(token).ok()?.trim();
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() {
+        return None;
+    }
+    let mut power = exponent.checked_add(scale)?;
+    let (mut digits, mut count) = (0_u128, 0);
+    for (at, byte) in whole.bytes().chain(fraction.bytes()).enumerate() {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        let after_point = at >= whole.len();
+        if count < MOST_DIGITS {
+            digits = digits * 10 + u128::from(digit);
+            count += u32::from(digits > 0);
+            power = power.checked_sub(i32::from(after_point))?;
+        } else {
+            power = power.checked_add(i32::from(!after_point))?;
+        }
+    }
+    let nanos = if digits == 0 {
+        0
+    } else if let Ok(up) = u32::try_from(power) {
+        digits.checked_mul(10_u128.checked_pow(up)?)?
+    } else {
+        match 10_u128.checked_pow(power.unsigned_abs()) {
+            Some(divisor) => (digits + divisor / 2) / divisor,
+            None => 0,
+        }
+    };
+    (nanos <= MOST_USD * 1_000_000_000)
+        .then(|| i64::try_from(nanos).ok())
+        .flatten()
+        .map(NanoUsd)
+}
+
 /// `true` or `false`; `None` for anything else.
 pub(crate) fn boolean(token: &[u8]) -> Option<bool> {
     match token {
@@ -189,6 +251,58 @@ mod tests {
             ("\"1", None),
         ] {
             assert_eq!(count(token.as_bytes()), expected, "{token}");
+        }
+    }
+
+    #[test]
+    fn amounts_in_every_spelling() {
+        for (token, nanos) in [
+            ("0", Some(0)),
+            ("0.0", Some(0)),
+            ("0e999", Some(0)),
+            ("1", Some(1_000_000_000)),
+            ("0.00001425", Some(14_250)),
+            ("1.425e-05", Some(14_250)),
+            ("1.425E-5", Some(14_250)),
+            ("12.5e+1", Some(125_000_000_000)),
+            ("\"0.25\"", Some(250_000_000)),
+            ("\" 0.25 \"", Some(250_000_000)),
+            ("0.1", Some(100_000_000)),
+            // What no binary float holds exactly, and what a nano-dollar is too coarse for.
+            (
+                "0.123456789012345678901234567890123456789",
+                Some(123_456_789),
+            ),
+            ("0.0000000005", Some(1)),
+            ("0.00000000049999", Some(0)),
+            ("1e-400", Some(0)),
+            ("1000000", Some(1_000_000_000_000_000)),
+            ("1000000.000000001", None),
+            ("1e400", None),
+            ("1e99999999999", None),
+            ("100000000000000000000000000000000000000000000", None),
+            ("-0.01", None),
+            ("-0", None),
+            ("+1", None),
+            (".5", None),
+            ("", None),
+            ("\"\"", None),
+            ("1e", None),
+            ("1.2.3", None),
+            ("1,5", None),
+            ("NaN", None),
+            ("null", None),
+            ("true", None),
+        ] {
+            assert_eq!(usd(token.as_bytes()), nanos.map(NanoUsd), "{token}");
+        }
+        for (token, nanos) in [
+            ("232856000", Some(23_285_600)),
+            ("5", Some(1)),
+            ("4", Some(0)),
+            ("-5", None),
+        ] {
+            assert_eq!(usd_ticks(token.as_bytes()), nanos.map(NanoUsd), "{token}");
         }
     }
 

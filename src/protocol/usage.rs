@@ -1,6 +1,6 @@
 //! From what a provider counted to Tollgate's disjoint token types.
 
-use crate::record::{TokenType, Tokens, Units, Usage, UsageSource};
+use crate::record::{TokenType, Tokens, Unit, Units, Usage, UsageSource};
 
 /// A number that a usage object states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,20 +20,33 @@ pub(super) enum Count {
     Reasoning,
     OutputAudio,
     OutputImage,
+    /// Input besides `Input`: what the provider's own tools put before the model (Gemini).
+    ToolInput,
+    /// How much of the cached part is audio, and images: it is no part of `InputAudio` and
+    /// `InputImage` then.
+    CachedAudio,
+    CachedImage,
+    /// The part of `CacheWrite` that lives an hour.
+    CacheWrite1h,
+    WebSearch,
+    FileSearch,
 }
+
+/// The last of them.
+const LAST: Count = Count::FileSearch;
 
 /// The stated numbers of one usage object; `None` where unstated or unreadable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// One bit for each number that is stated.
-    stated: u16,
+    stated: u32,
     /// 0 where unstated.
-    numbers: [u64; Count::OutputImage as usize + 1],
+    numbers: [u64; LAST as usize + 1],
 }
 
 impl Counts {
     pub(super) fn set(&mut self, count: Count, value: Option<u64>) {
-        let bit = 1 << count as u16;
+        let bit = 1 << count as u32;
         self.stated = match value {
             Some(_) => self.stated | bit,
             None => self.stated & !bit,
@@ -42,7 +55,23 @@ impl Counts {
     }
 
     fn get(&self, count: Count) -> Option<u64> {
-        (self.stated >> count as u16 & 1 == 1).then_some(self.numbers[count as usize])
+        (self.stated >> count as u32 & 1 == 1).then_some(self.numbers[count as usize])
+    }
+
+    /// Counts `more` of it.
+    pub(super) fn add(&mut self, count: Count, more: u64) {
+        let sum = self.get(count).unwrap_or(0).saturating_add(more);
+        self.set(count, Some(sum));
+    }
+
+    /// Takes over what `later` states; what it does not state stays.
+    pub(super) fn overwrite(&mut self, later: &Self) {
+        for (at, number) in later.numbers.iter().enumerate() {
+            if later.stated >> at & 1 == 1 {
+                self.numbers[at] = *number;
+            }
+        }
+        self.stated |= later.stated;
     }
 }
 
@@ -52,18 +81,34 @@ pub(super) struct UsageShape {
     /// `Input` includes what was read from and written to the cache (OpenAI), or does not
     /// (Anthropic). Audio and images are part of it everywhere.
     pub(super) input_includes_cache: bool,
-    /// `Output` includes reasoning (OpenAI), or does not (Gemini).
+    /// `Output` includes reasoning (OpenAI), or does not (Gemini). Where it should and the stated
+    /// total adds up only without (xAI's Chat Completions), the total is believed.
     pub(super) output_includes_reasoning: bool,
+    /// A stream states its usage again and again as it grows: a later statement overwrites what it
+    /// states and leaves the rest, and what was stated before the end is partial. Else a statement
+    /// stands alone, and the last one counts.
+    pub(super) cumulative: bool,
 }
 
 impl UsageShape {
+    /// What OpenAI counts, and who follows it.
+    pub(super) const OPENAI: Self = Self {
+        input_includes_cache: true,
+        output_includes_reasoning: true,
+        cumulative: false,
+    };
+
     /// The usage that `counts` state; `None` when they state nothing.
     pub(super) fn usage(self, counts: &Counts) -> Option<Usage> {
         let cached = counts
             .get(Count::Cached)
             .or(counts.get(Count::CachedElsewhere));
         let mut tokens = Tokens::default();
-        let mut input = Portion::of(counts.get(Count::Input));
+        let stated_input = [Count::Input, Count::ToolInput]
+            .into_iter()
+            .filter_map(|count| counts.get(count))
+            .reduce(u64::saturating_add);
+        let mut input = Portion::of(stated_input);
         let outside = &mut Portion::of(None);
         // Cached tokens are taken out first: a cached token stays a cached one whatever it encodes.
         let cache_source = if self.input_includes_cache {
@@ -73,12 +118,16 @@ impl UsageShape {
         };
         tokens[TokenType::InputCached] = cache_source.take(cached);
         tokens[TokenType::InputCacheWrite] = cache_source.take(counts.get(Count::CacheWrite));
-        tokens[TokenType::InputAudio] = input.take(counts.get(Count::InputAudio));
-        tokens[TokenType::InputImage] = input.take(counts.get(Count::InputImage));
+        let uncached = |all: Count, cached: Count| {
+            let all = counts.get(all)?;
+            Some(all.saturating_sub(counts.get(cached).unwrap_or(0)))
+        };
+        tokens[TokenType::InputAudio] = input.take(uncached(Count::InputAudio, Count::CachedAudio));
+        tokens[TokenType::InputImage] = input.take(uncached(Count::InputImage, Count::CachedImage));
         tokens[TokenType::Input] = input.rest;
 
         let mut output = Portion::of(counts.get(Count::Output));
-        let reasoning_source = if self.output_includes_reasoning {
+        let reasoning_source = if self.output_includes_reasoning && !reasoning_beside(counts) {
             &mut output
         } else {
             &mut Portion::of(None)
@@ -89,13 +138,32 @@ impl UsageShape {
         tokens[TokenType::Output] = output.rest;
 
         let total = counts.get(Count::Total).or_else(|| tokens.sum())?;
+        let mut units = Units::NONE;
+        units[Unit::WebSearch] = counts.get(Count::WebSearch);
+        units[Unit::FileSearch] = counts.get(Count::FileSearch);
+        let written = tokens[TokenType::InputCacheWrite];
+        units[Unit::CacheWrite1h] = counts
+            .get(Count::CacheWrite1h)
+            .map(|hour| written.map_or(hour, |written| hour.min(written)));
         Some(Usage {
             tokens,
-            units: Units::NONE,
+            units,
             total: Some(total),
             source: UsageSource::Reported,
         })
     }
+}
+
+/// Whether the stated total adds up only when reasoning stands beside the output.
+fn reasoning_beside(counts: &Counts) -> bool {
+    let stated = || {
+        let input = counts.get(Count::Input)?;
+        let output = counts.get(Count::Output)?;
+        let reasoning = counts.get(Count::Reasoning)?;
+        let sum = input.checked_add(output)?.checked_add(reasoning)?;
+        Some(reasoning > 0 && counts.get(Count::Total)? == sum)
+    };
+    stated().unwrap_or(false)
 }
 
 /// A total from which its details are taken, so that the parts add up to it.
@@ -125,10 +193,7 @@ impl Portion {
 mod tests {
     use super::*;
 
-    const OPENAI: UsageShape = UsageShape {
-        input_includes_cache: true,
-        output_includes_reasoning: true,
-    };
+    const OPENAI: UsageShape = UsageShape::OPENAI;
 
     fn counts(stated: &[(Count, u64)]) -> Counts {
         let mut counts = Counts::default();
@@ -181,7 +246,7 @@ mod tests {
     fn cache_beside_the_input_is_added() {
         let beside = UsageShape {
             input_includes_cache: false,
-            output_includes_reasoning: true,
+            ..OPENAI
         };
         let usage = beside
             .usage(&counts(&[

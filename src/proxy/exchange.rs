@@ -98,11 +98,14 @@ impl Exchange {
         }
     }
 
-    /// Takes over what the request's body said.
+    /// Takes over what the request's body said. What the path said (a deployment, a Gemini model)
+    /// is what the upstream goes by.
     pub(super) fn understand(&mut self, facts: &RequestFacts) {
         let admission = self.recorder.admission();
-        admission.requested_model = facts.model.as_deref().map(Arc::from);
-        admission.stream = facts.stream;
+        if admission.requested_model.is_none() {
+            admission.requested_model = facts.model.as_deref().map(Arc::from);
+        }
+        admission.stream = admission.stream.or(facts.stream);
         admission.end_user = facts.end_user.as_deref().map(Arc::from);
     }
 

@@ -111,6 +111,7 @@ impl Gateway {
         if let Some(model) = route.model.as_deref() {
             admission.requested_model = Some(Arc::from(model));
         }
+        admission.stream = route.stream;
         admission.api = route.api;
         exchange.api = route.api;
         exchange.operation = route.operation;

@@ -5,7 +5,11 @@
 //! asked to, in one chunk with empty `choices` before `[DONE]`; every other chunk then carries
 //! `"usage":null`. Compatible providers differ in where the cached part stands: DeepSeek has
 //! `prompt_cache_hit_tokens`, Moonshot `usage.cached_tokens`, and its streams state the usage
-//! inside the last choice, perhaps again at the top: the last one counts.
+//! inside the last choice, perhaps again at the top: the last one counts. Qwen says what it wrote
+//! to its cache by Anthropic's name. xAI's `completion_tokens` leave reasoning out, which the total
+//! tells. OpenRouter (`cost`; with the account's own key at the model's provider, which is charged
+//! besides, `is_byok`), Perplexity (`cost.total_cost`) and xAI (`cost_in_usd_ticks`) state what they
+//! charged. OpenRouter tells a failure of the model's provider inside the choice.
 
 use std::sync::LazyLock;
 
@@ -22,12 +26,10 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &ANSWER,
     event: &EVENT,
+    streams_arrays: false,
     needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\""])),
     turn: no_turn,
-    usage: Some(UsageShape {
-        input_includes_cache: true,
-        output_includes_reasoning: true,
-    }),
+    usage: Some(UsageShape::OPENAI),
     unread_usage: false,
 };
 
@@ -67,6 +69,10 @@ pub(super) const USAGE: Node<Said> = Node::group(
                     "cache_write_tokens",
                     Node::leaf(Said::Count(Count::CacheWrite)),
                 ),
+                (
+                    "cache_creation_input_tokens",
+                    Node::leaf(Said::Count(Count::CacheWrite)),
+                ),
                 ("audio_tokens", Node::leaf(Said::Count(Count::InputAudio))),
                 ("image_tokens", Node::leaf(Said::Count(Count::InputImage))),
             ]),
@@ -90,16 +96,39 @@ pub(super) const USAGE: Node<Said> = Node::group(
             "cached_tokens",
             Node::leaf(Said::Count(Count::CachedElsewhere)),
         ),
+        ("cost", Node::group(Said::Cost, PERPLEXITY_COST)),
+        ("is_byok", Node::leaf(Said::OwnKey)),
+        (
+            "cost_details",
+            Node::object(&[("upstream_inference_cost", Node::leaf(Said::UpstreamCost))]),
+        ),
+        ("cost_in_usd_ticks", Node::leaf(Said::CostTicks)),
+        (
+            "num_search_queries",
+            Node::leaf(Said::Count(Count::WebSearch)),
+        ),
+        (
+            "server_tool_use",
+            Node::object(&[(
+                "web_search_requests",
+                Node::leaf(Said::Count(Count::WebSearch)),
+            )]),
+        ),
     ],
 );
+
+const PERPLEXITY_COST: &[(&str, Node<Said>)] = &[("total_cost", Node::leaf(Said::Cost))];
 
 static ANSWER: Node<Said> = Node::object(&[
     ("id", Node::leaf(Said::Id)),
     ("model", Node::leaf(Said::Model)),
     ("service_tier", Node::leaf(Said::ServiceTier)),
+    ("choices", Node::each(&WHOLE_CHOICE)),
     ("usage", USAGE),
     ("error", ERROR),
 ]);
+
+static WHOLE_CHOICE: Node<Said> = Node::object(&[("error", ERROR)]);
 
 static EVENT: Node<Said> = Node::object(&[
     ("id", Node::leaf(Said::Id)),
@@ -132,4 +161,5 @@ static CHOICE: Node<Said> = Node::object(&[
         ]),
     ),
     ("usage", USAGE),
+    ("error", ERROR),
 ]);

@@ -17,12 +17,10 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &ANSWER,
     event: &EVENT,
+    streams_arrays: false,
     needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\""])),
     turn: no_turn,
-    usage: Some(UsageShape {
-        input_includes_cache: true,
-        output_includes_reasoning: true,
-    }),
+    usage: Some(UsageShape::OPENAI),
     unread_usage: false,
 };
 

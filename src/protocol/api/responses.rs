@@ -3,7 +3,8 @@
 //! `input_tokens` includes what was cached, `output_tokens` includes reasoning. A stream has no
 //! `[DONE]`: it ends with an event that carries the whole response once more, megabytes of it
 //! perhaps, with `usage` and the final `service_tier`. A `response.failed` or an `error` event
-//! inside a 200 is a failed request; so is a plain answer with `status: failed`.
+//! inside a 200 is a failed request; so is a plain answer with `status: failed`. Searches are billed
+//! by the call and counted in the response's `output`, so in a stream once, at its end.
 
 use std::sync::LazyLock;
 
@@ -20,12 +21,10 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &RESPONSE,
     event: &EVENT,
+    streams_arrays: false,
     needles: LazyLock::new(|| finders(&["\"response\"", "\"error\""])),
     turn,
-    usage: Some(UsageShape {
-        input_includes_cache: true,
-        output_includes_reasoning: true,
-    }),
+    usage: Some(UsageShape::OPENAI),
     unread_usage: false,
 };
 
@@ -56,6 +55,14 @@ const USAGE: Node<Said> = Node::group(
         ("input_tokens", Node::leaf(Said::Count(Count::Input))),
         ("output_tokens", Node::leaf(Said::Count(Count::Output))),
         ("total_tokens", Node::leaf(Said::Count(Count::Total))),
+        // OpenRouter, xAI.
+        ("cost", Node::leaf(Said::Cost)),
+        ("is_byok", Node::leaf(Said::OwnKey)),
+        (
+            "cost_details",
+            Node::object(&[("upstream_inference_cost", Node::leaf(Said::UpstreamCost))]),
+        ),
+        ("cost_in_usd_ticks", Node::leaf(Said::CostTicks)),
         (
             "input_tokens_details",
             Node::object(&[
@@ -87,9 +94,23 @@ const RESPONSE_FIELDS: &[(&str, Node<Said>)] = &[
     ("model", Node::leaf(Said::Model)),
     ("service_tier", Node::leaf(Said::ServiceTier)),
     ("status", Node::leaf(Said::Status)),
+    ("output", Node::each(&ITEM)),
     ("usage", USAGE),
     ("error", ERROR),
 ];
+
+/// A search of the web or of files is billed by the call. Opening a page that was found, or
+/// searching in it, is an action of the same kind of item, and is not.
+static ITEM: Node<Said> = Node::group(
+    Said::Item,
+    &[
+        ("type", Node::leaf(Said::ItemKind)),
+        (
+            "action",
+            Node::object(&[("type", Node::leaf(Said::ItemAction))]),
+        ),
+    ],
+);
 
 static RESPONSE: Node<Said> = Node::object(RESPONSE_FIELDS);
 

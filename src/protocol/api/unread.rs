@@ -21,6 +21,7 @@ const fn unread(
         request: &REQUEST,
         answer: &ANSWER,
         event: &ANSWER,
+        streams_arrays: false,
         needles: LazyLock::new(|| finders(&["\"error\""])),
         turn: no_turn,
         usage: None,
@@ -41,9 +42,6 @@ pub(super) static AUDIO: Conventions = unread(
     true,
 );
 pub(super) static REALTIME: Conventions = unread(Api::Realtime, &["realtime"], &["realtime"], true);
-pub(super) static MESSAGES: Conventions = unread(Api::Messages, &["messages"], &["messages"], true);
-/// Its calls are told by their verbs (`models/<model>:generateContent`), not by a path.
-pub(super) static GEMINI: Conventions = unread(Api::Gemini, &[], &[], true);
 pub(super) static MODERATIONS: Conventions =
     unread(Api::Moderations, &["moderations"], &["moderations"], false);
 pub(super) static MODELS: Conventions = unread(Api::Models, &["models"], &[], false);

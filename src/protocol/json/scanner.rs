@@ -162,6 +162,16 @@ impl<M: Copy> Scanner<M> {
 
     /// Reads the next fragment.
     pub(crate) fn feed(&mut self, bytes: &[u8], sink: &mut impl Sink<M>) {
+        let read = self.feed_document(bytes, sink);
+        if self.state == State::Done {
+            self.trailing |= bytes[read..].iter().any(|byte| !is_blank(*byte));
+        }
+        self.base += bytes.len() - read;
+    }
+
+    /// Reads the next fragment up to the document's end in it, and returns how much that was. What
+    /// is no JSON is not read on.
+    pub(crate) fn feed_document(&mut self, bytes: &[u8], sink: &mut impl Sink<M>) -> usize {
         let mut at = 0;
         while at < bytes.len() {
             at = match self.state {
@@ -169,15 +179,12 @@ impl<M: Copy> Scanner<M> {
                 State::InString => self.in_string(bytes, at, sink),
                 State::InKey => self.in_key(bytes, at, sink),
                 State::InLiteral => self.in_literal(bytes, at, sink),
-                State::Broken => break,
-                State::Done => {
-                    self.trailing |= bytes[at..].iter().any(|byte| !is_blank(*byte));
-                    break;
-                }
+                State::Broken | State::Done => break,
                 _ => self.structure(bytes, at, sink),
             };
         }
-        self.base += bytes.len();
+        self.base += at;
+        at
     }
 
     /// One byte between tokens.

@@ -103,11 +103,10 @@ proptest! {
     fn shuffled_fragments_of_streams(
         parts in prop::collection::vec(part(), 0..24),
         cuts in prop::collection::vec(any::<usize>(), 0..12),
-        responses: bool,
+        api in prop::sample::select(vec![Api::Chat, Api::Responses, Api::Messages, Api::Gemini]),
         events: bool,
     ) {
         let body = parts.concat();
-        let api = if responses { Api::Responses } else { Api::Chat };
         let kind = if events { EVENTS } else { JSON };
         prop_assert_eq!(observe(api, kind, [&body[..]]), observe(api, kind, pieces(&body, &cuts)));
         prop_assert_eq!(observe(api, kind, [&body[..]]), observe(api, kind, body.chunks(1)));
@@ -178,6 +177,14 @@ fn part() -> impl Strategy<Value = Vec<u8>> {
         b"\xF0\x9F",
         b" ",
         b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n",
+        b"data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":5}}}\n\n",
+        b"data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":6}}\n\n",
+        b"event: message_stop\n",
+        b"{\"usageMetadata\":{\"promptTokenCount\":1,\"candidatesTokenCount\":2}}",
+        b"{\"candidates\":[{\"groundingMetadata\":{\"webSearchQueries\":[\"a\",\"b\"]}}]}",
+        b"{\"candidates\":[{\"finishReason\":\"STOP\"}]}",
+        b"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}",
+        b"\n,\r\n",
     ];
     prop_oneof![
         8 => prop::sample::select(words).prop_map(<[u8]>::to_vec),

@@ -192,6 +192,56 @@ fn usage_that_is_shown_again_is_not_counted_again() {
 }
 
 #[test]
+fn what_an_array_of_answers_says_before_a_fault_was_said() {
+    let answer =
+        r#"{"usageMetadata":{"promptTokenCount":7},"candidates":[{"finishReason":"STOP"}]}"#;
+    for (body, terminal, source) in [
+        (format!("[{answer}]"), true, UsageSource::Reported),
+        (
+            format!(" [ {answer} ,\n{answer}] "),
+            true,
+            UsageSource::Reported,
+        ),
+        (format!("[{answer}"), false, UsageSource::Reported),
+        (format!("[{answer},{{\"a\":"), false, UsageSource::Reported),
+        (format!("[{answer},{{]}}"), false, UsageSource::Reported),
+        (
+            format!("[{answer} 12 {answer}]"),
+            false,
+            UsageSource::Reported,
+        ),
+        (
+            format!("[{answer}] [{{\"usageMetadata\":{{\"promptTokenCount\":9}}}}]"),
+            true,
+            UsageSource::Reported,
+        ),
+    ] {
+        let seen = observed(Api::Gemini, JSON, &body);
+        assert_eq!(seen.usage.unwrap().total, Some(7), "{body}");
+        assert_eq!(seen.usage.unwrap().source, source, "{body}");
+        assert_eq!(seen.terminal_seen, terminal, "{body}");
+    }
+    for (body, reason) in [
+        ("[", MissingReason::Truncated),
+        ("[]", MissingReason::NoUsageInBody),
+        ("[{}", MissingReason::Truncated),
+        ("[{]", MissingReason::Malformed),
+        ("[[]]", MissingReason::Malformed),
+        (
+            "[{\"usageMetadata\":{\"promptTokenCount\":",
+            MissingReason::Truncated,
+        ),
+    ] {
+        let seen = observed(Api::Gemini, JSON, body);
+        assert_eq!(
+            (seen.usage, seen.missing_reason),
+            (None, Some(reason)),
+            "{body}"
+        );
+    }
+}
+
+#[test]
 fn apis_without_usage_miss_none_and_unread_ones_say_so() {
     let seen = observed(Api::Moderations, JSON, r#"{"id":"m","results":[]}"#);
     assert_eq!(seen.missing_reason, None);
@@ -228,6 +278,26 @@ fn the_first_content_may_be_of_any_kind() {
     ] {
         let payload = format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#);
         assert!(!content(Api::Chat, &payload), "{delta}");
+    }
+    for delta in [
+        r#"{"type":"text_delta","text":"x"}"#,
+        r#"{"type":"thinking_delta","thinking":"x"}"#,
+        r#"{"type":"input_json_delta","partial_json":"{"}"#,
+    ] {
+        let payload = format!(r#"{{"type":"content_block_delta","index":0,"delta":{delta}}}"#);
+        assert!(content(Api::Messages, &payload), "{delta}");
+    }
+    for part in [
+        r#"{"text":"x"}"#,
+        r#"{"functionCall":{"name":"f"}}"#,
+        r#"{"inlineData":{"data":"AA"}}"#,
+    ] {
+        let payload = format!(r#"{{"candidates":[{{"content":{{"parts":[{part}]}}}}]}}"#);
+        assert!(content(Api::Gemini, &payload), "{part}");
+        assert!(
+            observed(Api::Gemini, JSON, format!("[{payload}")).first_content_seen,
+            "{part}"
+        );
     }
     for kind in [
         "reasoning_summary_text",

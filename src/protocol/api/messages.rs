@@ -1,0 +1,117 @@
+//! Anthropic Messages: `POST /v1/messages`.
+//!
+//! `input_tokens` leaves out what was read from the cache and what was written to it: both are
+//! added. A stream states its usage in `message_start`, then again and again in `message_delta`,
+//! cumulatively and with members left out: the split of what was written by its time to live, the
+//! tier and often the input stand in the start only. `output_tokens` includes thinking. Searches of
+//! the web are billed by the request. A stream ends with `message_stop`, or in an `error` event.
+
+use std::sync::LazyLock;
+
+use super::super::json::Node;
+use super::super::usage::{Count, UsageShape};
+use super::{Asked, Conventions, ERROR, Said, Turn, finders};
+use crate::record::Api;
+
+pub(super) static CONVENTIONS: Conventions = Conventions {
+    api: Api::Messages,
+    paths: &["messages"],
+    creates: &["messages"],
+    usage_on_request: false,
+    request: &REQUEST,
+    answer: &MESSAGE,
+    event: &EVENT,
+    streams_arrays: false,
+    needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\"", "\"message_stop\""])),
+    turn,
+    usage: Some(UsageShape {
+        input_includes_cache: false,
+        output_includes_reasoning: true,
+        cumulative: true,
+    }),
+    unread_usage: false,
+};
+
+fn turn(kind: &str) -> Turn {
+    match kind {
+        "message_stop" => Turn::End,
+        "error" => Turn::Failure,
+        _ => Turn::On,
+    }
+}
+
+static REQUEST: Node<Asked> = Node::group(
+    Asked::Body,
+    &[
+        ("model", Node::leaf(Asked::Model)),
+        ("stream", Node::leaf(Asked::Stream)),
+        ("max_tokens", Node::leaf(Asked::MaxOutputTokens)),
+        ("service_tier", Node::leaf(Asked::ServiceTier)),
+        (
+            "metadata",
+            Node::object(&[("user_id", Node::leaf(Asked::User))]),
+        ),
+    ],
+);
+
+const USAGE: Node<Said> = Node::group(
+    Said::Usage,
+    &[
+        ("input_tokens", Node::leaf(Said::Count(Count::Input))),
+        ("output_tokens", Node::leaf(Said::Count(Count::Output))),
+        (
+            "cache_read_input_tokens",
+            Node::leaf(Said::Count(Count::Cached)),
+        ),
+        (
+            "cache_creation_input_tokens",
+            Node::leaf(Said::Count(Count::CacheWrite)),
+        ),
+        (
+            "cache_creation",
+            Node::object(&[(
+                "ephemeral_1h_input_tokens",
+                Node::leaf(Said::Count(Count::CacheWrite1h)),
+            )]),
+        ),
+        (
+            "output_tokens_details",
+            Node::object(&[("thinking_tokens", Node::leaf(Said::Count(Count::Reasoning)))]),
+        ),
+        (
+            "server_tool_use",
+            Node::object(&[(
+                "web_search_requests",
+                Node::leaf(Said::Count(Count::WebSearch)),
+            )]),
+        ),
+        ("service_tier", Node::leaf(Said::ServiceTier)),
+    ],
+);
+
+const MESSAGE_FIELDS: &[(&str, Node<Said>)] = &[
+    ("id", Node::leaf(Said::Id)),
+    ("model", Node::leaf(Said::Model)),
+    ("usage", USAGE),
+    ("error", ERROR),
+];
+
+static MESSAGE: Node<Said> = Node::object(MESSAGE_FIELDS);
+
+static EVENT: Node<Said> = Node::object(&[
+    ("type", Node::leaf(Said::Kind)),
+    // `message_start`
+    ("message", Node::object(MESSAGE_FIELDS)),
+    // `content_block_delta`
+    (
+        "delta",
+        Node::object(&[
+            ("text", Node::leaf(Said::Content)),
+            ("thinking", Node::leaf(Said::Content)),
+            ("partial_json", Node::leaf(Said::Content)),
+        ]),
+    ),
+    // `message_delta`
+    ("usage", USAGE),
+    ("error", ERROR),
+]);
