@@ -8,7 +8,7 @@ mod resolve;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::{HeaderName, InvalidHeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, InvalidHeaderValue};
 
 use crate::config::{BaseUrl, ChannelKind, ChannelSettings};
 
@@ -23,9 +23,13 @@ pub struct Channel {
     pub kind: ChannelKind,
     /// Where requests go.
     pub base: BaseUrl,
-    /// The `Authorization` that replaces the client's own; `None` passes the client's through.
+    /// The path that what follows `/v1` in a client's path is put behind.
+    pub v1_prefix: String,
+    /// The path that any other path of a client's is put behind, whole.
+    pub prefix: String,
+    /// The header that replaces the client's own credential; `None` passes the client's through.
     /// Marked sensitive.
-    pub authorization: Option<HeaderValue>,
+    pub credential: Option<(HeaderName, HeaderValue)>,
     /// Set on every request to the upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The `Host` its upstream expects.
@@ -38,24 +42,58 @@ pub struct Channel {
 
 impl Channel {
     fn new(settings: &ChannelSettings) -> Result<Self, InvalidHeaderValue> {
-        let authorization = match &settings.api_key {
+        let credential = match &settings.api_key {
             Some(key) => {
-                let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))?;
+                let name = credential_header(settings.kind);
+                let mut value = if name == AUTHORIZATION {
+                    HeaderValue::try_from(format!("Bearer {}", key.expose()))?
+                } else {
+                    HeaderValue::try_from(key.expose())?
+                };
                 value.set_sensitive(true);
-                Some(value)
+                Some((name, value))
             }
             None => None,
         };
+        let (v1_prefix, prefix) = prefixes(settings.kind, &settings.base_url.path);
         Ok(Self {
             name: Arc::clone(&settings.name),
             kind: settings.kind,
             base: settings.base_url.clone(),
-            authorization,
+            v1_prefix,
+            prefix,
+            credential,
             headers: settings.headers.clone(),
             host: HeaderValue::try_from(settings.base_url.authority.as_str())?,
             name_header: HeaderValue::try_from(&*settings.name)?,
             resolver: Resolver::new(&settings.base_url.host, settings.base_url.port),
         })
+    }
+}
+
+/// Where a provider looks for the key.
+fn credential_header(kind: ChannelKind) -> HeaderName {
+    match kind {
+        ChannelKind::Openai => AUTHORIZATION,
+        ChannelKind::Azure => HeaderName::from_static("api-key"),
+        ChannelKind::Anthropic => HeaderName::from_static("x-api-key"),
+        ChannelKind::Gemini => HeaderName::from_static("x-goog-api-key"),
+    }
+}
+
+/// What a client's path is put behind: what follows its `/v1`, and any other path. OpenAI's SDKs
+/// take a base URL that has the version, and other paths of such a host stand at its root. Those of
+/// Anthropic and Gemini put the version behind it; one that has it all the same means the same.
+fn prefixes(kind: ChannelKind, path: &str) -> (String, String) {
+    match kind {
+        ChannelKind::Openai | ChannelKind::Azure => (path.to_owned(), String::new()),
+        ChannelKind::Anthropic | ChannelKind::Gemini => {
+            let unversioned = ["/v1", "/v1beta"]
+                .iter()
+                .find_map(|version| path.strip_suffix(version))
+                .unwrap_or(path);
+            (format!("{unversioned}/v1"), unversioned.to_owned())
+        }
     }
 }
 

@@ -64,19 +64,16 @@ fn channel(
     names: &mut HashMap<Arc<str>, Place>,
 ) -> Option<GivenChannel> {
     let mut name: Option<Arc<str>> = None;
-    let mut kind = ChannelKind::Openai;
+    let mut kind = None;
     let mut base_url: Option<BaseUrl> = None;
     let name_key = section.key("name");
     let name_given = section.has("name");
     let name_place = section.set(reader, "name", &mut name, |text| {
         channel_name(text).map(Some)
     });
-    section.set(
-        reader,
-        "kind",
-        &mut kind,
-        units::word(ChannelKind::ALL, ChannelKind::as_str),
-    );
+    section.set(reader, "kind", &mut kind, |text| {
+        units::word(ChannelKind::ALL, ChannelKind::as_str)(text).map(Some)
+    });
     let url_key = section.key("base_url");
     let url_given = section.has("base_url");
     let url_place = section.set(reader, "base_url", &mut base_url, |text| {
@@ -100,11 +97,12 @@ fn channel(
             names.insert(Arc::clone(name), place);
         }
     }
+    let base_url = base_url?;
     Some(GivenChannel {
         settings: ChannelSettings {
             name: name?,
-            kind,
-            base_url: base_url?,
+            kind: kind.unwrap_or_else(|| ChannelKind::of(&base_url)),
+            base_url,
             api_key,
             headers,
         },

@@ -70,10 +70,38 @@ pub struct TlsSettings {
 }
 
 closed_set! {
-    /// Which provider's conventions a channel follows.
+    /// Which provider's conventions a channel follows: where its base URL ends, and in which header
+    /// it takes a key.
     ChannelKind ("channel kind") {
         /// OpenAI and every host that is shaped like it.
         Openai => "openai",
+        /// Azure, classic and v1.
+        Azure => "azure",
+        /// Anthropic and every host that is shaped like it.
+        Anthropic => "anthropic",
+        /// Gemini.
+        Gemini => "gemini",
+    }
+}
+
+impl ChannelKind {
+    /// The kind of a channel that says none: by the providers' own hosts.
+    #[must_use]
+    pub fn of(base_url: &BaseUrl) -> Self {
+        const AZURE: [&str; 3] = [
+            ".openai.azure.com",
+            ".cognitiveservices.azure.com",
+            ".services.ai.azure.com",
+        ];
+        match base_url.host.as_str() {
+            "api.anthropic.com" => Self::Anthropic,
+            // Below `/v1beta/openai` it is shaped like OpenAI.
+            "generativelanguage.googleapis.com" if !base_url.path.ends_with("/openai") => {
+                Self::Gemini
+            }
+            host if AZURE.iter().any(|domain| host.ends_with(domain)) => Self::Azure,
+            _ => Self::Openai,
+        }
     }
 }
 
@@ -100,7 +128,7 @@ impl ChannelSettings {
     pub fn openai(base_url: BaseUrl) -> Self {
         Self {
             name: Arc::from("openai"),
-            kind: ChannelKind::Openai,
+            kind: ChannelKind::of(&base_url),
             base_url,
             api_key: None,
             headers: Vec::new(),

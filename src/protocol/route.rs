@@ -42,7 +42,8 @@ pub enum Operation {
 pub enum PathBase {
     /// The channel's whole `base_url` (`/v1/<rest>`).
     BaseUrl,
-    /// Scheme and authority of the channel's `base_url` (every other path).
+    /// Scheme and authority of the channel's `base_url` (every other path); the whole of it where
+    /// that provider's SDKs bring the version themselves.
     Origin,
 }
 

@@ -1,14 +1,14 @@
 //! The request's head on its way to the upstream: where it goes, whose credential it carries, and
 //! what is withheld. And what is withheld of the answer's.
 
+use std::borrow::Cow;
+
 use http::HeaderName;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING,
-};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::channel::Channel;
-use crate::config::Secret;
+use crate::config::{ChannelKind, Secret};
 use crate::protocol::PathBase;
 
 /// The prefix of Tollgate's own headers.
@@ -26,7 +26,9 @@ pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Ve
     let of_client = CREDENTIALS
         .iter()
         .flat_map(|&name| head.headers.get_all(name));
-    let of_channel = channel.and_then(|channel| channel.authorization.as_ref());
+    let of_channel = channel
+        .and_then(|channel| channel.credential.as_ref())
+        .map(|(_, value)| value);
     of_client
         .chain(of_channel)
         .filter_map(|value| value.to_str().ok())
@@ -44,17 +46,21 @@ pub(super) fn upstream_path(
     current: &str,
 ) -> Option<String> {
     let prefix = match base {
-        PathBase::BaseUrl => channel.base.path.as_str(),
-        PathBase::Origin => "",
+        PathBase::BaseUrl => channel.v1_prefix.as_str(),
+        PathBase::Origin => channel.prefix.as_str(),
     };
-    let unchanged = current
-        .strip_prefix(prefix)
-        .and_then(|tail| tail.strip_prefix(rest))
-        .is_some_and(str::is_empty);
+    let asked = query.map(|query| withheld_key(channel, query));
+    let unchanged = asked.as_deref() == query
+        && current
+            .strip_prefix(prefix)
+            .and_then(|tail| tail.strip_prefix(rest))
+            .is_some_and(str::is_empty);
     if unchanged {
         return None;
     }
-    let mut path = String::with_capacity(prefix.len() + rest.len() + query.map_or(0, str::len) + 2);
+    let query = asked.filter(|query| !query.is_empty());
+    let mut path =
+        String::with_capacity(prefix.len() + rest.len() + query.as_deref().map_or(0, str::len) + 2);
     path.push_str(prefix);
     path.push_str(rest);
     if path.is_empty() {
@@ -62,9 +68,22 @@ pub(super) fn upstream_path(
     }
     if let Some(query) = query {
         path.push('?');
-        path.push_str(query);
+        path.push_str(&query);
     }
     Some(path)
+}
+
+/// The query without the client's key, which Gemini takes there too, when the channel has its own.
+fn withheld_key<'q>(channel: &Channel, query: &'q str) -> Cow<'q, str> {
+    let is_key = |pair: &&str| *pair == "key" || pair.starts_with("key=");
+    let withheld = channel.kind == ChannelKind::Gemini
+        && channel.credential.is_some()
+        && query.split('&').any(|pair| is_key(&pair));
+    if !withheld {
+        return Cow::Borrowed(query);
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    Cow::Owned(kept.join("&"))
 }
 
 /// What the body means for the head.
@@ -83,11 +102,11 @@ pub(super) fn prepare(
     framing: &Framing,
 ) -> pingora::Result<()> {
     withhold(head);
-    if let Some(authorization) = &channel.authorization {
+    if let Some((credential, value)) = &channel.credential {
         for name in CREDENTIALS {
             head.remove_header(name);
         }
-        head.insert_header(AUTHORIZATION, authorization.clone())?;
+        head.insert_header(credential.clone(), value.clone())?;
     }
     for (name, value) in &channel.headers {
         head.insert_header(name.clone(), value.clone())?;
@@ -158,6 +177,8 @@ pub(super) fn withhold_from_client(header: &mut ResponseHeader) {
 
 #[cfg(test)]
 mod tests {
+    use http::header::AUTHORIZATION;
+
     use super::*;
     use crate::channel::Registry;
     use crate::config::ChannelSettings;
@@ -204,6 +225,71 @@ mod tests {
             path("http://a/v1", PathBase::Origin, "/health", None, "/health"),
             None
         );
+    }
+
+    #[test]
+    fn hosts_whose_sdks_bring_the_version_get_the_whole_path() {
+        let path = |base: &str, key, kind, rest, query, current| {
+            upstream_path(&channel(base, key), kind, rest, query, current)
+        };
+        let messages = |base: &str| {
+            let current = "/c/a/v1/messages";
+            path(base, None, PathBase::BaseUrl, "/messages", None, current)
+        };
+        for base in ["https://api.anthropic.com", "https://api.anthropic.com/v1"] {
+            assert_eq!(messages(base).as_deref(), Some("/v1/messages"), "{base}");
+        }
+        let google = "https://generativelanguage.googleapis.com";
+        let rest = "/v1beta/models/g:generateContent";
+        for (key, query, expected) in [
+            (None, Some("key=c&alt=sse"), None),
+            (Some("k"), Some("alt=sse"), None),
+            (Some("k"), Some("key=c"), Some(rest.to_owned())),
+            (
+                Some("k"),
+                Some("alt=sse&key=c&keys=1"),
+                Some(format!("{rest}?alt=sse&keys=1")),
+            ),
+        ] {
+            assert_eq!(
+                path(google, key, PathBase::Origin, rest, query, rest),
+                expected,
+                "{query:?}"
+            );
+        }
+        let behind = path(
+            &format!("{google}/v1beta/openai"),
+            None,
+            PathBase::BaseUrl,
+            "/models",
+            None,
+            "/v1/models",
+        );
+        assert_eq!(behind.as_deref(), Some("/v1beta/openai/models"));
+    }
+
+    #[test]
+    fn a_credential_goes_where_its_provider_looks() {
+        for (base, header) in [
+            ("https://r.openai.azure.com", "api-key"),
+            ("https://api.anthropic.com", "x-api-key"),
+            (
+                "https://generativelanguage.googleapis.com",
+                "x-goog-api-key",
+            ),
+        ] {
+            let mut head = RequestHeader::build("POST", b"/", None).unwrap();
+            head.insert_header(AUTHORIZATION, "Bearer sk-client")
+                .unwrap();
+            head.insert_header(header, "sk-client").unwrap();
+            let framing = Framing {
+                whole_bytes: None,
+                plain_answer: false,
+            };
+            prepare(&mut head, &channel(base, Some("sk-channel")), &framing).unwrap();
+            assert_eq!(head.headers[header], "sk-channel");
+            assert!(!head.headers.contains_key(AUTHORIZATION), "{base}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod headers;
 mod limits;
 mod memory;
 mod protocols;
+mod providers;
 mod secrets;
 mod stopping;
 mod transparency;

@@ -80,6 +80,11 @@ impl Mock {
     pub(crate) fn base_url(&self) -> &str {
         &self.base_url
     }
+
+    /// The base URL of an SDK that puts the version behind it.
+    pub(crate) fn origin(&self) -> &str {
+        self.base_url.trim_end_matches("/v1")
+    }
 }
 
 impl Drop for Mock {
@@ -117,6 +122,13 @@ pub(crate) type Seen = BTreeMap<usize, Value>;
 pub(crate) fn python(bases: &[(&str, String)], calls: &[Call]) -> Seen {
     let mut command = Command::new(installed("TOLLGATE_TEST_PYTHON"));
     command.arg(folder().join("calls.py"));
+    run(command, bases, calls)
+}
+
+/// The SDKs for Python of several providers; a base is an origin.
+pub(crate) fn providers(bases: &[(&str, String)], calls: &[Call]) -> Seen {
+    let mut command = Command::new(installed("TOLLGATE_TEST_PYTHON"));
+    command.arg(folder().join("providers.py"));
     run(command, bases, calls)
 }
 

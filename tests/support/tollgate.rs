@@ -32,11 +32,7 @@ impl Setup {
     pub(crate) fn channels(channels: &[(&str, &str, &str)]) -> Self {
         let mut list = String::from("channels:");
         for (name, base_url, more) in channels {
-            write!(
-                list,
-                "\n  - {{name: {name}, kind: openai, base_url: '{base_url}'{more}}}"
-            )
-            .unwrap();
+            write!(list, "\n  - {{name: {name}, base_url: '{base_url}'{more}}}").unwrap();
         }
         Self::default().setting(&list)
     }
