@@ -68,3 +68,8 @@ fn answers() {
 fn requests() {
     short_run("request", checks::request);
 }
+
+#[test]
+fn forms() {
+    short_run("form", checks::form);
+}

@@ -6,8 +6,8 @@
 
 use http::Method;
 use tollgate::protocol::{
-    Observed, Operation, ResponseKind, ResponseMeter, UsageStripper, classify,
-    inject_include_usage, read_request,
+    FormReader, Observed, Operation, RequestFacts, ResponseKind, ResponseMeter, UsageStripper,
+    classify, inject_include_usage, read_request,
 };
 use tollgate::record::Api;
 
@@ -83,10 +83,10 @@ pub fn answer(input: &[u8]) {
     };
     let observe = |cuts| -> Observed {
         let (status, content_type) = KINDS[usize::from(head.kind) % KINDS.len()];
-        let operation = if head.kind & 0x80 == 0 {
-            Operation::Create
-        } else {
-            Operation::Manage
+        let operation = match head.kind >> 6 {
+            0 | 1 => Operation::Create,
+            2 => Operation::Manage,
+            _ => Operation::Retrieve,
         };
         let kind = ResponseKind {
             status,
@@ -136,4 +136,28 @@ pub fn request(input: &[u8]) {
     {
         assert!(path.ends_with(route.rest) || route.rest == "/");
     }
+}
+
+/// Wherever a form is cut, the same is read of it. The boundary is the body's first word, so that
+/// the fuzzer can write one that occurs.
+pub fn form(input: &[u8]) {
+    let Some((head, input)) = head(input) else {
+        return;
+    };
+    let (boundary, body) = match input.iter().position(|&byte| byte == b' ') {
+        Some(end) => (&input[..end], &input[end + 1..]),
+        None => (&b"limit"[..], input),
+    };
+    let content_type = format!(
+        "multipart/form-data; boundary={}",
+        String::from_utf8_lossy(boundary)
+    );
+    let read = |cuts| -> Option<RequestFacts> {
+        let mut reader = FormReader::new(head.api, &content_type)?;
+        for fragment in fragments(body, cuts) {
+            reader.feed(fragment);
+        }
+        Some(reader.finish())
+    };
+    assert_eq!(read(None), read(Some(head.cuts)));
 }

@@ -2,11 +2,15 @@
 //! paths are its own, what its requests say where, where its answers state what, and what a stated
 //! number includes.
 
+mod audio;
+mod batches;
 mod chat;
 mod completions;
 mod embeddings;
 mod gemini;
+mod images;
 mod messages;
+mod moderations;
 mod responses;
 mod unread;
 
@@ -45,6 +49,29 @@ pub(super) struct Conventions {
     pub(super) usage: Option<UsageShape>,
     /// Whether usage is stated although `usage` is `None`.
     pub(super) unread_usage: bool,
+    /// Whether its good answers may be neither JSON nor events: sound, subtitles, plain text.
+    pub(super) opaque_answers: bool,
+    /// How what it makes is told of later, by its id.
+    pub(super) making: Making,
+}
+
+/// What is made in a while: its usage is told when somebody asks for it by its id.
+pub(super) struct Making {
+    /// Paths below which an id names something made: `responses` for `GET responses/resp_1`.
+    pub(super) shown: &'static [&'static str],
+    /// How far a `status` says it is.
+    pub(super) stage: fn(status: &str) -> Stage,
+    /// The tier that all of it is billed at.
+    pub(super) service_tier: Option<&'static str>,
+}
+
+impl Making {
+    /// Everything is made while the client waits.
+    pub(super) const AT_ONCE: Self = Self {
+        shown: &[],
+        stage: |_| Stage::Done,
+        service_tier: None,
+    };
 }
 
 impl std::fmt::Debug for Conventions {
@@ -55,6 +82,17 @@ impl std::fmt::Debug for Conventions {
     }
 }
 
+/// How far something is that is made in a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It is still being made.
+    Pending,
+    /// It is made, or given up: its usage is final.
+    Done,
+    /// Making it failed.
+    Failed,
+}
+
 /// What one event means for the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -62,6 +100,8 @@ pub(super) enum Turn {
     On,
     /// It ends well.
     End,
+    /// It ends well, and its tokens are text that became sound.
+    EndOfSpeech,
     /// It ends in a failure.
     Failure,
 }
@@ -82,6 +122,10 @@ pub(super) enum Asked {
     MaxOutputTokensOld,
     Choices,
     Background,
+    /// The text to be spoken.
+    Input,
+    /// `sse` asks for a stream.
+    StreamFormat,
 }
 
 /// The places of an answer or an event.
@@ -92,6 +136,8 @@ pub(super) enum Said {
     Model,
     Id,
     ServiceTier,
+    /// When the thing shown was made, in seconds since 1970.
+    CreatedAt,
     /// A response's `status`, where that is a word.
     Status,
     Usage,
@@ -115,6 +161,10 @@ pub(super) enum Said {
     WebSearchQuery,
     /// Why the answer ends, when not empty.
     Finish,
+    /// Seconds of audio, as a decimal number.
+    Seconds,
+    /// One image made.
+    Image,
     /// The error: an object, or just its text.
     Error,
     ErrorCode,
@@ -165,14 +215,14 @@ pub(super) fn conventions(api: Api) -> &'static Conventions {
         Api::Responses => &responses::CONVENTIONS,
         Api::Completions => &completions::CONVENTIONS,
         Api::Embeddings => &embeddings::CONVENTIONS,
-        Api::Images => &unread::IMAGES,
-        Api::Audio => &unread::AUDIO,
+        Api::Images => &images::CONVENTIONS,
+        Api::Audio => &audio::CONVENTIONS,
         Api::Realtime => &unread::REALTIME,
         Api::Messages => &messages::CONVENTIONS,
         Api::Gemini => &gemini::CONVENTIONS,
-        Api::Moderations => &unread::MODERATIONS,
+        Api::Moderations => &moderations::CONVENTIONS,
         Api::Models => &unread::MODELS,
-        Api::Batches => &unread::BATCHES,
+        Api::Batches => &batches::CONVENTIONS,
         Api::Files => &unread::FILES,
         Api::Other => &unread::OTHER,
     }

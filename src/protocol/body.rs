@@ -6,6 +6,7 @@ use super::json::{Progress, Scanner};
 use super::meter::ResponseKind;
 use super::observed::MissingReason;
 use super::reading::Reading;
+use super::route::Operation;
 use super::sse::{EventReader, EventSink};
 
 const DONE: &[u8] = b"[DONE]";
@@ -65,10 +66,10 @@ struct Event {
 }
 
 impl Body {
-    /// A body of the given kind; its usage counts only where it arises.
+    /// A body of the given kind, the answer to such a call.
     pub(super) fn new(
         conventions: &'static Conventions,
-        counts_usage: bool,
+        operation: Operation,
         kind: ResponseKind<'_>,
     ) -> Self {
         let refused = kind.status >= 400;
@@ -79,7 +80,7 @@ impl Body {
             MediaType::Other => Framing::Unknown,
         };
         Self {
-            reading: Reading::new(conventions, counts_usage, refused),
+            reading: Reading::new(conventions, operation, refused),
             framing,
             refused,
         }
@@ -132,6 +133,9 @@ impl Body {
                 events.reader.finish(&mut pass);
             }
             Framing::Unknown => {}
+            Framing::Opaque if self.reading.conventions.opaque_answers => {
+                self.reading.note(MissingReason::NoUsageInBody);
+            }
             Framing::Opaque => self.reading.note(MissingReason::Malformed),
         }
     }
@@ -177,7 +181,9 @@ impl Framing {
                 scanner: Scanner::new(conventions.event),
                 place: Place::Outside,
             }),
-            b'{' | b'[' => Self::json(conventions, refused),
+            b'{' => Self::json(conventions, refused),
+            _ if conventions.opaque_answers && !refused => Self::Opaque,
+            b'[' => Self::json(conventions, refused),
             // A comment, or the first letter of data, event, id, retry; or a byte order mark.
             b':' | b'd' | b'e' | b'i' | b'r' | 0xEF => Self::events(conventions),
             _ => Self::Opaque,

@@ -66,8 +66,6 @@ impl ResponseMeter {
             Some(Ok(decoder)) => (decoder, None),
             Some(Err(_unsupported)) => (None, Some(MissingReason::Undecodable)),
         };
-        // Usage in an answer that only shows or changes what exists was counted when it arose.
-        let counts = operation == Operation::Create;
         Self {
             conventions,
             operation,
@@ -75,7 +73,7 @@ impl ResponseMeter {
             decoder,
             encoded: 0,
             decoded: 0,
-            body: Box::new(Body::new(conventions, counts, kind)),
+            body: Box::new(Body::new(conventions, operation, kind)),
             stopped,
             finished: false,
         }

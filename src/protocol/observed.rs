@@ -1,5 +1,6 @@
 //! What was seen in an answer.
 
+use super::api::Stage;
 use crate::money::NanoUsd;
 use crate::record::{Usage, UsageSource};
 
@@ -16,6 +17,10 @@ pub struct Observed {
     pub service_tier: Option<Box<str>>,
     /// The response's own id (`chatcmpl-…`, `resp_…`).
     pub response_id: Option<Box<str>>,
+    /// When the thing that a batch's answer shows was made, in seconds since 1970.
+    pub made_at_s: Option<u64>,
+    /// How far what is made in a while is; `None` where the answer does not say.
+    pub stage: Option<Stage>,
     /// The provider's error: an error body, an error event, or `response.error`; `None` also when
     /// it failed without a word.
     pub error: Option<ProviderError>,

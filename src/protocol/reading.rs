@@ -1,8 +1,9 @@
 //! What one document or event states, and how it changes what is known of the answer.
 
-use super::api::{Conventions, Said, Total, Turn};
+use super::api::{Conventions, Said, Stage, Total, Turn};
 use super::json::{Place, Progress, Sink};
 use super::observed::{MissingReason, Observed, ProviderError};
+use super::route::Operation;
 use super::text;
 use super::usage::{Count, Counts};
 use crate::money::NanoUsd;
@@ -20,7 +21,7 @@ pub(super) struct Reading {
     pub(super) observed: Observed,
     pub(super) captured: Captured,
     told: Told,
-    counts_usage: bool,
+    operation: Operation,
     /// The status said so already: whatever the body states, it states an error.
     refused: bool,
     /// The body has ended.
@@ -43,7 +44,7 @@ struct Told {
 impl Reading {
     pub(super) fn new(
         conventions: &'static Conventions,
-        counts_usage: bool,
+        operation: Operation,
         refused: bool,
     ) -> Self {
         Self {
@@ -51,7 +52,7 @@ impl Reading {
             observed: Observed::default(),
             captured: Captured::default(),
             told: Told::default(),
-            counts_usage,
+            operation,
             refused,
             ended: false,
             doubt: None,
@@ -120,15 +121,23 @@ impl Reading {
             Progress::Broken => self.note(MissingReason::Malformed),
             Progress::Empty | Progress::Inside => self.note(MissingReason::Truncated),
         }
+        // How many there would have been nobody can tell.
+        self.captured.searches.set(Count::Image, None);
         self.take_answer();
     }
 
     fn take_answer(&mut self) {
-        let failed = self.captured.error || self.captured.status == "failed" || self.refused;
-        if matches!(self.captured.status.as_str(), "queued" | "in_progress") {
+        let stage = self.stage();
+        if stage == Some(Stage::Pending) {
             self.note(MissingReason::Pending);
         }
-        self.take(failed);
+        self.take(self.captured.error || stage == Some(Stage::Failed) || self.refused);
+    }
+
+    /// How far the thing is that the answer shows.
+    fn stage(&self) -> Option<Stage> {
+        let status = self.captured.status.as_str();
+        (!status.is_empty()).then(|| (self.conventions.making.stage)(status))
     }
 
     /// An event's payload is complete; told again at the event's end, when its name is known.
@@ -139,6 +148,11 @@ impl Reading {
             (self.conventions.turn)(&self.captured.kind)
         };
         let failed = self.captured.error || turn == Turn::Failure;
+        if turn == Turn::EndOfSpeech
+            && let Some(counts) = &mut self.captured.usage
+        {
+            counts.of_speech();
+        }
         let early = self.early();
         if early || failed || turn != Turn::On || self.captured.counts() {
             self.take(failed);
@@ -164,13 +178,23 @@ impl Reading {
     }
 
     fn take(&mut self, failed: bool) {
+        let stage = self.stage();
+        let counts_usage = match self.operation {
+            Operation::Create => true,
+            // What is still being made states no final usage.
+            Operation::Retrieve => stage.is_some_and(|stage| stage != Stage::Pending),
+            // It was counted when it arose.
+            Operation::Manage => false,
+        };
         let Self {
             observed, captured, ..
         } = self;
+        observed.stage = stage.or(observed.stage);
+        observed.made_at_s = captured.created_at_s.or(observed.made_at_s);
         replace(&mut observed.served_model, &mut captured.model);
         replace(&mut observed.response_id, &mut captured.id);
         replace(&mut observed.service_tier, &mut captured.service_tier);
-        if self.counts_usage
+        if counts_usage
             && captured.counts()
             && let Some(shape) = self.conventions.usage
         {
@@ -185,6 +209,9 @@ impl Reading {
             counts.overwrite(&self.told.usage);
             observed.usage = shape.usage(&counts).or(observed.usage);
             observed.stated_cost = captured.cost.total().or(observed.stated_cost);
+            if let (Some(_), Some(tier)) = (observed.usage, self.conventions.making.service_tier) {
+                observed.service_tier = Some(Box::from(tier));
+            }
         }
         if failed {
             observed.failed = true;
@@ -227,12 +254,14 @@ pub(super) struct Captured {
     cost: StatedCost,
     part: Part,
     item: Item,
-    /// The searches among the items and in their grounding.
+    /// What is counted one by one: searches among the items and in their grounding, images.
     searches: Counts,
     error: bool,
     /// Apart, because few answers have one.
     stated_error: Option<Box<StatedError>>,
     generation: Generation,
+    /// When the thing shown was made, in seconds since 1970.
+    created_at_s: Option<u64>,
 }
 
 /// What is told of the generation itself.
@@ -308,11 +337,13 @@ impl Captured {
             error,
             stated_error,
             generation,
+            created_at_s,
         } = self;
         for text in [kind, model, id, service_tier, status] {
             text.clear();
         }
         *stated_error = None;
+        *created_at_s = None;
         *touched = false;
         *error = false;
         *generation = Generation::default();
@@ -419,7 +450,9 @@ impl Sink<Said> for Captured {
             Said::Content => {
                 self.generation.content |= token.starts_with(b"\"") && token != b"\"\"";
             }
-            Said::Error | Said::Usage | Said::Part(_) | Said::Item => {}
+            Said::CreatedAt => self.created_at_s = text::count(token),
+            Said::Seconds => self.counts.set(Count::AudioMs, text::milliseconds(token)),
+            Said::Error | Said::Usage | Said::Part(_) | Said::Item | Said::Image => {}
         }
     }
 
@@ -453,6 +486,7 @@ impl Sink<Said> for Captured {
             }
             Said::Error => self.error |= !empty,
             Said::Content => self.generation.content |= !empty,
+            Said::Image => self.searches.add(Count::Image, 1),
             _ => {}
         }
     }

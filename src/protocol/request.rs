@@ -30,6 +30,8 @@ pub struct RequestFacts {
     pub max_output_tokens: Option<u64>,
     /// How many answers are asked for (`n`).
     pub choices: Option<u64>,
+    /// Characters of the text to be spoken (Speech): Unicode scalar values.
+    pub input_characters: Option<u64>,
     /// `background` (Responses).
     pub background: Option<bool>,
     /// The body is one JSON object from its first to its last byte. The check is structural:
@@ -37,6 +39,27 @@ pub struct RequestFacts {
     pub well_formed: bool,
     body: Object,
     stream_options: Option<StreamOptions>,
+}
+
+impl RequestFacts {
+    /// Nothing is known yet.
+    pub(super) fn none(api: Api) -> Self {
+        Self {
+            api,
+            model: None,
+            stream: None,
+            asked_for_usage: false,
+            end_user: None,
+            service_tier: None,
+            max_output_tokens: None,
+            choices: None,
+            input_characters: None,
+            background: None,
+            well_formed: false,
+            body: Object::default(),
+            stream_options: None,
+        }
+    }
 }
 
 /// Where an object begins, after its `{`.
@@ -59,23 +82,11 @@ struct StreamOptions {
 #[must_use]
 pub fn read_request(api: Api, body: &[u8]) -> RequestFacts {
     let mut reader = Reader {
-        facts: RequestFacts {
-            api,
-            model: None,
-            stream: None,
-            asked_for_usage: false,
-            end_user: None,
-            service_tier: None,
-            max_output_tokens: None,
-            choices: None,
-            background: None,
-            well_formed: false,
-            body: Object::default(),
-            stream_options: None,
-        },
+        facts: RequestFacts::none(api),
         is_object: false,
         user: None,
         max_output_tokens_old: None,
+        input: None,
     };
     let mut scanner = Scanner::unescaping(conventions(api).request);
     scanner.feed(body, &mut reader);
@@ -84,10 +95,12 @@ pub fn read_request(api: Api, body: &[u8]) -> RequestFacts {
         is_object,
         user,
         max_output_tokens_old,
+        input,
     } = reader;
     facts.well_formed = is_object && scanner.progress() == Progress::Done && !scanner.trailing();
     facts.end_user = facts.end_user.or(user);
     facts.max_output_tokens = facts.max_output_tokens.or(max_output_tokens_old);
+    facts.input_characters = input.and_then(|place| text::characters(body.get(place)?));
     facts
 }
 
@@ -96,6 +109,8 @@ struct Reader {
     is_object: bool,
     user: Option<Box<str>>,
     max_output_tokens_old: Option<u64>,
+    /// Where the text to be spoken stands: it may be longer than what a sink is handed.
+    input: Option<Range<usize>>,
 }
 
 /// A string member; anything else is no name.
@@ -129,6 +144,8 @@ impl Sink<Asked> for Reader {
             Asked::MaxOutputTokensOld => self.max_output_tokens_old = text::count(token),
             Asked::Choices => facts.choices = text::count(token),
             Asked::Background => facts.background = text::boolean(token),
+            Asked::Input => self.input = Some(place.start..place.end),
+            Asked::StreamFormat => facts.stream = Some(token == b"\"sse\""),
         }
     }
 
@@ -152,7 +169,7 @@ impl Sink<Asked> for Reader {
             }
             // An object where a name or number belongs: the last one counts, and says nothing.
             Asked::Model => self.facts.model = None,
-            Asked::Stream => self.facts.stream = None,
+            Asked::Stream | Asked::StreamFormat => self.facts.stream = None,
             Asked::User => self.user = None,
             Asked::SafetyIdentifier => self.facts.end_user = None,
             Asked::ServiceTier => self.facts.service_tier = None,
@@ -160,6 +177,7 @@ impl Sink<Asked> for Reader {
             Asked::MaxOutputTokensOld => self.max_output_tokens_old = None,
             Asked::Choices => self.facts.choices = None,
             Asked::Background => self.facts.background = None,
+            Asked::Input => self.input = None,
             Asked::IncludeUsage => {}
         }
     }

@@ -33,8 +33,11 @@ pub struct Route<'p> {
 pub enum Operation {
     /// A generation, an embedding, …: its answer's usage counts.
     Create,
-    /// Retrieval, listing, deletion, cancelling, counting: usage in the answer is not new.
+    /// Listing, deletion, counting: usage in the answer is not new.
     Manage,
+    /// Asking by its id for what is made in a while, or for its end: usage in the answer may be told
+    /// for the first time.
+    Retrieve,
 }
 
 /// What the path's rest is appended to.
@@ -266,14 +269,24 @@ fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
             stream: None,
         };
     };
-    Called {
-        api: conventions.api,
-        operation: create_if(
+    let operation = if conventions
+        .making
+        .shown
+        .iter()
+        .any(|path| shows_one(method, name, path))
+    {
+        Operation::Retrieve
+    } else {
+        create_if(
             // A WebSocket begins with a GET.
             (*method == Method::POST
                 || (conventions.api == Api::Realtime && *method == Method::GET))
                 && conventions.creates.contains(&name),
-        ),
+        )
+    };
+    Called {
+        api: conventions.api,
+        operation,
         model: deployment.map(Cow::Borrowed),
         stream: None,
     }
@@ -310,6 +323,19 @@ fn create_if(creates: bool) -> Operation {
     } else {
         Operation::Manage
     }
+}
+
+/// Whether a call is `GET <path>/<id>` or `POST <path>/<id>/cancel`.
+fn shows_one(method: &Method, name: &str, path: &str) -> bool {
+    let below = name
+        .strip_prefix(path)
+        .and_then(|below| below.strip_prefix('/'));
+    let id = match *method {
+        Method::GET => below,
+        Method::POST => below.and_then(|below| below.strip_suffix("/cancel")),
+        _ => None,
+    };
+    id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
 /// Whether `name` is `path` or stands below it.
@@ -417,12 +443,28 @@ mod tests {
             (Method::POST, "/v1/responses", Operation::Create),
             (Method::POST, "/v1/responses/", Operation::Create),
             (Method::POST, "/v1/responses/compact", Operation::Create),
-            (Method::GET, "/v1/responses/resp_1", Operation::Manage),
+            (Method::GET, "/v1/responses/resp_1", Operation::Retrieve),
+            (
+                Method::GET,
+                "/openai/v1/responses/resp_1",
+                Operation::Retrieve,
+            ),
             (
                 Method::POST,
                 "/v1/responses/resp_1/cancel",
+                Operation::Retrieve,
+            ),
+            (Method::GET, "/v1/batches/batch_1", Operation::Retrieve),
+            (Method::GET, "/v1/batches", Operation::Manage),
+            (Method::POST, "/v1/batches", Operation::Manage),
+            (Method::DELETE, "/v1/responses/resp_1", Operation::Manage),
+            (
+                Method::GET,
+                "/v1/responses/resp_1/input_items",
                 Operation::Manage,
             ),
+            (Method::GET, "/v1/messages/batches/b", Operation::Manage),
+            (Method::GET, "/v1/messages/m", Operation::Manage),
             (
                 Method::POST,
                 "/v1/responses/input_tokens",

@@ -12,6 +12,7 @@ mod exchange;
 mod fixtures;
 mod golden;
 mod hostile;
+mod media;
 mod stripping;
 mod usage;
 

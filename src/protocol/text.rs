@@ -140,6 +140,25 @@ pub(crate) fn count(token: &[u8]) -> Option<u64> {
     exact.then_some(number as u64)
 }
 
+/// The Unicode scalar values of a JSON string token, each escape being what it stands for (a pair
+/// of surrogates one, half of one one); `None` for anything else.
+pub(crate) fn characters(token: &[u8]) -> Option<u64> {
+    let [b'"', raw @ .., b'"'] = token else {
+        return None;
+    };
+    let mut count = 0;
+    let mut rest = raw;
+    while let Some((&byte, behind)) = rest.split_first() {
+        // All but the bytes that continue a character of UTF-8.
+        count += u64::from(byte & 0xC0 != 0x80);
+        rest = match byte {
+            b'\\' => &behind[escaped_character(behind).1..],
+            _ => behind,
+        };
+    }
+    Some(count)
+}
+
 /// Digits and nothing else, few enough for any number of them to be a count: nearly all there are.
 fn short_count(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 18 {
@@ -152,21 +171,34 @@ fn short_count(digits: &[u8]) -> Option<u64> {
 }
 
 /// No request costs more, in USD: what is stated beyond is no cost.
-const MOST_USD: u128 = 1_000_000;
+const MOST_USD: u64 = 1_000_000;
+
+/// Seconds as a decimal number, or a string of one, in milliseconds, rounded half up. `None` for
+/// what is negative, absurd or no number.
+pub(crate) fn milliseconds(token: &[u8]) -> Option<u64> {
+    decimal(token, 3).filter(|millis| i64::try_from(*millis).is_ok())
+}
 
 /// An amount of USD as providers write it, a decimal number with or without an exponent, or a string
 /// of one, rounded half up to a nano-dollar. `None` for what is negative, absurd or no number.
 pub(crate) fn usd(token: &[u8]) -> Option<NanoUsd> {
-    decimal(token, 9)
+    amount(decimal(token, 9)?)
 }
 
 /// An amount in units of 1e-10 USD, as [`usd`].
 pub(crate) fn usd_ticks(token: &[u8]) -> Option<NanoUsd> {
-    decimal(token, -1)
+    amount(decimal(token, -1)?)
 }
 
-/// The number times 10 to the power `scale`, rounded, as an amount.
-fn decimal(token: &[u8], scale: i32) -> Option<NanoUsd> {
+fn amount(nanos: u64) -> Option<NanoUsd> {
+    (nanos <= MOST_USD * 1_000_000_000)
+        .then(|| i64::try_from(nanos).ok())
+        .flatten()
+        .map(NanoUsd)
+}
+
+/// The number times 10 to the power `scale`, rounded half up; exact, whatever its digits.
+fn decimal(token: &[u8], scale: i32) -> Option<u64> {
     /// More digits before rounding than any amount has.
     const MOST_DIGITS: u32 = 30;
     let token = match token {
@@ -195,7 +227,7 @@ fn decimal(token: &[u8], scale: i32) -> Option<NanoUsd> {
             power = power.checked_add(i32::from(!after_point))?;
         }
     }
-    let nanos = if digits == 0 {
+    let scaled = if digits == 0 {
         0
     } else if let Ok(up) = u32::try_from(power) {
         digits.checked_mul(10_u128.checked_pow(up)?)?
@@ -205,10 +237,7 @@ fn decimal(token: &[u8], scale: i32) -> Option<NanoUsd> {
             None => 0,
         }
     };
-    (nanos <= MOST_USD * 1_000_000_000)
-        .then(|| i64::try_from(nanos).ok())
-        .flatten()
-        .map(NanoUsd)
+    u64::try_from(scaled).ok()
 }
 
 /// `true` or `false`; `None` for anything else.
@@ -303,6 +332,47 @@ mod tests {
             ("-5", None),
         ] {
             assert_eq!(usd_ticks(token.as_bytes()), nanos.map(NanoUsd), "{token}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_exact_milliseconds() {
+        for (token, expected) in [
+            ("9", Some(9000)),
+            ("0", Some(0)),
+            ("8.47", Some(8470)),
+            ("8.470000267028809", Some(8470)),
+            ("0.0005", Some(1)),
+            ("0.0004999999", Some(0)),
+            ("59.9999", Some(60_000)),
+            ("\"3.5\"", Some(3500)),
+            ("1.5e3", Some(1_500_000)),
+            ("10000000000000000", None),
+            (".5", None),
+            ("-1", None),
+            ("1e400", None),
+            ("null", None),
+            ("\"\"", None),
+        ] {
+            assert_eq!(milliseconds(token.as_bytes()), expected, "{token}");
+        }
+    }
+
+    #[test]
+    fn characters_are_counted_as_a_json_parser_would() {
+        for token in [
+            r#""plain""#,
+            "\"\"",
+            r#""a\"b\\c\/d\n\t""#,
+            r#""\u00e9\ud83d\ude00é😀e\u0301""#,
+        ] {
+            let text: String = serde_json::from_str(token).unwrap();
+            let expected = text.chars().count() as u64;
+            assert_eq!(characters(token.as_bytes()), Some(expected), "{token}");
+        }
+        assert_eq!(characters(br#""\ud83d!""#), Some(2));
+        for token in ["null", "7", "[\"a\"]", "\"", ""] {
+            assert_eq!(characters(token.as_bytes()), None, "{token}");
         }
     }
 

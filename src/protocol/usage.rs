@@ -30,10 +30,22 @@ pub(super) enum Count {
     CacheWrite1h,
     WebSearch,
     FileSearch,
+    /// An input's total that is audio where no detail says otherwise.
+    InputOfAudio,
+    InputText,
+    /// An output's total that is images where no detail says otherwise.
+    OutputOfImages,
+    /// An output's total that is audio.
+    OutputOfAudio,
+    OutputText,
+    /// Milliseconds of audio: no token.
+    AudioMs,
+    /// Images made: no token.
+    Image,
 }
 
 /// The last of them.
-const LAST: Count = Count::FileSearch;
+const LAST: Count = Count::Image;
 
 /// The stated numbers of one usage object; `None` where unstated or unreadable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +85,26 @@ impl Counts {
         }
         self.stated |= later.stated;
     }
+
+    /// What was counted is text that became sound, not sound that became text.
+    pub(super) fn of_speech(&mut self) {
+        for (from, to) in [
+            (Count::InputOfAudio, Count::Input),
+            (Count::Output, Count::OutputOfAudio),
+        ] {
+            if let Some(count) = self.get(from) {
+                self.set(to, Some(count));
+                self.set(from, None);
+            }
+        }
+    }
+
+    /// A total, and the part of it that is `kind`: as detailed, else all that is no text.
+    fn total_of(&self, total: Count, kind: Count, text: Count) -> Option<(u64, u64)> {
+        let total = self.get(total)?;
+        let rest = total.saturating_sub(self.get(text).unwrap_or(0));
+        Some((total, self.get(kind).unwrap_or(rest)))
+    }
 }
 
 /// What a provider's totals include. Each API declares it once.
@@ -104,11 +136,12 @@ impl UsageShape {
             .get(Count::Cached)
             .or(counts.get(Count::CachedElsewhere));
         let mut tokens = Tokens::default();
+        let audio = counts.total_of(Count::InputOfAudio, Count::InputAudio, Count::InputText);
         let stated_input = [Count::Input, Count::ToolInput]
             .into_iter()
             .filter_map(|count| counts.get(count))
             .reduce(u64::saturating_add);
-        let mut input = Portion::of(stated_input);
+        let mut input = Portion::of(audio.map(|(total, _)| total).or(stated_input));
         let outside = &mut Portion::of(None);
         // Cached tokens are taken out first: a cached token stays a cached one whatever it encodes.
         let cache_source = if self.input_includes_cache {
@@ -122,23 +155,50 @@ impl UsageShape {
             let all = counts.get(all)?;
             Some(all.saturating_sub(counts.get(cached).unwrap_or(0)))
         };
-        tokens[TokenType::InputAudio] = input.take(uncached(Count::InputAudio, Count::CachedAudio));
+        tokens[TokenType::InputAudio] = input.take(
+            audio
+                .map(|(_, audio)| audio)
+                .or(uncached(Count::InputAudio, Count::CachedAudio)),
+        );
         tokens[TokenType::InputImage] = input.take(uncached(Count::InputImage, Count::CachedImage));
         tokens[TokenType::Input] = input.rest;
 
-        let mut output = Portion::of(counts.get(Count::Output));
+        let images = counts.total_of(Count::OutputOfImages, Count::OutputImage, Count::OutputText);
+        let speech = counts.total_of(Count::OutputOfAudio, Count::OutputAudio, Count::OutputText);
+        let mut output = Portion::of(
+            images
+                .or(speech)
+                .map(|(total, _)| total)
+                .or(counts.get(Count::Output)),
+        );
         let reasoning_source = if self.output_includes_reasoning && !reasoning_beside(counts) {
             &mut output
         } else {
             &mut Portion::of(None)
         };
         tokens[TokenType::Reasoning] = reasoning_source.take(counts.get(Count::Reasoning));
-        tokens[TokenType::OutputAudio] = output.take(counts.get(Count::OutputAudio));
-        tokens[TokenType::OutputImage] = output.take(counts.get(Count::OutputImage));
+        tokens[TokenType::OutputAudio] = output.take(
+            speech
+                .map(|(_, audio)| audio)
+                .or(counts.get(Count::OutputAudio)),
+        );
+        tokens[TokenType::OutputImage] = output.take(
+            images
+                .map(|(_, images)| images)
+                .or(counts.get(Count::OutputImage)),
+        );
         tokens[TokenType::Output] = output.rest;
 
-        let total = counts.get(Count::Total).or_else(|| tokens.sum())?;
+        let total = counts.get(Count::Total).or_else(|| tokens.sum());
         let mut units = Units::NONE;
+        if total.is_none() {
+            // Billed by the piece or by time: what states tokens is billed by those.
+            units[Unit::AudioMs] = counts.get(Count::AudioMs);
+            units[Unit::Image] = counts.get(Count::Image);
+            if units == Units::NONE {
+                return None;
+            }
+        }
         units[Unit::WebSearch] = counts.get(Count::WebSearch);
         units[Unit::FileSearch] = counts.get(Count::FileSearch);
         let written = tokens[TokenType::InputCacheWrite];
@@ -148,7 +208,7 @@ impl UsageShape {
         Some(Usage {
             tokens,
             units,
-            total: Some(total),
+            total,
             source: UsageSource::Reported,
         })
     }

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Said, finders, no_turn};
+use super::{Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -31,6 +31,8 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     turn: no_turn,
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
+    opaque_answers: false,
+    making: Making::AT_ONCE,
 };
 
 /// `stream_options`, as in Completions.

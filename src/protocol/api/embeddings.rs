@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::super::json::Node;
 use super::super::usage::UsageShape;
 use super::chat::USAGE;
-use super::{Asked, Conventions, ERROR, Said, finders, no_turn};
+use super::{Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -22,6 +22,8 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     turn: no_turn,
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
+    opaque_answers: false,
+    making: Making::AT_ONCE,
 };
 
 static REQUEST: Node<Asked> = Node::group(

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Said, Total, finders, no_turn};
+use super::{Asked, Conventions, ERROR, Making, Said, Total, finders, no_turn};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -39,6 +39,8 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         cumulative: true,
     }),
     unread_usage: false,
+    opaque_answers: false,
+    making: Making::AT_ONCE,
 };
 
 static REQUEST: Node<Asked> = Node::group(

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Said, Turn, finders};
+use super::{Asked, Conventions, ERROR, Making, Said, Turn, finders};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -30,6 +30,8 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         cumulative: true,
     }),
     unread_usage: false,
+    opaque_answers: false,
+    making: Making::AT_ONCE,
 };
 
 fn turn(kind: &str) -> Turn {

@@ -5,12 +5,15 @@
 //! perhaps, with `usage` and the final `service_tier`. A `response.failed` or an `error` event
 //! inside a 200 is a failed request; so is a plain answer with `status: failed`. Searches are billed
 //! by the call and counted in the response's `output`, so in a stream once, at its end.
+//!
+//! In background mode the answer is `queued` or `in_progress`; usage is in what a later
+//! `GET /v1/responses/{id}` shows (a stream too, with `?stream=true`), or a cancellation.
 
 use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Said, Turn, finders};
+use super::{Asked, Conventions, ERROR, Making, Said, Stage, Turn, finders};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -26,7 +29,21 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     turn,
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
+    opaque_answers: false,
+    making: Making {
+        shown: &["responses"],
+        stage,
+        service_tier: None,
+    },
 };
+
+fn stage(status: &str) -> Stage {
+    match status {
+        "queued" | "in_progress" => Stage::Pending,
+        "failed" => Stage::Failed,
+        _ => Stage::Done,
+    }
+}
 
 fn turn(kind: &str) -> Turn {
     match kind {
@@ -49,7 +66,8 @@ static REQUEST: Node<Asked> = Node::group(
     ],
 );
 
-const USAGE: Node<Said> = Node::group(
+/// `usage`, as in Batches.
+pub(super) const USAGE: Node<Said> = Node::group(
     Said::Usage,
     &[
         ("input_tokens", Node::leaf(Said::Count(Count::Input))),

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use super::super::json::Node;
-use super::{Asked, Conventions, ERROR, Said, finders, no_turn};
+use super::{Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
 
 const fn unread(
@@ -26,28 +26,13 @@ const fn unread(
         turn: no_turn,
         usage: None,
         unread_usage,
+        opaque_answers: false,
+        making: Making::AT_ONCE,
     }
 }
 
-pub(super) static IMAGES: Conventions = unread(
-    Api::Images,
-    &["images"],
-    &["images/generations", "images/edits", "images/variations"],
-    true,
-);
-pub(super) static AUDIO: Conventions = unread(
-    Api::Audio,
-    &["audio"],
-    &["audio/transcriptions", "audio/translations", "audio/speech"],
-    true,
-);
 pub(super) static REALTIME: Conventions = unread(Api::Realtime, &["realtime"], &["realtime"], true);
-pub(super) static MODERATIONS: Conventions =
-    unread(Api::Moderations, &["moderations"], &["moderations"], false);
 pub(super) static MODELS: Conventions = unread(Api::Models, &["models"], &[], false);
-/// Anthropic's batches stand below its messages.
-pub(super) static BATCHES: Conventions =
-    unread(Api::Batches, &["batches", "messages/batches"], &[], false);
 pub(super) static FILES: Conventions = unread(Api::Files, &["files", "uploads"], &[], false);
 pub(super) static OTHER: Conventions = unread(Api::Other, &[], &[], false);
 

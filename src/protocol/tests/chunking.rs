@@ -42,6 +42,7 @@ fn fixtures() -> Vec<(Api, ResponseKind<'static>, Vec<u8>)> {
     }
     let mut fixtures: Vec<_> = fixtures
         .into_iter()
+        .chain(media::fixtures())
         .map(|(api, kind, body)| (api, kind, body.into_bytes()))
         .collect();
     // Bytes that are no UTF-8, in and around what is read.

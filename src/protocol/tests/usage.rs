@@ -245,11 +245,7 @@ fn what_an_array_of_answers_says_before_a_fault_was_said() {
 fn apis_without_usage_miss_none_and_unread_ones_say_so() {
     let seen = observed(Api::Moderations, JSON, r#"{"id":"m","results":[]}"#);
     assert_eq!(seen.missing_reason, None);
-    let seen = observed(
-        Api::Images,
-        JSON,
-        r#"{"data":[],"usage":{"input_tokens":1}}"#,
-    );
+    let seen = observed(Api::Realtime, JSON, r#"{"usage":{"input_tokens":1}}"#);
     assert_eq!(seen.missing_reason, Some(MissingReason::NotRead));
 }
 

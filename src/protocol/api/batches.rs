@@ -1,0 +1,55 @@
+//! Batches: `/v1/batches`, and Anthropic's `/v1/messages/batches`.
+//!
+//! Making a batch bills nothing yet. A batch that came to its end states the `usage` of everything
+//! in it, in the shape of Responses, at batch rates, and the one model of its requests: it counts when
+//! `GET /v1/batches/{id}` shows it first. A list of batches counts nothing, nor do the lines of an
+//! output file, which state the same usage once more. Anthropic's batches state usage by the line of
+//! their results only, which is not read.
+
+use std::sync::LazyLock;
+
+use super::super::json::Node;
+use super::super::usage::UsageShape;
+use super::responses::USAGE;
+use super::{Asked, Conventions, ERROR, Making, Said, Stage, finders, no_turn};
+use crate::record::Api;
+
+pub(super) static CONVENTIONS: Conventions = Conventions {
+    api: Api::Batches,
+    paths: &["batches", "messages/batches"],
+    creates: &[],
+    usage_on_request: false,
+    request: &REQUEST,
+    answer: &ANSWER,
+    event: &ANSWER,
+    streams_arrays: false,
+    needles: LazyLock::new(|| finders(&["\"error\""])),
+    turn: no_turn,
+    usage: Some(UsageShape::OPENAI),
+    unread_usage: false,
+    opaque_answers: false,
+    making: Making {
+        shown: &["batches"],
+        stage,
+        service_tier: Some("batch"),
+    },
+};
+
+/// A batch that failed did not pass its validation; asking for it succeeded.
+fn stage(status: &str) -> Stage {
+    match status {
+        "completed" | "expired" | "cancelled" | "failed" => Stage::Done,
+        _ => Stage::Pending,
+    }
+}
+
+static REQUEST: Node<Asked> = Node::group(Asked::Body, &[("model", Node::leaf(Asked::Model))]);
+
+static ANSWER: Node<Said> = Node::object(&[
+    ("id", Node::leaf(Said::Id)),
+    ("model", Node::leaf(Said::Model)),
+    ("status", Node::leaf(Said::Status)),
+    ("created_at", Node::leaf(Said::CreatedAt)),
+    ("usage", USAGE),
+    ("error", ERROR),
+]);
