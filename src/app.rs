@@ -126,6 +126,7 @@ async fn run_here(
         settings,
         channels,
         ledger.journal(),
+        ledger.deferred(),
         meter,
         Arc::new(PriceTable::builtin()),
     );

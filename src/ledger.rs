@@ -41,6 +41,7 @@
 mod admissions;
 mod control;
 mod database;
+mod deferred;
 mod journal;
 mod lock;
 mod migrations;
@@ -67,6 +68,7 @@ use self::store::StoreError;
 use self::writer::Writer;
 use crate::clock::UnixMicros;
 
+pub use self::deferred::Deferred;
 pub use self::journal::Journal;
 pub use self::journal::segment::make_private_folder;
 pub use self::query::{QueryError, Reader};
@@ -202,6 +204,7 @@ fn journal_folder(data_dir: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct Ledger {
     journal: Arc<Journal>,
+    deferred: Arc<Deferred>,
     stats: Arc<LedgerStats>,
     control: Arc<Control>,
     writer: Option<JoinHandle<Closed>>,
@@ -248,10 +251,12 @@ impl Ledger {
         )
         .map_err(|source| OpenError::io("make a journal file in", &folder, source))?;
         let journal = Arc::new(journal);
+        let deferred = Arc::new(Deferred::new(settings.retention));
         let mut writer = Writer::new(
             settings,
             lock,
             Some(Arc::clone(&journal)),
+            Arc::clone(&deferred),
             Arc::clone(&stats),
         );
         if takeover == Takeover::Refuse {
@@ -272,6 +277,7 @@ impl Ledger {
             .map_err(|source| OpenError::io("start the writer of", data_dir, source))?;
         Ok(Self {
             journal,
+            deferred,
             stats,
             control,
             writer: Some(writer),
@@ -282,6 +288,12 @@ impl Ledger {
     #[must_use]
     pub fn journal(&self) -> Arc<Journal> {
         Arc::clone(&self.journal)
+    }
+
+    /// The ids whose usage is told later, for whoever sees it told.
+    #[must_use]
+    pub fn deferred(&self) -> Arc<Deferred> {
+        Arc::clone(&self.deferred)
     }
 
     /// What the ledger says about itself.
@@ -350,7 +362,13 @@ pub fn catch_up(data_dir: &Path) -> Result<u64, OpenError> {
         retention: None,
         ..Settings::new(data_dir)
     };
-    let mut writer = Writer::new(&settings, Some(lock), None, Arc::clone(&stats));
+    let mut writer = Writer::new(
+        &settings,
+        Some(lock),
+        None,
+        Arc::new(Deferred::new(None)),
+        Arc::clone(&stats),
+    );
     loop {
         match writer.round(UnixMicros::now(), None) {
             Ok(_) => break,

@@ -189,6 +189,12 @@ impl ProxyHttp for Gateway {
                 return Err(Error::new_down(ErrorType::HTTPStatus(413)));
             }
         }
+        if let Some(piece) = slot.as_deref() {
+            exchange.read_form(piece);
+        }
+        if end_of_stream {
+            exchange.form_ended();
+        }
         match exchange.body.pass(slot, end_of_stream, &self.limits) {
             Passed::On => {}
             Passed::Complete(body) => {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 #[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// Why a database is not at [`VERSION`].
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +225,21 @@ ALTER TABLE usage_minutely ADD COLUMN audio_ms INTEGER;
 ALTER TABLE usage_minutely ADD COLUMN characters INTEGER;
 ALTER TABLE usage_minutely ADD COLUMN cache_write_1h_tokens INTEGER;
 ALTER TABLE usage_minutely ADD COLUMN estimated_cost_nanousd INTEGER;
+";
+
+const V3: &str = "
+-- Usage that is told later than its making, by the provider's id: which request's row carries it.
+-- `opened_by` is NULL for what was not seen being made.
+CREATE TABLE deferred_usage (
+    response_id TEXT PRIMARY KEY,
+    api TEXT NOT NULL,
+    opened_by TEXT,
+    opened_at INTEGER NOT NULL,
+    settled_by TEXT
+) STRICT, WITHOUT ROWID;
+
+-- What was opened last is what is asked for; what was opened first expires.
+CREATE INDEX deferred_usage_opened_at ON deferred_usage (opened_at);
 ";
 
 #[cfg(test)]

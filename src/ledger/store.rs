@@ -8,12 +8,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
 use super::admissions::{Ended, KEPT_BEHIND, OpenAdmissions};
 use super::database::Database;
+use super::deferred;
 use super::journal::segment::Stream;
 use super::journal::tail::{End, Tail};
 use super::migrations::MigrationError;
@@ -21,7 +23,7 @@ use super::rejected::{self, Rejected};
 use super::rollup::Rollups;
 use super::rows::{self, Inserter, Row, stored};
 use super::wire::{self, Brief, Entry};
-use crate::record::RequestId;
+use crate::record::{Deferral, RequestId, Usage, UsageSource};
 
 /// Why a step did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -131,12 +133,13 @@ impl StreamState {
         })
     }
 
-    /// Commits the batch that [`Tail::read`] read last.
+    /// Commits the batch that [`Tail::read`] read last; `noted` gets what it says of deferred usage.
     pub(super) fn commit(
         &mut self,
         database: &mut Database,
         folder: &Path,
         refused: &Refused,
+        noted: &mut Vec<(Arc<str>, Deferral)>,
     ) -> Result<Committed, StoreError> {
         let stream = self.tail.stream.id;
         let mut rejected: Vec<Rejected> = self
@@ -173,7 +176,16 @@ impl StreamState {
             match wire::decode_brief(payload) {
                 Err(error) => reject(error.to_string()),
                 Ok(Brief::Admitted(id)) => self.open.admit(id, frame.offset),
-                Ok(Brief::Ended(record)) => {
+                Ok(Brief::Ended(mut record)) => {
+                    if !deferred::note(&transaction, &record)? {
+                        // It was counted in another row.
+                        record.usage = Usage::absent(UsageSource::None);
+                        record.cost = None;
+                        record.deferral = None;
+                    }
+                    if let (Some(deferral), Some(id)) = (record.deferral, record.response_id) {
+                        noted.push((Arc::from(id), deferral));
+                    }
                     let row = Row::Ended(&record);
                     sequence += 1;
                     inserter

@@ -1,6 +1,7 @@
 //! The ledger as its users meet it: real folders, real files, real locks.
 
 mod crash;
+mod deferred;
 mod files;
 mod handover;
 mod queries;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::deferred::Deferred;
 use super::journal::Journal;
 use super::query::{Reader, RequestFilter, StoredRequest};
 use super::stats::LedgerStats;
@@ -82,6 +84,7 @@ fn assert_sound(data_dir: &Path) {
 struct Manual {
     journal: Arc<Journal>,
     writer: Writer,
+    deferred: Arc<Deferred>,
     stats: Arc<LedgerStats>,
 }
 
@@ -101,15 +104,18 @@ impl Manual {
             )
             .unwrap(),
         );
+        let deferred = Arc::new(Deferred::new(settings.retention));
         let writer = Writer::new(
             settings,
             lock,
             Some(Arc::clone(&journal)),
+            Arc::clone(&deferred),
             Arc::clone(&stats),
         );
         Self {
             journal,
             writer,
+            deferred,
             stats,
         }
     }

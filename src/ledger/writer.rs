@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::control::Control;
 use super::database::{self, Database};
+use super::deferred::Deferred;
 use super::journal::Journal;
 use super::journal::segment::Stream;
 use super::journal::tail::End;
@@ -56,6 +57,9 @@ pub(super) struct Writer {
     trim_every: u64,
     /// This process's journal; none for [`super::catch_up`].
     journal: Option<Arc<Journal>>,
+    deferred: Arc<Deferred>,
+    /// Whether what the database knows of deferred usage is in memory.
+    loaded: bool,
     stats: Arc<LedgerStats>,
     lock: Option<WriterLock>,
     store: Option<Store>,
@@ -71,6 +75,7 @@ impl Writer {
         settings: &Settings,
         lock: Option<WriterLock>,
         journal: Option<Arc<Journal>>,
+        deferred: Arc<Deferred>,
         stats: Arc<LedgerStats>,
     ) -> Self {
         Self {
@@ -79,6 +84,8 @@ impl Writer {
             retention: settings.retention,
             trim_every: settings.segment_bytes / 2,
             journal,
+            deferred,
+            loaded: false,
             stats,
             lock,
             store: None,
@@ -99,8 +106,14 @@ impl Writer {
     /// Opens and migrates the database, if it is not open. Only whoever has the role may.
     pub(super) fn open_store(&mut self) -> Result<(), StoreError> {
         if self.store.is_none() {
+            let database = Database::open(&database::path_in(&self.data_dir))?;
+            // Once: later the memory is ahead of the database.
+            if !self.loaded {
+                self.deferred.load(&database.connection)?;
+                self.loaded = true;
+            }
             self.store = Some(Store {
-                database: Database::open(&database::path_in(&self.data_dir))?,
+                database,
                 streams: BTreeMap::new(),
                 looked_around: None,
             });
@@ -231,6 +244,7 @@ impl Writer {
         if rows == 0 {
             self.retain(now, 0)?;
         }
+        self.deferred.complete();
         self.stats.caught_up(began);
         Ok(true)
     }
@@ -284,11 +298,18 @@ impl Writer {
             return Ok(None);
         }
         let began = Instant::now();
-        let committed = state.commit(&mut store.database, &self.folder, &self.refused)?;
+        let mut noted = Vec::new();
+        let committed =
+            state.commit(&mut store.database, &self.folder, &self.refused, &mut noted)?;
+        let is_own = matches!(end, End::At(_));
+        if !is_own {
+            // This process noted its own when they happened.
+            self.deferred.learn(&noted);
+        }
         self.stats.observe_commit(began.elapsed());
         count(&self.stats, committed);
         let position = state.tail.position();
-        if let End::At(_) = end {
+        if is_own {
             self.stats
                 .committed_bytes
                 .store(position, Ordering::Release);

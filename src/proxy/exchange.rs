@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::channel::Channel;
-use crate::protocol::{MissingReason, Operation, RequestFacts};
+use crate::protocol::{FormReader, MissingReason, Operation, RequestFacts, Stage};
 use crate::record::Api;
 
 use super::body::Body;
@@ -56,6 +56,12 @@ pub struct Exchange {
     /// The path to ask the upstream for, where it differs from the client's.
     pub(super) upstream_path: Option<String>,
     pub(super) body: Body,
+    /// Reads an upload as it passes, until its end.
+    pub(super) form: Option<Box<FormReader>>,
+    /// The response is to be made in the background.
+    background: Option<bool>,
+    /// Characters to be spoken.
+    input_characters: Option<u64>,
     /// Length of the body that was read whole, as it goes to the upstream.
     pub(super) whole_bytes: Option<usize>,
     /// Tollgate asked for usage on the client's behalf.
@@ -84,6 +90,9 @@ impl Exchange {
             channel: None,
             upstream_path: None,
             body: Body::default(),
+            form: None,
+            background: None,
+            input_characters: None,
             whole_bytes: None,
             injected: false,
             addresses: None,
@@ -107,6 +116,22 @@ impl Exchange {
         }
         admission.stream = admission.stream.or(facts.stream);
         admission.end_user = facts.end_user.as_deref().map(Arc::from);
+        self.background = facts.background;
+        self.input_characters = facts.input_characters;
+    }
+
+    /// A piece of the request's body passes.
+    pub(super) fn read_form(&mut self, piece: &[u8]) {
+        if let Some(form) = &mut self.form {
+            form.feed(piece);
+        }
+    }
+
+    /// The request's body ended, or nobody reads on: what the form said by then.
+    pub(super) fn form_ended(&mut self) {
+        if let Some(form) = self.form.take() {
+            self.understand(&form.finish());
+        }
     }
 
     /// What `error` of Pingora's means for this request.
@@ -123,14 +148,8 @@ impl Exchange {
         if self.recorder.is_closed() {
             return;
         }
-        let ending = if let Some(passing) = &mut self.passing {
-            let ending = passing.finish();
-            self.recorder.observed(passing.observed());
-            ending
-        } else {
-            self.tell_what_is_unknown();
-            Ending::OK
-        };
+        self.form_ended();
+        let ending = self.tell_what_was_seen().unwrap_or(Ending::OK);
         self.recorder.close(ending, now);
     }
 
@@ -139,14 +158,47 @@ impl Exchange {
         if self.recorder.is_closed() {
             return;
         }
-        match &mut self.passing {
-            Some(passing) => {
-                passing.finish();
-                self.recorder.observed(passing.observed());
-            }
-            None => self.tell_what_is_unknown(),
-        }
+        self.form_ended();
+        self.tell_what_was_seen();
         self.recorder.close(ending, now);
+    }
+
+    /// Takes over what the answer said, as far as it came, and whose usage that is. How the answer
+    /// ended by its own word; `None` when none came.
+    fn tell_what_was_seen(&mut self) -> Option<Ending> {
+        let Some(passing) = &mut self.passing else {
+            self.tell_what_is_unknown();
+            return None;
+        };
+        let ending = passing.finish();
+        let observed = passing.observed();
+        let good = !passing.is_refusal();
+        self.recorder.observed(observed);
+        match self.operation {
+            Operation::Create => {
+                if let Some(count) = self.input_characters
+                    && good
+                    && !observed.failed
+                    && observed.usage.is_none()
+                {
+                    self.recorder.characters(count);
+                }
+                let pending = observed.stage == Some(Stage::Pending)
+                    && (self.background == Some(true)
+                        || observed.missing_reason == Some(MissingReason::Pending));
+                if pending && good && observed.usage.is_none() && !observed.failed {
+                    self.recorder.usage_comes_later();
+                }
+            }
+            Operation::Retrieve => {
+                // A failure is told once, like the usage: asking for it again succeeds.
+                if !self.recorder.settles(observed) && good {
+                    return Some(Ending::OK);
+                }
+            }
+            Operation::Manage => {}
+        }
+        Some(ending)
     }
 
     /// The upstream has the request and may bill it, and no answer was read that says what.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
 use pingora::proxy::Session;
@@ -12,10 +13,14 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::channel::{Channel, Registry};
 use crate::clock::UnixMicros;
 use crate::config::{Limits, OnLedgerFailure, Settings};
-use crate::ledger::Journal;
+use crate::ledger::{Deferred, Journal};
 use crate::meter::Meter;
 use crate::pricing::PriceTable;
-use crate::protocol::{MalformedPath, PathBase, classify, parse_tags, session as session_of};
+use crate::protocol::{
+    FormReader, MalformedPath, PathBase, classify, parse_tags, session as session_of,
+};
+
+use crate::record::Api;
 
 use super::body::{self, Body, Room, Stopped};
 use super::deadline;
@@ -47,6 +52,7 @@ impl Gateway {
         settings: &Settings,
         channels: Arc<Registry>,
         journal: Arc<Journal>,
+        deferred: Arc<Deferred>,
         meter: Arc<Meter>,
         prices: Arc<PriceTable>,
     ) -> Self {
@@ -57,6 +63,7 @@ impl Gateway {
             channels,
             sinks: Arc::new(Sinks {
                 journal,
+                deferred,
                 meter,
                 prices,
             }),
@@ -174,6 +181,7 @@ impl Gateway {
             _ => None,
         };
         exchange.injected = read.injected;
+        exchange.form = form(session, exchange.api).filter(|_| matches!(read.body, Body::Passing));
         exchange.body = read.body;
         Ok(())
     }
@@ -263,6 +271,15 @@ impl Gateway {
         let recorder = Recorder::open(Arc::clone(&self.sinks), UnixMicros::now(), Instant::now());
         Exchange::new(recorder, &self.open)
     }
+}
+
+/// The reader of an upload that streams through.
+fn form(session: &Session, api: Api) -> Option<Box<FormReader>> {
+    let content_type = session.get_header(CONTENT_TYPE)?.to_str().ok()?;
+    if session.get_header(CONTENT_ENCODING).is_some() {
+        return None;
+    }
+    FormReader::new(api, content_type).map(Box::new)
 }
 
 /// What the path and headers ask for.

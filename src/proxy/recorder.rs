@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::UnixMicros;
-use crate::ledger::Journal;
+use crate::ledger::{Deferred, Journal};
 use crate::meter::{InFlight, Meter};
 use crate::money::NanoUsd;
 use crate::pricing::PriceTable;
-use crate::protocol::{MissingReason, Observed};
+use crate::protocol::{MissingReason, Observed, Stage};
 use crate::record::{
-    Admission, Api, Attempt, Cost, ErrorSource, Outcome, Phases, RequestId, RequestRecord, Source,
-    Usage, UsageSource,
+    Admission, Api, Attempt, Cost, Deferral, ErrorSource, Outcome, Phases, RequestId,
+    RequestRecord, Source, Tokens, Unit, Units, Usage, UsageSource,
 };
 
 use super::timeline::Timeline;
@@ -25,6 +25,7 @@ use super::timeline::Timeline;
 #[derive(Debug)]
 pub(super) struct Sinks {
     pub(super) journal: Arc<Journal>,
+    pub(super) deferred: Arc<Deferred>,
     pub(super) meter: Arc<Meter>,
     pub(super) prices: Arc<PriceTable>,
 }
@@ -213,6 +214,47 @@ impl Recorder {
         self.missing_reason = observed.missing_reason.map(MissingReason::as_str);
     }
 
+    /// The usage of what was made is still to come, under its response id.
+    pub(super) fn usage_comes_later(&mut self) {
+        self.record.deferral = Some(Deferral::Opened);
+    }
+
+    /// The answer shows something made earlier. Whether its usage counts in this row: whether it was
+    /// awaited and nobody was shown it before. Otherwise this row has none.
+    pub(super) fn settles(&mut self, observed: &Observed) -> bool {
+        let told = observed.usage.is_some() || observed.stage == Some(Stage::Failed);
+        let made_at = observed.made_at_s.and_then(|seconds| {
+            let micros = seconds.checked_mul(1_000_000)?;
+            Some(UnixMicros(i64::try_from(micros).ok()?))
+        });
+        let admission = &self.record.admission;
+        let counts = told
+            && self.record.response_id.as_ref().is_some_and(|id| {
+                let deferred = &self.sinks.deferred;
+                deferred.settle(admission.api, id, made_at, admission.started_at)
+            });
+        if counts {
+            self.record.deferral = Some(Deferral::Settled);
+        } else {
+            self.record.usage = Usage::absent(UsageSource::None);
+            self.stated_cost = None;
+        }
+        counts
+    }
+
+    /// What is billed is the request's text, by the character.
+    pub(super) fn characters(&mut self, count: u64) {
+        let mut units = Units::NONE;
+        units[Unit::Character] = Some(count);
+        self.record.usage = Usage {
+            tokens: Tokens::default(),
+            units,
+            total: None,
+            source: UsageSource::Estimated,
+        };
+        self.missing_reason = None;
+    }
+
     /// What the upstream bills is unknown, for the stated reason.
     pub(super) fn usage_unknown(&mut self, reason: &'static str) {
         self.record.usage = Usage::absent(UsageSource::Missing);
@@ -269,6 +311,11 @@ impl Recorder {
         self.record.cost = self.cost();
         // The journal first: what a crash after this line loses is a count in memory.
         self.sinks.journal.end(&self.record);
+        // Before the last byte leaves: who asks by the id then finds it awaited.
+        if let (Some(Deferral::Opened), Some(id)) = (self.record.deferral, &self.record.response_id)
+        {
+            self.sinks.deferred.open(id);
+        }
         let in_flight = self.in_flight.take();
         self.sinks
             .meter
@@ -304,6 +351,7 @@ mod tests {
             let ledger = Ledger::open(&Settings::new(folder.path()), Takeover::Refuse).unwrap();
             let sinks = Arc::new(Sinks {
                 journal: ledger.journal(),
+                deferred: ledger.deferred(),
                 meter: Arc::new(Meter::new(10)),
                 prices: Arc::new(PriceTable::builtin()),
             });
