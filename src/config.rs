@@ -12,7 +12,9 @@ mod credentials;
 #[cfg(test)]
 mod example;
 mod expand;
+mod json_path;
 mod load;
+mod payloads;
 mod problem;
 mod reader;
 mod secret;
@@ -23,7 +25,9 @@ mod tree;
 mod units;
 
 pub use base_url::{BaseUrl, BaseUrlError};
+pub use json_path::{JsonPath, JsonPathError, PathStep};
 pub use load::{DEFAULT_FILE, Loaded, load};
+pub use payloads::{NoShare, PayloadCapture, PayloadSettings, Share};
 pub use problem::{Place, Position, Problem, Problems};
 pub use secret::Secret;
 pub use settings::{

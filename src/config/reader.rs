@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::expand::expand;
 use super::problem::{Place, Position, Problem};
-use super::tree::{Entry, Value, shown};
+use super::tree::{Entry, Node, Value, shown};
 use super::units::Refusal;
 
 /// The environment twins: settings that a variable sets over the file.
@@ -142,12 +142,17 @@ impl<'e> Reader<'e> {
 
     /// The text of a single value; a problem when it is none.
     pub(super) fn scalar(&mut self, entry: &Entry, path: &str) -> Option<Given> {
-        let place = self.at(entry.node.at);
-        match &entry.node.value {
+        self.text(&entry.node, entry.key_at, path)
+    }
+
+    /// As [`Reader::scalar`] for a value without a key of its own; `from` is where it begins.
+    pub(super) fn text(&mut self, node: &Node, from: Position, path: &str) -> Option<Given> {
+        let place = self.at(node.at);
+        match &node.value {
             Value::Scalar(text) => self.given(text, place, path),
             Value::Refused => None,
             Value::Null => {
-                let place = self.at(entry.key_at);
+                let place = self.at(from);
                 let hint = Some("give it one, or take the key away for the default");
                 self.problem(&place, path, "has no value", hint);
                 None

@@ -198,6 +198,28 @@ impl<'t> Section<'t> {
         in_file.into_iter().chain(twin).collect()
     }
 
+    /// The members of the list `key`, each a single value.
+    pub(super) fn texts(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Given> {
+        let Some(entry) = self.ask(reader, key) else {
+            return Vec::new();
+        };
+        let path = self.key(key);
+        match &entry.node.value {
+            Value::List(items) => items
+                .iter()
+                .filter_map(|item| reader.text(item, item.at, &path))
+                .collect(),
+            Value::Null | Value::Refused => Vec::new(),
+            other => {
+                let message = format!("takes a list, not {}", other.shape());
+                let hint = Some("begin each member with `- `");
+                let place = reader.at(entry.key_at);
+                reader.problem(&place, &path, message, hint);
+                Vec::new()
+            }
+        }
+    }
+
     pub(super) fn ask(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<&'t Entry> {
         reader.known.insert(format!("{}{key}", self.pattern));
         self.asked.push(key);

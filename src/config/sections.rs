@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::channels::{self, GivenChannel};
+use super::payloads;
 use super::problem::Place;
 use super::reader::Reader;
 use super::section::Section;
@@ -58,6 +59,9 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
         let settings = &mut given.settings;
         top.section(reader, "streaming", |section, reader| {
             streaming(section, reader, &mut settings.streaming);
+        });
+        top.section(reader, "payloads", |section, reader| {
+            payloads::read(section, reader, &mut settings.payloads);
         });
         top.section(reader, "metrics", |section, reader| {
             metrics(section, reader, &mut settings.metrics);

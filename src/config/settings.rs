@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use jiff::tz::TimeZone;
 
 use super::base_url::BaseUrl;
+use super::payloads::PayloadSettings;
 use super::secret::Secret;
 use crate::record::closed_set;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Streams.
     pub streaming: StreamingSettings,
+    /// The bytes of requests and answers.
+    pub payloads: PayloadSettings,
     /// Prometheus.
     pub metrics: MetricsSettings,
 }
@@ -55,6 +58,7 @@ impl Settings {
             ledger: LedgerSettings::default(),
             limits: Limits::default(),
             streaming: StreamingSettings::default(),
+            payloads: PayloadSettings::default(),
             metrics: MetricsSettings::default(),
         }
     }
