@@ -13,6 +13,7 @@ pub mod json;
 mod moment;
 mod openapi;
 mod parameters;
+mod payload;
 mod readers;
 mod readiness;
 mod serve;
@@ -31,6 +32,7 @@ use crate::clock::UnixMicros;
 use crate::config::Secret;
 use crate::ledger::LedgerStats;
 use crate::meter::Meter;
+use crate::payloads::PayloadStats;
 
 use access::{Access, guard, harden};
 use readers::Readers;
@@ -50,6 +52,8 @@ pub struct AdminParts {
     pub meter: Arc<Meter>,
     /// What the ledger says about itself.
     pub ledger: Arc<LedgerStats>,
+    /// What became of payloads.
+    pub payloads: Arc<PayloadStats>,
     /// The ledger's folder, for connections that read it.
     pub data_dir: PathBuf,
     /// The bearer token of `/api/v1/`.
@@ -81,7 +85,7 @@ impl AdminState {
     /// Fails only when two metric families have one name, which is a fault of the program.
     pub fn new(parts: AdminParts) -> prometheus::Result<Self> {
         Ok(Self {
-            registry: exposition::registry(parts.meter, parts.ledger)?,
+            registry: exposition::registry(parts.meter, parts.ledger, parts.payloads)?,
             readers: Arc::new(Readers::new(parts.data_dir.clone())),
             data_dir: parts.data_dir,
             token: parts.token,
@@ -106,11 +110,12 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 5] {
+fn api_routes() -> [Route; 6] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
         ("/api/v1/requests/{id}", get(api::request)),
+        ("/api/v1/requests/{id}/payload", get(payload::payload)),
         ("/api/v1/usage/summary", get(api::usage_summary)),
         ("/api/v1/openapi.json", get(openapi::openapi_json)),
     ]

@@ -28,6 +28,7 @@ use crate::channel::{Registry, RegistryError};
 use crate::config::{Loaded, Settings};
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
+use crate::payloads::{PayloadStats, Payloads, StartError};
 use crate::pricing::PriceTable;
 use crate::proxy::{Gateway, OpenRequests};
 
@@ -36,6 +37,9 @@ use listeners::{ListenError, Listeners};
 /// Time the ledger has at the end to commit what the journal holds. What is left after it is in
 /// the journal, and committed at the next start.
 const LEDGER_CLOSE: Duration = Duration::from_secs(30);
+
+/// Time the payloads that are held have at the end to be written.
+const PAYLOADS_CLOSE: Duration = Duration::from_secs(10);
 
 /// Pooled connections kept for each worker and upstream.
 const POOLED_CONNECTIONS: usize = 1024;
@@ -78,6 +82,9 @@ pub enum RunError {
         /// What is wrong with them.
         reason: String,
     },
+    /// The writer of payloads.
+    #[error(transparent)]
+    Payloads(#[from] StartError),
     /// Two metric families of one name: a fault of the program.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -119,9 +126,10 @@ async fn run_here(
         takeover,
     )?;
     let meter = Arc::new(Meter::new(settings.metrics.max_models));
+    let (payloads, payload_writer) = Payloads::start(&settings.payloads, &settings.data_dir)?;
     let readiness = Arc::new(Readiness::default());
     readiness.ledger_opened(ledger.journal(), settings.ledger.on_failure);
-    let admin = admin_state(settings, &ledger, &meter, &readiness)?;
+    let admin = admin_state(settings, &ledger, &meter, payloads.stats(), &readiness)?;
     let gateway = Gateway::new(
         settings,
         channels,
@@ -129,7 +137,8 @@ async fn run_here(
         ledger.deferred(),
         meter,
         Arc::new(PriceTable::builtin()),
-    );
+    )
+    .with_payloads(payloads);
     let plane = DataPlane::start(settings, gateway, &listeners)?;
 
     let (admin_stop, admin_stopped) = watch::channel(false);
@@ -153,6 +162,10 @@ async fn run_here(
         admin_stop.send_replace(true);
     }
     plane.drain(settings.limits.grace, &mut signals).await;
+    let written = tokio::task::spawn_blocking(move || payload_writer.close(PAYLOADS_CLOSE)).await;
+    if !matches!(written, Ok(true)) {
+        tracing::warn!("not every payload that was held is written");
+    }
     // Last but for the admin port: every request that ended is in the journal now.
     let closed = tokio::task::spawn_blocking(move || ledger.close(LEDGER_CLOSE)).await;
     if matches!(closed, Ok(Closed::Incomplete) | Err(_)) {
@@ -167,11 +180,13 @@ fn admin_state(
     settings: &Settings,
     ledger: &Ledger,
     meter: &Arc<Meter>,
+    payloads: Arc<PayloadStats>,
     readiness: &Arc<Readiness>,
 ) -> Result<Arc<AdminState>, prometheus::Error> {
     AdminState::new(AdminParts {
         meter: Arc::clone(meter),
         ledger: ledger.stats(),
+        payloads,
         data_dir: settings.data_dir.clone(),
         token: settings.admin.token.clone(),
         metrics_token: settings.admin.metrics_token.clone(),

@@ -12,6 +12,7 @@ mod failure;
 mod follow;
 mod healthcheck;
 mod output;
+mod payload_detail;
 mod question;
 mod request_detail;
 mod request_table;

@@ -25,7 +25,7 @@ mod tree;
 mod units;
 
 pub use base_url::{BaseUrl, BaseUrlError};
-pub use json_path::{JsonPath, JsonPathError, PathStep};
+pub use json_path::{JsonPath, JsonPathError, MOST_STEPS, PathStep};
 pub use load::{DEFAULT_FILE, Loaded, load};
 pub use payloads::{NoShare, PayloadCapture, PayloadSettings, Share};
 pub use problem::{Place, Position, Problem, Problems};

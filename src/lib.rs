@@ -18,6 +18,7 @@ pub mod protocol;
 pub mod channel;
 pub mod ledger;
 pub mod meter;
+pub mod payloads;
 
 // Floor 4: the way of a request, and the way in for operators.
 pub mod admin;

@@ -16,6 +16,7 @@
 
 mod answer;
 mod body;
+mod capture;
 mod deadline;
 mod exchange;
 mod failure;
@@ -42,6 +43,7 @@ use pingora::{Error, ErrorSource as Fault, ErrorType};
 use crate::protocol::upstream_request_id;
 
 use body::{Body, Passed, Stopped, Understood};
+use capture::Capture;
 use deadline::Watchdog;
 pub use exchange::{Exchange, OpenRequests};
 use failure::Failure;
@@ -67,6 +69,8 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<bool> {
+        let (payloads, id) = (self.payloads.as_ref(), exchange.recorder.id());
+        exchange.capture = Capture::begin(payloads, id, session.req_header());
         match self.admit(session, exchange).await {
             Ok(()) => Ok(false),
             Err(Stopped::Refused(failure)) => {
@@ -211,6 +215,7 @@ impl ProxyHttp for Gateway {
                 *slot = Some(understood.forward);
             }
         }
+        exchange.capture.sent(&exchange.body, slot.as_ref());
         let now = Instant::now();
         if let Some(watchdog) = &exchange.watchdog {
             watchdog.sign_of_life(now);
@@ -273,6 +278,7 @@ impl ProxyHttp for Gateway {
             header.remove_header(&TRANSFER_ENCODING);
             session.set_keepalive(None);
         }
+        exchange.capture.answered(header);
         if !upgraded && has_no_body(&session.req_header().method, header) {
             exchange.close_passed(Instant::now());
         }
@@ -312,6 +318,7 @@ impl ProxyHttp for Gateway {
         let bytes = slot.as_ref().map_or(0, Bytes::len);
         let done = Instant::now();
         exchange.recorder.forwarded(bytes, done - now);
+        exchange.capture.received(slot.as_ref());
         // Before these bytes leave: a client that saw the end finds it in the ledger.
         if ends {
             exchange.close_passed(done);

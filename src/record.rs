@@ -45,6 +45,23 @@ impl RequestId {
         Self(Uuid::new_v7(timestamp))
     }
 
+    /// The request's arrival as the id has it, in whole milliseconds; `None` for an id that is no
+    /// UUIDv7.
+    #[must_use]
+    pub fn moment(&self) -> Option<UnixMicros> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        let seconds = i64::try_from(seconds).ok()?;
+        let micros = seconds.checked_mul(1_000_000)?;
+        (self.0.get_version_num() == 7).then(|| UnixMicros(micros + i64::from(nanos / 1_000)))
+    }
+
+    /// A number that is evenly distributed over ids.
+    #[must_use]
+    pub fn random(&self) -> u32 {
+        let bytes = self.0.as_bytes();
+        u32::from_be_bytes([bytes[12], bytes[13], bytes[14], bytes[15]])
+    }
+
     /// The hyphenated lower-case text, written into `buffer` without allocating.
     pub fn encode<'b>(&self, buffer: &'b mut [u8; 36]) -> &'b str {
         self.0.hyphenated().encode_lower(buffer)

@@ -153,9 +153,7 @@ pub(super) async fn request(
     Path(id): Path<String>,
     _: Parameters<NoParameters>,
 ) -> Result<Json<RequestDetailJson>, ApiError> {
-    let id: RequestId = id
-        .parse()
-        .map_err(|_| invalid("id", format!("`{id}` is not a request id (a UUID)")))?;
+    let id = request_id(&id)?;
     let found = state.readers.ask(move |reader| reader.request(id)).await?;
     match found {
         Some(detail) => Ok(Json(detail.into())),
@@ -165,6 +163,12 @@ pub(super) async fn request(
             format!("the ledger has no request {id}; it may have expired or not have ended yet"),
         )),
     }
+}
+
+/// The id in a path.
+pub(super) fn request_id(text: &str) -> Result<RequestId, ApiError> {
+    text.parse()
+        .map_err(|_| invalid("id", format!("`{text}` is not a request id (a UUID)")))
 }
 
 /// Usage over a range of time: sums of requests, tokens and cost, grouped.

@@ -12,6 +12,7 @@ use crate::clock::micros;
 use crate::ledger::{COMMIT_BUCKETS_US, LedgerStats};
 use crate::meter::families::{self, Family, counter, family, float, seconds};
 use crate::meter::{Meter, TrafficCollector};
+use crate::payloads::PayloadStats;
 
 /// The text format's media type, as Prometheus asks for it.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -20,10 +21,12 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(super) fn registry(
     meter: Arc<Meter>,
     ledger: Arc<LedgerStats>,
+    payloads: Arc<PayloadStats>,
 ) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     registry.register(Box::new(TrafficCollector::new(meter)?))?;
     registry.register(Box::new(LedgerCollector::new(ledger)?))?;
+    registry.register(Box::new(PayloadCollector::new(payloads)?))?;
     registry.register(Box::new(ProcessCollector::for_self()))?;
     let build = prometheus::Gauge::with_opts(
         Opts::new(
@@ -118,6 +121,45 @@ impl Collector for LedgerCollector {
             gauge(JOURNAL, float(stats.journal_bytes())),
             commits(stats),
         ]
+    }
+}
+
+const PAYLOADS: Family = (
+    "tollgate_payloads_total",
+    "What became of requests whose bytes were to be kept: written, dropped (too much was waiting \
+     to be written) or failed (the disk refused them).",
+    &["result"],
+);
+
+/// Reads [`PayloadStats`] for the registry.
+#[derive(Debug)]
+struct PayloadCollector {
+    stats: Arc<PayloadStats>,
+    descriptions: Vec<Desc>,
+}
+
+impl PayloadCollector {
+    fn new(stats: Arc<PayloadStats>) -> prometheus::Result<Self> {
+        Ok(Self {
+            stats,
+            descriptions: families::descriptions(&[PAYLOADS])?,
+        })
+    }
+}
+
+impl Collector for PayloadCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let stats = &self.stats;
+        let results = [
+            ("written", stats.written()),
+            ("dropped", stats.dropped()),
+            ("failed", stats.failed()),
+        ];
+        vec![counters(PAYLOADS, &results)]
     }
 }
 

@@ -4,6 +4,7 @@
 //! Field names are the ledger's column names. Every field is always there: unknown is `null`,
 //! never 0 and never left out.
 
+mod payloads;
 mod requests;
 mod usage;
 mod vocabulary;
@@ -20,6 +21,7 @@ use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{TokenType, Tokens, Unit, Units};
 
+pub use payloads::{AnswerPayload, BodyPayload, HeaderJson, PayloadJson, RequestPayload};
 pub use requests::{AttemptJson, PhaseDurations, RequestDetailJson, RequestJson, RequestList};
 pub use usage::{UsageRowJson, UsageSummaryJson};
 

@@ -13,6 +13,7 @@ use super::api::{self, NoParameters};
 use super::error::{AnyFailure, ErrorBody};
 use super::health;
 use super::parameters::Parameters;
+use super::payload;
 
 /// The document.
 #[derive(OpenApi)]
@@ -29,6 +30,7 @@ use super::parameters::Parameters;
         api::info,
         api::requests,
         api::request,
+        payload::payload,
         api::usage_summary,
         openapi_json,
     ),

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::banner::reachable;
 use crate::admin::ErrorBody;
-use crate::admin::json::{Info, RequestDetailJson, RequestList, UsageSummaryJson};
+use crate::admin::json::{Info, PayloadJson, RequestDetailJson, RequestList, UsageSummaryJson};
 use crate::config::{AdminSettings, Secret};
 use crate::ledger::query::{Order, RequestFilter, Sequence, UsageQuery};
 use crate::record::RequestId;
@@ -182,6 +182,15 @@ impl Client {
         id: RequestId,
     ) -> Result<Option<RequestDetailJson>, AskError> {
         match self.ask(self.api(&format!("requests/{id}"))).await {
+            Err(AskError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// The bytes of a request; `None` when they were not kept, or not any more.
+    pub(super) async fn payload(&self, id: RequestId) -> Result<Option<PayloadJson>, AskError> {
+        let path = format!("requests/{id}/payload");
+        match self.ask(self.api(&path)).await {
             Err(AskError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
             answer => answer.map(Some),
         }

@@ -41,6 +41,9 @@ pub(super) enum Failure {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] QueryError),
+    /// A payload cannot be read.
+    #[error(transparent)]
+    Payload(#[from] crate::payloads::ReadError),
     /// The sidecar cannot be asked.
     #[error(transparent)]
     Ask(#[from] AskError),

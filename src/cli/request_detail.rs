@@ -237,7 +237,7 @@ fn attempts(text: &mut String, detail: &RequestDetailJson, output: &Output) -> f
     Ok(())
 }
 
-fn title(output: &Output, text: &str) -> String {
+pub(super) fn title(output: &Output, text: &str) -> String {
     output.paint(Style::new().bold(), text)
 }
 

@@ -4,15 +4,18 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use super::failure::Failure;
 use super::follow;
 use super::output::Output;
+use super::payload_detail;
 use super::question::{moment, wait};
 use super::request_detail;
 use super::request_table;
 use super::source::{Source, is_no_ledger};
 use crate::admin::SLOWEST_LOOKS_BACK;
+use crate::admin::json::{PayloadJson, RequestDetailJson};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
 use crate::ledger::query::{Order, RequestFilter};
@@ -115,20 +118,42 @@ pub(super) fn requests(
     Ok(ExitCode::SUCCESS)
 }
 
+/// A request with its bytes, `null` where they were not kept.
+#[derive(Serialize)]
+struct Full {
+    #[serde(flatten)]
+    detail: RequestDetailJson,
+    payload: Option<PayloadJson>,
+}
+
 fn one(
     id: RequestId,
     format: Format,
     settings: &Settings,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let found = wait(async {
+    let (found, payload) = wait(async {
         let source = Source::open(settings, output).await?;
-        source.request(id).await
+        let found = source.request(id).await?;
+        // The row is worth showing whatever is wrong with the bytes.
+        let payload = source.payload(id, settings).await;
+        Ok((found, payload))
     })?;
     let detail = found.ok_or(Failure::NoRequest(id))?;
+    let payload = payload.unwrap_or_else(|failure| {
+        output.note(&failure.to_string());
+        None
+    });
     let text = match format {
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(&detail)?),
-        Format::Table => request_detail::render(&detail, &settings.timezone, output),
+        Format::Json => {
+            let full = Full { detail, payload };
+            format!("{}\n", serde_json::to_string_pretty(&full)?)
+        }
+        Format::Table => {
+            let row = request_detail::render(&detail, &settings.timezone, output);
+            let bytes = payload.map(|payload| payload_detail::render(&payload, output));
+            row + &bytes.unwrap_or_default()
+        }
     };
     output.text(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -9,11 +9,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::client::{AskError, Client};
 use super::failure::Failure;
 use super::output::Output;
-use crate::admin::json::{RequestDetailJson, RequestJson, UsageSummaryJson};
+use crate::admin::json::{PayloadJson, RequestDetailJson, RequestJson, UsageSummaryJson};
 use crate::admin::{ErrorCode, MAX_LIMIT, ledger_id};
 use crate::config::Settings;
 use crate::ledger::query::{RequestFilter, Sequence, UsageQuery};
 use crate::ledger::{self, OpenError, QueryError, Reader};
+use crate::payloads;
 use crate::record::RequestId;
 
 /// What takes longer than this shows that it is at work.
@@ -92,6 +93,18 @@ impl Source {
         match self {
             Self::Sidecar(client) => Ok(client.request(id).await?),
             Self::Ledger(reader) => Ok(reader.request(id)?.map(Into::into)),
+        }
+    }
+
+    /// The bytes of a request; `None` when they were not kept, or not any more.
+    pub(super) async fn payload(
+        &self,
+        id: RequestId,
+        settings: &Settings,
+    ) -> Result<Option<PayloadJson>, Failure> {
+        match self {
+            Self::Sidecar(client) => Ok(client.payload(id).await?),
+            Self::Ledger(_) => Ok(payloads::read(&settings.data_dir, id)?.map(Into::into)),
         }
     }
 

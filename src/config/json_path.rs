@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Which values of a JSON document are meant. The syntax is a part of JSONPath's (RFC 9535):
+/// Which values of a JSON document are meant. The syntax is a part of RFC 9535's:
 ///
 /// | form | means |
 /// |---|---|
@@ -37,7 +37,8 @@ pub enum PathStep {
 }
 
 impl JsonPath {
-    /// The steps, from the whole document inwards; at least one.
+    /// The steps, from the whole document inwards; at least one and at most
+    /// [`MOST_STEPS`].
     #[must_use]
     pub fn steps(&self) -> &[PathStep] {
         &self.steps
@@ -71,10 +72,16 @@ pub enum JsonPathError {
     /// Brackets around something else.
     #[error("has brackets around something other than a number, `*` or a quoted name")]
     Brackets,
+    /// More than [`MOST_STEPS`].
+    #[error("has more than {MOST_STEPS} steps")]
+    TooLong,
     /// A character that may not stand where it stands.
     #[error("has `{0}` where a name, a dot or a bracket should be")]
     Unexpected(char),
 }
+
+/// Steps that a path may have.
+pub const MOST_STEPS: usize = 32;
 
 /// Characters that end a plain name.
 const SPECIAL: &[char] = &[
@@ -110,6 +117,9 @@ impl FromStr for JsonPath {
         }
         if steps.is_empty() {
             return Err(JsonPathError::Empty);
+        }
+        if steps.len() > MOST_STEPS {
+            return Err(JsonPathError::TooLong);
         }
         Ok(Self {
             text: text.into(),
@@ -227,6 +237,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<JsonPath>(), Err(expected), "{text}");
         }
+        let long = ".a".repeat(MOST_STEPS + 1);
+        assert_eq!(long.parse::<JsonPath>(), Err(JsonPathError::TooLong));
     }
 
     fn any_step() -> impl Strategy<Value = (PathStep, String)> {

@@ -59,7 +59,7 @@ impl Share {
     /// Whether one of many things is in the share; `number` is evenly distributed over them.
     #[must_use]
     pub fn includes(self, number: u32) -> bool {
-        u64::from(number) * u64::from(Self::WHOLE) >> 32 < u64::from(self.millionths)
+        (u64::from(number) * u64::from(Self::WHOLE)) >> 32 < u64::from(self.millionths)
     }
 }
 

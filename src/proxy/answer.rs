@@ -111,6 +111,7 @@ pub(super) async fn release(session: &mut Session, exchange: &mut Exchange) {
     };
     if session.response_written().is_some() {
         exchange.recorder.forwarded(held.len(), Duration::ZERO);
+        exchange.capture.received(Some(&held));
         let _ = session
             .downstream_session
             .write_response_body(held, false)

@@ -10,6 +10,7 @@ use crate::protocol::{FormReader, MissingReason, Operation, RequestFacts, Stage}
 use crate::record::Api;
 
 use super::body::Body;
+use super::capture::Capture;
 use super::deadline::Watchdog;
 use super::failure::Failure;
 use super::passing::Passing;
@@ -62,6 +63,7 @@ pub struct Exchange {
     background: Option<bool>,
     /// Characters to be spoken.
     input_characters: Option<u64>,
+    pub(super) capture: Capture,
     /// Length of the body that was read whole, as it goes to the upstream.
     pub(super) whole_bytes: Option<usize>,
     /// Tollgate asked for usage on the client's behalf.
@@ -93,6 +95,7 @@ impl Exchange {
             form: None,
             background: None,
             input_characters: None,
+            capture: Capture::default(),
             whole_bytes: None,
             injected: false,
             addresses: None,
@@ -216,9 +219,11 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if self.recorder.is_closed() {
-            return;
+        if !self.recorder.is_closed() {
+            self.close_failed(Ending::abandoned(), Instant::now());
         }
-        self.close_failed(Ending::abandoned(), Instant::now());
+        // After the last byte left: nobody waits for it.
+        let outcome = self.recorder.outcome();
+        self.capture.end(outcome, &self.body, self.channel.as_ref());
     }
 }

@@ -15,6 +15,7 @@ use crate::clock::UnixMicros;
 use crate::config::{Limits, OnLedgerFailure, Settings};
 use crate::ledger::{Deferred, Journal};
 use crate::meter::Meter;
+use crate::payloads::Payloads;
 use crate::pricing::PriceTable;
 use crate::protocol::{
     FormReader, MalformedPath, PathBase, classify, parse_tags, session as session_of,
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub(super) limits: Limits,
     pub(super) include_usage: bool,
     on_ledger_failure: OnLedgerFailure,
+    /// Where bytes are kept, where they are.
+    pub(super) payloads: Option<Arc<Payloads>>,
     channels: Arc<Registry>,
     sinks: Arc<Sinks>,
     room: Arc<Room>,
@@ -60,6 +63,7 @@ impl Gateway {
             limits: settings.limits.clone(),
             include_usage: settings.streaming.include_usage,
             on_ledger_failure: settings.ledger.on_failure,
+            payloads: None,
             channels,
             sinks: Arc::new(Sinks {
                 journal,
@@ -70,6 +74,15 @@ impl Gateway {
             room: Room::new(settings.limits.buffered_total_bytes),
             open: OpenRequests::default(),
             running: OpenRequests::default(),
+        }
+    }
+
+    /// The same, keeping the bytes of the requests that `payloads` chooses.
+    #[must_use]
+    pub fn with_payloads(self, payloads: Arc<Payloads>) -> Self {
+        Self {
+            payloads: Some(payloads),
+            ..self
         }
     }
 

@@ -145,6 +145,11 @@ impl Recorder {
         self.timeline.started
     }
 
+    /// How the request ended, once its account is closed.
+    pub(super) fn outcome(&self) -> Outcome {
+        self.record.outcome
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }

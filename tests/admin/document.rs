@@ -2,11 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use serde_json::Value;
 use tollgate::admin::document;
+use tollgate::config::{PayloadCapture, PayloadSettings};
+use tollgate::payloads::{Answer, Payload, Payloads, Request};
+use tollgate::record::Outcome;
 
 use crate::Admin;
-use crate::traffic::id;
+use crate::traffic::{PATIENCE, id};
 
 #[tokio::test]
 async fn answers_have_exactly_the_fields_of_the_document() {
@@ -32,11 +39,14 @@ async fn answers_have_exactly_the_fields_of_the_document() {
             assert!(parameter["description"].is_string(), "{path}: {parameter}");
         }
     }
+    keep_bytes(&admin);
     let detail = format!("/api/v1/requests/{}", id(0));
+    let payload = format!("{detail}/payload");
     for (path, asked) in [
         ("/api/v1/info", "/api/v1/info"),
         ("/api/v1/requests", "/api/v1/requests"),
         ("/api/v1/requests/{id}", detail.as_str()),
+        ("/api/v1/requests/{id}/payload", payload.as_str()),
         (
             "/api/v1/usage/summary",
             "/api/v1/usage/summary?by=day,model",
@@ -49,6 +59,41 @@ async fn answers_have_exactly_the_fields_of_the_document() {
     let (_, failure) = admin.failure("/api/v1/requests?x=1").await;
     let schema = &described["components"]["schemas"]["ErrorDetail"];
     conforms(&failure, schema, &described, "ErrorDetail");
+}
+
+/// Keeps the bytes of request 0.
+fn keep_bytes(admin: &Admin) {
+    let settings = PayloadSettings {
+        capture: PayloadCapture::All,
+        retention: Duration::from_secs(100 * 365 * 24 * 3600),
+        ..PayloadSettings::default()
+    };
+    let (payloads, writer) = Payloads::start(&settings, admin.data_dir.path()).unwrap();
+    let body = |bytes: &[u8]| {
+        let mut body = payloads.body();
+        body.push(bytes);
+        body
+    };
+    let headers: HeaderMap = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))]
+        .into_iter()
+        .collect();
+    payloads.submit(Payload {
+        id: id(0),
+        outcome: Outcome::Ok,
+        channel: None,
+        request: Request {
+            method: Method::POST,
+            uri: Uri::from_static("/v1/chat/completions"),
+            headers: headers.clone(),
+            body: body(b"{}"),
+        },
+        answer: Some(Answer {
+            status: 200,
+            headers,
+            body: body(b"\xff"),
+        }),
+    });
+    assert!(writer.close(PATIENCE));
 }
 
 /// Every reference leads somewhere.

@@ -26,6 +26,7 @@ async fn promtool_accepts_the_exposition_and_it_agrees_with_the_ledger() {
     for line in [
         "tollgate_ledger_records_total{result=\"written\"} 5",
         "tollgate_ledger_records_total{result=\"dropped\"} 0",
+        "tollgate_payloads_total{result=\"failed\"} 0",
         "tollgate_ledger_errors_total{store=\"database\"} 0",
         "tollgate_ledger_journal_bytes 0",
         "tollgate_requests_total{api=\"responses\",channel=\"openai\",model=\"mystery-1\",outcome=\"ok\"} 1",

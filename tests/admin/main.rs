@@ -53,6 +53,7 @@ impl Admin {
         let state = AdminState::new(AdminParts {
             meter: Arc::clone(&meter),
             ledger: ledger.stats(),
+            payloads: Arc::default(),
             data_dir: data_dir.path().to_owned(),
             token: token.map(Secret::new),
             metrics_token: metrics_token.map(Secret::new),

@@ -40,6 +40,7 @@ impl Sidecar {
         let state = AdminState::new(AdminParts {
             meter: Arc::new(Meter::new(200)),
             ledger: ledger.stats(),
+            payloads: Arc::default(),
             data_dir: data_dir.to_owned(),
             token: token.map(Secret::new),
             metrics_token: None,

@@ -23,6 +23,7 @@ mod headers;
 mod limits;
 mod media;
 mod memory;
+mod payloads;
 mod protocols;
 mod providers;
 mod secrets;
