@@ -189,8 +189,9 @@ fn everything_is_kept_as_it_passed_and_readable() {
     );
     assert!(body["text"].as_str().unwrap().starts_with("first xxx"));
 
-    // For people: text as it is, binary by its size; with and without the sidecar.
+    // For people: text as it is, binary by its size.
     let show = |answer: &Response| {
+        tollgate.ledger().request(&answer.request_id());
         let output = tollgate.run(&["requests", "--id", &answer.request_id()]);
         String::from_utf8(output.stdout).unwrap()
     };
@@ -400,6 +401,7 @@ fn a_folder_that_cannot_be_written_fails_no_request() {
     );
     let target = format!("/api/v1/requests/{}/payload", answers[0].request_id());
     assert_eq!(tollgate.admin(&target).status, 500);
+    tollgate.ledger().request(&answers[0].request_id());
     let shown = tollgate.run(&["requests", "--id", &answers[0].request_id()]);
     assert!(shown.status.success());
 
