@@ -21,8 +21,8 @@
 //! # Files
 //! `payloads/<day>/<request id>.json.zst` in the data folder, readable by the owner only; the day is
 //! that of the request's start, in UTC. Each is one JSON object, compressed, written under another
-//! name first and then renamed. Nothing is synced: a power cut may cost the last ones. They are
-//! deleted by age alone, whatever became of their requests, and also while capture is off.
+//! name first and then renamed. What waits is lost with a killed process, and the last files, which
+//! are not synced, with a power cut. They are deleted by age alone, whatever became of their requests, and also while capture is off.
 
 mod budget;
 mod content;

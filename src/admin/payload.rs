@@ -30,7 +30,12 @@ pub(super) async fn payload(
     _: Parameters<NoParameters>,
 ) -> Result<Json<PayloadJson>, ApiError> {
     let id = request_id(&id)?;
-    let found = tokio::task::spawn_blocking(move || payloads::read(&state.data_dir, id)).await;
+    let turn = state.readers.turn().await?;
+    let found = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        payloads::read(&state.data_dir, id)
+    })
+    .await;
     match found {
         Ok(Ok(Some(payload))) => Ok(Json(payload.into())),
         Ok(Ok(None)) => Err(ApiError::parameter(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::error::{ApiError, ErrorCode};
@@ -34,21 +34,26 @@ impl Readers {
         }
     }
 
-    /// Asks the ledger on a thread that may block.
-    pub(super) async fn ask<T: Send + 'static>(
-        self: &Arc<Self>,
-        question: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let turn = timeout(TURN, Arc::clone(&self.turns).acquire_owned())
+    /// Waits for a turn. Keep it for as long as the question takes.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        timeout(TURN, Arc::clone(&self.turns).acquire_owned())
             .await
             .ok()
             .and_then(Result::ok)
             .ok_or_else(|| {
                 ApiError::new(
                     ErrorCode::Busy,
-                    "too many questions to the ledger at once; ask again, or for a shorter range",
+                    "too many questions at once; ask again, or for a shorter range",
                 )
-            })?;
+            })
+    }
+
+    /// Asks the ledger on a thread that may block.
+    pub(super) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.turn().await?;
         let readers = Arc::clone(self);
         let answer = tokio::task::spawn_blocking(move || {
             // Here and not in the caller: a client that leaves does not stop the question, so it

@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     /// Go on printing each request as it ends, also over a restart of the sidecar.
     #[arg(long, short)]
     follow: bool,
-    /// One request in full.
+    /// One request in full, with its bytes where they were kept.
     #[arg(long, value_name = "ID", conflicts_with_all = ["slowest", "failed", "follow", "since", "until", "channel", "model", "api", "key", "outcome", "status", "session"])]
     id: Option<RequestId>,
     /// Started since: how long ago (`90m`, `7d`), a date, or RFC 3339.

@@ -191,6 +191,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_choice_has_its_word() {
+        for (text, expected) in [
+            ("off", PayloadCapture::Off),
+            ("errors", PayloadCapture::Errors),
+            ("all", PayloadCapture::All),
+            (
+                "sample( 2.5% )",
+                PayloadCapture::Sample(Share { millionths: 25_000 }),
+            ),
+        ] {
+            assert_eq!(capture(text), Ok(expected), "{text}");
+        }
+        for text in ["", "on", "sample", "sample()", "sample(1)", "sample(1%"] {
+            assert!(capture(text).is_err(), "{text}");
+        }
+        assert_eq!(max_bytes("1KiB"), Ok(1024));
+        assert!(max_bytes("1023B").is_err() && max_bytes("65MiB").is_err());
+    }
+
     proptest! {
         #[test]
         fn a_share_includes_what_is_below_it(number: u32) {

@@ -1,13 +1,17 @@
 //! Bytes held in memory: bounded for each body, and for all together.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-/// Memory is taken in steps of at least so many bytes.
-const STEP_BYTES: usize = 4 * 1024;
+/// Memory is taken in steps that begin with so many bytes and double.
+const FIRST_STEP_BYTES: usize = 4 * 1024;
+
+/// The largest step, in bytes.
+const LAST_STEP_BYTES: usize = 256 * 1024;
 
 /// A read from the network may lie in a buffer of this size, whatever its own length.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
@@ -78,13 +82,15 @@ impl Drop for Lease {
 pub struct Kept {
     max_bytes: usize,
     total_bytes: u64,
+    held_bytes: usize,
     bytes: Held,
     lease: Lease,
 }
 
 enum Held {
-    /// Copied out of the passing pieces, which lie in large read buffers.
-    Copied(Vec<u8>),
+    /// Copied out of the passing pieces, which lie in large read buffers. In parts that are never
+    /// moved, and all of them full but the last.
+    Copied(Vec<Vec<u8>>),
     /// The body that the request holds anyway.
     Shared(Bytes),
     /// There was no room.
@@ -96,6 +102,7 @@ impl Kept {
         Self {
             max_bytes,
             total_bytes: 0,
+            held_bytes: 0,
             bytes: Held::Copied(Vec::new()),
             lease,
         }
@@ -104,53 +111,66 @@ impl Kept {
     /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) {
         self.total_bytes += piece.len() as u64;
-        let Held::Copied(bytes) = &mut self.bytes else {
+        let Held::Copied(parts) = &mut self.bytes else {
             return;
         };
-        let room = self.max_bytes.saturating_sub(bytes.len());
-        let taken = &piece[..piece.len().min(room)];
-        let needed = bytes.len() + taken.len();
-        if needed > bytes.capacity() {
-            let capacity = (bytes.capacity() * 2).max(needed).max(STEP_BYTES);
-            let capacity = capacity.min(self.max_bytes);
-            if !self.lease.cover(capacity) {
-                self.bytes = Held::Nothing;
-                self.lease.give_back();
-                return;
+        let mut left = &piece[..piece.len().min(self.max_bytes - self.held_bytes)];
+        while !left.is_empty() {
+            if parts
+                .last()
+                .is_none_or(|last| last.len() == last.capacity())
+            {
+                let step = self.held_bytes.clamp(FIRST_STEP_BYTES, LAST_STEP_BYTES);
+                let step = step.min(self.max_bytes - self.held_bytes);
+                if !self.lease.cover(self.held_bytes + step) {
+                    self.bytes = Held::Nothing;
+                    self.lease.give_back();
+                    return;
+                }
+                parts.push(Vec::with_capacity(step));
             }
-            bytes.reserve_exact(capacity - bytes.len());
+            if let Some(last) = parts.last_mut() {
+                let room = last.capacity() - last.len();
+                let (now, later) = left.split_at(left.len().min(room));
+                last.extend_from_slice(now);
+                self.held_bytes += now.len();
+                left = later;
+            }
         }
-        bytes.extend_from_slice(taken);
     }
 
     /// Takes a body that somebody else holds too, in place of what was taken so far.
     pub fn share(&mut self, whole: &Bytes) {
         self.total_bytes = whole.len() as u64;
+        self.held_bytes = whole.len().min(self.max_bytes);
         self.bytes = Held::Shared(whole.clone());
     }
 
     /// Makes it stand on its own: nobody else holds it any more. False when there is no room for it.
     pub(super) fn seal(&mut self) -> bool {
         if let Held::Shared(whole) = &self.bytes {
-            let kept = whole.len().min(self.max_bytes);
+            let kept = self.held_bytes;
             if !self.lease.cover(kept) {
                 self.bytes = Held::Nothing;
                 return false;
             }
             // What is small may lie in a large read buffer, of what is larger only a part is kept.
             if kept < whole.len() || kept <= READ_BUFFER_BYTES {
-                self.bytes = Held::Copied(whole[..kept].to_vec());
+                self.bytes = Held::Copied(vec![whole[..kept].to_vec()]);
             }
         }
         !matches!(self.bytes, Held::Nothing)
     }
 
     /// What was kept.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> Cow<'_, [u8]> {
         match &self.bytes {
-            Held::Copied(bytes) => bytes,
-            Held::Shared(whole) => &whole[..whole.len().min(self.max_bytes)],
-            Held::Nothing => &[],
+            Held::Copied(parts) => match parts.as_slice() {
+                [only] => Cow::Borrowed(only),
+                parts => Cow::Owned(parts.concat()),
+            },
+            Held::Shared(whole) => Cow::Borrowed(&whole[..self.held_bytes]),
+            Held::Nothing => Cow::Borrowed(&[]),
         }
     }
 
@@ -169,7 +189,7 @@ impl Kept {
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept")
-            .field("bytes", &self.bytes().len())
+            .field("held_bytes", &self.held_bytes)
             .field("total_bytes", &self.total_bytes)
             .finish_non_exhaustive()
     }
@@ -195,7 +215,7 @@ mod tests {
             body.push(piece.as_bytes());
         }
         assert!(body.seal());
-        assert_eq!(body.bytes(), b"123456789a");
+        assert_eq!(&*body.bytes(), b"123456789a");
         assert_eq!(body.total_bytes(), 16);
         assert_eq!(used(&budget), 10);
         drop(body);
@@ -203,16 +223,33 @@ mod tests {
     }
 
     #[test]
+    fn however_it_is_cut_the_same_is_kept_in_little_more_memory() {
+        let budget = Budget::new(1 << 24);
+        let whole: Vec<u8> = (0..1_500_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        for max_bytes in [1, 5000, 1_000_000, 2_000_000] {
+            for size in [1000, 70_000, whole.len()] {
+                let mut body = kept(&budget, max_bytes);
+                whole.chunks(size).for_each(|piece| body.push(piece));
+                assert!(body.seal());
+                let expected = max_bytes.min(whole.len());
+                assert!(*body.bytes() == whole[..expected], "{max_bytes} by {size}");
+                assert!((expected..=expected + LAST_STEP_BYTES).contains(&used(&budget)));
+            }
+        }
+        assert_eq!(used(&budget), 0);
+    }
+
+    #[test]
     fn what_finds_no_room_gives_back_what_it_had() {
-        let budget = Budget::new(2 * STEP_BYTES);
+        let budget = Budget::new(2 * FIRST_STEP_BYTES);
         let mut first = kept(&budget, 1 << 20);
         first.push(&[0; 10]);
         let mut second = kept(&budget, 1 << 20);
         second.push(&[0; 10]);
-        second.push(&vec![0; STEP_BYTES]);
+        second.push(&vec![0; FIRST_STEP_BYTES]);
         assert!(!second.seal());
-        assert_eq!(second.total_bytes(), 10 + STEP_BYTES as u64);
-        assert_eq!(used(&budget), STEP_BYTES);
+        assert_eq!(second.total_bytes(), 10 + FIRST_STEP_BYTES as u64);
+        assert_eq!(used(&budget), FIRST_STEP_BYTES);
         assert!(first.seal());
     }
 

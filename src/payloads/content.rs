@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::config::JsonPath;
-use crate::protocol::Decoder;
+use crate::protocol::{Decoder, MediaType};
 
 use super::budget::Kept;
 use super::events;
@@ -30,9 +30,10 @@ pub(super) fn stored(
     paths: &[JsonPath],
     secrets: &Secrets,
 ) -> StoredBody {
-    let cut = body.total_bytes() > body.bytes().len() as u64;
-    let (mut bytes, truncated) = match decoded(body.bytes(), headers, body.max_bytes()) {
-        Decoded::Plain => (body.bytes().to_vec(), cut),
+    let kept = body.bytes();
+    let cut = body.total_bytes() > kept.len() as u64;
+    let (mut bytes, truncated) = match decoded(&kept, headers, body.max_bytes()) {
+        Decoded::Plain => (kept.into_owned(), cut),
         Decoded::Bytes(plain, ended) => (plain, cut || !ended),
         Decoded::Unknown => {
             return StoredBody {
@@ -46,7 +47,7 @@ pub(super) fn stored(
         secrets.cut_beginning(&mut bytes);
     }
     if !paths.is_empty() && !bytes.is_empty() {
-        bytes = redacted(&bytes, paths);
+        bytes = redacted(&bytes, headers, paths);
     }
     StoredBody {
         bytes: body.total_bytes(),
@@ -55,8 +56,11 @@ pub(super) fn stored(
     }
 }
 
-fn redacted(bytes: &[u8], paths: &[JsonPath]) -> Vec<u8> {
-    if events::is_stream(bytes) {
+fn redacted(bytes: &[u8], headers: &HeaderMap, paths: &[JsonPath]) -> Vec<u8> {
+    let kind = headers.get(CONTENT_TYPE);
+    let kind = MediaType::of(kind.and_then(|kind| kind.to_str().ok()));
+    // An error may be JSON where a stream was announced.
+    if kind == MediaType::EventStream && events::is_stream(bytes) {
         return events::redact(bytes, paths);
     }
     redacted_json(bytes, paths)
@@ -208,6 +212,31 @@ mod tests {
         }
         let body = shown(b"upstream connect error", Some("gzip"), &[]);
         assert_eq!(body.content, text("upstream connect error"));
+    }
+
+    #[test]
+    fn events_are_read_only_where_they_are_announced() {
+        let stream = "event: SECRET\ndata: {\"user\":\"SECRET\"}\n\n";
+        let paths = ["user".parse().unwrap()];
+        let kind = |kind| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        for (kind, text, expected) in [
+            ("text/plain", stream, UNREADABLE),
+            (
+                "text/event-stream; charset=utf-8",
+                "data: {\"user\":\"SECRET\"}\n\n",
+                "data: {\"user\":\"[redacted]\"}\n\n",
+            ),
+            (
+                "text/event-stream",
+                "{\"user\":\"SECRET\"}",
+                "{\"user\":\"[redacted]\"}",
+            ),
+        ]
+        .map(|(name, text, expected)| (kind(name), text, expected))
+        {
+            let body = stored(&kept(text.as_bytes()), &kind, &paths, &Secrets::default());
+            assert_eq!(body.content, Content::Text(expected.to_owned()));
+        }
     }
 
     #[test]

@@ -161,20 +161,19 @@ impl Copy<'_> {
 
     /// A string, quotes included.
     fn string(&mut self) -> Result<(), Stop> {
-        let mut end = self.at + 1;
-        loop {
-            match self.text.get(end) {
-                Some(b'"') => break,
-                Some(b'\\') => end += 2,
-                Some(_) => end += 1,
-                None => {
-                    self.take(self.text.len() - self.at);
-                    return Err(Stop::Cut);
-                }
+        let mut from = self.at + 1;
+        while let Some(rest) = self.text.get(from..) {
+            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+                break;
+            };
+            if rest[found] == b'"' {
+                self.take(from + found + 1 - self.at);
+                return Ok(());
             }
+            from += found + 2;
         }
-        self.take(end + 1 - self.at);
-        Ok(())
+        self.take(self.text.len() - self.at);
+        Err(Stop::Cut)
     }
 
     /// A number or a word.

@@ -1,15 +1,17 @@
 //! The bytes of requests and answers: kept where the settings say so, without secrets, for a while.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use crate::support::answers;
-use crate::support::client::{Request, Response};
-use crate::support::eventually;
+use crate::support::client::{self, Request, Response};
 use crate::support::tollgate::{Setup, Tollgate};
-use crate::support::upstream::{Answer, Upstream};
+use crate::support::upstream::{Answer, Step, Upstream};
+use crate::support::{Gate, eventually};
 
 const FOLDER: &str = "payloads";
 
@@ -439,4 +441,88 @@ fn one_that_hangs_up_in_the_middle_is_no_error_but_belongs_to_all() {
     let shown = tollgate.admin(&target).json();
     let text = shown["answer"]["body"]["text"].as_str().unwrap();
     assert!(text.contains("Hello"), "{text}");
+}
+
+/// Reads what is there, or waits for it.
+fn read_on(socket: &mut TcpStream, received: &mut Vec<u8>) {
+    let mut piece = [0; 16384];
+    let length = socket.read(&mut piece).unwrap();
+    assert!(length > 0, "closed in the middle");
+    received.extend_from_slice(&piece[..length]);
+}
+
+/// What may be held of all requests together, in KiB.
+const BUDGET_KIB: u64 = 64 * 1024;
+
+/// What the process may grow by besides, with so many connections, in KiB.
+const GROWTH_KIB: u64 = 144 * 1024;
+
+#[test]
+fn memory_is_bounded_and_what_finds_no_room_is_dropped_and_counted() {
+    const CLIENTS: usize = 100;
+    const BODY: usize = 3_000_000;
+    let gate = Gate::default();
+    let upstream = Upstream::start({
+        let gate = gate.clone();
+        move |_| {
+            let length = (BODY + 4).to_string();
+            vec![
+                Answer::new("500 Internal Server Error")
+                    .header("content-type", "text/plain")
+                    .header("content-length", &length)
+                    .head(),
+                Step::Repeat(vec![b'x'; BODY / 3], 3),
+                Step::Await(gate.clone()),
+                Step::Send(b"tail".to_vec()),
+            ]
+        }
+    });
+    let tollgate = setup(&upstream, "{capture: errors, max_bytes: 4MiB}").start();
+    let before = tollgate.peak_resident_kib();
+    let (to, request) = (tollgate.address(), chat("any", false).bytes());
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut socket = client::socket(to);
+                    socket.write_all(&request).unwrap();
+                    let mut received = Vec::with_capacity(BODY + 4096);
+                    while received.len() < BODY {
+                        read_on(&mut socket, &mut received);
+                    }
+                    (socket, received)
+                })
+            })
+            .collect();
+        let held: Vec<_> = clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .collect();
+        // Every body is held now, or was let go for want of room.
+        let growth = tollgate.peak_resident_kib() - before;
+        assert!(
+            growth < BUDGET_KIB + GROWTH_KIB,
+            "grew by {growth} KiB from {before} KiB"
+        );
+        gate.open();
+        for (mut socket, mut received) in held {
+            while !received.ends_with(b"tail") {
+                read_on(&mut socket, &mut received);
+            }
+        }
+    });
+    let (written, dropped) = eventually("each is written or counted as dropped", || {
+        let metrics = tollgate.metrics();
+        let count = |result| metrics.sum("tollgate_payloads_total", &[("result", result)]);
+        let (written, dropped) = (count("written"), count("dropped"));
+        (written + dropped >= 100.0).then_some((written, dropped))
+    });
+    assert!(written > 0.0 && dropped > 50.0, "{written} {dropped}");
+    assert_eq!(files(&tollgate).len().to_string(), written.to_string());
+    // There is room again.
+    let answer = tollgate.send(&chat("any", false));
+    eventually("one more is written", || {
+        let target = format!("/api/v1/requests/{}/payload", answer.request_id());
+        (tollgate.admin(&target).status == 200).then_some(())
+    });
 }
