@@ -70,19 +70,27 @@ impl Secrets {
                 secrets.header(value);
             }
         }
-        for pair in payload.request.uri.query().unwrap_or_default().split('&') {
-            if let Some((name, value)) = pair.split_once('=')
-                && carries_one(name)
-            {
-                secrets.add(value.as_bytes());
-            }
-        }
+        secrets.query(payload.request.uri.query().unwrap_or_default());
         // A longer one may hold a shorter one.
         secrets
             .0
             .sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.0.dedup();
         secrets
+    }
+
+    /// The values of a query's parameters, as they stand there and decoded.
+    fn query(&mut self, query: &str) {
+        for pair in query.split('&') {
+            let decoded = form_urlencoded::parse(pair.as_bytes()).next();
+            if let Some((name, value)) = decoded
+                && carries_one(&name)
+            {
+                self.add(value.as_bytes());
+                let raw = pair.split_once('=').map(|(_, value)| value);
+                self.add(raw.unwrap_or_default().as_bytes());
+            }
+        }
     }
 
     /// The value of a header: all of it, without its scheme, and each of several cookies.
@@ -244,6 +252,17 @@ mod tests {
         ] {
             assert_eq!(secrets.masked_text(text.as_bytes()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_querys_credential_is_masked_encoded_and_decoded() {
+        let mut secrets = Secrets::default();
+        secrets.query("api-version=2025-01-01&s%69g=abc%2Bdef%2Fghi&=&key");
+        let text = "abc%2Bdef%2Fghi abc+def/ghi 2025-01-01";
+        assert_eq!(
+            secrets.masked_text(text.as_bytes()),
+            "[redacted] [redacted] 2025-01-01"
+        );
     }
 
     #[test]
