@@ -29,7 +29,7 @@ pub use headers::{MediaType, ParsedTags, parse_tags, retry_after, session, upstr
 pub use meter::{ResponseKind, ResponseMeter, Signals};
 pub use multipart::FormReader;
 pub use observed::{MissingReason, Observed, ProviderError};
-pub use request::{RequestFacts, inject_include_usage, read_request};
+pub use request::{RequestFacts, inject_include_usage, knows_stream_options, read_request};
 pub use route::{MalformedPath, Operation, PathBase, Route, classify};
 pub use strip::UsageStripper;
 

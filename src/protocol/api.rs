@@ -157,6 +157,12 @@ pub(super) enum Said {
     Item,
     ItemKind,
     ItemAction,
+    /// A turn of the model inside an answer, which may be billed beside the totals.
+    Iteration,
+    IterationKind,
+    IterationCount(Count),
+    /// The mode that was billed, where it is not the tier that says so.
+    Speed,
     /// One search of the web.
     WebSearchQuery,
     /// Why the answer ends, when not empty.

@@ -11,6 +11,8 @@ use crate::record::UsageSource;
 
 /// Longest model, response id, tier or error code that is kept.
 const NAME_MAX: usize = 256;
+/// The tier of what was made in Anthropic's fast mode, which is priced apart.
+const FAST: &str = "fast";
 /// Longest error message that is kept.
 const MESSAGE_MAX: usize = 1024;
 
@@ -193,6 +195,9 @@ impl Reading {
         observed.made_at_s = captured.created_at_s.or(observed.made_at_s);
         replace(&mut observed.served_model, &mut captured.model);
         replace(&mut observed.response_id, &mut captured.id);
+        if captured.generation.fast {
+            FAST.clone_into(&mut captured.service_tier);
+        }
         replace(&mut observed.service_tier, &mut captured.service_tier);
         if counts_usage
             && captured.counts()
@@ -254,6 +259,7 @@ pub(super) struct Captured {
     cost: StatedCost,
     part: Part,
     item: Item,
+    iteration: Iteration,
     /// What is counted one by one: searches among the items and in their grounding, images.
     searches: Counts,
     error: bool,
@@ -271,6 +277,16 @@ struct Generation {
     content: bool,
     /// It is at its end, for a stated reason.
     finish: bool,
+    /// It was made in the fast mode.
+    fast: bool,
+}
+
+/// A turn of the model under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Iteration {
+    /// It is in no total.
+    beside: bool,
+    counts: Counts,
 }
 
 /// What a usage object says of money.
@@ -333,6 +349,7 @@ impl Captured {
             cost,
             part,
             item,
+            iteration,
             searches,
             error,
             stated_error,
@@ -352,6 +369,7 @@ impl Captured {
         *cost = StatedCost::default();
         *part = Part::default();
         *item = Item::default();
+        *iteration = Iteration::default();
         *searches = Counts::default();
     }
 
@@ -445,6 +463,9 @@ impl Sink<Said> for Captured {
                 }
             }
             Said::ItemAction => self.item.other_action = token != b"\"search\"",
+            Said::IterationKind => self.iteration.beside = token == b"\"compaction\"",
+            Said::IterationCount(count) => self.iteration.counts.set(count, text::count(token)),
+            Said::Speed => self.generation.fast = token == b"\"fast\"",
             Said::WebSearchQuery => self.searches.add(Count::WebSearch, 1),
             Said::Finish => self.generation.finish |= token.starts_with(b"\"") && token != b"\"\"",
             Said::Content => {
@@ -452,7 +473,12 @@ impl Sink<Said> for Captured {
             }
             Said::CreatedAt => self.created_at_s = text::count(token),
             Said::Seconds => self.counts.set(Count::AudioMs, text::milliseconds(token)),
-            Said::Error | Said::Usage | Said::Part(_) | Said::Item | Said::Image => {}
+            Said::Error
+            | Said::Usage
+            | Said::Part(_)
+            | Said::Item
+            | Said::Iteration
+            | Said::Image => {}
         }
     }
 
@@ -467,6 +493,7 @@ impl Sink<Said> for Captured {
             Said::Error => self.touched = true,
             Said::Part(_) => self.part = Part::default(),
             Said::Item => self.item = Item::default(),
+            Said::Iteration => self.iteration = Iteration::default(),
             _ => {}
         }
     }
@@ -479,6 +506,7 @@ impl Sink<Said> for Captured {
                     self.counts.add(of.count(modality), tokens);
                 }
             }
+            Said::Iteration if self.iteration.beside => self.counts.sum_up(&self.iteration.counts),
             Said::Item => {
                 if let Some(search) = self.item.search.filter(|_| !self.item.other_action) {
                     self.searches.add(search, 1);

@@ -208,6 +208,17 @@ impl Reader {
     }
 }
 
+/// Whether the upstream knows `stream_options`, by the query it is asked with: classic Azure refuses
+/// requests that have it where `api-version` is before 2024-09-01.
+#[must_use]
+pub fn knows_stream_options(query: Option<&str>) -> bool {
+    const FIRST: &str = "2024-09-01";
+    let mut pairs = query.unwrap_or_default().split('&');
+    let version = pairs.find_map(|pair| pair.strip_prefix("api-version="));
+    let is_date = |version: &&str| version.starts_with(|first: char| first.is_ascii_digit());
+    version.filter(is_date).is_none_or(|date| date >= FIRST)
+}
+
 /// The body with `stream_options.include_usage: true` spliced in, all else byte for byte the same;
 /// `None` when nothing is to be changed: not a Chat or Completions stream, asked for already, or
 /// not well formed. `facts` must come from [`read_request`] on this very `body`.
@@ -267,6 +278,21 @@ mod tests {
     fn injected(api: Api, body: &str) -> Option<String> {
         let facts = read_request(api, body.as_bytes());
         inject_include_usage(body.as_bytes(), &facts).map(|body| String::from_utf8(body).unwrap())
+    }
+
+    #[test]
+    fn old_versions_of_azure_do_not_know_stream_options() {
+        for (query, knows) in [
+            (None, true),
+            (Some(""), true),
+            (Some("api-version=2024-10-21"), true),
+            (Some("a=b&api-version=2024-09-01-preview"), true),
+            (Some("api-version=preview"), true),
+            (Some("api-version=2024-08-01-preview"), false),
+            (Some("api-version=2023-05-15&a=b"), false),
+        ] {
+            assert_eq!(knows_stream_options(query), knows, "{query:?}");
+        }
     }
 
     #[test]

@@ -20,8 +20,13 @@ pub(super) enum Count {
     Reasoning,
     OutputAudio,
     OutputImage,
-    /// Input besides `Input`: what the provider's own tools put before the model (Gemini).
-    ToolInput,
+    /// Beside `Input`: what the provider's own tools put before the model (Gemini), and what its
+    /// own summing up of the conversation took (Anthropic); the same beside the others.
+    MoreInput,
+    MoreCached,
+    MoreCacheWrite,
+    MoreCacheWrite1h,
+    MoreOutput,
     /// How much of the cached part is audio, and images: it is no part of `InputAudio` and
     /// `InputImage` then.
     CachedAudio,
@@ -46,6 +51,7 @@ pub(super) enum Count {
 
 /// The last of them.
 const LAST: Count = Count::Image;
+const _: () = assert!((LAST as u32) < u32::BITS, "one bit for each");
 
 /// The stated numbers of one usage object; `None` where unstated or unreadable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +80,14 @@ impl Counts {
     pub(super) fn add(&mut self, count: Count, more: u64) {
         let sum = self.get(count).unwrap_or(0).saturating_add(more);
         self.set(count, Some(sum));
+    }
+
+    /// Counts all that `more` states.
+    pub(super) fn sum_up(&mut self, more: &Self) {
+        for at in 0..self.numbers.len() {
+            self.numbers[at] = self.numbers[at].saturating_add(more.numbers[at]);
+        }
+        self.stated |= more.stated;
     }
 
     /// Takes over what `later` states; what it does not state stays.
@@ -135,12 +149,12 @@ impl UsageShape {
         let cached = counts
             .get(Count::Cached)
             .or(counts.get(Count::CachedElsewhere));
+        let cached = sum([cached, counts.get(Count::MoreCached)]);
+        let both = |stated: Count, more: Count| sum([counts.get(stated), counts.get(more)]);
+        let written = both(Count::CacheWrite, Count::MoreCacheWrite);
         let mut tokens = Tokens::default();
         let audio = counts.total_of(Count::InputOfAudio, Count::InputAudio, Count::InputText);
-        let stated_input = [Count::Input, Count::ToolInput]
-            .into_iter()
-            .filter_map(|count| counts.get(count))
-            .reduce(u64::saturating_add);
+        let stated_input = both(Count::Input, Count::MoreInput);
         let mut input = Portion::of(audio.map(|(total, _)| total).or(stated_input));
         let outside = &mut Portion::of(None);
         // Cached tokens are taken out first: a cached token stays a cached one whatever it encodes.
@@ -150,7 +164,7 @@ impl UsageShape {
             outside
         };
         tokens[TokenType::InputCached] = cache_source.take(cached);
-        tokens[TokenType::InputCacheWrite] = cache_source.take(counts.get(Count::CacheWrite));
+        tokens[TokenType::InputCacheWrite] = cache_source.take(written);
         let uncached = |all: Count, cached: Count| {
             let all = counts.get(all)?;
             Some(all.saturating_sub(counts.get(cached).unwrap_or(0)))
@@ -169,7 +183,7 @@ impl UsageShape {
             images
                 .or(speech)
                 .map(|(total, _)| total)
-                .or(counts.get(Count::Output)),
+                .or(both(Count::Output, Count::MoreOutput)),
         );
         let reasoning_source = if self.output_includes_reasoning && !reasoning_beside(counts) {
             &mut output
@@ -202,8 +216,7 @@ impl UsageShape {
         units[Unit::WebSearch] = counts.get(Count::WebSearch);
         units[Unit::FileSearch] = counts.get(Count::FileSearch);
         let written = tokens[TokenType::InputCacheWrite];
-        units[Unit::CacheWrite1h] = counts
-            .get(Count::CacheWrite1h)
+        units[Unit::CacheWrite1h] = both(Count::CacheWrite1h, Count::MoreCacheWrite1h)
             .map(|hour| written.map_or(hour, |written| hour.min(written)));
         Some(Usage {
             tokens,
@@ -212,6 +225,11 @@ impl UsageShape {
             source: UsageSource::Reported,
         })
     }
+}
+
+/// What is stated of them, added up.
+fn sum(parts: [Option<u64>; 2]) -> Option<u64> {
+    parts.into_iter().flatten().reduce(u64::saturating_add)
 }
 
 /// Whether the stated total adds up only when reasoning stands beside the output.

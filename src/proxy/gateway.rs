@@ -18,9 +18,9 @@ use crate::meter::Meter;
 use crate::payloads::Payloads;
 use crate::pricing::PriceTable;
 use crate::protocol::{
-    FormReader, MalformedPath, PathBase, classify, parse_tags, session as session_of,
+    FormReader, MalformedPath, PathBase, classify, knows_stream_options, parse_tags,
+    session as session_of,
 };
-
 use crate::record::Api;
 
 use super::body::{self, Body, Room, Stopped};
@@ -175,12 +175,14 @@ impl Gateway {
         session.set_read_timeout(Some(self.limits.idle));
         session.set_write_timeout(Some(self.limits.idle));
         let over = self.over(exchange);
+        let include_usage =
+            self.include_usage && knows_stream_options(session.req_header().uri.query());
         let read = body::read(
             session,
             exchange.api,
             &self.limits,
             &self.room,
-            self.include_usage,
+            include_usage,
             over,
             exchange.recorder.timeline(),
         )

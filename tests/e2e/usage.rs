@@ -161,6 +161,28 @@ fn usage_that_tollgate_asked_for_leaves_no_trace_in_the_answer() {
 }
 
 #[test]
+fn azure_is_asked_for_usage_where_its_version_knows_the_question() {
+    let upstream = Upstream::start(|request| {
+        let asked = request.json()["stream_options"]["include_usage"] == true;
+        answers::stream(&answers::chat_stream(asked))
+    });
+    let tollgate = Tollgate::before(&upstream.base_url());
+    for (version, knows) in [("2024-10-21", true), ("2024-06-01", false)] {
+        let target = format!("/openai/deployments/d/chat/completions?api-version={version}");
+        let body = json!({"messages": [], "stream": true});
+        let response = tollgate.send(&Request::json(&target, &body));
+        assert_eq!(response.text(), answers::chat_stream(false).concat());
+        let received = upstream.received().pop().unwrap();
+        assert_eq!(received.target, target);
+        assert_eq!(received.json() == body, !knows, "{version}");
+        let row = tollgate.ledger().request(&response.request_id());
+        assert_eq!(row.text("requested_model"), Some("d"), "{version}");
+        let source = if knows { "reported" } else { "missing" };
+        assert_eq!(row.text("usage_source"), Some(source), "{version}");
+    }
+}
+
+#[test]
 fn usage_leaves_no_trace_in_an_answer_that_was_to_come_plain_and_did_not() {
     let upstream = Upstream::start(answers::provider);
     let tollgate = Tollgate::before(&upstream.base_url());

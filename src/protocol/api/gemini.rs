@@ -82,7 +82,7 @@ static ANSWER: Node<Said> = Node::object(&[
                 ),
                 (
                     "toolUsePromptTokenCount",
-                    Node::leaf(Said::Count(Count::ToolInput)),
+                    Node::leaf(Said::Count(Count::MoreInput)),
                 ),
                 (
                     "candidatesTokenCount",
@@ -93,6 +93,7 @@ static ANSWER: Node<Said> = Node::object(&[
                     Node::leaf(Said::Count(Count::Reasoning)),
                 ),
                 ("totalTokenCount", Node::leaf(Said::Count(Count::Total))),
+                ("serviceTier", Node::leaf(Said::ServiceTier)),
                 ("promptTokensDetails", Node::each(&INPUT_PART)),
                 ("toolUsePromptTokensDetails", Node::each(&INPUT_PART)),
                 ("cacheTokensDetails", Node::each(&CACHED_PART)),

@@ -4,7 +4,9 @@
 //! added. A stream states its usage in `message_start`, then again and again in `message_delta`,
 //! cumulatively and with members left out: the split of what was written by its time to live, the
 //! tier and often the input stand in the start only. `output_tokens` includes thinking. Searches of
-//! the web are billed by the request. A stream ends with `message_stop`, or in an `error` event.
+//! the web are billed by the request. What a compaction of the conversation took is billed and is in
+//! no total: it stands among the iterations. The fast mode has prices of its own, so it is kept as
+//! the tier. A stream ends with `message_stop`, or in an `error` event.
 
 use std::sync::LazyLock;
 
@@ -88,6 +90,39 @@ const USAGE: Node<Said> = Node::group(
             )]),
         ),
         ("service_tier", Node::leaf(Said::ServiceTier)),
+        ("speed", Node::leaf(Said::Speed)),
+        ("iterations", Node::each(&ITERATION)),
+    ],
+);
+
+/// One turn of the model inside a message. Those of kind `message` are in the totals.
+const ITERATION: Node<Said> = Node::group(
+    Said::Iteration,
+    &[
+        ("type", Node::leaf(Said::IterationKind)),
+        (
+            "input_tokens",
+            Node::leaf(Said::IterationCount(Count::MoreInput)),
+        ),
+        (
+            "output_tokens",
+            Node::leaf(Said::IterationCount(Count::MoreOutput)),
+        ),
+        (
+            "cache_read_input_tokens",
+            Node::leaf(Said::IterationCount(Count::MoreCached)),
+        ),
+        (
+            "cache_creation_input_tokens",
+            Node::leaf(Said::IterationCount(Count::MoreCacheWrite)),
+        ),
+        (
+            "cache_creation",
+            Node::object(&[(
+                "ephemeral_1h_input_tokens",
+                Node::leaf(Said::IterationCount(Count::MoreCacheWrite1h)),
+            )]),
+        ),
     ],
 );
 
