@@ -23,6 +23,10 @@ use super::usage::{Count, UsageShape};
 use crate::record::Api;
 
 /// Everything that sets one API apart.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other, each stated for every API"
+)]
 pub(super) struct Conventions {
     /// Whose they are.
     pub(super) api: Api,
