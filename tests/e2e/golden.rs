@@ -11,7 +11,7 @@ use crate::support::tollgate::Tollgate;
 use crate::support::upstream::{Answer, Script, Step, Upstream, chunk, last_chunk};
 
 /// The field by which the upstream finds a request's answer.
-const CASE: &str = "x-case";
+pub(crate) const CASE: &str = "x-case";
 
 /// Columns that differ from run to run, or that another column says already.
 const LEFT_OUT: &[&str] = &[
@@ -70,7 +70,7 @@ fn request(case: &Exchange) -> Request {
 }
 
 /// The answer: event streams and what is cut in the middle come in chunks of odd sizes.
-fn script(case: &Exchange) -> Script {
+pub(crate) fn script(case: &Exchange) -> Script {
     let mut answer = Answer::new(&case.status);
     for (name, value) in &case.fields {
         answer = answer.header(name, value);

@@ -132,6 +132,20 @@ pub(crate) fn providers(bases: &[(&str, String)], calls: &[Call]) -> Seen {
     run(command, bases, calls)
 }
 
+/// The SDK for Python on what is no text: images, audio, batches, the background.
+pub(crate) fn python_media(bases: &[(&str, String)], calls: &[Call]) -> Seen {
+    let mut command = Command::new(installed("TOLLGATE_TEST_PYTHON"));
+    command.arg(folder().join("media.py"));
+    run(command, bases, calls)
+}
+
+/// The SDK for Node on the same.
+pub(crate) fn javascript_media(bases: &[(&str, String)], calls: &[Call]) -> Seen {
+    let mut command = node();
+    command.arg(folder().join("media.mjs"));
+    run(command, bases, calls)
+}
+
 /// The SDK for Node.
 pub(crate) fn javascript(bases: &[(&str, String)], calls: &[Call]) -> Seen {
     let mut command = node();
