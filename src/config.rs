@@ -3,7 +3,7 @@
 //! [`load`] returns either [`Settings`] that are checked and ready for use, or every [`Problem`]
 //! at once, each with its place, the reason and a remedy. On the way the file becomes a tree that
 //! remembers positions (`tree`), is read key by key (`section`, `sections`, `channels`), and is
-//! checked as a whole (`consistency`). The environment is handed in, never read here.
+//! checked as a whole (`consistency`). Other rooms read files of their own with the same machinery. The environment is handed in, never read here.
 
 mod base_url;
 mod channels;
@@ -23,6 +23,11 @@ mod sections;
 mod settings;
 mod tree;
 mod units;
+
+pub(crate) use reader::Reader;
+pub(crate) use section::Section;
+pub(crate) use tree::{Entry, Value, parse as parse_yaml};
+pub(crate) use units::{Refusal, switch};
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use json_path::{JsonPath, JsonPathError, MOST_STEPS, PathStep};

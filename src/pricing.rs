@@ -1,17 +1,32 @@
-//! What tokens cost: price rows with dates, tiers and context thresholds, and the sum of a
-//! request in exact integers.
+//! What a request costs: price rows with dates, tiers, thresholds and fees, and the sum of a request
+//! in exact integers.
 //!
-//! A row says where its figures come from ([`PriceRow::source`]); a computed [`Cost`] says which
-//! table, row and rule it was computed with. What nobody states has no price: the answer is then
-//! `None`, never zero.
+//! Rows come in layers that are asked in turn: the operator's files, a public catalogue, what
+//! Tollgate ships. A row says where its figures come from ([`PriceRow::source`]); a computed
+//! [`Cost`] says which layer, row and rule it was computed with. What nobody states has no price:
+//! the answer is then `None`, never zero.
 //!
 //! [`Cost`]: crate::record::Cost
 
 mod builtin;
+mod catalogue;
+mod decimal;
+mod file;
+mod names;
 mod rate;
 mod row;
 mod table;
 
-pub use rate::{Rate, Rates, Tenths};
-pub use row::{LongContext, PriceRow, Tier, TierPrice};
-pub use table::{Match, MatchRule, PriceTable};
+pub use catalogue::{Catalogue, CatalogueError, Shape, Skipped};
+pub use names::{ModelName, provider_of_host};
+pub use rate::{Factor, Fees, Item, Rate, Rates, Tier};
+pub use row::{Charge, MediaSet, PriceRow, Threshold, ThresholdPrice, TierPrice};
+pub use table::{Alias, Layer, Match, MatchRule, PriceTable};
+
+impl PriceTable {
+    /// The prices that Tollgate ships, and no others.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self::new([builtin::layer()])
+    }
+}

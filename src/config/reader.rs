@@ -10,7 +10,7 @@ use super::tree::{Entry, Node, Value, shown};
 use super::units::Refusal;
 
 /// The environment twins: settings that a variable sets over the file.
-pub(super) const ENVIRONMENT_TWINS: &[(&str, &str)] = &[
+pub(crate) const ENVIRONMENT_TWINS: &[(&str, &str)] = &[
     ("listen", "TOLLGATE_LISTEN"),
     ("upstream", "TOLLGATE_UPSTREAM"),
     ("data_dir", "TOLLGATE_DATA_DIR"),
@@ -20,44 +20,44 @@ pub(super) const ENVIRONMENT_TWINS: &[(&str, &str)] = &[
 ];
 
 /// Collects what reading finds.
-pub(super) struct Reader<'e> {
+pub(crate) struct Reader<'e> {
     file: Option<Arc<Path>>,
     base_dir: PathBuf,
     working_dir: PathBuf,
     env: &'e dyn Fn(&str) -> Option<String>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) warnings: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
     /// Every key that was asked for, as `channels[].name`.
-    pub(super) known: BTreeSet<String>,
-    pub(super) unknown: Vec<Unknown>,
+    pub(crate) known: BTreeSet<String>,
+    pub(crate) unknown: Vec<Unknown>,
     /// Where the file itself holds a secret in clear.
-    pub(super) secret_in_file: Option<Place>,
+    pub(crate) secret_in_file: Option<Place>,
 }
 
 /// A key nobody asked for.
-pub(super) struct Unknown {
-    pub(super) place: Place,
+pub(crate) struct Unknown {
+    pub(crate) place: Place,
     /// With indexes, to be shown.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Without, to be compared with the known.
-    pub(super) pattern: String,
+    pub(crate) pattern: String,
 }
 
 /// A value as it was found.
-pub(super) struct Given {
+pub(crate) struct Given {
     /// Expanded.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// What an error may show of it.
-    pub(super) shown: String,
+    pub(crate) shown: String,
     /// Whether the file does not hold the text itself.
-    pub(super) from_environment: bool,
-    pub(super) place: Place,
+    pub(crate) from_environment: bool,
+    pub(crate) place: Place,
 }
 
 impl<'e> Reader<'e> {
     /// `file` is the path as the operator wrote it; relative paths in it start at `base_dir`,
     /// those in the environment at `working_dir`.
-    pub(super) fn new(
+    pub(crate) fn new(
         file: Option<Arc<Path>>,
         base_dir: &Path,
         working_dir: &Path,
@@ -77,7 +77,7 @@ impl<'e> Reader<'e> {
     }
 
     /// The spot in the file.
-    pub(super) fn at(&self, position: Position) -> Place {
+    pub(crate) fn at(&self, position: Position) -> Place {
         match &self.file {
             Some(file) => Place::File {
                 file: Arc::clone(file),
@@ -88,7 +88,7 @@ impl<'e> Reader<'e> {
     }
 
     /// Notes a problem.
-    pub(super) fn problem(
+    pub(crate) fn problem(
         &mut self,
         place: &Place,
         key: &str,
@@ -99,7 +99,7 @@ impl<'e> Reader<'e> {
     }
 
     /// Notes something dubious that does not stop the start.
-    pub(super) fn warning(
+    pub(crate) fn warning(
         &mut self,
         place: &Place,
         key: &str,
@@ -110,7 +110,7 @@ impl<'e> Reader<'e> {
     }
 
     /// Turns keys that nobody asked for into problems. To be called once, after all reading.
-    pub(super) fn refuse_unknown(&mut self) {
+    pub(crate) fn refuse_unknown(&mut self) {
         for unknown in std::mem::take(&mut self.unknown) {
             let hint = nearest(&unknown.pattern, &self.known)
                 .map(|name| format!("did you mean `{name}`?"));
@@ -121,7 +121,7 @@ impl<'e> Reader<'e> {
     }
 
     /// A path of the settings, from where it was written.
-    pub(super) fn resolve(&self, given: &Given) -> PathBuf {
+    pub(crate) fn resolve(&self, given: &Given) -> PathBuf {
         match given.place {
             Place::Environment(_) => self.working_dir.join(&given.text),
             Place::File { .. } | Place::Default => self.base_dir.join(&given.text),
@@ -129,24 +129,24 @@ impl<'e> Reader<'e> {
     }
 
     /// A problem with a value.
-    pub(super) fn refuse(&mut self, given: &Given, key: &str, refusal: &Refusal) {
+    pub(crate) fn refuse(&mut self, given: &Given, key: &str, refusal: &Refusal) {
         let message = format!("`{}` {}", given.shown, refusal.reason);
         self.problem(&given.place, key, message, refusal.remedy.as_deref());
     }
 
     /// A warning about a value.
-    pub(super) fn doubt(&mut self, given: &Given, key: &str, doubt: &Refusal) {
+    pub(crate) fn doubt(&mut self, given: &Given, key: &str, doubt: &Refusal) {
         let message = format!("`{}` {}", given.shown, doubt.reason);
         self.warning(&given.place, key, message, doubt.remedy.as_deref());
     }
 
     /// The text of a single value; a problem when it is none.
-    pub(super) fn scalar(&mut self, entry: &Entry, path: &str) -> Option<Given> {
+    pub(crate) fn scalar(&mut self, entry: &Entry, path: &str) -> Option<Given> {
         self.text(&entry.node, entry.key_at, path)
     }
 
     /// As [`Reader::scalar`] for a value without a key of its own; `from` is where it begins.
-    pub(super) fn text(&mut self, node: &Node, from: Position, path: &str) -> Option<Given> {
+    pub(crate) fn text(&mut self, node: &Node, from: Position, path: &str) -> Option<Given> {
         let place = self.at(node.at);
         match &node.value {
             Value::Scalar(text) => self.given(text, place, path),
@@ -167,7 +167,7 @@ impl<'e> Reader<'e> {
 
     /// What the environment says of the setting `path`. An empty variable says nothing: so compose
     /// files and shells pass "not set".
-    pub(super) fn twin(&self, path: &str) -> Option<Given> {
+    pub(crate) fn twin(&self, path: &str) -> Option<Given> {
         let (_, name) = ENVIRONMENT_TWINS
             .iter()
             .find(|(setting, _)| *setting == path)?;
@@ -218,7 +218,7 @@ fn entry(place: &Place, key: &str, message: impl Into<String>, hint: Option<&str
 
 /// A URL without user information, query and fragment, where credentials stand; any other text as
 /// it is.
-pub(super) fn without_credentials(text: &str) -> String {
+pub(crate) fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };

@@ -10,7 +10,7 @@ use super::tree::{Entry, Node, Value, shown};
 use super::units::{Refusal, months};
 
 /// The keys of one mapping.
-pub(super) struct Section<'t> {
+pub(crate) struct Section<'t> {
     entries: &'t [Entry],
     /// With indexes and a dot at the end, e.g. `channels[0].`; empty at the top.
     path: String,
@@ -18,12 +18,12 @@ pub(super) struct Section<'t> {
     pattern: String,
     asked: Vec<&'static str>,
     /// Where the section stands; `None` when it is not there, or is no mapping and was told so.
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 impl<'t> Section<'t> {
     /// Reads the mapping `root` (or nothing) as the top of the settings.
-    pub(super) fn top(
+    pub(crate) fn top(
         reader: &mut Reader<'_>,
         root: Option<&'t Node>,
         read: impl FnOnce(&mut Self, &mut Reader<'_>),
@@ -74,17 +74,17 @@ impl<'t> Section<'t> {
     }
 
     /// The full path of `key`, e.g. `channels[0].name`.
-    pub(super) fn key(&self, key: &str) -> String {
+    pub(crate) fn key(&self, key: &str) -> String {
         format!("{}{key}", self.path)
     }
 
     /// Whether the file mentions `key`.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
     /// Reads the section `key`, there or not.
-    pub(super) fn section(
+    pub(crate) fn section(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
@@ -97,7 +97,7 @@ impl<'t> Section<'t> {
 
     /// Reads every member of the list `key`. Returns where it is; `None` when it is not there or no
     /// list.
-    pub(super) fn list(
+    pub(crate) fn list(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
@@ -125,7 +125,7 @@ impl<'t> Section<'t> {
     }
 
     /// The members of the free-form mapping `key`: names that the operator chooses.
-    pub(super) fn names(&mut self, reader: &mut Reader<'_>, key: &'static str) -> &'t [Entry] {
+    pub(crate) fn names(&mut self, reader: &mut Reader<'_>, key: &'static str) -> &'t [Entry] {
         let Some(entry) = self.ask(reader, key) else {
             return &[];
         };
@@ -143,7 +143,7 @@ impl<'t> Section<'t> {
 
     /// Reads `key`, from the file and from its environment twin, which wins; `target` keeps its
     /// value when neither has an acceptable one. Returns where an accepted value came from.
-    pub(super) fn set<T>(
+    pub(crate) fn set<T>(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
@@ -154,7 +154,7 @@ impl<'t> Section<'t> {
     }
 
     /// As [`Section::set`] for a duration: warns of months.
-    pub(super) fn set_duration<T>(
+    pub(crate) fn set_duration<T>(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
@@ -190,7 +190,7 @@ impl<'t> Section<'t> {
     }
 
     /// The file's value of `key` and then its environment twin's, as far as they are given.
-    pub(super) fn values(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Given> {
+    pub(crate) fn values(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Given> {
         let entry = self.ask(reader, key);
         let path = self.key(key);
         let in_file = entry.and_then(|entry| reader.scalar(entry, &path));
@@ -199,7 +199,7 @@ impl<'t> Section<'t> {
     }
 
     /// The members of the list `key`, each a single value.
-    pub(super) fn texts(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Given> {
+    pub(crate) fn texts(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Given> {
         let Some(entry) = self.ask(reader, key) else {
             return Vec::new();
         };
@@ -220,7 +220,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn ask(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<&'t Entry> {
+    pub(crate) fn ask(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<&'t Entry> {
         reader.known.insert(format!("{}{key}", self.pattern));
         self.asked.push(key);
         self.entries.iter().find(|entry| entry.key == key)

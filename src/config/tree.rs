@@ -13,14 +13,14 @@ use super::problem::Position;
 
 /// A value and where it stood.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) at: Position,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) at: Position,
+    pub(crate) value: Value,
 }
 
 /// The shapes of a value.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
     /// A text; numbers and booleans are texts too.
@@ -33,7 +33,7 @@ pub(super) enum Value {
 
 impl Value {
     /// The shape's name, for an error.
-    pub(super) fn shape(&self) -> &'static str {
+    pub(crate) fn shape(&self) -> &'static str {
         match self {
             Self::Null | Self::Refused => "nothing",
             Self::Scalar(_) => "a single value",
@@ -45,18 +45,18 @@ impl Value {
 
 /// A key with its value.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_at: Position,
-    pub(super) node: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_at: Position,
+    pub(crate) node: Node,
 }
 
 /// Something the YAML itself has wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Flaw {
-    pub(super) at: Position,
-    pub(super) message: String,
-    pub(super) hint: Option<&'static str>,
+pub(crate) struct Flaw {
+    pub(crate) at: Position,
+    pub(crate) message: String,
+    pub(crate) hint: Option<&'static str>,
 }
 
 /// Nesting that settings never need; it bounds the recursion below.
@@ -64,7 +64,7 @@ const MAX_DEPTH: usize = 24;
 
 /// Parses one document. Returns what could be read, and every flaw; `None` where the syntax is
 /// broken, because what follows a syntax error is guesswork.
-pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
+pub(crate) fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
     let mut options = granit_parser::options! {
         disallow_directives: true,
         emit_unresolved_aliases: true,
@@ -248,7 +248,7 @@ fn position(span: &Span) -> Position {
 }
 
 /// A text fit for one line of a terminal: cut, without control characters.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const MAX_CHARS: usize = 80;
     let mut shown: String = text
         .chars()

@@ -9,13 +9,13 @@ use super::base_url::{BaseUrl, BaseUrlError};
 
 /// Why a value is not accepted. It continues the sentence "`value` …", and never repeats the value.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) reason: String,
-    pub(super) remedy: Option<String>,
+pub(crate) struct Refusal {
+    pub(crate) reason: String,
+    pub(crate) remedy: Option<String>,
 }
 
 impl Refusal {
-    pub(super) fn new(reason: impl Into<String>, remedy: &str) -> Self {
+    pub(crate) fn new(reason: impl Into<String>, remedy: &str) -> Self {
         Self {
             reason: reason.into(),
             remedy: Some(remedy.to_owned()),
@@ -30,7 +30,7 @@ const NO_BOUND: &str = "none";
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// `none`, or what `parse` reads.
-pub(super) fn or_none<T>(
+pub(crate) fn or_none<T>(
     parse: impl Fn(&str) -> Result<T, Refusal>,
 ) -> impl Fn(&str) -> Result<Option<T>, Refusal> {
     move |text| match text {
@@ -40,7 +40,7 @@ pub(super) fn or_none<T>(
 }
 
 /// A time above zero, in humantime's form.
-pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Refusal> {
     match duration_or_zero(text)? {
         Duration::ZERO => Err(Refusal::new("must be longer than zero", DURATION_FORM)),
         duration => Ok(duration),
@@ -50,7 +50,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
 const DURATION_FORM: &str = "write numbers with units, as `500ms`, `90s`, `5m`, `1h 30m` or `90d`";
 
 /// A time, zero included, in humantime's form.
-pub(super) fn duration_or_zero(text: &str) -> Result<Duration, Refusal> {
+pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, Refusal> {
     let duration = humantime::parse_duration(text).map_err(|_| {
         let reason = if text.parse::<f64>().is_ok() {
             "has no unit"
@@ -69,7 +69,7 @@ pub(super) fn duration_or_zero(text: &str) -> Result<Duration, Refusal> {
 }
 
 /// Whether a duration says `M`, which humantime reads as months where many mean minutes.
-pub(super) fn months(text: &str) -> Option<Refusal> {
+pub(crate) fn months(text: &str) -> Option<Refusal> {
     text.split(|c: char| !c.is_alphabetic())
         .any(|unit| unit == "M")
         .then(|| {
@@ -81,7 +81,7 @@ pub(super) fn months(text: &str) -> Option<Refusal> {
 }
 
 /// A size above zero in bytes: a whole number and a unit.
-pub(super) fn size(text: &str) -> Result<u64, Refusal> {
+pub(crate) fn size(text: &str) -> Result<u64, Refusal> {
     const UNITS: &[(&str, u32, u32)] = &[
         ("B", 1, 0),
         ("KB", 10, 3),
@@ -123,7 +123,7 @@ pub(super) fn size(text: &str) -> Result<u64, Refusal> {
 }
 
 /// A whole number from 1 to `max`.
-pub(super) fn count(max: u64) -> impl Fn(&str) -> Result<u64, Refusal> {
+pub(crate) fn count(max: u64) -> impl Fn(&str) -> Result<u64, Refusal> {
     move |text| match text.parse::<u64>() {
         Ok(number) if (1..=max).contains(&number) => Ok(number),
         _ => Err(Refusal::new(
@@ -134,7 +134,7 @@ pub(super) fn count(max: u64) -> impl Fn(&str) -> Result<u64, Refusal> {
 }
 
 /// `true` or `false`.
-pub(super) fn switch(text: &str) -> Result<bool, Refusal> {
+pub(crate) fn switch(text: &str) -> Result<bool, Refusal> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -143,7 +143,7 @@ pub(super) fn switch(text: &str) -> Result<bool, Refusal> {
 }
 
 /// An address to listen on.
-pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Refusal> {
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, Refusal> {
     text.parse().map_err(|_| {
         Refusal::new(
             "is not an IP address with a port",
@@ -153,7 +153,7 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Refusal> {
 }
 
 /// One of the words of a closed set.
-pub(super) fn word<T: Copy>(
+pub(crate) fn word<T: Copy>(
     all: &'static [T],
     as_str: fn(T) -> &'static str,
 ) -> impl Fn(&str) -> Result<T, Refusal> {
@@ -178,7 +178,7 @@ pub(super) fn word<T: Copy>(
 }
 
 /// A zone of the IANA time zone database.
-pub(super) fn time_zone(text: &str) -> Result<TimeZone, Refusal> {
+pub(crate) fn time_zone(text: &str) -> Result<TimeZone, Refusal> {
     TimeZone::get(text).map_err(|_| {
         Refusal::new(
             "is not in the IANA time zone database",
@@ -188,7 +188,7 @@ pub(super) fn time_zone(text: &str) -> Result<TimeZone, Refusal> {
 }
 
 /// Log filter directives: levels, alone or as `target=level`, parted by commas.
-pub(super) fn log_level(text: &str) -> Result<String, Refusal> {
+pub(crate) fn log_level(text: &str) -> Result<String, Refusal> {
     const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
     let well_formed = text.split(',').all(|directive| {
         let (target, level) = match directive.split_once('=') {
@@ -214,7 +214,7 @@ pub(super) fn log_level(text: &str) -> Result<String, Refusal> {
 }
 
 /// A channel's base URL.
-pub(super) fn base_url(text: &str) -> Result<BaseUrl, Refusal> {
+pub(crate) fn base_url(text: &str) -> Result<BaseUrl, Refusal> {
     text.parse().map_err(|error: BaseUrlError| {
         let remedy = match error {
             BaseUrlError::UserInfo => "put the credential in `api_key` or `headers`",

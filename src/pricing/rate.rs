@@ -1,70 +1,254 @@
-//! Rates by token type.
+//! Rates: what one million of something costs.
 
-use crate::record::TokenType;
+use super::decimal::{Decimal, DecimalError};
+use crate::record::{TokenType, Unit, closed_set};
 
-/// A price: nano-dollars per million tokens. Every published price is a whole number of these.
+/// A price: nano-dollars per million (tokens, calls, milliseconds, characters). Every published
+/// price of tokens is a whole number of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(pub u64);
 
 impl Rate {
-    /// `milli_usd` thousandths of a dollar per million tokens: 2.50 USD is 2500.
+    /// `milli_usd` thousandths of a dollar per million: 2.50 USD is 2500.
     #[must_use]
     pub const fn milli_usd(milli_usd: u64) -> Self {
         Self(milli_usd * 1_000_000)
     }
+
+    /// A decimal text of USD for each `1 / 10^per` million: `per` is 0 for prices of a million, 6
+    /// for prices of one. Digits below the smallest unit are refused.
+    pub(super) fn exactly(text: &str, per: i32) -> Result<Self, DecimalError> {
+        Decimal::parse(text)?.exactly(9 + per).map(Self)
+    }
+
+    /// As [`Rate::exactly`], rounding what is finer: catalogues write what binary floats left over.
+    pub(super) fn nearest(text: &str, per: i32) -> Result<Self, DecimalError> {
+        let scaled = Decimal::parse(text)?.scaled(9 + per)?;
+        Ok(Self(scaled.value))
+    }
 }
 
-/// An exact factor in tenths: 5 halves, 15 is half as much again.
+/// An exact factor in thousandths: 500 halves, 1500 is half as much again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tenths(pub u32);
+pub struct Factor(pub u32);
 
-impl Tenths {
+impl Factor {
     /// No change.
-    pub const ONE: Self = Self(10);
+    pub const ONE: Self = Self(1_000);
+
+    /// A decimal text of at most three places.
+    pub(super) fn exactly(text: &str) -> Result<Self, DecimalError> {
+        let thousandths = Decimal::parse(text)?.exactly(3)?;
+        u32::try_from(thousandths)
+            .map(Self)
+            .map_err(|_| DecimalError::TooLarge)
+    }
 }
 
-/// The rates of one price, by token type, as far as they are stated.
+/// As a decimal number: `0.5`, `2`.
+impl std::fmt::Display for Factor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, fraction) = (self.0 / 1_000, self.0 % 1_000);
+        if fraction == 0 {
+            return write!(f, "{whole}");
+        }
+        let digits = format!("{fraction:03}");
+        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+closed_set! {
+    /// A service tier that has prices. `scale` is not among them: its units are paid in advance,
+    /// so a request has no price of its own.
+    Tier ("service tier") {
+        /// The usual one.
+        Standard => "standard",
+        /// The Batch API.
+        Batch => "batch",
+        /// Cheaper and slower.
+        Flex => "flex",
+        /// Dearer and faster; what is asked for as `fast` comes back under this name.
+        Priority => "priority",
+        /// Dearer and faster still.
+        Ultrafast => "ultrafast",
+    }
+}
+
+impl Tier {
+    /// The tier that a provider's `service_tier` means; `None` when it is not known here. Said
+    /// nothing, or `auto` as the last word, is the usual one.
+    #[must_use]
+    pub fn of(service_tier: Option<&str>) -> Option<Self> {
+        match service_tier {
+            None | Some("default" | "auto" | "standard") => Some(Self::Standard),
+            Some("batch") => Some(Self::Batch),
+            Some("flex") => Some(Self::Flex),
+            Some("priority" | "fast") => Some(Self::Priority),
+            Some("ultrafast") => Some(Self::Ultrafast),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Something that has a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Item {
+    /// Tokens of a type.
+    Tokens(TokenType),
+    /// What is billed besides.
+    Unit(Unit),
+}
+
+impl Item {
+    /// The public name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tokens(kind) => kind.as_str(),
+            Self::Unit(unit) => unit.as_str(),
+        }
+    }
+
+    /// Whether a threshold's factor on input concerns it.
+    pub(super) const fn is_input(self) -> bool {
+        match self {
+            Self::Tokens(
+                TokenType::Input
+                | TokenType::InputCached
+                | TokenType::InputCacheWrite
+                | TokenType::InputAudio
+                | TokenType::InputImage,
+            )
+            | Self::Unit(Unit::CacheWrite1h) => true,
+            Self::Tokens(
+                TokenType::Output
+                | TokenType::Reasoning
+                | TokenType::OutputAudio
+                | TokenType::OutputImage,
+            )
+            | Self::Unit(_) => false,
+        }
+    }
+}
+
+/// The rates of one price, as far as they are stated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rates([Option<Rate>; TokenType::ALL.len()]);
+pub struct Rates {
+    tokens: [Option<Rate>; TokenType::ALL.len()],
+    cache_write_1h: Option<Rate>,
+}
 
 impl Rates {
     /// Text rates. A cache rate that is `None` is not stated.
     #[must_use]
-    pub const fn text(
+    pub fn text(
         input: Rate,
         cached: Option<Rate>,
         cache_write: Option<Rate>,
         output: Option<Rate>,
     ) -> Self {
-        let mut rates = [None; TokenType::ALL.len()];
-        rates[TokenType::Input as usize] = Some(input);
-        rates[TokenType::InputCached as usize] = cached;
-        rates[TokenType::InputCacheWrite as usize] = cache_write;
-        rates[TokenType::Output as usize] = output;
-        Self(rates)
+        let mut rates = Self::default().with(TokenType::Input, input);
+        for (kind, rate) in [
+            (TokenType::InputCached, cached),
+            (TokenType::InputCacheWrite, cache_write),
+            (TokenType::Output, output),
+        ] {
+            rates = rate.map_or(rates, |rate| rates.with(kind, rate));
+        }
+        rates
     }
 
     /// The same rates with `rate` stated for `kind`.
     #[must_use]
     pub const fn with(mut self, kind: TokenType, rate: Rate) -> Self {
-        self.0[kind as usize] = Some(rate);
+        self.tokens[kind as usize] = Some(rate);
         self
     }
 
-    /// What a token of `kind` is charged. Reasoning is charged as output unless stated, the cache
-    /// as input unless stated; audio and images have no price but their own.
+    /// The same rates with that of cache writes which live an hour.
     #[must_use]
-    pub fn charged(&self, kind: TokenType) -> Option<Rate> {
-        let fallback = match kind {
-            TokenType::InputCached | TokenType::InputCacheWrite => Some(TokenType::Input),
-            TokenType::Reasoning => Some(TokenType::Output),
+    pub const fn with_cache_write_1h(mut self, rate: Rate) -> Self {
+        self.cache_write_1h = Some(rate);
+        self
+    }
+
+    /// The stated rate of tokens.
+    #[must_use]
+    pub const fn stated(&self, kind: TokenType) -> Option<Rate> {
+        self.tokens[kind as usize]
+    }
+
+    /// The stated rate of cache writes which live an hour.
+    #[must_use]
+    pub const fn stated_cache_write_1h(&self) -> Option<Rate> {
+        self.cache_write_1h
+    }
+
+    /// Every stated rate.
+    pub fn iter(&self) -> impl Iterator<Item = (Item, Rate)> + '_ {
+        let hour = self.stated_cache_write_1h();
+        TokenType::ALL
+            .iter()
+            .filter_map(|&kind| Some((Item::Tokens(kind), self.stated(kind)?)))
+            .chain(hour.map(|rate| (Item::Unit(Unit::CacheWrite1h), rate)))
+    }
+
+    /// Whether nothing is stated.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// What a token of `kind` is charged. Reasoning is charged as output unless stated, the cache
+    /// as input unless stated; audio and images have no price but their own, except that images may
+    /// be read at the rate of text. These rates may be those of a tier: what the model's `standard`
+    /// rates state apart is not guessed for it.
+    pub(super) fn charged(
+        &self,
+        kind: TokenType,
+        standard: &Self,
+        images_as_text: bool,
+    ) -> Option<Rate> {
+        let like = match kind {
+            _ if self.stated(kind).is_some() => kind,
+            _ if standard.stated(kind).is_some() => return None,
+            TokenType::InputCached | TokenType::InputCacheWrite => TokenType::Input,
+            TokenType::Reasoning => TokenType::Output,
+            TokenType::InputImage if images_as_text => TokenType::Input,
             TokenType::Input
             | TokenType::Output
             | TokenType::InputAudio
             | TokenType::OutputAudio
             | TokenType::InputImage
-            | TokenType::OutputImage => None,
+            | TokenType::OutputImage => return None,
         };
-        self.0[kind as usize].or_else(|| self.0[fallback? as usize])
+        self.stated(like)
+    }
+}
+
+/// Fees for what is billed besides tokens: rates per million calls, images, milliseconds or
+/// characters. Cache writes are tokens, and have their rate in [`Rates`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fees([Option<Rate>; Unit::ALL.len()]);
+
+impl Fees {
+    /// The same fees with one more.
+    #[must_use]
+    pub const fn with(mut self, unit: Unit, rate: Rate) -> Self {
+        self.0[unit as usize] = Some(rate);
+        self
+    }
+
+    /// A stated fee.
+    #[must_use]
+    pub const fn stated(&self, unit: Unit) -> Option<Rate> {
+        self.0[unit as usize]
+    }
+
+    /// Every stated fee.
+    pub fn iter(&self) -> impl Iterator<Item = (Unit, Rate)> + '_ {
+        Unit::ALL
+            .iter()
+            .filter_map(|&unit| Some((unit, self.stated(unit)?)))
     }
 }

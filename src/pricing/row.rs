@@ -1,68 +1,68 @@
-//! One price: of a model, for a period, with its tiers and its context threshold.
+//! One price: of a model, for a period, with its tiers, thresholds and fees.
 
 use std::borrow::Cow;
 
-use super::rate::{Rates, Tenths};
+use super::rate::{Factor, Fees, Item, Rate, Rates, Tier};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
-use crate::record::{TokenType, Tokens};
-
-/// A service tier that has prices. `scale` is not among them: its units are paid in advance, so a
-/// request has no price of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// The usual one.
-    Standard,
-    /// The Batch API.
-    Batch,
-    /// Cheaper and slower.
-    Flex,
-    /// Dearer and faster; what is asked for as `fast` comes back under this name.
-    Priority,
-    /// Dearer and faster still.
-    Ultrafast,
-}
-
-impl Tier {
-    /// The tier that a provider's `service_tier` means; `None` when it is not known here. Said
-    /// nothing, or `auto` as the last word, is the usual one.
-    #[must_use]
-    pub fn of(service_tier: Option<&str>) -> Option<Self> {
-        match service_tier {
-            None | Some("default" | "auto" | "standard") => Some(Self::Standard),
-            Some("batch") => Some(Self::Batch),
-            Some("flex") => Some(Self::Flex),
-            Some("priority" | "fast") => Some(Self::Priority),
-            Some("ultrafast") => Some(Self::Ultrafast),
-            Some(_) => None,
-        }
-    }
-}
+use crate::record::{TokenType, Tokens, Unit, Usage};
 
 /// How a tier other than the standard one is priced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TierPrice {
     /// The standard rates by a factor.
-    Times(Tenths),
+    Times(Factor),
     /// Rates of its own.
     Stated(Rates),
 }
 
-/// Past a number of input tokens the whole request takes higher rates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LongContext {
-    /// The last number of input tokens, of all types together, at the usual rates.
-    pub up_to_input_tokens: u64,
-    /// The factor on every input type.
-    pub input: Tenths,
-    /// The factor on every output type.
-    pub output: Tenths,
+/// Past a number of input tokens the whole request takes other rates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// The last number of input tokens, of all types together, at the rates below it.
+    pub above_input_tokens: u64,
+    /// The rates beyond.
+    pub price: ThresholdPrice,
+}
+
+/// The rates beyond a threshold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThresholdPrice {
+    /// The tier's usual rates by factors.
+    Times {
+        /// On every input type.
+        input: Factor,
+        /// On every output type.
+        output: Factor,
+    },
+    /// Rates of their own, by tier. A tier that is a factor of the standard one is the same factor
+    /// of the standard rates here.
+    Stated(Vec<(Tier, Rates)>),
+}
+
+/// Kinds of tokens beside text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MediaSet {
+    /// Audio.
+    pub audio: bool,
+    /// Images.
+    pub image: bool,
+}
+
+impl MediaSet {
+    /// Whether a request had tokens of these kinds, in its input or, as a conversation goes on, in
+    /// its output.
+    fn are_in(self, tokens: &Tokens) -> bool {
+        let used = |kind| tokens[kind].is_some_and(|count| count > 0);
+        (self.audio && (used(TokenType::InputAudio) || used(TokenType::OutputAudio)))
+            || (self.image && used(TokenType::InputImage))
+    }
 }
 
 /// A fact about a price.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceRow {
-    /// Who charges it.
+    /// Who charges it; empty for whoever does.
     pub provider: Cow<'static, str>,
     /// The model's name in the provider's API.
     pub model: Cow<'static, str>,
@@ -74,15 +74,96 @@ pub struct PriceRow {
     pub source: Cow<'static, str>,
     /// Whether names that begin with this one and a hyphen cost the same.
     pub family: bool,
+    /// Whether tokens of images that are read cost what text costs, unless a rate says otherwise.
+    pub images_as_text: bool,
+    /// Tokens whose cache costs otherwise than the cache's rates say, where Tollgate counts all
+    /// cached tokens together. A request with such tokens has no price for its cache.
+    pub cache_not_of: MediaSet,
     /// The standard tier.
     pub standard: Rates,
     /// The other tiers, as far as they are stated.
     pub tiers: Vec<(Tier, TierPrice)>,
-    /// The threshold, where there is one.
-    pub long_context: Option<LongContext>,
+    /// The thresholds, the lowest first.
+    pub thresholds: Vec<Threshold>,
+    /// What is billed besides tokens.
+    pub fees: Fees,
+}
+
+/// One part of a price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// What is charged.
+    pub item: Item,
+    /// How much of it.
+    pub count: u64,
+    /// The rate before the factors; `None` when nobody states one.
+    pub rate: Option<Rate>,
+    /// The tier's factor.
+    pub tier: Factor,
+    /// The threshold's factor.
+    pub threshold: Factor,
+}
+
+/// The divisor of [`Charge::numerator`]: a rate's million, and the thousandths of two factors.
+const DIVISOR: i128 = 1_000_000 * 1_000 * 1_000;
+
+impl Charge {
+    /// The amount in nano-dollars times [`DIVISOR`].
+    fn numerator(&self) -> Option<i128> {
+        Some(
+            i128::from(self.count)
+                .saturating_mul(i128::from(self.rate?.0))
+                .saturating_mul(i128::from(self.tier.0))
+                .saturating_mul(i128::from(self.threshold.0)),
+        )
+    }
+
+    /// The part's amount alone, rounded; the whole is rounded once, so that parts may add up to a
+    /// nano-dollar more or less.
+    #[must_use]
+    pub fn amount(&self) -> Option<NanoUsd> {
+        self.numerator().map(rounded)
+    }
+}
+
+fn rounded(numerator: i128) -> NanoUsd {
+    let nanos = numerator.saturating_add(DIVISOR / 2) / DIVISOR;
+    NanoUsd(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
+
+/// The rates that hold for one request.
+struct Card<'r> {
+    rates: &'r Rates,
+    tier: Factor,
+    input: Factor,
+    output: Factor,
 }
 
 impl PriceRow {
+    /// A row of these standard rates and nothing else.
+    #[must_use]
+    pub fn new(
+        provider: impl Into<Cow<'static, str>>,
+        model: impl Into<Cow<'static, str>>,
+        source: impl Into<Cow<'static, str>>,
+        standard: Rates,
+    ) -> Self {
+        Self {
+            provider: provider.into(),
+            model: model.into(),
+            effective_from: None,
+            effective_to: None,
+            source: source.into(),
+            family: false,
+            images_as_text: false,
+            cache_not_of: MediaSet::default(),
+            standard,
+            tiers: Vec::new(),
+            thresholds: Vec::new(),
+            fees: Fees::default(),
+        }
+    }
+
     /// Whether the row holds at a moment.
     #[must_use]
     pub fn is_effective(&self, at: UnixMicros) -> bool {
@@ -90,65 +171,168 @@ impl PriceRow {
             && self.effective_to.is_none_or(|to| at < to)
     }
 
-    /// What `tokens` cost in a tier. `None` when no count is stated, the tier has no price, or a
-    /// type that was used has none. Rounded once, at the end, half a nano-dollar up.
+    /// What `usage` costs in a tier. `None` when nothing is known of the usage, the tier has no
+    /// price, or something that was used has none. Rounded once, at the end, half a nano-dollar up.
     #[must_use]
-    pub fn amount(&self, tier: Tier, tokens: &Tokens) -> Option<NanoUsd> {
-        /// Tokens in a rate's million, and the tenths of the two factors.
-        const DIVISOR: i128 = 1_000_000 * 10 * 10;
-        tokens.sum()?;
-        let (rates, tier_factor) = self.tier(tier)?;
-        let (input_factor, output_factor) = self.context_factors(tokens);
-        let mut total: i128 = 0;
-        for (kind, count) in tokens.iter().filter(|&(_, count)| count > 0) {
-            let Tenths(context_factor) = if is_input(kind) {
-                input_factor
-            } else {
-                output_factor
-            };
-            let charge = i128::from(count)
-                .saturating_mul(i128::from(rates.charged(kind)?.0))
-                .saturating_mul(i128::from(context_factor))
-                .saturating_mul(i128::from(tier_factor.0));
-            total = total.saturating_add(charge);
-        }
-        let nanos = total.saturating_add(DIVISOR / 2) / DIVISOR;
-        Some(NanoUsd(i64::try_from(nanos).unwrap_or(i64::MAX)))
+    pub fn amount(&self, tier: Tier, usage: &Usage) -> Option<NanoUsd> {
+        let mut total: Option<i128> = Some(0);
+        let known = self.charges(tier, usage, |charge| {
+            total = total
+                .zip(charge.numerator())
+                .map(|(sum, part)| sum.saturating_add(part));
+        });
+        known.then_some(total?).map(rounded)
     }
 
-    fn tier(&self, tier: Tier) -> Option<(&Rates, Tenths)> {
+    /// The threshold that a request of these tokens is past.
+    #[must_use]
+    pub fn threshold(&self, tokens: &Tokens) -> Option<&Threshold> {
+        let input_tokens = input_tokens(tokens);
+        self.thresholds
+            .iter()
+            .rev()
+            .find(|threshold| input_tokens > threshold.above_input_tokens)
+    }
+
+    /// Hands each part of the price to `charge`. False when there is nothing to price: the usage
+    /// is unknown or the tier has no rates.
+    pub fn charges(&self, tier: Tier, usage: &Usage, mut charge: impl FnMut(Charge)) -> bool {
+        let Usage { tokens, units, .. } = usage;
+        let products = [Unit::Image, Unit::AudioMs, Unit::Character];
+        if tokens.sum().is_none() && products.iter().all(|&unit| units[unit].is_none()) {
+            return false;
+        }
+        let Some(card) = self.card(tier, tokens) else {
+            return false;
+        };
+        let hour = units[Unit::CacheWrite1h].unwrap_or(0);
+        let mixed_cache = self.cache_not_of.are_in(tokens);
+        for (kind, count) in tokens.iter() {
+            let count = match kind {
+                TokenType::InputCacheWrite => count.saturating_sub(hour),
+                _ => count,
+            };
+            let rate = card
+                .rates
+                .charged(kind, &self.standard, self.images_as_text)
+                .filter(|_| !(mixed_cache && is_cache(kind)));
+            if count > 0 {
+                charge(card.charge(Item::Tokens(kind), count, rate));
+            }
+        }
+        for (unit, count) in units.iter().filter(|&(_, count)| count > 0) {
+            if unit == Unit::CacheWrite1h {
+                let rate = card.rates.stated_cache_write_1h().filter(|_| !mixed_cache);
+                charge(card.charge(Item::Unit(unit), count, rate));
+            } else if let Some(rate) = self.fee(unit, tier, tokens) {
+                charge(Charge {
+                    item: Item::Unit(unit),
+                    count,
+                    rate,
+                    tier: Factor::ONE,
+                    threshold: Factor::ONE,
+                });
+            }
+        }
+        true
+    }
+
+    /// A unit's fee; the outer `None` where the unit is paid with the tokens. Calls of tools cost
+    /// the same in every tier; what a fee alone pays (an image, a second) is known for the standard
+    /// tier only.
+    #[allow(
+        clippy::option_option,
+        reason = "not charged and charged at an unknown rate are two things"
+    )]
+    fn fee(&self, unit: Unit, tier: Tier, tokens: &Tokens) -> Option<Option<Rate>> {
+        let used = |kind| tokens[kind].is_some_and(|count| count > 0);
+        let stated = self.fees.stated(unit);
+        let (in_tokens, any_tier) = match unit {
+            Unit::WebSearch | Unit::FileSearch | Unit::CacheWrite1h => (false, true),
+            Unit::Image => (used(TokenType::OutputImage), false),
+            Unit::AudioMs => (
+                used(TokenType::InputAudio) || used(TokenType::OutputAudio),
+                false,
+            ),
+            Unit::Character => (used(TokenType::OutputAudio), false),
+        };
+        match stated {
+            None if in_tokens => None,
+            stated => Some(stated.filter(|_| any_tier || tier == Tier::Standard)),
+        }
+    }
+
+    fn card(&self, tier: Tier, tokens: &Tokens) -> Option<Card<'_>> {
+        let (rates, factor) = self.tier(tier)?;
+        let usual = Card {
+            rates,
+            tier: factor,
+            input: Factor::ONE,
+            output: Factor::ONE,
+        };
+        match self.threshold(tokens).map(|threshold| &threshold.price) {
+            None => Some(usual),
+            Some(&ThresholdPrice::Times { input, output }) => Some(Card {
+                input,
+                output,
+                ..usual
+            }),
+            Some(ThresholdPrice::Stated(tiers)) => {
+                let of = |wanted| {
+                    let mut stated = tiers.iter();
+                    let found = stated.find(|(stated, _)| *stated == wanted);
+                    found.map(|(_, rates)| rates)
+                };
+                let is_factor = std::ptr::eq(rates, &raw const self.standard);
+                match of(tier) {
+                    Some(rates) => Some(Card {
+                        rates,
+                        tier: Factor::ONE,
+                        ..usual
+                    }),
+                    None if is_factor => of(Tier::Standard).map(|rates| Card { rates, ..usual }),
+                    None => None,
+                }
+            }
+        }
+    }
+
+    fn tier(&self, tier: Tier) -> Option<(&Rates, Factor)> {
         if tier == Tier::Standard {
-            return Some((&self.standard, Tenths::ONE));
+            return Some((&self.standard, Factor::ONE));
         }
         let (_, price) = self.tiers.iter().find(|(stated, _)| *stated == tier)?;
         Some(match price {
             TierPrice::Times(factor) => (&self.standard, *factor),
-            TierPrice::Stated(rates) => (rates, Tenths::ONE),
+            TierPrice::Stated(rates) => (rates, Factor::ONE),
         })
     }
+}
 
-    fn context_factors(&self, tokens: &Tokens) -> (Tenths, Tenths) {
-        let input_tokens = tokens
-            .iter()
-            .filter(|&(kind, _)| is_input(kind))
-            .fold(0, |sum: u64, (_, count)| sum.saturating_add(count));
-        match self.long_context {
-            Some(long) if input_tokens > long.up_to_input_tokens => (long.input, long.output),
-            _ => (Tenths::ONE, Tenths::ONE),
+impl Card<'_> {
+    fn charge(&self, item: Item, count: u64, rate: Option<Rate>) -> Charge {
+        Charge {
+            item,
+            count,
+            rate,
+            tier: self.tier,
+            threshold: if item.is_input() {
+                self.input
+            } else {
+                self.output
+            },
         }
     }
 }
 
-fn is_input(kind: TokenType) -> bool {
-    match kind {
-        TokenType::Input
-        | TokenType::InputCached
-        | TokenType::InputCacheWrite
-        | TokenType::InputAudio
-        | TokenType::InputImage => true,
-        TokenType::Output
-        | TokenType::Reasoning
-        | TokenType::OutputAudio
-        | TokenType::OutputImage => false,
-    }
+const fn is_cache(kind: TokenType) -> bool {
+    matches!(kind, TokenType::InputCached | TokenType::InputCacheWrite)
+}
+
+/// The input tokens of all types together: what thresholds count.
+pub(super) fn input_tokens(tokens: &Tokens) -> u64 {
+    tokens
+        .iter()
+        .filter(|&(kind, _)| Item::Tokens(kind).is_input())
+        .fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
 }

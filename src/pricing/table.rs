@@ -1,11 +1,12 @@
 //! Finds a model's price by name and date.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::HashMap;
 
-use super::builtin;
-use super::row::{PriceRow, Tier};
+use super::names::{ModelName, is_maker, split_provider, without_date};
+use super::rate::Tier;
+use super::row::PriceRow;
 use crate::clock::UnixMicros;
 use crate::record::{Cost, Usage, closed_set};
 
@@ -14,12 +15,61 @@ closed_set! {
     MatchRule ("match rule") {
         /// The row has the very name.
         Exact => "exact",
-        /// The row has the name without its date at the end, `-YYYY-MM-DD` or `-MMDD`.
+        /// The row has the name without its date at the end, `-YYYY-MM-DD`, `-YYYYMMDD` or `-MMDD`.
         Dated => "dated",
         /// The name is declared to cost what another model costs.
         Alias => "alias",
         /// The name begins with the longest name that is declared a family.
         Prefix => "prefix",
+        /// The name itself begins with whose it is (`azure/gpt-5`), and the rest of it was found by
+        /// one of the rules above.
+        Provider => "provider",
+    }
+}
+
+/// Price rows of one origin: a file, a catalogue, what Tollgate ships.
+#[derive(Debug)]
+pub struct Layer {
+    version: Arc<str>,
+    rows: HashMap<String, Vec<VersionedRow>>,
+    aliases: HashMap<String, Vec<Alias>>,
+    /// Longest first.
+    families: Vec<String>,
+}
+
+/// A name that costs what another model costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// Whose name it is; empty for anybody's.
+    pub provider: String,
+    /// The name.
+    pub name: String,
+    /// The model whose price it has.
+    pub model: String,
+}
+
+#[derive(Debug)]
+struct VersionedRow {
+    row: PriceRow,
+    /// One text for each rule, so that pricing a request does not write one.
+    versions: [OnceLock<Arc<str>>; MatchRule::ALL.len()],
+}
+
+/// Whose rows a question is about.
+#[derive(Clone, Copy, Debug)]
+enum Scope<'s> {
+    Provider(&'s str),
+    /// Nobody knows whose: those of the models' makers.
+    Makers,
+}
+
+impl Scope<'_> {
+    fn holds(self, provider: &str) -> bool {
+        provider.is_empty()
+            || match self {
+                Self::Provider(wanted) => wanted == provider,
+                Self::Makers => is_maker(provider),
+            }
     }
 }
 
@@ -30,44 +80,41 @@ pub struct Match<'t> {
     pub row: &'t PriceRow,
     /// How its name was found.
     pub rule: MatchRule,
-    /// `table/model@since:rule`, as the ledger keeps it.
-    pub price_version: &'t Arc<str>,
+    layer: &'t Layer,
+    versioned: &'t VersionedRow,
 }
 
-/// Price rows, ready to be searched. Immutable; a lookup hashes the name at most four times,
-/// takes no lock and allocates nothing.
-#[derive(Debug)]
-pub struct PriceTable {
-    rows: HashMap<String, Vec<VersionedRow>>,
-    aliases: HashMap<String, String>,
-    /// Longest first.
-    families: Vec<String>,
-}
-
-#[derive(Debug)]
-struct VersionedRow {
-    row: PriceRow,
-    /// One text for each rule, so that pricing a request does not write one.
-    versions: [Arc<str>; MatchRule::ALL.len()],
-}
-
-impl PriceTable {
-    /// The prices that Tollgate ships.
+impl Match<'_> {
+    /// `layer/provider/model@since:rule`, as the ledger keeps it.
     #[must_use]
-    pub fn builtin() -> Self {
-        let aliases = builtin::ALIASES
-            .iter()
-            .map(|&(name, model)| (name.to_owned(), model.to_owned()));
-        Self::new(builtin::VERSION, builtin::rows(), aliases)
+    pub fn price_version(&self) -> &Arc<str> {
+        self.versioned.versions[self.rule as usize].get_or_init(|| {
+            let Self { row, rule, .. } = self;
+            let since = row.effective_from.map_or_else(String::new, |from| {
+                let date = from.timestamp().strftime("%Y-%m-%d");
+                format!("@{date}")
+            });
+            let slash = if row.provider.is_empty() { "" } else { "/" };
+            let (layer, provider, model) = (&self.layer.version, &row.provider, &row.model);
+            Arc::from(format!("{layer}/{provider}{slash}{model}{since}:{rule}"))
+        })
     }
 
-    /// A table of `rows`, and names that cost what another model costs. `version` names the table
-    /// in each price version. Where the periods of two rows overlap the earlier in the list holds.
+    /// The layer it is from.
+    #[must_use]
+    pub fn layer(&self) -> &str {
+        &self.layer.version
+    }
+}
+
+impl Layer {
+    /// A layer of `rows`, and names that cost what another model costs. `version` names it in each
+    /// price version. Where the periods of two rows overlap the earlier in the list holds.
     #[must_use]
     pub fn new(
         version: &str,
         rows: impl IntoIterator<Item = PriceRow>,
-        aliases: impl IntoIterator<Item = (String, String)>,
+        aliases: impl IntoIterator<Item = Alias>,
     ) -> Self {
         let mut by_model: HashMap<String, Vec<VersionedRow>> = HashMap::default();
         let mut families = Vec::new();
@@ -75,57 +122,81 @@ impl PriceTable {
             if row.family && !families.iter().any(|family| *family == row.model) {
                 families.push(row.model.clone().into_owned());
             }
-            let versions = versions(version, &row);
             by_model
                 .entry(row.model.clone().into_owned())
                 .or_default()
-                .push(VersionedRow { row, versions });
+                .push(VersionedRow {
+                    row,
+                    versions: Default::default(),
+                });
         }
         families.sort_by_key(|family| std::cmp::Reverse(family.len()));
+        let mut by_name: HashMap<String, Vec<Alias>> = HashMap::default();
+        for alias in aliases {
+            by_name.entry(alias.name.clone()).or_default().push(alias);
+        }
         Self {
+            version: Arc::from(version),
             rows: by_model,
-            aliases: aliases.into_iter().collect(),
+            aliases: by_name,
             families,
         }
     }
 
-    /// The price of `model` at a moment: its own row, else that of the name without its date, else
-    /// that of the model it is an alias of, else that of the longest family it belongs to. A rule
-    /// that finds a model decides, even when none of the model's rows holds at that moment.
+    /// What names it in price versions.
     #[must_use]
-    pub fn find(&self, model: &str, at: UnixMicros) -> Option<Match<'_>> {
-        let (rows, rule) = self.named(model)?;
-        let found = rows
-            .iter()
-            .find(|versioned| versioned.row.is_effective(at))?;
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Every row, by model.
+    pub fn rows(&self) -> impl Iterator<Item = &PriceRow> {
+        self.rows.values().flatten().map(|versioned| &versioned.row)
+    }
+
+    /// Every alias.
+    pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
+        self.aliases.values().flatten()
+    }
+
+    /// The row of `name` at a moment. A rule that finds a model decides, even when none of the
+    /// model's rows holds at that moment.
+    fn find(&self, name: ModelName<'_>, at: UnixMicros) -> Option<Match<'_>> {
+        let scope = name.provider.map_or(Scope::Makers, Scope::Provider);
+        self.named(scope, name.model, at).or_else(|| {
+            let (provider, model) = split_provider(name.model)?;
+            if name.provider.is_some_and(|asked| asked != provider) {
+                return None;
+            }
+            let found = self.named(Scope::Provider(provider), model, at)?;
+            Some(Match {
+                rule: MatchRule::Provider,
+                ..found
+            })
+        })
+    }
+
+    fn named(&self, scope: Scope<'_>, model: &str, at: UnixMicros) -> Option<Match<'_>> {
+        let (rows, rule) = self.rule(scope, model)?;
+        let versioned = rows.iter().find(|versioned| {
+            scope.holds(&versioned.row.provider) && versioned.row.is_effective(at)
+        })?;
         Some(Match {
-            row: &found.row,
+            row: &versioned.row,
             rule,
-            price_version: &found.versions[rule as usize],
+            layer: self,
+            versioned,
         })
     }
 
-    /// What a request cost. `service_tier` is the provider's word for the tier that was served.
-    /// `None` when the model, the tier or a token type that was used has no price, or nothing is
-    /// known of the usage; counts of zero cost zero.
-    #[must_use]
-    pub fn price(
-        &self,
-        model: &str,
-        service_tier: Option<&str>,
-        usage: &Usage,
-        at: UnixMicros,
-    ) -> Option<Cost> {
-        let found = self.find(model, at)?;
-        let tier = Tier::of(service_tier)?;
-        Some(Cost {
-            amount: found.row.amount(tier, &usage.tokens)?,
-            price_version: Arc::clone(found.price_version),
-        })
-    }
-
-    fn named(&self, model: &str) -> Option<(&[VersionedRow], MatchRule)> {
-        let rows = |name: &str| self.rows.get(name).map(Vec::as_slice);
+    fn rule(&self, scope: Scope<'_>, model: &str) -> Option<(&[VersionedRow], MatchRule)> {
+        let rows = |name: &str| {
+            let rows = self.rows.get(name)?;
+            let mut providers = rows.iter().map(|versioned| &*versioned.row.provider);
+            providers
+                .any(|provider| scope.holds(provider))
+                .then_some(rows.as_slice())
+        };
         if let Some(found) = rows(model) {
             return Some((found, MatchRule::Exact));
         }
@@ -133,85 +204,77 @@ impl PriceTable {
         if let Some(found) = undated.and_then(rows) {
             return Some((found, MatchRule::Dated));
         }
-        let alias = self
-            .aliases
-            .get(model)
-            .or_else(|| self.aliases.get(undated?));
-        if let Some(found) = alias.and_then(|target| rows(target)) {
+        let alias = |name: &str| {
+            let aliases = self.aliases.get(name)?;
+            aliases.iter().find(|alias| scope.holds(&alias.provider))
+        };
+        let alias = alias(model).or_else(|| alias(undated?));
+        if let Some(found) = alias.and_then(|alias| rows(&alias.model)) {
             return Some((found, MatchRule::Alias));
         }
-        let family = self.families.iter().find(|family| {
-            model
-                .strip_prefix(family.as_str())
-                .is_some_and(|rest| rest.starts_with('-'))
-        })?;
-        Some((rows(family)?, MatchRule::Prefix))
+        self.families.iter().find_map(|family| {
+            let rest = model.strip_prefix(family.as_str())?;
+            let found = rows(family).filter(|rows| rest.starts_with('-') && is_family(rows))?;
+            Some((found, MatchRule::Prefix))
+        })
     }
 }
 
-fn versions(table: &str, row: &PriceRow) -> [Arc<str>; MatchRule::ALL.len()] {
-    let since = row.effective_from.map_or_else(String::new, |from| {
-        let date = from.timestamp().strftime("%Y-%m-%d");
-        format!("@{date}")
-    });
-    [
-        MatchRule::Exact,
-        MatchRule::Dated,
-        MatchRule::Alias,
-        MatchRule::Prefix,
-    ]
-    .map(|rule| Arc::from(format!("{table}/{}{since}:{rule}", row.model)))
+fn is_family(rows: &[VersionedRow]) -> bool {
+    rows.iter().any(|versioned| versioned.row.family)
 }
 
-/// The name without a date at its end; `None` when there is none.
-fn without_date(model: &str) -> Option<&str> {
-    /// A full date; its first five characters are the shape of `-MMDD` too.
-    const SHAPE: &str = "-####-##-##";
-    let day_and_month = |month: &str, day: &str| {
-        let within = |text: &str, max: u8| text.parse().is_ok_and(|n: u8| (1..=max).contains(&n));
-        within(month, 12) && within(day, 31)
-    };
-    let tail = |length: usize| {
-        let (name, tail) = model.split_at_checked(model.len().checked_sub(length)?)?;
-        let shaped = tail.bytes().zip(SHAPE.bytes()).all(|(byte, shape)| {
-            if shape == b'#' {
-                byte.is_ascii_digit()
-            } else {
-                byte == shape
-            }
-        });
-        (shaped && !name.is_empty()).then_some((name, tail))
-    };
-    let long = tail(11).filter(|(_, tail)| day_and_month(&tail[6..8], &tail[9..11]));
-    let short = || tail(5).filter(|(_, tail)| day_and_month(&tail[1..3], &tail[3..5]));
-    long.or_else(short).map(|(name, _)| name)
+/// Price rows, ready to be searched. Immutable; a lookup hashes the name a few times for each
+/// layer, takes no lock and allocates nothing.
+#[derive(Clone, Debug)]
+pub struct PriceTable {
+    /// The first that knows a name at a moment decides.
+    layers: Vec<Arc<Layer>>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_taken_off_names_and_other_endings_stay() {
-        for (model, name) in [
-            ("gpt-5.4-2026-03-05", Some("gpt-5.4")),
-            ("gpt-4-0613", Some("gpt-4")),
-            ("a-2026-13-01", None),
-            ("a-2026-00-01", None),
-            ("a-2026-01-32", None),
-            ("a-20260101", None),
-            ("a-1301", None),
-            ("a-0600", None),
-            ("a-+101", None),
-            ("a-061", None),
-            ("-0613", None),
-            ("-2026-01-01", None),
-            ("", None),
-            ("ключ", None),
-            ("é-0613", Some("é")),
-            ("xéxx-é13", None),
-        ] {
-            assert_eq!(without_date(model), name, "{model}");
+impl PriceTable {
+    /// A table of these layers, the one that decides first at the front.
+    #[must_use]
+    pub fn new(layers: impl IntoIterator<Item = Arc<Layer>>) -> Self {
+        Self {
+            layers: layers.into_iter().collect(),
         }
+    }
+
+    /// The layers, in the order in which they are asked.
+    #[must_use]
+    pub fn layers(&self) -> &[Arc<Layer>] {
+        &self.layers
+    }
+
+    /// The price of a model at a moment. Each layer in turn is asked for the row of that name, else
+    /// of the name without its date, else of the model it is an alias of, else of the longest
+    /// family it belongs to, else, where the name begins with a provider, for the rest of it there.
+    ///
+    /// Only rows of the provider that is asked count. Where it is not known these are the rows of
+    /// the models' makers; a reseller's price is never taken for somebody else's.
+    #[must_use]
+    pub fn find<'n>(&self, name: impl Into<ModelName<'n>>, at: UnixMicros) -> Option<Match<'_>> {
+        let name = name.into();
+        self.layers.iter().find_map(|layer| layer.find(name, at))
+    }
+
+    /// What a request cost. `service_tier` is the provider's word for the tier that was served;
+    /// what came of the Batch API says `batch`. `None` when the model, the tier or something that
+    /// was used has no price, or nothing is known of the usage; counts of zero cost zero.
+    #[must_use]
+    pub fn price<'n>(
+        &self,
+        name: impl Into<ModelName<'n>>,
+        service_tier: Option<&str>,
+        usage: &Usage,
+        at: UnixMicros,
+    ) -> Option<Cost> {
+        let found = self.find(name, at)?;
+        let tier = Tier::of(service_tier)?;
+        Some(Cost {
+            amount: found.row.amount(tier, usage)?,
+            price_version: Arc::clone(found.price_version()),
+        })
     }
 }

@@ -5,19 +5,17 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
-use std::borrow::Cow;
-use std::sync::Arc;
+mod names;
+mod properties;
 
-use proptest::prelude::*;
 use tollgate::clock::UnixMicros;
 use tollgate::money::NanoUsd;
-use tollgate::pricing::{
-    LongContext, MatchRule, PriceRow, PriceTable, Rate, Rates, Tenths, Tier, TierPrice,
-};
+use tollgate::pricing::{PriceRow, PriceTable, Rate, Rates, Tier};
 use tollgate::record::TokenType::{
-    Input, InputAudio, InputCacheWrite, InputCached, InputImage, Output, OutputAudio, Reasoning,
+    Input, InputAudio, InputCacheWrite, InputCached, InputImage, Output, OutputAudio, OutputImage,
+    Reasoning,
 };
-use tollgate::record::{TokenType, Tokens, Units, Usage, UsageSource};
+use tollgate::record::{TokenType, Tokens, Unit, Units, Usage, UsageSource};
 
 /// 2026-11-20T00:00:00Z
 const TODAY: UnixMicros = UnixMicros(1_795_132_800_000_000);
@@ -33,6 +31,20 @@ fn usage(counts: &[(TokenType, u64)]) -> Usage {
         total: tokens.sum(),
         source: UsageSource::Reported,
     }
+}
+
+/// The same with units.
+fn with_units(counts: &[(TokenType, u64)], units: &[(Unit, u64)]) -> Usage {
+    let mut usage = usage(counts);
+    for &(unit, count) in units {
+        usage.units[unit] = Some(count);
+    }
+    usage
+}
+
+/// A row of nobody's in particular.
+fn row(model: &'static str, standard: Rates) -> PriceRow {
+    PriceRow::new("", model, "this test", standard)
 }
 
 /// The built-in price in USD, as the API would state it.
@@ -177,7 +189,7 @@ fn the_promotion_ends_with_its_last_day() {
                 .price(model, None, &usage(&counts), UnixMicros(at))
                 .unwrap();
             assert_eq!(cost.amount, NanoUsd(nanos), "{at}");
-            let version = format!("builtin-2026-11-20/gpt-5.6-sol{since}:{rule}");
+            let version = format!("builtin-2026-11-20/openai/gpt-5.6-sol{since}:{rule}");
             assert_eq!(*cost.price_version, *version);
         }
     }
@@ -245,12 +257,12 @@ fn rounding_happens_once_and_half_goes_up() {
         assert_eq!(cost.unwrap().amount, NanoUsd(nanos));
     }
     // Two types at 2.5 nano-dollars make 5: rounded apart they would make 6.
-    let row = PriceRow {
-        standard: Rates::text(Rate(2_500_000), None, None, Some(Rate(2_500_000))),
-        ..row("any", false, 0)
-    };
-    let tokens = usage(&[(Input, 1), (Output, 1)]).tokens;
-    assert_eq!(row.amount(Tier::Standard, &tokens), Some(NanoUsd(5)));
+    let row = row(
+        "any",
+        Rates::text(Rate(2_500_000), None, None, Some(Rate(2_500_000))),
+    );
+    let usage = usage(&[(Input, 1), (Output, 1)]);
+    assert_eq!(row.amount(Tier::Standard, &usage), Some(NanoUsd(5)));
 }
 
 #[test]
@@ -268,7 +280,7 @@ fn unknown_is_not_zero_and_zero_is_not_unknown() {
     );
     assert_eq!(usd("no-such-model", None, &[(Input, 1)]), None);
     assert_eq!(usd("", None, &[(Input, 1)]), None);
-    for kind in [InputAudio, OutputAudio, InputImage] {
+    for kind in [InputAudio, OutputAudio, OutputImage] {
         assert_eq!(
             usd("gpt-4o", None, &[(Input, 1), (kind, 1)]),
             None,
@@ -310,150 +322,100 @@ fn a_fine_tuned_model_is_not_its_base() {
     assert_eq!(usd("gpt-4o-audio-preview", None, &[(Input, 1)]), None);
 }
 
-fn row(model: &'static str, family: bool, usd_per_million: u64) -> PriceRow {
-    PriceRow {
-        provider: Cow::Borrowed("acme"),
-        model: Cow::Borrowed(model),
-        effective_from: None,
-        effective_to: None,
-        source: Cow::Borrowed("this test"),
-        family,
-        standard: Rates::text(Rate::milli_usd(usd_per_million * 1_000), None, None, None),
-        tiers: Vec::new(),
-        long_context: None,
-    }
-}
-
 #[test]
-fn names_are_matched_in_order_and_the_row_says_how() {
-    let past = PriceRow {
-        effective_to: Some(TODAY),
-        ..row("old", true, 9)
-    };
-    let aliases = [
-        ("swift", "core"),
-        ("core-2026-01-01", "core-mini"),
-        ("lost", "nowhere"),
-    ]
-    .map(|(name, model)| (name.to_owned(), model.to_owned()));
-    let table = PriceTable::new(
-        "t",
-        [
-            row("core", true, 1),
-            row("core-mini", true, 2),
-            row("core-0301", false, 3),
-            row("plain", false, 4),
-            past,
-        ],
-        aliases,
+fn images_are_read_at_the_rate_of_text_where_the_provider_does() {
+    assert_eq!(
+        usd("gpt-4o", None, &[(InputImage, 1_000)]).unwrap(),
+        "0.0025"
     );
-    for (name, version) in [
-        ("core", Some("t/core:exact")),
-        ("core-0301", Some("t/core-0301:exact")),
-        ("core-0302", Some("t/core:dated")),
-        ("core-mini-2026-02-03", Some("t/core-mini:dated")),
-        ("core-2026-01-01", Some("t/core:dated")),
-        ("swift", Some("t/core:alias")),
-        ("swift-0101", Some("t/core:alias")),
-        ("core-mini-x", Some("t/core-mini:prefix")),
-        ("core-x", Some("t/core:prefix")),
-        ("core-x-0101", Some("t/core:prefix")),
-        ("corex", None),
-        ("plain-x", None),
-        ("lost", None),
-        ("old", None),
-        ("old-x", None),
-        ("Core", None),
-    ] {
-        let found = table.find(name, TODAY);
-        assert_eq!(found.map(|found| &**found.price_version), version, "{name}");
-    }
-    assert_eq!(table.find("swift", TODAY).unwrap().rule, MatchRule::Alias);
+    assert_eq!(usd("o3-mini", None, &[(InputImage, 1_000)]), None);
+    // They have rates of their own, and none in the Batch API.
+    assert_eq!(
+        usd("gpt-image-1", None, &[(InputImage, 1_000)]).unwrap(),
+        "0.01"
+    );
+    let made = [(Input, 50), (OutputImage, 1_000)];
+    assert_eq!(usd("gpt-image-1", None, &made).unwrap(), "0.04025");
+    assert_eq!(usd("gpt-image-1", Some("batch"), &made), None);
+}
+
+/// The built-in price of `usage` in USD.
+fn of(model: &str, tier: Option<&str>, usage: &Usage) -> Option<String> {
+    PriceTable::builtin()
+        .price(model, tier, usage, TODAY)
+        .map(|cost| cost.amount.to_string())
 }
 
 #[test]
-fn a_price_version_is_shared_not_written_anew() {
-    let table = PriceTable::builtin();
-    let price = || {
-        table
-            .price("gpt-5.4", None, &usage(&[(Input, 1)]), TODAY)
-            .unwrap()
-    };
-    assert!(Arc::ptr_eq(&price().price_version, &price().price_version));
+fn cache_writes_that_live_an_hour_are_a_part_of_all_cache_writes() {
+    let counts = [(Input, 10), (InputCacheWrite, 1_000), (Output, 10)];
+    // 10 × 3 + 1,000 × 3.75 + 10 × 15
+    let short = of("claude-sonnet-4-5", None, &usage(&counts));
+    assert_eq!(short.unwrap(), "0.00393");
+    // 10 × 3 + 600 × 3.75 + 400 × 6 + 10 × 15
+    let mixed = with_units(&counts, &[(Unit::CacheWrite1h, 400)]);
+    assert_eq!(
+        of("claude-sonnet-4-5-20250929", None, &mixed).unwrap(),
+        "0.00483"
+    );
+    assert_eq!(
+        of("claude-sonnet-4-5", Some("batch"), &mixed).unwrap(),
+        "0.002415"
+    );
+    assert_eq!(of("claude-sonnet-4-5", Some("priority"), &mixed), None);
+    assert_eq!(of("gpt-6-sol", None, &mixed), None, "nobody states it");
+    // Past 100,000 tokens: 100,001 × 0.625 would be all short; 1 of them costs 1 in a million.
+    let long = with_units(&[(InputCacheWrite, 100_001)], &[(Unit::CacheWrite1h, 1)]);
+    assert_eq!(of("claude-haiku-5-5", None, &long).unwrap(), "0.062501");
+    assert_eq!(of("claude-haiku-5-5", Some("batch"), &long), None);
 }
 
-fn any_row() -> impl Strategy<Value = PriceRow> {
-    let rate = || (0..200_000_000_000_u64).prop_map(Rate);
-    (
-        rate(),
-        rate(),
-        rate(),
-        rate(),
-        rate(),
-        1..100_u32,
-        any::<bool>(),
-    )
-        .prop_map(
-            |(input, cached, write, output, audio, priority, long)| PriceRow {
-                standard: Rates::text(input, Some(cached), Some(write), Some(output))
-                    .with(InputAudio, audio),
-                tiers: vec![(Tier::Priority, TierPrice::Times(Tenths(priority)))],
-                long_context: long.then_some(LongContext {
-                    up_to_input_tokens: 1_000,
-                    input: Tenths(20),
-                    output: Tenths(15),
-                }),
-                ..row("any", false, 0)
-            },
-        )
+#[test]
+fn fees_come_on_top_and_an_unknown_fee_makes_the_whole_unknown() {
+    let searched = with_units(&[(Input, 1_000)], &[(Unit::WebSearch, 3)]);
+    assert_eq!(of("gpt-5", None, &searched).unwrap(), "0.03125");
+    // The tokens are half, the searches are not.
+    assert_eq!(of("gpt-5", Some("batch"), &searched).unwrap(), "0.030625");
+    assert_eq!(of("gpt-4o", None, &searched), None, "nobody states its fee");
+    let none = with_units(&[(Input, 1_000)], &[(Unit::WebSearch, 0)]);
+    assert_eq!(of("gpt-4o", None, &none).unwrap(), "0.0025");
+    let filed = with_units(&[(Input, 1_000)], &[(Unit::FileSearch, 1)]);
+    assert_eq!(of("gpt-5", None, &filed), None);
+    // A fee alone is no price of a request whose tokens are unknown.
+    let only = with_units(&[], &[(Unit::WebSearch, 3)]);
+    assert_eq!(of("gpt-5", None, &only), None);
 }
 
-/// Types that `any_row` has rates for.
-const PRICED: [TokenType; 6] = [
-    Input,
-    InputCached,
-    InputCacheWrite,
-    InputAudio,
-    Output,
-    Reasoning,
-];
-
-fn any_counts(max: u64) -> impl Strategy<Value = [u64; PRICED.len()]> {
-    std::array::from_fn(|_| 0..max)
+#[test]
+fn audio_is_paid_by_the_second_or_by_the_token() {
+    // 90 seconds at 0.006 a minute.
+    let minute_and_half = with_units(&[], &[(Unit::AudioMs, 90_000)]);
+    assert_eq!(of("whisper-1", None, &minute_and_half).unwrap(), "0.009");
+    assert_eq!(of("whisper-1", Some("batch"), &minute_and_half), None);
+    let spoken = with_units(&[], &[(Unit::Character, 1_000)]);
+    assert_eq!(of("tts-1", None, &spoken).unwrap(), "0.015");
+    assert_eq!(of("tts-1-1106", None, &spoken).unwrap(), "0.015");
+    // Its tokens pay for the seconds.
+    let both = with_units(
+        &[(InputAudio, 900), (Output, 100)],
+        &[(Unit::AudioMs, 90_000)],
+    );
+    assert_eq!(of("gpt-4o-transcribe", None, &both).unwrap(), "0.00325");
+    assert_eq!(of("gpt-4o-transcribe", None, &minute_and_half), None);
 }
 
-fn tokens(counts: [u64; PRICED.len()]) -> Tokens {
-    let pairs: Vec<_> = PRICED.into_iter().zip(counts).collect();
-    usage(&pairs).tokens
+#[test]
+fn a_cache_that_holds_what_is_priced_apart_has_no_price() {
+    let text = [(Input, 100), (InputCached, 100), (Output, 10)];
+    assert_eq!(usd("gpt-realtime-mini", None, &text).unwrap(), "0.00009");
+    let audio = [(Input, 100), (InputCached, 100), (InputAudio, 10)];
+    assert_eq!(usd("gpt-realtime-mini", None, &audio), None);
+    // Here cached audio costs what cached text costs.
+    assert_eq!(usd("gpt-realtime", None, &audio).unwrap(), "0.00076");
 }
 
-proptest! {
-    #[test]
-    fn more_tokens_never_cost_less(
-        row in any_row(),
-        counts in any_counts(2_000),
-        which in 0..PRICED.len(),
-        more in 1..5_000_u64,
-        priority in any::<bool>(),
-    ) {
-        let tier = if priority { Tier::Priority } else { Tier::Standard };
-        let mut larger = counts;
-        larger[which] += more;
-        let (less, more) = (row.amount(tier, &tokens(counts)), row.amount(tier, &tokens(larger)));
-        prop_assert!(less.unwrap() <= more.unwrap());
-    }
-
-    #[test]
-    fn parts_cost_what_the_whole_does_within_rounding(
-        row in any_row(),
-        left in any_counts(100_000),
-        right in any_counts(100_000),
-    ) {
-        // A threshold makes the whole dearer than its parts, by design.
-        let row = PriceRow { long_context: None, ..row };
-        let whole: [u64; PRICED.len()] = std::array::from_fn(|i| left[i] + right[i]);
-        let amount = |counts| row.amount(Tier::Priority, &tokens(counts)).unwrap().0;
-        let difference = amount(whole) - amount(left) - amount(right);
-        prop_assert!((-1..=1).contains(&difference), "{difference}");
-    }
+#[test]
+fn explicit_zero_is_a_price() {
+    let checked = usd("omni-moderation-latest", None, &[(Input, 1_000)]);
+    assert_eq!(checked.unwrap(), "0");
 }
