@@ -33,6 +33,7 @@ use crate::config::Secret;
 use crate::ledger::LedgerStats;
 use crate::meter::Meter;
 use crate::payloads::PayloadStats;
+use crate::pricing::Prices;
 
 use access::{Access, guard, harden};
 use readers::Readers;
@@ -50,6 +51,8 @@ pub use serve::serve;
 pub struct AdminParts {
     /// The traffic's cells.
     pub meter: Arc<Meter>,
+    /// What requests cost.
+    pub prices: Arc<Prices>,
     /// What the ledger says about itself.
     pub ledger: Arc<LedgerStats>,
     /// What became of payloads.
@@ -72,6 +75,7 @@ pub struct AdminParts {
 #[derive(Debug)]
 pub struct AdminState {
     registry: Registry,
+    prices: Arc<Prices>,
     readers: Arc<Readers>,
     data_dir: PathBuf,
     token: Option<Secret>,
@@ -85,7 +89,13 @@ impl AdminState {
     /// Fails only when two metric families have one name, which is a fault of the program.
     pub fn new(parts: AdminParts) -> prometheus::Result<Self> {
         Ok(Self {
-            registry: exposition::registry(parts.meter, parts.ledger, parts.payloads)?,
+            registry: exposition::registry(
+                parts.meter,
+                parts.ledger,
+                parts.payloads,
+                Arc::clone(&parts.prices),
+            )?,
+            prices: parts.prices,
             readers: Arc::new(Readers::new(parts.data_dir.clone())),
             data_dir: parts.data_dir,
             token: parts.token,

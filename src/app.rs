@@ -25,12 +25,13 @@ use tokio::sync::watch;
 
 use crate::admin::{AdminParts, AdminState, Readiness};
 use crate::channel::{Registry, RegistryError};
-use crate::config::{Loaded, Settings};
+use crate::config::{Loaded, Problems, Settings};
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
 use crate::payloads::{PayloadStats, Payloads, StartError};
-use crate::pricing::PriceTable;
+use crate::pricing::{Prices, load_files};
 use crate::proxy::{Gateway, OpenRequests};
+use crate::sources::prices::{FetchError, Refresher};
 
 use listeners::{ListenError, Listeners};
 
@@ -85,6 +86,12 @@ pub enum RunError {
     /// The writer of payloads.
     #[error(transparent)]
     Payloads(#[from] StartError),
+    /// The price files.
+    #[error(transparent)]
+    Prices(#[from] Problems),
+    /// Nothing can be fetched: the system has no usable certificates.
+    #[error("cannot fetch prices: {0}")]
+    Fetch(#[from] FetchError),
     /// Two metric families of one name: a fault of the program.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -111,6 +118,7 @@ async fn run_here(
 ) -> Result<(), RunError> {
     // Signals first: one that comes while the rest starts must not kill half a process.
     let mut signals = stop::Signals::install()?;
+    let prices = Arc::new(Prices::new(load_files(&settings.prices.files)?));
     let channels = Arc::new(Registry::new(&settings.channels)?);
     let listeners = Listeners::open(settings, options.upgrade)?;
     let takeover = if options.upgrade {
@@ -129,17 +137,24 @@ async fn run_here(
     let (payloads, payload_writer) = Payloads::start(&settings.payloads, &settings.data_dir)?;
     let readiness = Arc::new(Readiness::default());
     readiness.ledger_opened(ledger.journal(), settings.ledger.on_failure);
-    let admin = admin_state(settings, &ledger, &meter, payloads.stats(), &readiness)?;
+    let update = settings.prices.update.clone();
+    let refresher = Refresher::new(
+        Arc::clone(&prices),
+        &settings.data_dir,
+        update.map(|update| (update.url, update.every)),
+    )?;
+    let admin = admin_state(settings, &ledger, &meter, payloads.stats(), &prices, &readiness)?;
     let gateway = Gateway::new(
         settings,
         channels,
         ledger.journal(),
         ledger.deferred(),
         meter,
-        Arc::new(PriceTable::builtin()),
+        prices,
     )
     .with_payloads(payloads);
     let plane = DataPlane::start(settings, gateway, &listeners)?;
+    let refreshing = tokio::spawn(refresher.run());
 
     let (admin_stop, admin_stopped) = watch::channel(false);
     let admin_listener = listeners.admin()?;
@@ -157,6 +172,7 @@ async fn run_here(
 
     let reason = signals.wait(&listeners, &ledger).await;
     readiness.drain();
+    refreshing.abort();
     if reason == stop::Reason::HandedOver {
         // Who asks the admin port now means the new process.
         admin_stop.send_replace(true);
@@ -181,10 +197,12 @@ fn admin_state(
     ledger: &Ledger,
     meter: &Arc<Meter>,
     payloads: Arc<PayloadStats>,
+    prices: &Arc<Prices>,
     readiness: &Arc<Readiness>,
 ) -> Result<Arc<AdminState>, prometheus::Error> {
     AdminState::new(AdminParts {
         meter: Arc::clone(meter),
+        prices: Arc::clone(prices),
         ledger: ledger.stats(),
         payloads,
         data_dir: settings.data_dir.clone(),

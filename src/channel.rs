@@ -11,6 +11,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName, InvalidHeaderValue};
 
 use crate::config::{BaseUrl, ChannelKind, ChannelSettings};
+use crate::pricing::provider_of_host;
 
 pub use resolve::Resolver;
 
@@ -36,6 +37,8 @@ pub struct Channel {
     pub host: HeaderValue,
     /// Its name, as answers carry it.
     pub name_header: HeaderValue,
+    /// Whose prices hold there; `None` when its host says nothing of it.
+    pub provider: Option<&'static str>,
     /// Finds the addresses behind its host name.
     pub resolver: Resolver,
 }
@@ -66,6 +69,7 @@ impl Channel {
             headers: settings.headers.clone(),
             host: HeaderValue::try_from(settings.base_url.authority.as_str())?,
             name_header: HeaderValue::try_from(&*settings.name)?,
+            provider: provider_of_host(&settings.base_url.host),
             resolver: Resolver::new(&settings.base_url.host, settings.base_url.port),
         })
     }

@@ -15,6 +15,7 @@ mod expand;
 mod json_path;
 mod load;
 mod payloads;
+mod prices;
 mod problem;
 mod reader;
 mod secret;
@@ -37,6 +38,6 @@ pub use problem::{Place, Position, Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
     AdminSettings, ChannelKind, ChannelSettings, LedgerSettings, LedgerStore, Limits, LogFormat,
-    LogSettings, MetricsSettings, OnClientClose, OnLedgerFailure, Settings, StreamingSettings,
+    LogSettings, MetricsSettings, OnClientClose, OnLedgerFailure, PriceUpdateSettings, PricesSettings, Settings, StreamingSettings,
     TlsSettings,
 };

@@ -20,6 +20,9 @@ pub mod ledger;
 pub mod meter;
 pub mod payloads;
 
+// Floor 3: what comes from outside.
+pub mod sources;
+
 // Floor 4: the way of a request, and the way in for operators.
 pub mod admin;
 pub mod proxy;

@@ -12,15 +12,19 @@ mod builtin;
 mod catalogue;
 mod decimal;
 mod file;
+mod load;
 mod names;
 mod rate;
 mod row;
+mod running;
 mod table;
 
 pub use catalogue::{Catalogue, CatalogueError, Shape, Skipped};
+pub use load::{MOST_CATALOGUE_BYTES, catalogue_layer, load_files};
 pub use names::{ModelName, provider_of_host};
 pub use rate::{Factor, Fees, Item, Rate, Rates, Tier};
 pub use row::{Charge, MediaSet, PriceRow, Threshold, ThresholdPrice, TierPrice};
+pub use running::{Prices, Refresh, RefreshStats};
 pub use table::{Alias, Layer, Match, MatchRule, PriceTable};
 
 impl PriceTable {

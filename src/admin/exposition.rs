@@ -1,5 +1,7 @@
 //! `/metrics`: the registry, and what the ledger and the build say of themselves.
 
+mod prices;
+
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
@@ -13,6 +15,9 @@ use crate::ledger::{COMMIT_BUCKETS_US, LedgerStats};
 use crate::meter::families::{self, Family, counter, family, float, seconds};
 use crate::meter::{Meter, TrafficCollector};
 use crate::payloads::PayloadStats;
+use crate::pricing::Prices;
+
+use prices::PricesCollector;
 
 /// The text format's media type, as Prometheus asks for it.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,11 +27,13 @@ pub(super) fn registry(
     meter: Arc<Meter>,
     ledger: Arc<LedgerStats>,
     payloads: Arc<PayloadStats>,
+    prices: Arc<Prices>,
 ) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     registry.register(Box::new(TrafficCollector::new(meter)?))?;
     registry.register(Box::new(LedgerCollector::new(ledger)?))?;
     registry.register(Box::new(PayloadCollector::new(payloads)?))?;
+    registry.register(Box::new(PricesCollector::new(prices)?))?;
     registry.register(Box::new(ProcessCollector::for_self()))?;
     let build = prometheus::Gauge::with_opts(
         Opts::new(

@@ -7,6 +7,7 @@ use super::amounts;
 use super::failure::Failure;
 use super::output::Output;
 use crate::config::{Loaded, Settings};
+use crate::pricing::load_files;
 
 /// Loads the settings and says what is wrong with them, or what they amount to. The problems are
 /// this command's answer, so they go to standard output.
@@ -14,7 +15,11 @@ pub(super) fn check(
     load: impl FnOnce() -> Result<Loaded, Failure>,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let loaded = match load() {
+    let checked = load().and_then(|loaded| {
+        load_files(&loaded.settings.prices.files).map_err(Failure::Settings)?;
+        Ok(loaded)
+    });
+    let loaded = match checked {
         Ok(loaded) => loaded,
         Err(Failure::Settings(problems)) => {
             let count = problems.0.len();

@@ -82,7 +82,9 @@ impl Failure {
     /// The process's exit code.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Settings(_) | Self::Usage(_) | Self::Moment { .. } | Self::Told => {
+            Self::Settings(_)
+            | Self::Run(RunError::Prices(_))
+            | Self::Usage(_) | Self::Moment { .. } | Self::Told => {
                 ExitCode::from(EX_USAGE)
             }
             failure if failure.is_closed_pipe() => ExitCode::SUCCESS,

@@ -81,6 +81,7 @@ fn its_optional_lines_are_valid() {
         ("secrets/admin-token", "token"),
         ("secrets/metrics-token", "token"),
         ("tls/cert.pem", "-----BEGIN CERTIFICATE-----"),
+        ("my-prices.yaml", "prices: []"),
         ("tls/key.pem", "-----BEGIN PRIVATE KEY-----"),
     ] {
         fs::write(folder.path().join(name), text).unwrap();

@@ -66,6 +66,9 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
         top.section(reader, "metrics", |section, reader| {
             metrics(section, reader, &mut settings.metrics);
         });
+        top.section(reader, "prices", |section, reader| {
+            super::prices::read(section, reader, &mut settings.prices);
+        });
     });
     given
 }

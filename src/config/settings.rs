@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Uri};
 use jiff::tz::TimeZone;
 
 use super::base_url::BaseUrl;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub payloads: PayloadSettings,
     /// Prometheus.
     pub metrics: MetricsSettings,
+    /// What requests cost.
+    pub prices: PricesSettings,
 }
 
 impl Settings {
@@ -60,6 +62,7 @@ impl Settings {
             streaming: StreamingSettings::default(),
             payloads: PayloadSettings::default(),
             metrics: MetricsSettings::default(),
+            prices: PricesSettings::default(),
         }
     }
 }
@@ -312,4 +315,28 @@ impl Default for MetricsSettings {
     fn default() -> Self {
         Self { max_models: 200 }
     }
+}
+
+/// `prices`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PricesSettings {
+    /// Price files, the one that decides first at the front. They were there at load; what is in
+    /// them is read by [`load_files`](crate::pricing::load_files).
+    pub files: Vec<PathBuf>,
+    /// Where a catalogue is fetched from; `None` fetches none.
+    pub update: Option<PriceUpdateSettings>,
+}
+
+/// `prices.update`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceUpdateSettings {
+    /// The catalogue's address: http or https, without user information.
+    pub url: Uri,
+    /// How often a newer one is looked for.
+    pub every: Duration,
+}
+
+impl PriceUpdateSettings {
+    /// How often, where it is not said.
+    pub const USUALLY: Duration = Duration::from_secs(24 * 3600);
 }

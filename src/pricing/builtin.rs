@@ -18,6 +18,7 @@ const FILES: &[(&str, &str)] = &[
         include_str!("builtin/openai-media.yaml"),
     ),
     ("anthropic.yaml", include_str!("builtin/anthropic.yaml")),
+    ("azure.yaml", include_str!("builtin/azure.yaml")),
     ("gemini.yaml", include_str!("builtin/gemini.yaml")),
 ];
 

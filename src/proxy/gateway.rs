@@ -16,7 +16,7 @@ use crate::config::{Limits, OnLedgerFailure, Settings};
 use crate::ledger::{Deferred, Journal};
 use crate::meter::Meter;
 use crate::payloads::Payloads;
-use crate::pricing::PriceTable;
+use crate::pricing::Prices;
 use crate::protocol::{
     FormReader, MalformedPath, PathBase, classify, knows_stream_options, parse_tags,
     session as session_of,
@@ -57,7 +57,7 @@ impl Gateway {
         journal: Arc<Journal>,
         deferred: Arc<Deferred>,
         meter: Arc<Meter>,
-        prices: Arc<PriceTable>,
+        prices: Arc<Prices>,
     ) -> Self {
         Self {
             limits: settings.limits.clone(),
@@ -218,6 +218,7 @@ impl Gateway {
             head::upstream_path(channel, target.base, rest, uri.query(), uri.path());
         exchange.channel = Some(Arc::clone(channel));
         exchange.recorder.admit(&channel.name);
+        exchange.recorder.sold_by(channel.provider);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::clock::UnixMicros;
 use crate::ledger::{Deferred, Journal};
 use crate::meter::{InFlight, Meter};
 use crate::money::NanoUsd;
-use crate::pricing::PriceTable;
+use crate::pricing::{ModelName, Prices};
 use crate::protocol::{MissingReason, Observed, Stage};
 use crate::record::{
     Admission, Api, Attempt, Cost, Deferral, ErrorSource, Outcome, Phases, RequestId,
@@ -27,7 +27,7 @@ pub(super) struct Sinks {
     pub(super) journal: Arc<Journal>,
     pub(super) deferred: Arc<Deferred>,
     pub(super) meter: Arc<Meter>,
-    pub(super) prices: Arc<PriceTable>,
+    pub(super) prices: Arc<Prices>,
 }
 
 /// How a request, or one try, ended.
@@ -81,6 +81,8 @@ pub(super) struct Recorder {
     missing_reason: Option<&'static str>,
     /// What the provider says it charged.
     stated_cost: Option<NanoUsd>,
+    /// Whose prices hold; `None` when the channel says nothing of it.
+    provider: Option<&'static str>,
     attempt: Option<OpenAttempt>,
     in_flight: Option<InFlight>,
     closed: bool,
@@ -131,6 +133,7 @@ impl Recorder {
             },
             missing_reason: None,
             stated_cost: None,
+            provider: None,
             attempt: None,
             in_flight: None,
             closed: false,
@@ -169,6 +172,11 @@ impl Recorder {
         self.record.admission.channel = Some(Arc::clone(channel));
         self.in_flight = Some(self.sinks.meter.in_flight(channel));
         self.sinks.journal.admit(&self.record.admission);
+    }
+
+    /// Whose prices hold where the request goes.
+    pub(super) fn sold_by(&mut self, provider: Option<&'static str>) {
+        self.provider = provider;
     }
 
     /// A try at `channel` begins.
@@ -294,8 +302,9 @@ impl Recorder {
         }
         let admission = &self.record.admission;
         let served = self.record.served_model.as_deref();
+        let model = served.or(admission.requested_model.as_deref())?;
         self.sinks.prices.price(
-            served.or(admission.requested_model.as_deref())?,
+            ModelName::at(self.provider, model),
             self.record.service_tier.as_deref(),
             &self.record.usage,
             admission.started_at,
@@ -358,7 +367,7 @@ mod tests {
                 journal: ledger.journal(),
                 deferred: ledger.deferred(),
                 meter: Arc::new(Meter::new(10)),
-                prices: Arc::new(PriceTable::builtin()),
+                prices: Arc::new(Prices::builtin()),
             });
             Self {
                 folder,

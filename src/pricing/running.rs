@@ -1,0 +1,153 @@
+//! The prices of a running sidecar: what is read for each request, and replaced as files and
+//! catalogues change.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::builtin;
+use super::names::ModelName;
+use super::table::{Layer, PriceTable};
+use crate::clock::UnixMicros;
+use crate::record::{Cost, Usage, closed_set};
+
+closed_set! {
+    /// What came of looking for a newer catalogue.
+    Refresh ("refresh result") {
+        /// There was one, and it is in use.
+        Updated => "updated",
+        /// There was none.
+        Unchanged => "unchanged",
+        /// It could not be had.
+        Failed => "failed",
+        /// What came makes no sense, and the old one stays.
+        Refused => "refused",
+    }
+}
+
+/// What happened to the catalogue, for the metrics. Plain atomics: reading them waits for nobody.
+#[derive(Debug, Default)]
+pub struct RefreshStats {
+    counts: [AtomicU64; Refresh::ALL.len()],
+    /// Index of the last result and 1; 0 before the first.
+    last: AtomicU64,
+    last_success_us: AtomicI64,
+}
+
+impl RefreshStats {
+    /// Notes a result.
+    pub fn note(&self, result: Refresh, now: UnixMicros) {
+        self.counts[result as usize].fetch_add(1, Ordering::Relaxed);
+        if matches!(result, Refresh::Updated | Refresh::Unchanged) {
+            self.last_success_us.store(now.0, Ordering::Relaxed);
+        }
+        self.last.store(result as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// Notes that the catalogue in use was known to be good at a moment before this process.
+    pub fn note_last_good(&self, at: UnixMicros) {
+        self.last_success_us.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// How often a result came.
+    #[must_use]
+    pub fn count(&self, result: Refresh) -> u64 {
+        self.counts[result as usize].load(Ordering::Relaxed)
+    }
+
+    /// Whether the last attempt brought or confirmed a catalogue; `None` before the first.
+    #[must_use]
+    pub fn succeeded(&self) -> Option<bool> {
+        let last = self.last.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(last == Refresh::Updated as u64 || last == Refresh::Unchanged as u64)
+    }
+
+    /// When a catalogue was last brought or confirmed; `None` when none ever was.
+    #[must_use]
+    pub fn last_success(&self) -> Option<UnixMicros> {
+        match self.last_success_us.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(UnixMicros(at)),
+        }
+    }
+}
+
+/// The prices in use. A request reads them without waiting for whoever replaces them, and what was
+/// priced before keeps its price.
+#[derive(Debug)]
+pub struct Prices {
+    table: ArcSwap<PriceTable>,
+    layers: Mutex<Layers>,
+    /// What happened to the catalogue.
+    pub refreshes: RefreshStats,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Layers {
+    own: Vec<Arc<Layer>>,
+    catalogue: Option<Arc<Layer>>,
+}
+
+impl Layers {
+    fn table(&self) -> PriceTable {
+        let own = self.own.iter().chain(&self.catalogue);
+        PriceTable::new(own.cloned().chain([builtin::layer()]))
+    }
+}
+
+impl Prices {
+    /// The operator's own layers before what Tollgate ships.
+    #[must_use]
+    pub fn new(own: Vec<Arc<Layer>>) -> Self {
+        let layers = Layers {
+            own,
+            catalogue: None,
+        };
+        Self {
+            table: ArcSwap::from_pointee(layers.table()),
+            layers: Mutex::new(layers),
+            refreshes: RefreshStats::default(),
+        }
+    }
+
+    /// What Tollgate ships alone.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self::new(Vec::new())
+    }
+
+    /// The table in use.
+    #[must_use]
+    pub fn table(&self) -> Arc<PriceTable> {
+        self.table.load_full()
+    }
+
+    /// What a request cost by the table in use, as [`PriceTable::price`].
+    #[must_use]
+    pub fn price<'n>(
+        &self,
+        name: impl Into<ModelName<'n>>,
+        service_tier: Option<&str>,
+        usage: &Usage,
+        at: UnixMicros,
+    ) -> Option<Cost> {
+        self.table.load().price(name, service_tier, usage, at)
+    }
+
+    /// Puts other layers of the operator's in the place of those before.
+    pub fn set_own(&self, own: Vec<Arc<Layer>>) {
+        self.change(|layers| layers.own = own);
+    }
+
+    /// Puts a catalogue in the place of the one before.
+    pub fn set_catalogue(&self, catalogue: Arc<Layer>) {
+        self.change(|layers| layers.catalogue = Some(catalogue));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Layers)) {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut layers);
+        self.table.store(Arc::new(layers.table()));
+    }
+}

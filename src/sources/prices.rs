@@ -1,0 +1,237 @@
+//! The price catalogue: fetched on a schedule, judged before it replaces anything, and kept.
+//!
+//! A catalogue that cannot be had, cannot be read or makes no sense changes nothing: the last good
+//! one stays in use and on disk, a log event says why, and so does a metric.
+
+mod fetch;
+mod store;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::UnixMicros;
+use crate::pricing::{Catalogue, CatalogueError, Layer, Prices, Refresh, catalogue_layer};
+
+pub use fetch::{FetchError, Fetched, Fetcher};
+pub use store::{LastGood, Origin, Store, StoreError};
+
+/// How soon a failed attempt is repeated, where the schedule is longer.
+const AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// How often the last good catalogue's file is looked at: another process (`tollgate prices update`)
+/// may have brought a newer one.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Why there is no newer catalogue.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// It could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// What came makes no sense.
+    #[error("the catalogue is refused: {0}")]
+    Refused(#[from] CatalogueError),
+    /// It cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A catalogue that was judged good.
+#[derive(Debug)]
+pub struct Good {
+    /// What it states.
+    pub catalogue: Catalogue,
+    /// The same as it came, with its origin.
+    pub kept: LastGood,
+}
+
+impl Good {
+    /// Judges a text, also against the catalogue before it.
+    pub fn judge(kept: LastGood, before: Option<&Catalogue>) -> Result<Self, CatalogueError> {
+        let catalogue = Catalogue::parse(&kept.text)?;
+        if let Some(before) = before {
+            catalogue.may_follow(before)?;
+        }
+        Ok(Self { catalogue, kept })
+    }
+
+    /// As prices are looked up in it.
+    #[must_use]
+    pub fn layer(&self) -> Arc<Layer> {
+        let (text, at) = (&self.kept.text, self.kept.origin.fetched_at);
+        Arc::new(catalogue_layer(self.catalogue.clone(), text, at))
+    }
+}
+
+/// The last good catalogue of a data folder; `None` when there is none. One that is damaged is told
+/// in the log and ignored.
+#[must_use]
+pub fn last_good(data_dir: &Path) -> Option<Good> {
+    let store = Store::new(data_dir);
+    let told = |error: &dyn std::fmt::Display| {
+        tracing::warn!(
+            file = %store.file().display(), %error,
+            "the last good price catalogue is damaged and ignored"
+        );
+    };
+    let kept = match store.load() {
+        Ok(kept) => kept?,
+        Err(error) => {
+            told(&error);
+            return None;
+        }
+    };
+    Good::judge(kept, None).map_err(|error| told(&error)).ok()
+}
+
+/// Keeps the catalogue of a running sidecar up to date.
+#[derive(Debug)]
+pub struct Refresher {
+    prices: Arc<Prices>,
+    store: Store,
+    update: Option<Schedule>,
+    good: Option<Good>,
+}
+
+#[derive(Debug)]
+struct Schedule {
+    url: Uri,
+    every: Duration,
+    fetcher: Fetcher,
+}
+
+impl Refresher {
+    /// Puts the last good catalogue of `data_dir` into use, when there is one. `update` says where a
+    /// newer one is, and how often to look.
+    pub fn new(
+        prices: Arc<Prices>,
+        data_dir: &Path,
+        update: Option<(Uri, Duration)>,
+    ) -> Result<Self, FetchError> {
+        let update = match update {
+            Some((url, every)) => Some(Schedule {
+                url,
+                every,
+                fetcher: Fetcher::new(fetch::Bounds::USUAL)?,
+            }),
+            None => None,
+        };
+        let mut refresher = Self {
+            prices,
+            store: Store::new(data_dir),
+            update,
+            good: None,
+        };
+        if let Some(good) = last_good(data_dir) {
+            refresher.take(good);
+        }
+        Ok(refresher)
+    }
+
+    /// Looks for a newer catalogue as scheduled, for ever.
+    pub async fn run(mut self) {
+        let mut next = Instant::now() + self.wait_at_first(UnixMicros::now());
+        loop {
+            let look = Instant::now() + LOOK;
+            match &self.update {
+                Some(schedule) if next <= look => {
+                    let every = schedule.every;
+                    sleep_until(next).await;
+                    let result = self.refresh(UnixMicros::now()).await;
+                    let worked = matches!(result, Refresh::Updated | Refresh::Unchanged);
+                    next = Instant::now() + if worked { every } else { every.min(AGAIN) };
+                }
+                _ => sleep_until(look).await,
+            }
+            self.take_what_another_brought().await;
+        }
+    }
+
+    /// What is left of the schedule since the last good catalogue came.
+    fn wait_at_first(&self, now: UnixMicros) -> Duration {
+        match (&self.update, &self.good) {
+            (Some(schedule), Some(good)) => {
+                let age = now.since(good.kept.origin.fetched_at);
+                schedule.every.saturating_sub(age)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Looks for a newer catalogue once.
+    pub async fn refresh(&mut self, now: UnixMicros) -> Refresh {
+        let result = match self.look(now).await {
+            Ok(true) => Refresh::Updated,
+            Ok(false) => Refresh::Unchanged,
+            Err(error) => {
+                let url = self.update.as_ref().map(|schedule| shown(&schedule.url));
+                tracing::warn!(url, %error, "no newer price catalogue; the last good one stays");
+                match error {
+                    UpdateError::Refused(_) => Refresh::Refused,
+                    UpdateError::Fetch(_) | UpdateError::Store(_) => Refresh::Failed,
+                }
+            }
+        };
+        self.prices.refreshes.note(result, now);
+        result
+    }
+
+    async fn look(&mut self, now: UnixMicros) -> Result<bool, UpdateError> {
+        let Some(schedule) = &self.update else {
+            return Ok(false);
+        };
+        let known = self.good.as_ref().map(|good| &good.kept.origin);
+        match schedule.fetcher.fetch(&schedule.url, known, now).await? {
+            Fetched::NotModified => Ok(false),
+            Fetched::New(kept) => {
+                let before = self.good.as_ref().map(|good| &good.catalogue);
+                let good = Good::judge(kept, before)?;
+                // In use only when it is kept: a restart must not go back in time.
+                self.store.save(&good.kept)?;
+                self.take(good);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whoever writes the file has judged it; it is judged again all the same.
+    async fn take_what_another_brought(&mut self) {
+        let store = self.store.clone();
+        let known = self.good.as_ref().map(|good| good.kept.origin.fetched_at);
+        let brought = tokio::task::spawn_blocking(move || {
+            let kept = store.load_if_changed().ok()??;
+            (known != Some(kept.origin.fetched_at)).then_some(kept)
+        });
+        if let Ok(Some(kept)) = brought.await
+            && let Ok(good) = Good::judge(kept, None)
+        {
+            self.take(good);
+        }
+    }
+
+    fn take(&mut self, good: Good) {
+        let layer = good.layer();
+        tracing::info!(
+            version = layer.version(),
+            prices = good.catalogue.rows.len(),
+            left_out = good.catalogue.skipped.len(),
+            "price catalogue in use"
+        );
+        self.prices
+            .refreshes
+            .note_last_good(good.kept.origin.fetched_at);
+        self.prices.set_catalogue(layer);
+        self.good = Some(good);
+    }
+}
+
+/// An address without its query, which may hold a credential.
+fn shown(url: &Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or_default();
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    format!("{scheme}://{authority}{}", url.path())
+}
