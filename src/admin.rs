@@ -14,6 +14,7 @@ mod moment;
 mod openapi;
 mod parameters;
 mod payload;
+mod prices;
 mod readers;
 mod readiness;
 mod serve;
@@ -120,13 +121,14 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 6] {
+fn api_routes() -> [Route; 7] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
         ("/api/v1/requests/{id}", get(api::request)),
         ("/api/v1/requests/{id}/payload", get(payload::payload)),
         ("/api/v1/usage/summary", get(api::usage_summary)),
+        ("/api/v1/prices", get(prices::prices)),
         ("/api/v1/openapi.json", get(openapi::openapi_json)),
     ]
 }

@@ -13,6 +13,9 @@ mod follow;
 mod healthcheck;
 mod output;
 mod payload_detail;
+mod price_show;
+mod price_update;
+mod prices;
 mod question;
 mod request_detail;
 mod request_table;
@@ -79,6 +82,8 @@ enum Command {
     Usage(usage::Arguments),
     /// List requests, follow them as they end, or show one in full.
     Requests(requests::Arguments),
+    /// Prices: what a model costs and why, all of them, a newer catalogue.
+    Prices(prices::Arguments),
     /// Ask the running sidecar whether it takes traffic; exit 0 if so.
     Healthcheck,
 }
@@ -122,6 +127,7 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Check) => check::check(load, output),
         Some(Command::Usage(own)) => usage::usage(&own, &load()?.settings, now, output),
         Some(Command::Requests(own)) => requests::requests(own, &load()?.settings, now, output),
+        Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
         Some(Command::Healthcheck) => healthcheck::healthcheck(&load()?.settings, output),
     }
 }

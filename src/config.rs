@@ -38,6 +38,6 @@ pub use problem::{Place, Position, Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
     AdminSettings, ChannelKind, ChannelSettings, LedgerSettings, LedgerStore, Limits, LogFormat,
-    LogSettings, MetricsSettings, OnClientClose, OnLedgerFailure, PriceUpdateSettings, PricesSettings, Settings, StreamingSettings,
-    TlsSettings,
+    LogSettings, MetricsSettings, OnClientClose, OnLedgerFailure, PriceUpdateSettings,
+    PricesSettings, Settings, StreamingSettings, TlsSettings,
 };

@@ -10,7 +10,9 @@
 
 mod builtin;
 mod catalogue;
+mod changes;
 mod decimal;
+mod explain;
 mod file;
 mod load;
 mod names;
@@ -20,6 +22,8 @@ mod running;
 mod table;
 
 pub use catalogue::{Catalogue, CatalogueError, Shape, Skipped};
+pub use changes::{Change, Changes};
+pub use explain::{Explanation, Unpriced};
 pub use load::{MOST_CATALOGUE_BYTES, catalogue_layer, load_files};
 pub use names::{ModelName, provider_of_host};
 pub use rate::{Factor, Fees, Item, Rate, Rates, Tier};

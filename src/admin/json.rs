@@ -5,6 +5,7 @@
 //! never 0 and never left out.
 
 mod payloads;
+mod prices;
 mod requests;
 mod usage;
 mod vocabulary;
@@ -22,6 +23,10 @@ use crate::money::NanoUsd;
 use crate::record::{TokenType, Tokens, Unit, Units};
 
 pub use payloads::{AnswerPayload, BodyPayload, HeaderJson, PayloadJson, RequestPayload};
+pub use prices::{
+    ChargeJson, PriceExplanationJson, PriceFilter, PriceJson, PriceList, ThresholdJson,
+    TierPriceJson,
+};
 pub use requests::{AttemptJson, PhaseDurations, RequestDetailJson, RequestJson, RequestList};
 pub use usage::{UsageRowJson, UsageSummaryJson};
 

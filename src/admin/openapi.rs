@@ -14,6 +14,7 @@ use super::error::{AnyFailure, ErrorBody};
 use super::health;
 use super::parameters::Parameters;
 use super::payload;
+use super::prices;
 
 /// The document.
 #[derive(OpenApi)]
@@ -32,6 +33,7 @@ use super::payload;
         api::request,
         payload::payload,
         api::usage_summary,
+        prices::prices,
         openapi_json,
     ),
     components(schemas(ErrorBody)),

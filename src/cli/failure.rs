@@ -8,6 +8,7 @@ use crate::admin::MomentError;
 use crate::app::RunError;
 use crate::config::Problems;
 use crate::ledger::QueryError;
+use crate::sources::prices::UpdateError;
 
 /// `EX_USAGE` of sysexits: the settings or the arguments are wrong.
 pub(super) const EX_USAGE: u8 = 64;
@@ -53,6 +54,12 @@ pub(super) enum Failure {
     /// There is no such request.
     #[error("the ledger has no request {0}; it may have expired or not have ended yet")]
     NoRequest(crate::record::RequestId),
+    /// A model has no price.
+    #[error("{0}")]
+    Unpriced(String),
+    /// There is no newer catalogue.
+    #[error("the prices stay as they are: {0}")]
+    Update(#[source] UpdateError),
     /// Standard output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -84,9 +91,9 @@ impl Failure {
         match self {
             Self::Settings(_)
             | Self::Run(RunError::Prices(_))
-            | Self::Usage(_) | Self::Moment { .. } | Self::Told => {
-                ExitCode::from(EX_USAGE)
-            }
+            | Self::Usage(_)
+            | Self::Moment { .. }
+            | Self::Told => ExitCode::from(EX_USAGE),
             failure if failure.is_closed_pipe() => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         }

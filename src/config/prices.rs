@@ -10,7 +10,11 @@ use super::section::Section;
 use super::settings::{PriceUpdateSettings, PricesSettings};
 use super::units::{self, Refusal};
 
-pub(super) fn read(section: &mut Section<'_>, reader: &mut Reader<'_>, prices: &mut PricesSettings) {
+pub(super) fn read(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    prices: &mut PricesSettings,
+) {
     for (index, given) in section.texts(reader, "files").into_iter().enumerate() {
         let path = reader.resolve(&given);
         if path.is_file() {
@@ -36,7 +40,12 @@ fn update(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<PriceUpd
     if section.has("every") && !section.has("url") {
         let place = section.place.clone().unwrap_or(Place::Default);
         let hint = Some("name the catalogue's address, or take `update` away");
-        reader.problem(&place, "prices.update", "`every` is given without `url`", hint);
+        reader.problem(
+            &place,
+            "prices.update",
+            "`every` is given without `url`",
+            hint,
+        );
     }
     let url = url?;
     let loopback = matches!(url.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -68,7 +77,10 @@ fn address(text: &str) -> Result<Uri, Refusal> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
         return Err(Refusal::new("is not an http or https address", FORM));
     }
-    if uri.authority().is_some_and(|host| host.as_str().contains('@')) {
+    if uri
+        .authority()
+        .is_some_and(|host| host.as_str().contains('@'))
+    {
         return Err(Refusal::new(
             "holds user information, which would be shown in logs",
             "serve the catalogue where it needs none",

@@ -21,11 +21,35 @@ impl Rate {
         Decimal::parse(text)?.exactly(9 + per).map(Self)
     }
 
+    /// USD for one, as a decimal number: `0.01` for a rate of ten thousand USD a million.
+    #[must_use]
+    pub fn usd_for_one(self) -> String {
+        decimal(self.0, 15)
+    }
+
     /// As [`Rate::exactly`], rounding what is finer: catalogues write what binary floats left over.
     pub(super) fn nearest(text: &str, per: i32) -> Result<Self, DecimalError> {
         let scaled = Decimal::parse(text)?.scaled(9 + per)?;
         Ok(Self(scaled.value))
     }
+}
+
+/// USD for a million, as a decimal number: `2.5`.
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        decimal(self.0, 9).fmt(f)
+    }
+}
+
+/// `value` × 10^-`places` as a decimal number without zeros at its end.
+fn decimal(value: u64, places: u32) -> String {
+    let one = 10_u64.saturating_pow(places);
+    let (whole, fraction) = (value / one, value % one);
+    if fraction == 0 {
+        return whole.to_string();
+    }
+    let digits = format!("{fraction:0width$}", width = places as usize);
+    format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
 /// An exact factor in thousandths: 500 halves, 1500 is half as much again.
@@ -48,12 +72,7 @@ impl Factor {
 /// As a decimal number: `0.5`, `2`.
 impl std::fmt::Display for Factor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (whole, fraction) = (self.0 / 1_000, self.0 % 1_000);
-        if fraction == 0 {
-            return write!(f, "{whole}");
-        }
-        let digits = format!("{fraction:03}");
-        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+        decimal(u64::from(self.0), 3).fmt(f)
     }
 }
 

@@ -29,6 +29,7 @@ use tollgate::admin::{AdminParts, AdminState, Readiness, serve};
 use tollgate::config::Secret;
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
+use tollgate::pricing::Prices;
 
 use traffic::{START, id, mixed, record};
 
@@ -52,6 +53,7 @@ impl Admin {
         let readiness = Arc::new(Readiness::default());
         let state = AdminState::new(AdminParts {
             meter: Arc::clone(&meter),
+            prices: Arc::new(Prices::builtin()),
             ledger: ledger.stats(),
             payloads: Arc::default(),
             data_dir: data_dir.path().to_owned(),

@@ -16,6 +16,7 @@ use tollgate::admin::{AdminParts, AdminState, Readiness, serve};
 use tollgate::config::{OnLedgerFailure, Secret};
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
+use tollgate::pricing::Prices;
 
 use crate::traffic::{PATIENCE, START, id, mixed, plain, record};
 use crate::{printed, told, tollgate, tollgate_at, traffic};
@@ -39,6 +40,7 @@ impl Sidecar {
         let readiness = Arc::new(Readiness::default());
         let state = AdminState::new(AdminParts {
             meter: Arc::new(Meter::new(200)),
+            prices: Arc::new(Prices::builtin()),
             ledger: ledger.stats(),
             payloads: Arc::default(),
             data_dir: data_dir.to_owned(),

@@ -5,6 +5,8 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod catalogue;
+mod files;
 mod names;
 mod properties;
 

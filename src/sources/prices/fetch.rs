@@ -159,10 +159,7 @@ impl Fetcher {
 
 /// Follows a few hops, but never from https to http.
 fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let was_safe = attempt
-        .previous()
-        .iter()
-        .any(|hop| hop.scheme() == "https");
+    let was_safe = attempt.previous().iter().any(|hop| hop.scheme() == "https");
     if attempt.previous().len() > MOST_REDIRECTS {
         attempt.error("it leads on too often")
     } else if was_safe && attempt.url().scheme() != "https" {

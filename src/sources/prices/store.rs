@@ -143,6 +143,26 @@ impl Store {
         }))
     }
 
+    /// The text of any catalogue file.
+    pub fn read_text(path: &Path) -> Result<String, StoreError> {
+        let failed = |source| StoreError::Io {
+            verb: "read",
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| {
+                file.take(MOST_CATALOGUE_BYTES + 1)
+                    .read_to_string(&mut text)
+            })
+            .map_err(failed)?;
+        if text.len() as u64 > MOST_CATALOGUE_BYTES {
+            return Err(failed(io::ErrorKind::FileTooLarge.into()));
+        }
+        Ok(text)
+    }
+
     /// Puts a catalogue in the place of the last one, as a whole or not at all.
     pub fn save(&self, good: &LastGood) -> Result<(), StoreError> {
         let path = self.file();

@@ -1,0 +1,79 @@
+//! How a price comes about, part by part. What is explained here is what [`PriceRow::charges`]
+//! charges, so that an explanation cannot drift from the price.
+
+use super::names::ModelName;
+use super::rate::{Item, Tier};
+use super::row::{Charge, PriceRow, Threshold};
+use super::table::{Match, PriceTable};
+use crate::clock::UnixMicros;
+use crate::record::{Cost, Usage};
+
+/// Why there is no price.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unpriced {
+    /// No row has the name.
+    #[error("no prices know the model")]
+    Model,
+    /// The service tier is not known.
+    #[error("the service tier `{0}` is not known")]
+    UnknownTier(String),
+    /// Nobody states the tier's rates.
+    #[error("nobody states the rates of the tier `{0}`")]
+    Tier(Tier),
+    /// Nobody states the rate of something that was used.
+    #[error("nobody states the rate of {}", .0.as_str())]
+    Item(Item),
+    /// Nothing was used as far as is known.
+    #[error("nothing is known of the usage")]
+    Usage,
+}
+
+/// A price and how it comes about.
+#[derive(Clone, Debug)]
+pub struct Explanation<'t> {
+    /// The row and how it was found.
+    pub found: Match<'t>,
+    /// The tier that is charged.
+    pub tier: Tier,
+    /// The threshold that the request is past.
+    pub threshold: Option<&'t Threshold>,
+    /// The parts, in the order in which they are added.
+    pub charges: Vec<Charge>,
+    /// The whole, or why there is none.
+    pub cost: Result<Cost, Unpriced>,
+}
+
+impl PriceTable {
+    /// As [`PriceTable::price`], with every step.
+    pub fn explain<'n>(
+        &self,
+        name: impl Into<ModelName<'n>>,
+        service_tier: Option<&str>,
+        usage: &Usage,
+        at: UnixMicros,
+    ) -> Result<Explanation<'_>, Unpriced> {
+        let found = self.find(name, at).ok_or(Unpriced::Model)?;
+        let tier = Tier::of(service_tier)
+            .ok_or_else(|| Unpriced::UnknownTier(service_tier.unwrap_or_default().to_owned()))?;
+        let row: &PriceRow = found.row;
+        let mut charges = Vec::new();
+        let known = row.charges(tier, usage, |charge| charges.push(charge));
+        let unpriced = charges.iter().find(|charge| charge.rate.is_none());
+        let cost = match (row.amount(tier, usage), unpriced) {
+            (Some(amount), _) => Ok(Cost {
+                amount,
+                price_version: found.price_version().clone(),
+            }),
+            (None, Some(charge)) => Err(Unpriced::Item(charge.item)),
+            (None, None) if !known && usage.tokens.sum().is_some() => Err(Unpriced::Tier(tier)),
+            (None, None) => Err(Unpriced::Usage),
+        };
+        Ok(Explanation {
+            found,
+            tier,
+            threshold: row.threshold(&usage.tokens),
+            charges,
+            cost,
+        })
+    }
+}
