@@ -143,7 +143,14 @@ async fn run_here(
         &settings.data_dir,
         update.map(|update| (update.url, update.every)),
     )?;
-    let admin = admin_state(settings, &ledger, &meter, payloads.stats(), &prices, &readiness)?;
+    let admin = admin_state(
+        settings,
+        &ledger,
+        &meter,
+        payloads.stats(),
+        &prices,
+        &readiness,
+    )?;
     let gateway = Gateway::new(
         settings,
         channels,

@@ -12,7 +12,7 @@ use crate::record::{Cost, Usage};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unpriced {
     /// No row has the name.
-    #[error("no prices know the model")]
+    #[error("no prices know it")]
     Model,
     /// The service tier is not known.
     #[error("the service tier `{0}` is not known")]

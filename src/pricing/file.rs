@@ -109,7 +109,8 @@ fn row(
     common: &Common,
     aliases: &mut Vec<Alias>,
 ) -> Option<PriceRow> {
-    let place = section.place.clone().unwrap_or(Place::Default);
+    // Without a place it is no mapping, which is told already.
+    let place = section.place.clone()?;
     let mut model = None;
     section.set(reader, "model", &mut model, |text| name(text).map(Some));
     let mut row = PriceRow::new(

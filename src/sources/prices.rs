@@ -5,6 +5,8 @@
 
 mod fetch;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,14 @@ pub enum StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
-    seen: Arc<Mutex<Option<SystemTime>>>,
+    seen: Arc<Mutex<Option<Face>>>,
+}
+
+/// What tells one file of this name from the next without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Face {
+    inode: u64,
+    changed_at: (i64, i64),
 }
 
 impl Store {
@@ -98,8 +105,8 @@ impl Store {
 
     /// Reads the file when it is another one than this store last read or wrote.
     pub fn load_if_changed(&self) -> Result<Option<LastGood>, StoreError> {
-        let modified = self.modified();
-        if modified.is_none() || modified == *self.seen() {
+        let face = self.face();
+        if face.is_none() || face == *self.seen() {
             return Ok(None);
         }
         self.load()
@@ -117,7 +124,7 @@ impl Store {
             path: path.clone(),
             reason,
         };
-        *self.seen() = self.modified();
+        *self.seen() = self.face();
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -191,15 +198,19 @@ impl Store {
             File::open(&self.folder)?.sync_all()
         };
         write().map_err(failed)?;
-        *self.seen() = self.modified();
+        *self.seen() = self.face();
         Ok(())
     }
 
-    fn modified(&self) -> Option<SystemTime> {
-        fs::metadata(self.file()).ok()?.modified().ok()
+    fn face(&self) -> Option<Face> {
+        let metadata = fs::metadata(self.file()).ok()?;
+        Some(Face {
+            inode: metadata.ino(),
+            changed_at: (metadata.mtime(), metadata.mtime_nsec()),
+        })
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Option<SystemTime>> {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Option<Face>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
