@@ -11,7 +11,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName, InvalidHeaderValue};
 
 use crate::config::{BaseUrl, ChannelKind, ChannelSettings};
-use crate::pricing::provider_of_host;
+use crate::pricing::provider_of;
 
 pub use resolve::Resolver;
 
@@ -37,7 +37,7 @@ pub struct Channel {
     pub host: HeaderValue,
     /// Its name, as answers carry it.
     pub name_header: HeaderValue,
-    /// Whose prices hold there; `None` when its host says nothing of it.
+    /// Whose prices hold there; `None` when neither its kind nor its host says.
     pub provider: Option<&'static str>,
     /// Finds the addresses behind its host name.
     pub resolver: Resolver,
@@ -69,7 +69,7 @@ impl Channel {
             headers: settings.headers.clone(),
             host: HeaderValue::try_from(settings.base_url.authority.as_str())?,
             name_header: HeaderValue::try_from(&*settings.name)?,
-            provider: provider_of_host(&settings.base_url.host),
+            provider: provider_of(settings.kind, &settings.base_url.host),
             resolver: Resolver::new(&settings.base_url.host, settings.base_url.port),
         })
     }

@@ -25,7 +25,7 @@ pub use catalogue::{Catalogue, CatalogueError, Shape, Skipped};
 pub use changes::{Change, Changes};
 pub use explain::{Explanation, Unpriced};
 pub use load::{MOST_CATALOGUE_BYTES, catalogue_layer, load_files};
-pub use names::{ModelName, provider_of_host};
+pub use names::{ModelName, provider_of};
 pub use rate::{Factor, Fees, Item, Rate, Rates, Tier};
 pub use row::{Charge, MediaSet, PriceRow, Threshold, ThresholdPrice, TierPrice};
 pub use running::{Prices, Refresh, RefreshStats};

@@ -1,3 +1,11 @@
 //! What comes from outside, and not by way of the proxy.
 
 pub mod prices;
+
+/// An HTTP client in the making. Every one begins here: TLS is ring's, as in the proxy, and the
+/// library wants to be told so before it builds the first.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // One that is installed already is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
+}

@@ -41,7 +41,7 @@ fn load(folder: &Path, file: &str) -> Result<Loaded, config::Problems> {
 /// The fixtures in a folder of their own, where the permissions are known.
 fn fixtures() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for part in ["", "secrets", "tls"] {
+    for part in ["", "prices", "secrets", "tls"] {
         fs::create_dir_all(folder.path().join(part)).unwrap();
         for entry in fs::read_dir(Path::new(FIXTURES).join(part)).unwrap() {
             let entry = entry.unwrap();

@@ -13,6 +13,7 @@ use crate::admin::json::{Info, PayloadJson, RequestDetailJson, RequestList, Usag
 use crate::config::{AdminSettings, Secret};
 use crate::ledger::query::{Order, RequestFilter, Sequence, UsageQuery};
 use crate::record::RequestId;
+use crate::sources::http_client;
 
 /// Whether a sidecar is there is known at once: it is on this machine, or a near one.
 const CONNECT: Duration = Duration::from_millis(500);
@@ -110,7 +111,7 @@ impl Client {
     /// The admin port of these settings.
     pub(super) fn new(admin: &AdminSettings) -> Result<Self, AskError> {
         let address = reachable(admin.listen);
-        let http = reqwest::Client::builder()
+        let http = http_client()
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
             // It is the operator's own port: a proxy for the world has no business in between.

@@ -214,7 +214,7 @@ fn sum(explained: &PriceExplanationJson, output: &Output) -> String {
     for (title, numeric) in [
         ("", false),
         ("count", true),
-        ("USD per million", true),
+        ("USD", true),
         ("tier", true),
         ("threshold", true),
         ("amount", true),
@@ -236,7 +236,7 @@ fn sum(explained: &PriceExplanationJson, output: &Output) -> String {
         let cells = [
             item.clone(),
             count(charge.count),
-            charge.usd_per_million.clone().unwrap_or_default(),
+            rate(charge),
             times(&charge.tier_times),
             times(&charge.threshold_times),
             amount,
@@ -263,6 +263,17 @@ fn sum(explained: &PriceExplanationJson, output: &Output) -> String {
         .map(|cell| (cell, tone)),
     );
     sheet.render()
+}
+
+/// Tokens are priced by the million, everything else by the piece.
+fn rate(charge: &ChargeJson) -> String {
+    let by_million =
+        charge.item.parse::<TokenType>().is_ok() || charge.item == Unit::CacheWrite1h.as_str();
+    match (&charge.usd_per_million, &charge.usd_for_one) {
+        (Some(usd), _) if by_million => format!("{usd} a million"),
+        (_, Some(usd)) => format!("{usd} each"),
+        _ => String::new(),
+    }
 }
 
 /// Everything the price states.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::rate::{Item, Rate};
+use super::rate::{Item, Rate, Rates};
 use super::row::{PriceRow, ThresholdPrice, TierPrice};
 use crate::record::{Unit, closed_set};
 
@@ -251,7 +251,7 @@ fn absurdity(row: &PriceRow) -> Option<String> {
     std::iter::once(&row.standard)
         .chain(tiers)
         .chain(thresholds)
-        .flat_map(|rates| rates.iter())
+        .flat_map(Rates::iter)
         .chain(fees)
         .find_map(beyond)
 }

@@ -1,9 +1,11 @@
 //! Names of providers and models, and how one leads to another.
 
+use crate::config::ChannelKind;
+
 /// A model's name, and whose it is where that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelName<'n> {
-    /// Who is asked, by the name prices use ([`provider_of_host`]); `None` when it is not known.
+    /// Who is asked, by the name prices use ([`provider_of`]); `None` when it is not known.
     pub provider: Option<&'n str>,
     /// The model's name, as the provider or the client has it.
     pub model: &'n str,
@@ -62,10 +64,20 @@ pub(super) fn canonical(provider: &str) -> &str {
     }
 }
 
-/// Whose prices hold behind a host name; `None` for hosts that are not known here. A gateway of
-/// one's own sells what its operator says: it has no price list to look into.
+/// Whose prices hold in a channel of this kind to this host; `None` where neither says. A gateway
+/// of one's own that is shaped like `OpenAI` sells what its operator says: it has no price list to
+/// look into.
 #[must_use]
-pub fn provider_of_host(host: &str) -> Option<&'static str> {
+pub fn provider_of(kind: ChannelKind, host: &str) -> Option<&'static str> {
+    provider_of_host(host).or(match kind {
+        ChannelKind::Openai => None,
+        ChannelKind::Azure => Some("azure"),
+        ChannelKind::Anthropic => Some("anthropic"),
+        ChannelKind::Gemini => Some("gemini"),
+    })
+}
+
+fn provider_of_host(host: &str) -> Option<&'static str> {
     const HOSTS: &[(&str, &str)] = &[
         ("api.openai.com", "openai"),
         ("api.anthropic.com", "anthropic"),
@@ -188,8 +200,12 @@ mod tests {
             ("127.0.0.1", None),
             ("llm.corp.example", None),
         ] {
-            assert_eq!(provider_of_host(host), provider, "{host}");
+            assert_eq!(provider_of(ChannelKind::Openai, host), provider, "{host}");
         }
+        let own = provider_of(ChannelKind::Anthropic, "llm.corp.example");
+        assert_eq!(own, Some("anthropic"));
+        let sold = provider_of(ChannelKind::Gemini, "openrouter.ai");
+        assert_eq!(sold, Some("openrouter"));
     }
 
     #[test]

@@ -30,6 +30,7 @@ use tollgate::config::Secret;
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
 use tollgate::pricing::Prices;
+use tollgate::sources::http_client;
 
 use traffic::{START, id, mixed, record};
 
@@ -78,7 +79,7 @@ impl Admin {
             data_dir,
             stop: Some(stop),
             serving,
-            client: Client::builder().no_proxy().build().unwrap(),
+            client: http_client().no_proxy().build().unwrap(),
         }
     }
 

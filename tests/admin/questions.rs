@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate::admin::ledger_id;
 use tollgate::ledger::Closed;
 use tollgate::record::Phase;
@@ -319,4 +319,27 @@ async fn without_a_ledger_questions_get_a_reason() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["error"]["code"], "no_ledger");
+}
+
+#[tokio::test]
+async fn prices_are_listed_with_their_layer_and_source() {
+    let admin = Admin::start(None, None).await;
+    let list = admin
+        .json("/api/v1/prices?model=gpt-5.6-sol&provider=openai")
+        .await;
+    assert_eq!(list["layers"], json!(["builtin-2026-11-20"]));
+    assert_eq!(list["total"], 3);
+    let promotion = &list["prices"][1];
+    assert_eq!(promotion["effective_from"], "2026-08-21T00:00:00.000000Z");
+    assert_eq!(promotion["effective_to"], "2026-11-22T00:00:00.000000Z");
+    assert_eq!(promotion["per_million"]["input_cache_write"], "5");
+    assert_eq!(promotion["per_unit"]["web_search"], "0.01");
+    assert_eq!(promotion["tiers"]["flex"]["times"], "0.5");
+    assert_eq!(promotion["thresholds"][0]["above_input_tokens"], 272_000);
+    let few = admin.json("/api/v1/prices?limit=2").await;
+    assert_eq!(few["prices"].as_array().unwrap().len(), 2);
+    assert!(few["total"].as_u64().unwrap() > 100);
+    let (status, failure) = admin.failure("/api/v1/prices?limit=0").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(failure["param"], "limit");
 }

@@ -8,6 +8,7 @@
 )]
 
 mod arguments;
+mod prices;
 mod reading;
 mod sidecar;
 #[path = "../traffic/mod.rs"]

@@ -24,6 +24,7 @@ mod limits;
 mod media;
 mod memory;
 mod payloads;
+mod prices;
 mod protocols;
 mod providers;
 mod secrets;

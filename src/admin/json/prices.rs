@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{Moment, Usd};
 use crate::pricing::{
-    Charge, Explanation, Item, PriceRow, PriceTable, Rates, ThresholdPrice, TierPrice,
+    Charge, Explanation, Item, PriceRow, PriceTable, Rate, Rates, ThresholdPrice, TierPrice,
 };
 
 /// Rates by type of tokens: decimal strings of USD for a million.
@@ -84,6 +84,8 @@ pub struct ChargeJson {
     pub count: u64,
     /// USD for a million, before factors; null when nobody states it.
     pub usd_per_million: Option<String>,
+    /// The same for one.
+    pub usd_for_one: Option<String>,
     /// The tier's factor.
     pub tier_times: String,
     /// The threshold's factor.
@@ -240,6 +242,7 @@ impl From<&Charge> for ChargeJson {
             item: item.as_str().to_owned(),
             count: charge.count,
             usd_per_million: charge.rate.map(|rate| rate.to_string()),
+            usd_for_one: charge.rate.map(Rate::usd_for_one),
             tier_times: charge.tier.to_string(),
             threshold_times: charge.threshold.to_string(),
             usd: charge.amount().map(Usd),

@@ -8,6 +8,7 @@ use reqwest::redirect::{Attempt, Policy};
 use super::store::{LastGood, Origin};
 use crate::clock::UnixMicros;
 use crate::pricing::MOST_CATALOGUE_BYTES;
+use crate::sources::http_client;
 
 /// What bounds one fetch.
 #[derive(Clone, Copy, Debug)]
@@ -98,13 +99,10 @@ impl Fetcher {
     }
 
     pub(super) fn new(bounds: Bounds) -> Result<Self, FetchError> {
-        // TLS is ring's here, as in the proxy. One that is installed already is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let http = http_client()
             .connect_timeout(CONNECT)
             .timeout(bounds.total)
             .redirect(Policy::custom(follow))
-            .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self { http, bounds })
     }
