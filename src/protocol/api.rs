@@ -42,8 +42,8 @@ pub(super) struct Conventions {
     pub(super) answer: &'static Node<Said>,
     /// The data of one server-sent event, or one answer of a streamed array.
     pub(super) event: &'static Node<Said>,
-    /// Whether a stream may also be one JSON array of answers.
-    pub(super) streams_arrays: bool,
+    /// What its good answers may be besides JSON and server-sent events.
+    pub(super) also: Also,
     /// Once content was seen, only an event that holds one of these, with a value other than
     /// `null`, is looked into: every event that can still change what is known holds one.
     pub(super) needles: LazyLock<Vec<Finder<'static>>>,
@@ -53,10 +53,18 @@ pub(super) struct Conventions {
     pub(super) usage: Option<UsageShape>,
     /// Whether usage is stated although `usage` is `None`.
     pub(super) unread_usage: bool,
-    /// Whether its good answers may be neither JSON nor events: sound, subtitles, plain text.
-    pub(super) opaque_answers: bool,
     /// How what it makes is told of later, by its id.
     pub(super) making: Making,
+}
+
+/// What an answer may be besides one JSON document or server-sent events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Also {
+    Nothing,
+    /// A stream: one JSON array of answers.
+    Arrays,
+    /// Sound, subtitles, plain text.
+    Opaque,
 }
 
 /// What is made in a while: its usage is told when somebody asks for it by its id.

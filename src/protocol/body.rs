@@ -1,6 +1,6 @@
 //! The plain bytes of an answer: one JSON document, or an event stream.
 
-use super::api::{Conventions, REFUSAL, Said};
+use super::api::{Also, Conventions, REFUSAL, Said};
 use super::headers::MediaType;
 use super::json::{Progress, Scanner};
 use super::meter::ResponseKind;
@@ -75,7 +75,7 @@ impl Body {
         let refused = kind.status >= 400;
         let framing = match MediaType::of(kind.content_type) {
             MediaType::EventStream => Framing::events(conventions),
-            MediaType::Json if conventions.streams_arrays && !refused => Framing::Unknown,
+            MediaType::Json if conventions.also == Also::Arrays && !refused => Framing::Unknown,
             MediaType::Json => Framing::json(conventions, refused),
             MediaType::Other => Framing::Unknown,
         };
@@ -133,7 +133,7 @@ impl Body {
                 events.reader.finish(&mut pass);
             }
             Framing::Unknown => {}
-            Framing::Opaque if self.reading.conventions.opaque_answers => {
+            Framing::Opaque if self.reading.conventions.also == Also::Opaque => {
                 self.reading.note(MissingReason::NoUsageInBody);
             }
             Framing::Opaque => self.reading.note(MissingReason::Malformed),
@@ -177,12 +177,12 @@ impl Framing {
     /// By the first byte of the body that is no whitespace.
     fn sniffed(first: u8, conventions: &'static Conventions, refused: bool) -> Self {
         match first {
-            b'[' if conventions.streams_arrays && !refused => Self::Answers(Answers {
+            b'[' if conventions.also == Also::Arrays && !refused => Self::Answers(Answers {
                 scanner: Scanner::new(conventions.event),
                 place: Place::Outside,
             }),
             b'{' => Self::json(conventions, refused),
-            _ if conventions.opaque_answers && !refused => Self::Opaque,
+            _ if conventions.also == Also::Opaque && !refused => Self::Opaque,
             b'[' => Self::json(conventions, refused),
             // A comment, or the first letter of data, event, id, retry; or a byte order mark.
             b':' | b'd' | b'e' | b'i' | b'r' | 0xEF => Self::events(conventions),

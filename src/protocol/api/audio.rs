@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Making, Said, Turn, finders};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, Turn, finders};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -26,7 +26,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &ANSWER,
     event: &EVENT,
-    streams_arrays: false,
+    also: Also::Opaque,
     needles: LazyLock::new(|| {
         finders(&[
             "\"usage\"",
@@ -38,7 +38,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     turn,
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
-    opaque_answers: true,
     making: Making::AT_ONCE,
 };
 

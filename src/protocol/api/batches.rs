@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use super::super::json::Node;
 use super::super::usage::UsageShape;
 use super::responses::USAGE;
-use super::{Asked, Conventions, ERROR, Making, Said, Stage, finders, no_turn};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, Stage, finders, no_turn};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -22,12 +22,11 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &ANSWER,
     event: &ANSWER,
-    streams_arrays: false,
+    also: Also::Nothing,
     needles: LazyLock::new(|| finders(&["\"error\""])),
     turn: no_turn,
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
-    opaque_answers: false,
     making: Making {
         shown: &["batches"],
         stage,

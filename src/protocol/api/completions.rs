@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::super::json::Node;
 use super::super::usage::UsageShape;
 use super::chat::{STREAM_OPTIONS, USAGE};
-use super::{Asked, Conventions, ERROR, Making, Said, finders, no_turn};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -17,12 +17,11 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &ANSWER,
     event: &EVENT,
-    streams_arrays: false,
+    also: Also::Nothing,
     needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\""])),
     turn: no_turn,
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
-    opaque_answers: false,
     making: Making::AT_ONCE,
 };
 

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Making, Said, Total, finders, no_turn};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, Total, finders, no_turn};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -22,7 +22,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &ANSWER,
     event: &ANSWER,
-    streams_arrays: true,
+    also: Also::Arrays,
     needles: LazyLock::new(|| {
         finders(&[
             "\"usageMetadata\"",
@@ -39,7 +39,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         cumulative: true,
     }),
     unread_usage: false,
-    opaque_answers: false,
     making: Making::AT_ONCE,
 };
 

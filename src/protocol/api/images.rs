@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Making, Said, Turn, finders};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, Turn, finders};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -24,7 +24,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &ANSWER,
     event: &EVENT,
-    streams_arrays: false,
+    also: Also::Nothing,
     needles: LazyLock::new(|| {
         finders(&[
             "\"usage\"",
@@ -36,7 +36,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     turn,
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
-    opaque_answers: false,
     making: Making::AT_ONCE,
 };
 

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Making, Said, Turn, finders};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, Turn, finders};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -23,7 +23,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &MESSAGE,
     event: &EVENT,
-    streams_arrays: false,
+    also: Also::Nothing,
     needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\"", "\"message_stop\""])),
     turn,
     usage: Some(UsageShape {
@@ -32,7 +32,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         cumulative: true,
     }),
     unread_usage: false,
-    opaque_answers: false,
     making: Making::AT_ONCE,
 };
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::super::json::Node;
-use super::{Asked, Conventions, ERROR, Making, Said, finders, no_turn};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -14,12 +14,11 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &ANSWER,
     event: &ANSWER,
-    streams_arrays: false,
+    also: Also::Nothing,
     needles: LazyLock::new(|| finders(&["\"error\""])),
     turn: no_turn,
     usage: None,
     unread_usage: false,
-    opaque_answers: false,
     making: Making::AT_ONCE,
 };
 

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
-use super::{Asked, Conventions, ERROR, Making, Said, Stage, Turn, finders};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, Stage, Turn, finders};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -24,12 +24,11 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     request: &REQUEST,
     answer: &RESPONSE,
     event: &EVENT,
-    streams_arrays: false,
+    also: Also::Nothing,
     needles: LazyLock::new(|| finders(&["\"response\"", "\"error\""])),
     turn,
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
-    opaque_answers: false,
     making: Making {
         shown: &["responses"],
         stage,

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use super::super::json::Node;
-use super::{Asked, Conventions, ERROR, Making, Said, finders, no_turn};
+use super::{Also, Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
 
 const fn unread(
@@ -21,12 +21,11 @@ const fn unread(
         request: &REQUEST,
         answer: &ANSWER,
         event: &ANSWER,
-        streams_arrays: false,
+        also: Also::Nothing,
         needles: LazyLock::new(|| finders(&["\"error\""])),
         turn: no_turn,
         usage: None,
         unread_usage,
-        opaque_answers: false,
         making: Making::AT_ONCE,
     }
 }
