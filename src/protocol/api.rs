@@ -134,6 +134,8 @@ pub(super) enum Asked {
     MaxOutputTokensOld,
     Choices,
     Background,
+    /// Azure's search in the caller's own data.
+    DataSources,
     /// The text to be spoken.
     Input,
     /// `sse` asks for a stream.

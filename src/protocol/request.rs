@@ -34,6 +34,8 @@ pub struct RequestFacts {
     pub input_characters: Option<u64>,
     /// `background` (Responses).
     pub background: Option<bool>,
+    /// `data_sources`: Azure answers from the caller's own data, and refuses `stream_options` then.
+    pub data_sources: bool,
     /// The body is one JSON object from its first to its last byte. The check is structural:
     /// what stands inside skipped values is not validated.
     pub well_formed: bool,
@@ -55,6 +57,7 @@ impl RequestFacts {
             choices: None,
             input_characters: None,
             background: None,
+            data_sources: false,
             well_formed: false,
             body: Object::default(),
             stream_options: None,
@@ -144,6 +147,7 @@ impl Sink<Asked> for Reader {
             Asked::MaxOutputTokensOld => self.max_output_tokens_old = text::count(token),
             Asked::Choices => facts.choices = text::count(token),
             Asked::Background => facts.background = text::boolean(token),
+            Asked::DataSources => facts.data_sources = false,
             Asked::Input => self.input = Some(place.start..place.end),
             Asked::StreamFormat => facts.stream = Some(token == b"\"sse\""),
         }
@@ -177,6 +181,7 @@ impl Sink<Asked> for Reader {
             Asked::MaxOutputTokensOld => self.max_output_tokens_old = None,
             Asked::Choices => self.facts.choices = None,
             Asked::Background => self.facts.background = None,
+            Asked::DataSources => self.facts.data_sources = true,
             Asked::Input => self.input = None,
             Asked::IncludeUsage => {}
         }
@@ -220,14 +225,15 @@ pub fn knows_stream_options(query: Option<&str>) -> bool {
 }
 
 /// The body with `stream_options.include_usage: true` spliced in, all else byte for byte the same;
-/// `None` when nothing is to be changed: not a Chat or Completions stream, asked for already, or
-/// not well formed. `facts` must come from [`read_request`] on this very `body`.
+/// `None` when nothing is to be changed: not a Chat or Completions stream, asked for already, not
+/// well formed, or refused with it (`data_sources`). `facts` must come from [`read_request`] on this very `body`.
 #[must_use]
 pub fn inject_include_usage(body: &[u8], facts: &RequestFacts) -> Option<Vec<u8>> {
     let wanted = conventions(facts.api).usage_on_request
         && facts.well_formed
         && facts.stream == Some(true)
         && !facts.asked_for_usage
+        && !facts.data_sources
         // The scanner does not look into strings; JSON is UTF-8 in them too (RFC 8259, 8.1).
         && std::str::from_utf8(body).is_ok();
     if !wanted {

@@ -128,7 +128,8 @@ pub(super) struct UsageShape {
     /// (Anthropic). Audio and images are part of it everywhere.
     pub(super) input_includes_cache: bool,
     /// `Output` includes reasoning (OpenAI), or does not (Gemini). Where it should and the stated
-    /// total adds up only without (xAI's Chat Completions), the total is believed.
+    /// total adds up only without (xAI's Chat Completions), the total is believed; also where it
+    /// alone tells of reasoning (Gemini's OpenAI-shaped surface).
     pub(super) output_includes_reasoning: bool,
     /// A stream states its usage again and again as it grows: a later statement overwrites what it
     /// states and leaves the rest, and what was stated before the end is partial. Else a statement
@@ -143,6 +144,22 @@ impl UsageShape {
         output_includes_reasoning: true,
         cumulative: false,
     };
+
+    /// The reasoning, and whether it stands beside the output.
+    fn reasoning(self, counts: &Counts) -> (Option<u64>, bool) {
+        let stated = counts.get(Count::Reasoning);
+        if !self.output_includes_reasoning {
+            return (stated, true);
+        }
+        let cache = [Count::Cached, Count::CachedElsewhere, Count::CacheWrite];
+        let is_cache = |beyond| cache.iter().any(|&count| counts.get(count) == Some(beyond));
+        match (stated, beyond(counts)) {
+            (Some(stated), Some(beyond)) if stated == beyond => (Some(stated), true),
+            // Where the input leaves the cache out against the convention, that is what is beyond.
+            (None, Some(beyond)) if !is_cache(beyond) => (Some(beyond), true),
+            _ => (stated, false),
+        }
+    }
 
     /// The usage that `counts` state; `None` when they state nothing.
     pub(super) fn usage(self, counts: &Counts) -> Option<Usage> {
@@ -185,12 +202,13 @@ impl UsageShape {
                 .map(|(total, _)| total)
                 .or(both(Count::Output, Count::MoreOutput)),
         );
-        let reasoning_source = if self.output_includes_reasoning && !reasoning_beside(counts) {
-            &mut output
-        } else {
+        let (reasoning, beside) = self.reasoning(counts);
+        let reasoning_source = if beside {
             &mut Portion::of(None)
+        } else {
+            &mut output
         };
-        tokens[TokenType::Reasoning] = reasoning_source.take(counts.get(Count::Reasoning));
+        tokens[TokenType::Reasoning] = reasoning_source.take(reasoning);
         tokens[TokenType::OutputAudio] = output.take(
             speech
                 .map(|(_, audio)| audio)
@@ -232,16 +250,13 @@ fn sum(parts: [Option<u64>; 2]) -> Option<u64> {
     parts.into_iter().flatten().reduce(u64::saturating_add)
 }
 
-/// Whether the stated total adds up only when reasoning stands beside the output.
-fn reasoning_beside(counts: &Counts) -> bool {
-    let stated = || {
-        let input = counts.get(Count::Input)?;
-        let output = counts.get(Count::Output)?;
-        let reasoning = counts.get(Count::Reasoning)?;
-        let sum = input.checked_add(output)?.checked_add(reasoning)?;
-        Some(reasoning > 0 && counts.get(Count::Total)? == sum)
-    };
-    stated().unwrap_or(false)
+/// How much the stated total is more than input and output.
+fn beyond(counts: &Counts) -> Option<u64> {
+    let sum = counts
+        .get(Count::Input)?
+        .checked_add(counts.get(Count::Output)?)?;
+    let beyond = counts.get(Count::Total)?.checked_sub(sum)?;
+    (beyond > 0).then_some(beyond)
 }
 
 /// A total from which its details are taken, so that the parts add up to it.
@@ -318,6 +333,44 @@ mod tests {
         assert_eq!(usage.tokens[TokenType::InputAudio], Some(40));
         assert_eq!(usage.tokens[TokenType::Input], Some(0));
         assert_eq!(usage.total, Some(100));
+    }
+
+    #[test]
+    fn the_total_tells_where_reasoning_stands() {
+        for (stated, expected) in [
+            // In the output, as declared.
+            (
+                vec![(Count::Reasoning, 30), (Count::Total, 150)],
+                (20, Some(30)),
+            ),
+            // Beside it.
+            (
+                vec![(Count::Reasoning, 30), (Count::Total, 180)],
+                (50, Some(30)),
+            ),
+            // Nowhere but in the total.
+            (vec![(Count::Total, 180)], (50, Some(30))),
+            // Something else is in the total.
+            (
+                vec![(Count::Reasoning, 30), (Count::Total, 190)],
+                (20, Some(30)),
+            ),
+            (vec![(Count::Cached, 30), (Count::Total, 180)], (50, None)),
+            (vec![(Count::Total, 140)], (50, None)),
+            (
+                vec![(Count::Reasoning, 0), (Count::Total, 150)],
+                (50, Some(0)),
+            ),
+        ] {
+            let mut all = vec![(Count::Input, 100), (Count::Output, 50)];
+            all.extend(&stated);
+            let tokens = OPENAI.usage(&counts(&all)).unwrap().tokens;
+            assert_eq!(
+                (tokens[TokenType::Output], tokens[TokenType::Reasoning]),
+                (Some(expected.0), expected.1),
+                "{stated:?}"
+            );
+        }
     }
 
     #[test]

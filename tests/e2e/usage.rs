@@ -167,9 +167,14 @@ fn azure_is_asked_for_usage_where_its_version_knows_the_question() {
         answers::stream(&answers::chat_stream(asked))
     });
     let tollgate = Tollgate::before(&upstream.base_url());
-    for (version, knows) in [("2024-10-21", true), ("2024-06-01", false)] {
+    let own = json!([{"type": "azure_search", "parameters": {}}]);
+    for (version, data, knows) in [
+        ("2024-10-21", json!(null), true),
+        ("2024-10-21", own, false),
+        ("2024-06-01", json!(null), false),
+    ] {
         let target = format!("/openai/deployments/d/chat/completions?api-version={version}");
-        let body = json!({"messages": [], "stream": true});
+        let body = json!({"messages": [], "stream": true, "data_sources": data});
         let response = tollgate.send(&Request::json(&target, &body));
         assert_eq!(response.text(), answers::chat_stream(false).concat());
         let received = upstream.received().pop().unwrap();

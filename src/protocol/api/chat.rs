@@ -7,7 +7,7 @@
 //! `prompt_cache_hit_tokens`, Moonshot `usage.cached_tokens`, and its streams state the usage
 //! inside the last choice, perhaps again at the top: the last one counts. Qwen says what it wrote
 //! to its cache by Anthropic's name. xAI's `completion_tokens` leave reasoning out, which the total
-//! tells. OpenRouter (`cost`; with the account's own key at the model's provider, which is charged
+//! tells; Gemini's OpenAI-shaped surface states its thoughts in the total alone. OpenRouter (`cost`; with the account's own key at the model's provider, which is charged
 //! besides, `is_byok`), Perplexity (`cost.total_cost`) and xAI (`cost_in_usd_ticks`) state what they
 //! charged. OpenRouter tells a failure of the model's provider inside the choice.
 
@@ -52,6 +52,7 @@ static REQUEST: Node<Asked> = Node::group(
         ("max_completion_tokens", Node::leaf(Asked::MaxOutputTokens)),
         ("max_tokens", Node::leaf(Asked::MaxOutputTokensOld)),
         ("n", Node::leaf(Asked::Choices)),
+        ("data_sources", Node::leaf(Asked::DataSources)),
     ],
 );
 

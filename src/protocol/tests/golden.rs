@@ -1,6 +1,8 @@
 //! Every recorded answer of the golden table, cut anywhere and in every content coding, says the
 //! same.
 
+use std::sync::LazyLock;
+
 use http::Method;
 use proptest::prelude::*;
 
@@ -64,8 +66,8 @@ proptest! {
         case in any::<prop::sample::Index>(),
         cuts in prop::collection::vec(any::<usize>(), 0..12),
     ) {
-        let cases = exchanges();
-        let case = case.get(&cases);
+        static CASES: LazyLock<Vec<Exchange>> = LazyLock::new(exchanges);
+        let case = case.get(&CASES);
         let whole = seen(case, [&case.body[..]]);
         prop_assert_eq!(whole, seen(case, pieces(&case.body, &cuts)));
     }
