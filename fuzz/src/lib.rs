@@ -85,7 +85,7 @@ pub fn answer(input: &[u8]) {
         let (status, content_type) = KINDS[usize::from(head.kind) % KINDS.len()];
         let operation = match head.kind >> 6 {
             0 | 1 => Operation::Create,
-            2 => Operation::Manage,
+            2 => Operation::Results,
             _ => Operation::Retrieve,
         };
         let kind = ResponseKind {

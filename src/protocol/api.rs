@@ -75,6 +75,19 @@ pub(super) struct Making {
     pub(super) stage: fn(status: &str) -> Stage,
     /// The tier that all of it is billed at.
     pub(super) service_tier: Option<&'static str>,
+    /// Its results, where only those state usage: `GET messages/batches/msgbatch_1/results`.
+    pub(super) results: Option<Results>,
+}
+
+/// Results in JSON lines, each with a usage of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Results {
+    /// The path below which an id and `results` name them.
+    pub(super) path: &'static str,
+    /// One line.
+    pub(super) line: &'static Node<Said>,
+    /// How its usage counts.
+    pub(super) usage: UsageShape,
 }
 
 impl Making {
@@ -83,6 +96,7 @@ impl Making {
         shown: &[],
         stage: |_| Stage::Done,
         service_tier: None,
+        results: None,
     };
 }
 
@@ -185,6 +199,8 @@ pub(super) enum Said {
     Seconds,
     /// One image made.
     Image,
+    /// What a second model used.
+    Beside(Count),
     /// The error: an object, or just its text.
     Error,
     ErrorCode,

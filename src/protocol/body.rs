@@ -1,4 +1,4 @@
-//! The plain bytes of an answer: one JSON document, or an event stream.
+//! The plain bytes of an answer: one JSON document, several in lines, or an event stream.
 
 use super::api::{Also, Conventions, REFUSAL, Said};
 use super::headers::MediaType;
@@ -27,6 +27,8 @@ enum Framing {
     /// An array of answers, each of them as good as an event.
     Answers(Answers),
     Events(Events),
+    /// A document a line.
+    Lines(Scanner<Said>),
     /// Neither: nothing to read in it.
     Opaque,
 }
@@ -73,7 +75,13 @@ impl Body {
         kind: ResponseKind<'_>,
     ) -> Self {
         let refused = kind.status >= 400;
+        let results = conventions.making.results;
         let framing = match MediaType::of(kind.content_type) {
+            // A part of them (206) is no sum.
+            _ if operation == Operation::Results && kind.status == 200 => results
+                .map_or(Framing::Opaque, |results| {
+                    Framing::Lines(Scanner::new(results.line))
+                }),
             MediaType::EventStream => Framing::events(conventions),
             MediaType::Json if conventions.also == Also::Arrays && !refused => Framing::Unknown,
             MediaType::Json => Framing::json(conventions, refused),
@@ -107,6 +115,7 @@ impl Body {
                     self.reading.answer_complete();
                 }
             }
+            Framing::Lines(scanner) => feed_lines(scanner, plain, &mut self.reading),
             Framing::Answers(answers) => answers.feed(plain, &mut self.reading),
             Framing::Events(events) => {
                 let mut pass = Pass {
@@ -124,6 +133,10 @@ impl Body {
         self.reading.ended = true;
         match &mut self.framing {
             Framing::Json(scanner) => self.reading.answer_ended(scanner.progress()),
+            Framing::Lines(scanner) => {
+                self.reading
+                    .line_ended(scanner.progress(), scanner.trailing());
+            }
             Framing::Answers(answers) => answers.finish(&mut self.reading),
             Framing::Events(events) => {
                 let mut pass = Pass {
@@ -142,7 +155,7 @@ impl Body {
 
     pub(super) fn retained_bytes(&self) -> usize {
         let framing = match &self.framing {
-            Framing::Json(scanner) => scanner.retained_bytes(),
+            Framing::Json(scanner) | Framing::Lines(scanner) => scanner.retained_bytes(),
             Framing::Answers(answers) => answers.scanner.retained_bytes(),
             Framing::Events(events) => {
                 events.reader.retained_bytes() + events.event.scanner.retained_bytes()
@@ -243,6 +256,18 @@ impl Answers {
         }
         if self.place == Place::Answer {
             reading.event_complete(b"");
+        }
+    }
+}
+
+/// One fragment's way through lines of JSON. No line feed stands inside a document (RFC 8259 §7).
+fn feed_lines(scanner: &mut Scanner<Said>, plain: &[u8], reading: &mut Reading) {
+    for piece in plain.split_inclusive(|&byte| byte == b'\n') {
+        scanner.feed(piece, &mut reading.captured);
+        if piece.ends_with(b"\n") {
+            reading.line_ended(scanner.progress(), scanner.trailing());
+            scanner.reset();
+            reading.captured.clear();
         }
     }
 }

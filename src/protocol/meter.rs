@@ -130,6 +130,13 @@ impl ResponseMeter {
         }
         self.decoder = None;
         self.body.reading.settle();
+        let reading = &mut self.body.reading;
+        if self.operation == Operation::Results
+            && (self.stopped.is_some() || reading.doubt.is_some())
+        {
+            // A sum over a part of the lines is no sum.
+            reading.observed.usage = None;
+        }
         self.body.reading.observed.missing_reason = self.missing_reason();
     }
 

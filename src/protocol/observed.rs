@@ -6,6 +6,10 @@ use crate::record::{Usage, UsageSource};
 
 /// What the passing bytes of an answer said so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub struct Observed {
     /// The provider's numbers (source `reported`); `None` while none were stated.
     pub usage: Option<Usage>,
@@ -17,6 +21,8 @@ pub struct Observed {
     pub service_tier: Option<Box<str>>,
     /// The response's own id (`chatcmpl-…`, `resp_…`).
     pub response_id: Option<Box<str>>,
+    /// What was used is of several models: no price fits the sum.
+    pub several_models: bool,
     /// When the thing that a batch's answer shows was made, in seconds since 1970.
     pub made_at_s: Option<u64>,
     /// How far what is made in a while is; `None` where the answer does not say.

@@ -5,7 +5,7 @@ use super::json::{Place, Progress, Sink};
 use super::observed::{MissingReason, Observed, ProviderError};
 use super::route::Operation;
 use super::text;
-use super::usage::{Count, Counts};
+use super::usage::{Count, Counts, add};
 use crate::money::NanoUsd;
 use crate::record::UsageSource;
 
@@ -179,14 +179,47 @@ impl Reading {
         }
     }
 
+    /// One line of results is there, whole or not.
+    pub(super) fn line_ended(&mut self, progress: Progress, trailing: bool) {
+        match progress {
+            Progress::Done if !trailing => {}
+            Progress::Empty => return,
+            _ => self.note(MissingReason::Malformed),
+        }
+        let Self {
+            conventions,
+            observed,
+            captured,
+            ..
+        } = self;
+        let (Some(results), Some(counts)) = (&conventions.making.results, &captured.usage) else {
+            return;
+        };
+        let Some(usage) = results.usage.usage(counts) else {
+            return;
+        };
+        let sum = observed.usage.map_or(usage, |sum| add(&sum, &usage));
+        observed.usage = Some(sum);
+        observed.several_models |= observed
+            .served_model
+            .as_deref()
+            .is_some_and(|model| model != captured.model);
+        if observed.several_models {
+            observed.served_model = None;
+        } else {
+            replace(&mut observed.served_model, &mut captured.model);
+        }
+        observed.service_tier = conventions.making.service_tier.map(Box::from);
+    }
+
     fn take(&mut self, failed: bool) {
         let stage = self.stage();
         let counts_usage = match self.operation {
             Operation::Create => true,
             // What is still being made states no final usage.
             Operation::Retrieve => stage.is_some_and(|stage| stage != Stage::Pending),
-            // It was counted when it arose.
-            Operation::Manage => false,
+            // It is counted line by line, or was when it arose.
+            Operation::Results | Operation::Manage => false,
         };
         let Self {
             observed, captured, ..
@@ -212,6 +245,8 @@ impl Reading {
             self.told.searches.overwrite(&captured.searches);
             let mut counts = self.told.searches;
             counts.overwrite(&self.told.usage);
+            observed.several_models |= counts.get(Count::BesideInput).is_some()
+                || counts.get(Count::BesideOutput).is_some();
             observed.usage = shape.usage(&counts).or(observed.usage);
             observed.stated_cost = captured.cost.total().or(observed.stated_cost);
             if let (Some(_), Some(tier)) = (observed.usage, self.conventions.making.service_tier) {
@@ -471,6 +506,7 @@ impl Sink<Said> for Captured {
             Said::Content => {
                 self.generation.content |= token.starts_with(b"\"") && token != b"\"\"";
             }
+            Said::Beside(count) => self.searches.set(count, text::count(token)),
             Said::CreatedAt => self.created_at_s = text::count(token),
             Said::Seconds => self.counts.set(Count::AudioMs, text::milliseconds(token)),
             Said::Error

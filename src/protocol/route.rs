@@ -20,6 +20,8 @@ pub struct Route<'p> {
     pub model: Option<Cow<'p, str>>,
     /// Whether a stream is asked for, where the path says so instead of the body (Gemini).
     pub stream: Option<bool>,
+    /// The id of what is asked for, where its results are.
+    pub results_of: Option<Cow<'p, str>>,
     /// What is appended to the upstream's base, as the client wrote it: starts with `/`, or is
     /// empty (`/v1` itself), or is `*` (`OPTIONS *`).
     pub rest: &'p str,
@@ -38,6 +40,8 @@ pub enum Operation {
     /// Asking by its id for what is made in a while, or for its end: usage in the answer may be told
     /// for the first time.
     Retrieve,
+    /// Asking for the results of what was made: usage is stated by the line.
+    Results,
 }
 
 /// What the path's rest is appended to.
@@ -84,6 +88,7 @@ pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Malform
             channel: None,
             model: None,
             stream: None,
+            results_of: None,
             rest: path,
             base: PathBase::Origin,
         });
@@ -105,6 +110,7 @@ pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Malform
         channel,
         model: called.model,
         stream: called.stream,
+        results_of: called.results_of,
         rest,
         base,
     })
@@ -206,6 +212,7 @@ struct Called<'p> {
     operation: Operation,
     model: Option<Cow<'p, str>>,
     stream: Option<bool>,
+    results_of: Option<Cow<'p, str>>,
 }
 
 impl Called<'_> {
@@ -215,6 +222,7 @@ impl Called<'_> {
             operation: self.operation,
             model: self.model.map(|model| Cow::Owned(model.into_owned())),
             stream: self.stream,
+            results_of: self.results_of.map(|id| Cow::Owned(id.into_owned())),
         }
     }
 }
@@ -267,9 +275,18 @@ fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
             operation: Operation::Manage,
             model: deployment.map(Cow::Borrowed),
             stream: None,
+            results_of: None,
         };
     };
-    let operation = if conventions
+    let results_of = conventions
+        .making
+        .results
+        .filter(|_| *method == Method::GET)
+        .and_then(|results| one_below(name, results.path)?.strip_suffix("/results"))
+        .filter(|id| !id.is_empty() && !id.contains('/'));
+    let operation = if results_of.is_some() {
+        Operation::Results
+    } else if conventions
         .making
         .shown
         .iter()
@@ -289,6 +306,7 @@ fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
         operation,
         model: deployment.map(Cow::Borrowed),
         stream: None,
+        results_of: results_of.map(Cow::Borrowed),
     }
 }
 
@@ -314,6 +332,7 @@ fn called_by_verb<'p>(method: &Method, name: &'p str) -> Option<Called<'p>> {
         operation: create_if(generates && *method == Method::POST),
         model: Some(Cow::Borrowed(model)),
         stream,
+        results_of: None,
     })
 }
 
@@ -325,11 +344,14 @@ fn create_if(creates: bool) -> Operation {
     }
 }
 
+/// What stands below `path` in `name`.
+fn one_below<'n>(name: &'n str, path: &str) -> Option<&'n str> {
+    name.strip_prefix(path)?.strip_prefix('/')
+}
+
 /// Whether a call is `GET <path>/<id>` or `POST <path>/<id>/cancel`.
 fn shows_one(method: &Method, name: &str, path: &str) -> bool {
-    let below = name
-        .strip_prefix(path)
-        .and_then(|below| below.strip_prefix('/'));
+    let below = one_below(name, path);
     let id = match *method {
         Method::GET => below,
         Method::POST => below.and_then(|below| below.strip_suffix("/cancel")),
@@ -465,6 +487,12 @@ mod tests {
             ),
             (Method::GET, "/v1/messages/batches/b", Operation::Manage),
             (Method::GET, "/v1/messages/m", Operation::Manage),
+            (
+                Method::GET,
+                "/v1/messages/batches/b/results",
+                Operation::Results,
+            ),
+            (Method::GET, "/v1/batches/b/results", Operation::Manage),
             (
                 Method::POST,
                 "/v1/responses/input_tokens",

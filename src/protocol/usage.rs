@@ -47,10 +47,13 @@ pub(super) enum Count {
     AudioMs,
     /// Images made: no token.
     Image,
+    /// What a second model used: text beside `Input` and `Output`.
+    BesideInput,
+    BesideOutput,
 }
 
 /// The last of them.
-const LAST: Count = Count::Image;
+const LAST: Count = Count::BesideOutput;
 const _: () = assert!((LAST as u32) < u32::BITS, "one bit for each");
 
 /// The stated numbers of one usage object; `None` where unstated or unreadable.
@@ -72,7 +75,7 @@ impl Counts {
         self.numbers[count as usize] = value.unwrap_or(0);
     }
 
-    fn get(&self, count: Count) -> Option<u64> {
+    pub(super) fn get(&self, count: Count) -> Option<u64> {
         (self.stated >> count as u32 & 1 == 1).then_some(self.numbers[count as usize])
     }
 
@@ -220,8 +223,17 @@ impl UsageShape {
                 .or(counts.get(Count::OutputImage)),
         );
         tokens[TokenType::Output] = output.rest;
+        for (beside, kind) in [
+            (Count::BesideInput, TokenType::Input),
+            (Count::BesideOutput, TokenType::Output),
+        ] {
+            tokens[kind] = sum([tokens[kind], counts.get(beside)]);
+        }
 
-        let total = counts.get(Count::Total).or_else(|| tokens.sum());
+        let total = match counts.get(Count::Total) {
+            Some(total) => sum([Some(total), both(Count::BesideInput, Count::BesideOutput)]),
+            None => tokens.sum(),
+        };
         let mut units = Units::NONE;
         if total.is_none() {
             // Billed by the piece or by time: what states tokens is billed by those.
@@ -248,6 +260,19 @@ impl UsageShape {
 /// What is stated of them, added up.
 fn sum(parts: [Option<u64>; 2]) -> Option<u64> {
     parts.into_iter().flatten().reduce(u64::saturating_add)
+}
+
+/// Two usages, added up.
+pub(super) fn add(one: &Usage, other: &Usage) -> Usage {
+    let mut both = *one;
+    for &kind in TokenType::ALL {
+        both.tokens[kind] = sum([one.tokens[kind], other.tokens[kind]]);
+    }
+    for &unit in Unit::ALL {
+        both.units[unit] = sum([one.units[unit], other.units[unit]]);
+    }
+    both.total = sum([one.total, other.total]);
+    both
 }
 
 /// How much the stated total is more than input and output.

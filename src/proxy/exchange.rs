@@ -152,7 +152,7 @@ impl Exchange {
             return;
         }
         self.form_ended();
-        let ending = self.tell_what_was_seen().unwrap_or(Ending::OK);
+        let ending = self.tell_what_was_seen(true).unwrap_or(Ending::OK);
         self.recorder.close(ending, now);
     }
 
@@ -162,13 +162,13 @@ impl Exchange {
             return;
         }
         self.form_ended();
-        self.tell_what_was_seen();
+        self.tell_what_was_seen(false);
         self.recorder.close(ending, now);
     }
 
     /// Takes over what the answer said, as far as it came, and whose usage that is. How the answer
     /// ended by its own word; `None` when none came.
-    fn tell_what_was_seen(&mut self) -> Option<Ending> {
+    fn tell_what_was_seen(&mut self, whole: bool) -> Option<Ending> {
         let Some(passing) = &mut self.passing else {
             self.tell_what_is_unknown();
             return None;
@@ -193,7 +193,9 @@ impl Exchange {
                     self.recorder.usage_comes_later();
                 }
             }
-            Operation::Retrieve => {
+            // Of a part of the results nobody knows what share it is.
+            Operation::Results if !whole => self.recorder.settles_nothing(),
+            Operation::Retrieve | Operation::Results => {
                 // A failure is told once, like the usage: asking for it again succeeds.
                 if !self.recorder.settles(observed) && good {
                     return Some(Ending::OK);

@@ -135,6 +135,8 @@ impl Gateway {
         admission.api = route.api;
         exchange.api = route.api;
         exchange.operation = route.operation;
+        let results_of = route.results_of.as_deref().map(Arc::from);
+        exchange.recorder.names_response(results_of);
         let channel = match route.channel {
             Some(name) => Some(name.into_owned()),
             None => head

@@ -83,6 +83,8 @@ pub(super) struct Recorder {
     stated_cost: Option<NanoUsd>,
     /// Whose prices hold; `None` when the channel says nothing of it.
     provider: Option<&'static str>,
+    /// What was used is of several models.
+    several_models: bool,
     attempt: Option<OpenAttempt>,
     in_flight: Option<InFlight>,
     closed: bool,
@@ -134,6 +136,7 @@ impl Recorder {
             missing_reason: None,
             stated_cost: None,
             provider: None,
+            several_models: false,
             attempt: None,
             in_flight: None,
             closed: false,
@@ -222,9 +225,17 @@ impl Recorder {
         self.record.usage = observed.usage_or_absent();
         self.record.served_model = observed.served_model.as_deref().map(Arc::from);
         self.record.service_tier = observed.service_tier.as_deref().map(Arc::from);
-        self.record.response_id = observed.response_id.as_deref().map(Arc::from);
+        if let Some(id) = observed.response_id.as_deref() {
+            self.record.response_id = Some(Arc::from(id));
+        }
+        self.several_models = observed.several_models;
         self.stated_cost = observed.stated_cost;
         self.missing_reason = observed.missing_reason.map(MissingReason::as_str);
+    }
+
+    /// The path names what was made.
+    pub(super) fn names_response(&mut self, id: Option<Arc<str>>) {
+        self.record.response_id = id;
     }
 
     /// The usage of what was made is still to come, under its response id.
@@ -249,10 +260,15 @@ impl Recorder {
         if counts {
             self.record.deferral = Some(Deferral::Settled);
         } else {
-            self.record.usage = Usage::absent(UsageSource::None);
-            self.stated_cost = None;
+            self.settles_nothing();
         }
         counts
+    }
+
+    /// What the answer says of usage is counted in another row, if at all.
+    pub(super) fn settles_nothing(&mut self) {
+        self.record.usage = Usage::absent(UsageSource::None);
+        self.stated_cost = None;
     }
 
     /// What is billed is the request's text, by the character.
@@ -299,6 +315,9 @@ impl Recorder {
                 amount,
                 price_version: Arc::from(Cost::STATED),
             });
+        }
+        if self.several_models {
+            return None;
         }
         let admission = &self.record.admission;
         let served = self.record.served_model.as_deref();

@@ -3,15 +3,20 @@
 //! Making a batch bills nothing yet. A batch that came to its end states the `usage` of everything
 //! in it, in the shape of Responses, at batch rates, and the one model of its requests: it counts when
 //! `GET /v1/batches/{id}` shows it first. A list of batches counts nothing, nor do the lines of an
-//! output file, which state the same usage once more. Anthropic's batches state usage by the line of
-//! their results only, which is not read.
+//! output file, which state the same usage once more.
+//!
+//! Anthropic's batches state usage by the line of their results only. Their sum counts, once, when
+//! `GET /v1/messages/batches/{id}/results` was answered whole; where their messages are of several
+//! models, no price fits the sum.
 
 use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::UsageShape;
 use super::responses::USAGE;
-use super::{Also, Asked, Conventions, ERROR, Making, Said, Stage, finders, no_turn};
+use super::{
+    Also, Asked, Conventions, ERROR, Making, Results, Said, Stage, finders, messages, no_turn,
+};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -31,6 +36,11 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         shown: &["batches"],
         stage,
         service_tier: Some("batch"),
+        results: Some(Results {
+            path: "messages/batches",
+            line: &RESULT,
+            usage: messages::USAGE_SHAPE,
+        }),
     },
 };
 
@@ -52,3 +62,15 @@ static ANSWER: Node<Said> = Node::object(&[
     ("usage", USAGE),
     ("error", ERROR),
 ]);
+
+/// One line of Anthropic's results.
+static RESULT: Node<Said> = Node::object(&[(
+    "result",
+    Node::object(&[(
+        "message",
+        Node::object(&[
+            ("model", Node::leaf(Said::Model)),
+            ("usage", messages::USAGE),
+        ]),
+    )]),
+)]);

@@ -6,6 +6,9 @@
 //! elements of `data` are counted. One or the other, never both: a model that states tokens is not
 //! billed by the image, and catalogues hold both rates for some.
 //!
+//! Vector images are written by a model of text, whose tokens are stated apart (`svg_usage`): they are
+//! added as text, and no price fits the sum of two models.
+//!
 //! What an image costs depends on its size and quality too; that is for the prices to know, and a
 //! model without a rate for images has no cost rather than a wrong one.
 
@@ -92,6 +95,16 @@ static ANSWER: Node<Said> = Node::object(&[
     ("model", Node::leaf(Said::Model)),
     ("data", Node::each(&IMAGE)),
     ("usage", USAGE),
+    (
+        "svg_usage",
+        Node::object(&[
+            ("input_tokens", Node::leaf(Said::Beside(Count::BesideInput))),
+            (
+                "output_tokens",
+                Node::leaf(Said::Beside(Count::BesideOutput)),
+            ),
+        ]),
+    ),
     ("error", ERROR),
 ]);
 

@@ -26,13 +26,16 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     also: Also::Nothing,
     needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\"", "\"message_stop\""])),
     turn,
-    usage: Some(UsageShape {
-        input_includes_cache: false,
-        output_includes_reasoning: true,
-        cumulative: true,
-    }),
+    usage: Some(USAGE_SHAPE),
     unread_usage: false,
     making: Making::AT_ONCE,
+};
+
+/// How usage counts, as in the results of batches.
+pub(super) const USAGE_SHAPE: UsageShape = UsageShape {
+    input_includes_cache: false,
+    output_includes_reasoning: true,
+    cumulative: true,
 };
 
 fn turn(kind: &str) -> Turn {
@@ -57,7 +60,8 @@ static REQUEST: Node<Asked> = Node::group(
     ],
 );
 
-const USAGE: Node<Said> = Node::group(
+/// `usage`, as in the results of batches.
+pub(super) const USAGE: Node<Said> = Node::group(
     Said::Usage,
     &[
         ("input_tokens", Node::leaf(Said::Count(Count::Input))),

@@ -33,6 +33,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         shown: &["responses"],
         stage,
         service_tier: None,
+        results: None,
     },
 };
 

@@ -275,6 +275,38 @@ fn a_batch_states_its_usage_once_it_is_over_at_batch_rates() {
 }
 
 #[test]
+fn results_that_cannot_be_read_whole_have_no_sum() {
+    let line =
+        r#"{"result":{"message":{"model":"m","usage":{"input_tokens":1,"output_tokens":2}}}}"#;
+    let seen = |kind, body: &str| {
+        let mut meter = ResponseMeter::new(Api::Batches, Operation::Results, kind);
+        meter.feed(body.as_bytes());
+        meter.finish();
+        meter.observed().usage.map(|usage| usage.total)
+    };
+    let lines = format!("{line}\r\n\n{line}");
+    assert_eq!(seen(OTHER, &lines), Some(Some(6)));
+    assert_eq!(seen(JSON, &lines), Some(Some(6)));
+    for broken in [
+        format!("{line}\n{{"),
+        format!("{line}\nx\n"),
+        format!("{line}\n{line}}}"),
+    ] {
+        assert_eq!(seen(OTHER, &broken), None, "{broken}");
+    }
+    let part = ResponseKind {
+        status: 206,
+        ..OTHER
+    };
+    assert_eq!(seen(part, &lines), None);
+    let packed = ResponseKind {
+        content_encoding: Some("gzip"),
+        ..OTHER
+    };
+    assert_eq!(seen(packed, &lines), None);
+}
+
+#[test]
 fn a_response_fetched_by_its_id_states_its_usage_once_it_is_over() {
     let seen = retrieved(
         Api::Responses,
