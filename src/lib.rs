@@ -9,10 +9,11 @@ pub mod clock;
 pub mod money;
 pub mod record;
 
-// Floor 1: the operator's settings, the prices, the wire's shapes.
+// Floor 1: the operator's settings, the prices, the wire's shapes, the count of tokens.
 pub mod config;
 pub mod pricing;
 pub mod protocol;
+pub mod tokenizer;
 
 // Floor 2: what is chosen, kept and counted.
 pub mod channel;

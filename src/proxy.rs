@@ -17,7 +17,9 @@
 mod answer;
 mod body;
 mod capture;
+mod counting;
 mod deadline;
+mod departure;
 mod exchange;
 mod failure;
 mod gateway;
@@ -264,7 +266,9 @@ impl ProxyHttp for Gateway {
         if header.status.is_informational() && !upgraded {
             return Ok(());
         }
-        exchange.recorder.answered(header.status.as_u16());
+        if !exchange.client_has_left() {
+            exchange.recorder.answered(header.status.as_u16());
+        }
         answer::mark(header, exchange.recorder.id(), exchange.channel.as_deref())?;
         if upgraded {
             exchange.upgraded = true;
@@ -303,6 +307,7 @@ impl ProxyHttp for Gateway {
             // The connection may serve another request while a slow client takes the rest.
             exchange.watchdog = None;
         }
+        exchange.note_departure();
         let Some(passing) = &mut exchange.passing else {
             let bytes = slot.as_ref().map_or(0, Bytes::len);
             exchange.recorder.forwarded(bytes, Duration::ZERO);
@@ -344,6 +349,10 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
         client_reused: bool,
     ) -> Box<Error> {
+        if exchange.client_has_left() {
+            error.set_retry(false);
+            return error;
+        }
         let replayable = matches!(exchange.body, Body::Whole { .. }) || session.is_body_empty();
         let expired = exchange.watchdog.as_ref().and_then(Watchdog::expired);
         let untouched =
@@ -384,9 +393,14 @@ impl ProxyHttp for Gateway {
                 can_reuse_downstream: false,
             };
         }
+        if let Some(departure) = &exchange.departure {
+            departure.give_back(session);
+        }
         let failure = exchange.failure(error);
         log(exchange, &failure, error);
-        if failure != Failure::ClientClosed {
+        if failure == Failure::ClientClosed {
+            exchange.note_received(session.body_bytes_sent() as u64);
+        } else {
             answer::release(session, exchange).await;
         }
         let error_code = answer::fail(session, exchange, &failure).await;
@@ -401,10 +415,14 @@ impl ProxyHttp for Gateway {
 
     async fn logging(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         error: Option<&Error>,
         exchange: &mut Box<Exchange>,
     ) {
+        if let Some(departure) = &exchange.departure {
+            // Only its own session can take the client's next request.
+            departure.give_back(session);
+        }
         if exchange.recorder.is_closed() {
             return;
         }

@@ -17,7 +17,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The rooms of each floor, the lowest first. A new room gets its place here.
 const FLOORS: [&[&str]; 6] = [
     &["clock", "money", "record", "alert"],
-    &["config", "protocol", "pricing"],
+    &["config", "protocol", "pricing", "tokenizer"],
     &["meter", "ledger", "channel", "payloads", "rules"],
     &["notify", "dispatch", "sources"],
     &["proxy", "admin"],

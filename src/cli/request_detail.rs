@@ -104,11 +104,14 @@ fn facts(
         Some(bytes) => count(bytes),
         None => UNKNOWN.to_owned(),
     };
+    let taken = request.upstream_bytes.map_or_else(String::new, |bytes| {
+        format!(", {} taken from the upstream", count(bytes))
+    });
     fact(
         text,
         "bytes",
         Some(format!(
-            "{} in, {answered} out",
+            "{} in, {answered} out{taken}",
             count(request.request_bytes)
         )),
     )?;
@@ -169,7 +172,34 @@ fn tokens(text: &mut String, request: &RequestJson, output: &Output) -> fmt::Res
     for (unit, billed) in request.units.by_unit().iter() {
         writeln!(text, "  {:<18} {:>12}", unit.as_str(), count(billed))?;
     }
-    Ok(())
+    if let Some(delivered) = request.delivered_output_tokens {
+        let delivered = count(delivered);
+        let remark = "of the output, by Tollgate's own count: the client had left";
+        writeln!(text, "  {:<18} {delivered:>12}  {remark}", "delivered")?;
+    }
+    estimate(text, request, output)
+}
+
+/// What Tollgate counted itself because the provider stated nothing.
+fn estimate(text: &mut String, request: &RequestJson, output: &Output) -> fmt::Result {
+    let counts = [
+        ("input", request.estimated_input_tokens),
+        ("output", request.estimated_output_tokens),
+    ];
+    if counts.iter().all(|(_, tokens)| tokens.is_none()) {
+        return Ok(());
+    }
+    let remark = "Tollgate's own count, no part of any sum of tokens or cost";
+    writeln!(text, "\n{} {remark}", title(output, "estimate"))?;
+    for (name, tokens) in counts {
+        if let Some(tokens) = tokens {
+            writeln!(text, "  {name:<18} {:>12}", count(tokens))?;
+        }
+    }
+    match request.estimated_cost_usd {
+        Some(cost) => writeln!(text, "  {:<18} {:>12}", "cost", usd_exact(cost.0)),
+        None => Ok(()),
+    }
 }
 
 fn phases(text: &mut String, phases: Phases, output: &Output) -> fmt::Result {

@@ -267,7 +267,6 @@ fn streaming(
         &mut streaming.include_usage,
         units::switch,
     );
-    let on_client_close = units::word(OnClientClose::ALL, OnClientClose::as_str);
     section.set(
         reader,
         "on_client_close",
@@ -276,8 +275,64 @@ fn streaming(
     );
 }
 
+/// A drain keeps a connection to the upstream for an answer that nobody reads any more.
+const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
+
+/// `cancel`, or `drain(…)` with a time.
+fn on_client_close(text: &str) -> Result<OnClientClose, Refusal> {
+    const FORM: &str = "write `cancel`, or `drain(10s)` with the time to wait at most";
+    if text == "cancel" {
+        return Ok(OnClientClose::Cancel);
+    }
+    let time = text
+        .strip_prefix("drain(")
+        .and_then(|rest| rest.strip_suffix(')'));
+    match time.map(str::trim) {
+        Some(time) => match units::duration(time)? {
+            time if time <= LONGEST_DRAIN => Ok(OnClientClose::Drain(time)),
+            _ => Err(Refusal::new("is longer than an hour", FORM)),
+        },
+        None if text == "drain" => Err(Refusal::new("does not say for how long", FORM)),
+        None => Err(Refusal::new("is not known", FORM)),
+    }
+}
+
 fn metrics(section: &mut Section<'_>, reader: &mut Reader<'_>, metrics: &mut MetricsSettings) {
     section.set(reader, "max_models", &mut metrics.max_models, |text| {
         units::count(100_000)(text).map(|models| usize::try_from(models).unwrap_or(usize::MAX))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drains_say_for_how_long() {
+        for (text, expected) in [
+            ("cancel", OnClientClose::Cancel),
+            ("drain(10s)", OnClientClose::Drain(Duration::from_secs(10))),
+            (
+                "drain( 1m 30s )",
+                OnClientClose::Drain(Duration::from_secs(90)),
+            ),
+            ("drain(1h)", OnClientClose::Drain(LONGEST_DRAIN)),
+        ] {
+            assert_eq!(on_client_close(text), Ok(expected), "{text}");
+        }
+        for (text, reason) in [
+            ("drain", "does not say for how long"),
+            ("drain()", "is not a duration"),
+            ("drain(10)", "has no unit"),
+            ("drain(0s)", "must be longer than zero"),
+            ("drain(2h)", "is longer than an hour"),
+            ("drain(10s", "is not known"),
+            ("Cancel", "is not known"),
+            ("", "is not known"),
+        ] {
+            let refusal = on_client_close(text).unwrap_err();
+            assert_eq!(refusal.reason, reason, "{text}");
+            assert!(refusal.remedy.is_some(), "{text}");
+        }
+    }
 }

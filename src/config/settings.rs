@@ -277,12 +277,13 @@ impl Default for Limits {
     }
 }
 
-closed_set! {
-    /// What happens upstream when the client leaves in the middle of an answer.
-    OnClientClose ("reaction to a client that leaves") {
-        /// The upstream's answer is cut off at once.
-        Cancel => "cancel",
-    }
+/// What happens upstream when the client leaves in the middle of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnClientClose {
+    /// `cancel`: the upstream's answer is cut off at once; what it cost is estimated from there.
+    Cancel,
+    /// `drain(10s)`: the answer is read on for so long, so that the provider states what it cost.
+    Drain(Duration),
 }
 
 /// `streaming`.

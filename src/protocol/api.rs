@@ -20,6 +20,7 @@ use memchr::memmem::Finder;
 
 use super::json::Node;
 use super::usage::{Count, UsageShape};
+use super::words::Words;
 use crate::record::Api;
 
 /// Everything that sets one API apart.
@@ -55,6 +56,9 @@ pub(super) struct Conventions {
     pub(super) unread_usage: bool,
     /// How what it makes is told of later, by its id.
     pub(super) making: Making,
+    /// Where its texts are, for a count of Tollgate's own; `None` when they make no tokens, or
+    /// none that such a count could tell.
+    pub(super) words: Option<&'static Words>,
 }
 
 /// What an answer may be besides one JSON document or server-sent events.

@@ -8,6 +8,7 @@ use super::observed::MissingReason;
 use super::reading::Reading;
 use super::route::Operation;
 use super::sse::{EventReader, EventSink};
+use super::words::AnswerText;
 
 const DONE: &[u8] = b"[DONE]";
 
@@ -17,6 +18,8 @@ pub(super) struct Body {
     pub(super) reading: Reading,
     framing: Framing,
     refused: bool,
+    /// Content is sampled.
+    samples: bool,
 }
 
 #[derive(Debug)]
@@ -87,8 +90,10 @@ impl Body {
             MediaType::Json => Framing::json(conventions, refused),
             MediaType::Other => Framing::Unknown,
         };
+        let reading = Reading::new(conventions, operation, refused);
         Self {
-            reading: Reading::new(conventions, operation, refused),
+            samples: reading.samples(),
+            reading,
             framing,
             refused,
         }
@@ -110,17 +115,26 @@ impl Body {
         match &mut self.framing {
             Framing::Json(scanner) => {
                 let before = scanner.progress();
+                if self.samples {
+                    self.reading.sample.add(plain);
+                }
                 scanner.feed(plain, &mut self.reading.captured);
                 if before != Progress::Done && scanner.progress() == Progress::Done {
                     self.reading.answer_complete();
                 }
             }
             Framing::Lines(scanner) => feed_lines(scanner, plain, &mut self.reading),
-            Framing::Answers(answers) => answers.feed(plain, &mut self.reading),
+            Framing::Answers(answers) => {
+                if self.samples {
+                    self.reading.sample.add(plain);
+                }
+                answers.feed(plain, &mut self.reading);
+            }
             Framing::Events(events) => {
                 let mut pass = Pass {
                     event: &mut events.event,
                     reading: &mut self.reading,
+                    samples: self.samples,
                 };
                 events.reader.feed(plain, &mut pass);
             }
@@ -142,6 +156,7 @@ impl Body {
                 let mut pass = Pass {
                     event: &mut events.event,
                     reading: &mut self.reading,
+                    samples: self.samples,
                 };
                 events.reader.finish(&mut pass);
             }
@@ -151,6 +166,13 @@ impl Body {
             }
             Framing::Opaque => self.reading.note(MissingReason::Malformed),
         }
+    }
+
+    /// Hands out what was kept of the content.
+    pub(super) fn take_text(&mut self) -> Option<AnswerText> {
+        let events = matches!(self.framing, Framing::Events(_));
+        let api = self.reading.conventions.api;
+        self.samples.then(|| self.reading.sample.take(api, events))
     }
 
     pub(super) fn retained_bytes(&self) -> usize {
@@ -276,6 +298,7 @@ fn feed_lines(scanner: &mut Scanner<Said>, plain: &[u8], reading: &mut Reading) 
 struct Pass<'p> {
     event: &'p mut Event,
     reading: &'p mut Reading,
+    samples: bool,
 }
 
 impl EventSink for Pass<'_> {
@@ -284,14 +307,16 @@ impl EventSink for Pass<'_> {
             self.reading.observed.terminal_seen = true;
             return;
         }
-        if !self.reading.can_matter(name, data) {
-            return;
+        if self.reading.can_matter(name, data) {
+            self.event.scanner.reset();
+            self.reading.captured.clear();
+            self.event.scanner.feed(data, &mut self.reading.captured);
+            let progress = self.event.scanner.progress();
+            self.reading.event_ended(name, progress);
         }
-        self.event.scanner.reset();
-        self.reading.captured.clear();
-        self.event.scanner.feed(data, &mut self.reading.captured);
-        let progress = self.event.scanner.progress();
-        self.reading.event_ended(name, progress);
+        if self.samples && self.reading.may_bring_content(name) {
+            self.reading.sample.event(data);
+        }
     }
 
     fn line(&mut self) {
@@ -299,6 +324,9 @@ impl EventSink for Pass<'_> {
             self.event.scanner.reset();
             self.reading.captured.clear();
             self.event.done = Some(0);
+            if self.samples {
+                self.reading.sample.event_begins();
+            }
         } else {
             // Several lines are one payload, joined by line feeds.
             self.not_done();
@@ -308,6 +336,9 @@ impl EventSink for Pass<'_> {
     }
 
     fn data(&mut self, piece: &[u8]) {
+        if self.samples {
+            self.reading.sample.add(piece);
+        }
         let mut piece = piece;
         while let Some(matched) = self.event.done {
             let Some(expected) = DONE.get(matched) else {
@@ -337,11 +368,14 @@ impl EventSink for Pass<'_> {
         }
         self.event.lines = 0;
         if self.event.done == Some(DONE.len()) {
+            self.reading.sample.event_ends(false);
             return;
         }
         self.not_done();
         let progress = self.event.scanner.progress();
         self.reading.event_ended(name, progress);
+        let content = self.reading.may_bring_content(name);
+        self.reading.sample.event_ends(content);
     }
 }
 

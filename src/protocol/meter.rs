@@ -7,6 +7,7 @@ use super::body::Body;
 use super::decode::{DecodeError, Decoder};
 use super::observed::{MissingReason, Observed};
 use super::route::Operation;
+use super::words::AnswerText;
 use crate::record::Api;
 
 /// A decoded body may be this many times the encoded one…
@@ -26,6 +27,12 @@ pub struct ResponseKind<'h> {
     /// `Content-Encoding`, as received (several lines joined by commas); `None` when the bytes
     /// handed to [`ResponseMeter::feed`] are plain.
     pub content_encoding: Option<&'h str>,
+}
+
+/// Whether Tollgate reads the usage that answers of `api` state.
+#[must_use]
+pub fn states_usage(api: Api) -> bool {
+    conventions(api).usage.is_some()
 }
 
 /// What one fragment brought.
@@ -144,6 +151,19 @@ impl ResponseMeter {
     #[must_use]
     pub fn observed(&self) -> &Observed {
         &self.body.reading.observed
+    }
+
+    /// Bytes of content seen so far, with the JSON around it, where the API's answers have texts
+    /// that can be counted; 0 otherwise.
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
+        self.body.reading.sample.bytes()
+    }
+
+    /// Hands out what was kept of the answer's content, for a count of Tollgate's own; `None` when
+    /// there is nothing that could be counted.
+    pub fn take_text(&mut self) -> Option<AnswerText> {
+        self.body.take_text()
     }
 
     /// Bytes of heap this meter holds, decoders' windows included as far as they are known.

@@ -11,7 +11,8 @@ use crate::record::{Usage, UsageSource};
     reason = "facts that do not depend on each other"
 )]
 pub struct Observed {
-    /// The provider's numbers (source `reported`); `None` while none were stated.
+    /// The provider's numbers; `None` while none were stated. Their source is `reported`, or, once
+    /// the body has ended, `partial` where more was to come when they were stated.
     pub usage: Option<Usage>,
     /// What the provider says it charged.
     pub stated_cost: Option<NanoUsd>,

@@ -6,6 +6,7 @@ use super::observed::{MissingReason, Observed, ProviderError};
 use super::route::Operation;
 use super::text;
 use super::usage::{Count, Counts, add};
+use super::words::Sample;
 use crate::money::NanoUsd;
 use crate::record::UsageSource;
 
@@ -30,6 +31,8 @@ pub(super) struct Reading {
     pub(super) ended: bool,
     /// Why usage is missing, should it be.
     pub(super) doubt: Option<MissingReason>,
+    /// The beginning of the content, should it have to be counted here.
+    pub(super) sample: Sample,
 }
 
 /// What the events so far add up to.
@@ -41,6 +44,8 @@ struct Told {
     searches: Counts,
     /// The generation is at its end, whatever still follows.
     finished: bool,
+    /// Usage was stated apart from content and after it, or by the event that ends the stream.
+    last_word: bool,
 }
 
 impl Reading {
@@ -58,6 +63,7 @@ impl Reading {
             refused,
             ended: false,
             doubt: None,
+            sample: Sample::default(),
         }
     }
 
@@ -69,16 +75,19 @@ impl Reading {
     }
 
     pub(super) fn retained_bytes(&self) -> usize {
-        self.captured.retained_bytes() + self.observed.retained_bytes()
+        self.captured.retained_bytes()
+            + self.observed.retained_bytes()
+            + self.sample.retained_bytes()
     }
 
-    /// The body ended. What a growing statement said before the answer's end is not all of it.
+    /// The body ended. What was stated before the answer's end may not be all of it: where each
+    /// statement adds to the one before, and where a statement came before the content or along
+    /// with it.
     pub(super) fn settle(&mut self) {
         let cumulative = self.conventions.usage.is_some_and(|shape| shape.cumulative);
-        if cumulative
-            && (self.observed.failed || !self.whole())
-            && let Some(usage) = &mut self.observed.usage
-        {
+        let whole = self.whole() && !self.observed.failed;
+        let final_word = whole || (self.told.last_word && !cumulative);
+        if !final_word && let Some(usage) = &mut self.observed.usage {
             usage.source = UsageSource::Partial;
         }
     }
@@ -104,6 +113,21 @@ impl Reading {
                     .find_iter(data)
                     .any(|at| !is_null_member(&data[at + needle.needle().len()..]))
             })
+    }
+
+    /// Whether the content is sampled.
+    pub(super) fn samples(&self) -> bool {
+        let answer = self.conventions.words.and_then(|words| words.answer);
+        self.operation == Operation::Create && !self.refused && answer.is_some()
+    }
+
+    /// Whether an event of that name may bring content, as told once content has begun.
+    pub(super) fn may_bring_content(&self, name: &[u8]) -> bool {
+        self.observed.first_content_seen
+            && self
+                .conventions
+                .words
+                .is_some_and(|words| (words.brings_content)(name))
     }
 
     fn turn_of(&self, name: &[u8]) -> Turn {
@@ -133,7 +157,8 @@ impl Reading {
         if stage == Some(Stage::Pending) {
             self.note(MissingReason::Pending);
         }
-        self.take(self.captured.error || stage == Some(Stage::Failed) || self.refused);
+        let failed = self.captured.error || stage == Some(Stage::Failed) || self.refused;
+        self.take(failed, true);
     }
 
     /// How far the thing is that the answer shows.
@@ -157,7 +182,8 @@ impl Reading {
         }
         let early = self.early();
         if early || failed || turn != Turn::On || self.captured.counts() {
-            self.take(failed);
+            let last = turn != Turn::On || !(early || self.captured.generation.content);
+            self.take(failed, last);
         }
         self.told.finished |= self.captured.generation.finish;
         self.observed.first_content_seen |= self.captured.generation.content;
@@ -212,7 +238,8 @@ impl Reading {
         observed.service_tier = conventions.making.service_tier.map(Box::from);
     }
 
-    fn take(&mut self, failed: bool) {
+    /// Takes over what was captured; usage in it is the `last` word on the matter or not.
+    fn take(&mut self, failed: bool, last: bool) {
         let stage = self.stage();
         let counts_usage = match self.operation {
             Operation::Create => true,
@@ -251,6 +278,9 @@ impl Reading {
             observed.stated_cost = captured.cost.total().or(observed.stated_cost);
             if let (Some(_), Some(tier)) = (observed.usage, self.conventions.making.service_tier) {
                 observed.service_tier = Some(Box::from(tier));
+            }
+            if captured.usage.is_some() {
+                self.told.last_word = last;
             }
         }
         if failed {

@@ -15,6 +15,7 @@ mod hostile;
 mod media;
 mod stripping;
 mod usage;
+mod words;
 
 use bytes::Bytes;
 

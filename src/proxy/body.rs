@@ -93,7 +93,12 @@ pub(super) enum Body {
     #[default]
     Passing,
     /// Read whole: sent on every try in place of the tail Pingora kept.
-    Whole { forward: Bytes, _lease: Lease },
+    Whole {
+        forward: Bytes,
+        /// The client did not compress it.
+        plain: bool,
+        lease: Arc<Lease>,
+    },
     /// Of unknown length and already too large to be retried: collected, sent when complete.
     Collecting { so_far: BytesMut, lease: Lease },
 }
@@ -167,7 +172,8 @@ pub(super) async fn read(
             Ok(Read {
                 body: Body::Whole {
                     forward: understood.forward,
-                    _lease: lease,
+                    plain: understood.plain,
+                    lease: Arc::new(lease),
                 },
                 facts: Some(understood.facts),
                 received_bytes,
@@ -258,6 +264,7 @@ impl Pieces {
 pub(super) struct Understood {
     pub(super) facts: RequestFacts,
     pub(super) forward: Bytes,
+    pub(super) plain: bool,
     pub(super) injected: bool,
 }
 
@@ -275,6 +282,7 @@ impl Understood {
             return Self {
                 facts: read_request(api, &plain),
                 forward: body,
+                plain: false,
                 injected: false,
             };
         }
@@ -285,6 +293,7 @@ impl Understood {
         Self {
             injected: injection.is_some(),
             forward: injection.map_or(body, Bytes::from),
+            plain: true,
             facts,
         }
     }
@@ -316,7 +325,29 @@ pub(super) enum Passed {
     Complete(Bytes),
 }
 
+/// A whole body in plain JSON, and its room.
+#[derive(Debug)]
+pub(super) struct Plain {
+    pub(super) body: Bytes,
+    _lease: Arc<Lease>,
+}
+
 impl Body {
+    /// The body, where it was read whole and says in plain what it asks for.
+    pub(super) fn plain(&self) -> Option<Plain> {
+        match self {
+            Self::Whole {
+                forward,
+                plain: true,
+                lease,
+            } => Some(Plain {
+                body: forward.clone(),
+                _lease: Arc::clone(lease),
+            }),
+            _ => None,
+        }
+    }
+
     /// Takes the piece in `slot`, puts what the upstream gets in its place.
     pub(super) fn pass(
         &mut self,

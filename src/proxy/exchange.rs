@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::channel::Channel;
-use crate::protocol::{FormReader, MissingReason, Operation, RequestFacts, Stage};
-use crate::record::Api;
+use crate::protocol::{
+    FormReader, MissingReason, Operation, RequestFacts, Stage, reads_text, writes_text,
+};
+use crate::record::{Api, Outcome, UsageSource};
 
 use super::body::Body;
 use super::capture::Capture;
+use super::counting::{Counting, Purpose};
 use super::deadline::Watchdog;
+use super::departure::Departure;
 use super::failure::Failure;
 use super::passing::Passing;
 use super::recorder::{Ending, Recorder};
@@ -39,6 +43,13 @@ impl OpenRequests {
 /// One of the counted requests, until dropped.
 #[derive(Debug)]
 pub(super) struct Entered(OpenRequests);
+
+impl Entered {
+    /// Once more, for what goes on after the request.
+    pub(super) fn again(&self) -> Self {
+        self.0.enter()
+    }
+}
 
 impl Drop for Entered {
     fn drop(&mut self) {
@@ -80,7 +91,18 @@ pub struct Exchange {
     pub(super) failure: Option<Failure>,
     /// Counts against `limits.in_flight`; given back as soon as the request is refused.
     pub(super) running: Option<Entered>,
-    _entered: Entered,
+    /// Keeps to itself that the client left, where drains are configured.
+    pub(super) departure: Option<Departure>,
+    received: Option<Received>,
+    entered: Entered,
+}
+
+/// What a client received that left before the end.
+#[derive(Debug)]
+struct Received {
+    bytes: u64,
+    /// Of the answer's content, with the JSON around it.
+    content_bytes: u64,
 }
 
 impl Exchange {
@@ -106,7 +128,9 @@ impl Exchange {
             passing: None,
             failure: None,
             running: None,
-            _entered: open.enter(),
+            departure: None,
+            received: None,
+            entered: open.enter(),
         }
     }
 
@@ -139,11 +163,44 @@ impl Exchange {
 
     /// What `error` of Pingora's means for this request.
     pub(super) fn failure(&mut self, error: &pingora::Error) -> Failure {
+        if self.client_has_left() {
+            // Whatever became of the upstream after it.
+            return Failure::ClientClosed;
+        }
         if let Some(failure) = self.failure.take() {
             return failure;
         }
         let expired = self.watchdog.as_ref().and_then(Watchdog::expired);
         Failure::of(error, self.channel.as_deref(), self.connected, expired)
+    }
+
+    /// Whether the client left and the upstream is heard to the end all the same.
+    pub(super) fn client_has_left(&self) -> bool {
+        self.departure.as_ref().is_some_and(Departure::has_left)
+    }
+
+    /// Notes how much of the answer a client received that is found to have left: told before the
+    /// first piece that it does not receive.
+    pub(super) fn note_departure(&mut self) {
+        if let Some(bytes) = self.departure.as_ref().and_then(Departure::received_bytes) {
+            self.note_received(bytes);
+        }
+    }
+
+    /// The client left; it had been sent so many bytes of the answer's body.
+    pub(super) fn note_received(&mut self, bytes: u64) {
+        if self.received.is_some() {
+            return;
+        }
+        let content = self.passing.as_ref().map_or(0, Passing::content_bytes);
+        self.received = Some(Received {
+            bytes,
+            // A write that failed took pieces with it that had passed here before.
+            content_bytes: match self.recorder.response_bytes() {
+                passed if passed > bytes => share(content, bytes, passed),
+                _ => content,
+            },
+        });
     }
 
     /// Closes the account of an answer that passed whole.
@@ -153,7 +210,7 @@ impl Exchange {
         }
         self.form_ended();
         let ending = self.tell_what_was_seen(true).unwrap_or(Ending::OK);
-        self.recorder.close(ending, now);
+        self.close(ending, now);
     }
 
     /// Closes the account of a request that failed on the way.
@@ -163,7 +220,79 @@ impl Exchange {
         }
         self.form_ended();
         self.tell_what_was_seen(false);
-        self.recorder.close(ending, now);
+        self.close(ending, now);
+    }
+
+    fn close(&mut self, ending: Ending, now: Instant) {
+        let mut ending = ending;
+        if self.client_has_left() {
+            self.note_departure();
+            ending = Failure::ClientClosed.ending();
+        }
+        let taken_bytes = self.passing.as_ref().map_or(0, Passing::taken_bytes);
+        if let Some(received) = &self.received {
+            self.recorder.left_with(received.bytes, taken_bytes);
+        }
+        let content_bytes = self.passing.as_ref().map_or(0, Passing::content_bytes);
+        match self.purpose_of_counting(&ending) {
+            None => self.recorder.close(ending, now),
+            Some(purpose) => {
+                let counting = Counting {
+                    purpose,
+                    api: self.api,
+                    unanswered: self.passing.is_none()
+                        && ending.outcome == Outcome::ClientClosed
+                        && writes_text(self.api),
+                    request: self.body.plain(),
+                    answer: self.passing.as_mut().and_then(Passing::take_text),
+                    received: self
+                        .received
+                        .as_ref()
+                        .map(|received| received.content_bytes)
+                        .filter(|&bytes| bytes < content_bytes),
+                };
+                let entered = self.entered.again();
+                self.recorder.close_counting(ending, now, counting, entered);
+            }
+        }
+    }
+
+    /// What Tollgate has to count itself, if anything. A provider that refused, or failed before it
+    /// wrote anything, is never charged a count.
+    fn purpose_of_counting(&self, ending: &Ending) -> Option<Purpose> {
+        let readable = self.operation == Operation::Create && self.connected && !self.upgraded;
+        if !readable || self.recorder.is_deferred() || !reads_text(self.api) {
+            return None;
+        }
+        let client_left = ending.outcome == Outcome::ClientClosed;
+        let Some(passing) = &self.passing else {
+            return Some(if client_left {
+                Purpose::Complete
+            } else {
+                Purpose::Beside
+            });
+        };
+        let observed = passing.observed();
+        let begun = passing.content_bytes() > 0;
+        if passing.is_refusal() || (observed.failed && !begun) {
+            return None;
+        }
+        if let Some(usage) = &observed.usage {
+            let cut = usage.source == UsageSource::Partial && ending.outcome != Outcome::Ok;
+            return if cut {
+                Some(Purpose::Complete)
+            } else {
+                self.received.is_some().then_some(Purpose::Delivered)
+            };
+        }
+        let whole = observed.terminal_seen && !observed.failed;
+        match observed.missing_reason {
+            // Usage is still to come.
+            None | Some(MissingReason::Pending | MissingReason::NotRead) => None,
+            Some(_) if whole => Some(Purpose::Beside),
+            Some(_) if client_left || begun => Some(Purpose::Complete),
+            Some(_) => Some(Purpose::Beside),
+        }
     }
 
     /// Takes over what the answer said, as far as it came, and whose usage that is. How the answer
@@ -217,6 +346,12 @@ impl Exchange {
             self.recorder.usage_unknown(reason);
         }
     }
+}
+
+/// As much of `content` as `some` is of `all`.
+fn share(content: u64, some: u64, all: u64) -> u64 {
+    let share = u128::from(content) * u128::from(some) / u128::from(all);
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 impl Drop for Exchange {

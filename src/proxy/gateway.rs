@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Version;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
@@ -12,19 +13,20 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::channel::{Channel, Registry};
 use crate::clock::UnixMicros;
-use crate::config::{Limits, OnLedgerFailure, Settings};
+use crate::config::{Limits, OnClientClose, OnLedgerFailure, Settings};
 use crate::ledger::{Deferred, Journal};
 use crate::meter::Meter;
 use crate::payloads::Payloads;
 use crate::pricing::Prices;
 use crate::protocol::{
-    FormReader, MalformedPath, PathBase, classify, knows_stream_options, parse_tags,
-    session as session_of,
+    FormReader, MalformedPath, Operation, PathBase, classify, knows_stream_options, parse_tags,
+    session as session_of, states_usage,
 };
 use crate::record::Api;
 
 use super::body::{self, Body, Room, Stopped};
 use super::deadline;
+use super::departure::{Departure, Drains};
 use super::exchange::{Exchange, OpenRequests};
 use super::failure::Failure;
 use super::head;
@@ -38,6 +40,8 @@ pub(super) const MOST_ADDRESSES: usize = 4;
 pub struct Gateway {
     pub(super) limits: Limits,
     pub(super) include_usage: bool,
+    on_client_close: OnClientClose,
+    drains: Drains,
     on_ledger_failure: OnLedgerFailure,
     /// Where bytes are kept, where they are.
     pub(super) payloads: Option<Arc<Payloads>>,
@@ -62,6 +66,8 @@ impl Gateway {
         Self {
             limits: settings.limits.clone(),
             include_usage: settings.streaming.include_usage,
+            on_client_close: settings.streaming.on_client_close,
+            drains: Drains::default(),
             on_ledger_failure: settings.ledger.on_failure,
             payloads: None,
             channels,
@@ -103,7 +109,23 @@ impl Gateway {
         exchange.recorder.timeline().body_read(Instant::now());
         self.choose(session, exchange, &target)
             .map_err(Stopped::Refused)?;
+        self.expect_departure(session, exchange);
         Ok(())
+    }
+
+    /// Where drains are configured, and there is a usage to learn from the answer's end, the
+    /// client's leaving does not end the request.
+    fn expect_departure(&self, session: &mut Session, exchange: &mut Exchange) {
+        let OnClientClose::Drain(longest) = self.on_client_close else {
+            return;
+        };
+        let learns = exchange.operation == Operation::Create && states_usage(exchange.api);
+        // A tunnel's session changes with its protocol; the end of an HTTP/1.0 answer is the end
+        // of its connection.
+        let plain = !session.is_upgrade_req() && session.req_header().version != Version::HTTP_10;
+        if learns && plain {
+            exchange.departure = Some(Departure::expect(session, longest, &self.drains));
+        }
     }
 
     /// Notes who asks for what.

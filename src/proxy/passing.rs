@@ -10,8 +10,8 @@ use pingora::http::ResponseHeader;
 
 use crate::config::Secret;
 use crate::protocol::{
-    DecodeError, Decoder, MediaType, Observed, Operation, ResponseKind, ResponseMeter, Signals,
-    UsageStripper, outcome_of,
+    AnswerText, DecodeError, Decoder, MediaType, Observed, Operation, ResponseKind, ResponseMeter,
+    Signals, UsageStripper, outcome_of,
 };
 use crate::record::{Api, ErrorSource, Outcome};
 
@@ -40,6 +40,8 @@ pub(super) struct Passing {
     events: bool,
     /// Bytes of the body still to come, where its length is stated and kept.
     to_come: Option<u64>,
+    /// Bytes of the body taken from the upstream.
+    taken_bytes: u64,
     /// What a failed answer's text is freed of, should the provider quote it.
     credentials: Vec<Secret>,
     meter: ResponseMeter,
@@ -101,6 +103,7 @@ impl Passing {
             status,
             events,
             to_come,
+            taken_bytes: 0,
             credentials: Vec::new(),
             meter,
             stripping,
@@ -113,8 +116,10 @@ impl Passing {
         slot: &mut Option<Bytes>,
         end_of_stream: bool,
     ) -> Result<Signals, NotUnpacked> {
-        if let (Some(to_come), Some(piece)) = (&mut self.to_come, slot.as_ref()) {
-            *to_come = to_come.saturating_sub(piece.len() as u64);
+        let length = slot.as_ref().map_or(0, Bytes::len) as u64;
+        self.taken_bytes += length;
+        if let Some(to_come) = &mut self.to_come {
+            *to_come = to_come.saturating_sub(length);
         }
         let Some(stripping) = &mut self.stripping else {
             return Ok(slot
@@ -206,6 +211,20 @@ impl Passing {
 
     pub(super) fn observed(&self) -> &Observed {
         self.meter.observed()
+    }
+
+    pub(super) fn taken_bytes(&self) -> u64 {
+        self.taken_bytes
+    }
+
+    /// Bytes of content seen so far.
+    pub(super) fn content_bytes(&self) -> u64 {
+        self.meter.content_bytes()
+    }
+
+    /// Hands out what was kept of the content.
+    pub(super) fn take_text(&mut self) -> Option<AnswerText> {
+        self.meter.take_text()
     }
 }
 

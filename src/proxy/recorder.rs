@@ -19,6 +19,8 @@ use crate::record::{
     RequestRecord, Source, Tokens, Unit, Units, Usage, UsageSource,
 };
 
+use super::counting::{self, Counting};
+use super::exchange::Entered;
 use super::timeline::Timeline;
 
 /// Where a closed account goes.
@@ -72,21 +74,75 @@ struct OpenAttempt {
     status: Option<u16>,
 }
 
-/// Owns the account of one request.
+/// Everything that will be said of a request, and to whom.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(super) struct Account {
     sinks: Arc<Sinks>,
-    timeline: Timeline,
-    record: RequestRecord,
-    missing_reason: Option<&'static str>,
+    pub(super) record: RequestRecord,
+    pub(super) missing_reason: Option<&'static str>,
     /// What the provider says it charged.
     stated_cost: Option<NanoUsd>,
     /// Whose prices hold; `None` when the channel says nothing of it.
     provider: Option<&'static str>,
     /// What was used is of several models.
     several_models: bool,
-    attempt: Option<OpenAttempt>,
     in_flight: Option<InFlight>,
+}
+
+impl Account {
+    /// Prices the usage, and tells journal and meter. The last thing done with an account.
+    pub(super) fn settle(&mut self) {
+        self.record.cost = self.cost();
+        // The journal first: what a crash after this line loses is a count in memory.
+        self.sinks.journal.end(&self.record);
+        // Before the last byte leaves: who asks by the id then finds it awaited.
+        if let (Some(Deferral::Opened), Some(id)) = (self.record.deferral, &self.record.response_id)
+        {
+            self.sinks.deferred.open(id);
+        }
+        let in_flight = self.in_flight.take();
+        self.sinks
+            .meter
+            .observe(&self.record, self.missing_reason, in_flight.as_ref());
+    }
+
+    /// The provider's own figure, else what the prices say.
+    fn cost(&self) -> Option<Cost> {
+        if let Some(amount) = self.stated_cost {
+            return Some(Cost {
+                amount,
+                price_version: Arc::from(Cost::STATED),
+            });
+        }
+        self.price(&self.record.usage)
+    }
+
+    /// The model that answered, else the one asked for.
+    pub(super) fn model(&self) -> Option<&str> {
+        let served = self.record.served_model.as_deref();
+        served.or(self.record.admission.requested_model.as_deref())
+    }
+
+    /// What `usage` costs by the prices, for the model and tier of this account.
+    pub(super) fn price(&self, usage: &Usage) -> Option<Cost> {
+        if self.several_models {
+            return None;
+        }
+        self.sinks.prices.price(
+            ModelName::at(self.provider, self.model()?),
+            self.record.service_tier.as_deref(),
+            usage,
+            self.record.admission.started_at,
+        )
+    }
+}
+
+/// Owns the account of one request.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    account: Account,
+    timeline: Timeline,
+    attempt: Option<OpenAttempt>,
     closed: bool,
 }
 
@@ -94,9 +150,8 @@ impl Recorder {
     /// Opens the account of a request whose header has just arrived.
     pub(super) fn open(sinks: Arc<Sinks>, started_at: UnixMicros, started: Instant) -> Self {
         let empty: Arc<str> = Arc::default();
-        Self {
+        let account = Account {
             sinks,
-            timeline: Timeline::new(started),
             record: RequestRecord {
                 admission: Admission {
                     id: RequestId::generate_at(started_at),
@@ -137,14 +192,18 @@ impl Recorder {
             stated_cost: None,
             provider: None,
             several_models: false,
-            attempt: None,
             in_flight: None,
+        };
+        Self {
+            account,
+            timeline: Timeline::new(started),
+            attempt: None,
             closed: false,
         }
     }
 
     pub(super) fn id(&self) -> RequestId {
-        self.record.admission.id
+        self.account.record.admission.id
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -153,7 +212,7 @@ impl Recorder {
 
     /// How the request ended, once its account is closed.
     pub(super) fn outcome(&self) -> Outcome {
-        self.record.outcome
+        self.account.record.outcome
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -162,7 +221,7 @@ impl Recorder {
 
     /// What is known of the request itself, to be filled in as it becomes known.
     pub(super) fn admission(&mut self) -> &mut Admission {
-        &mut self.record.admission
+        &mut self.account.record.admission
     }
 
     /// When what happened: the phases mark it as they see it.
@@ -172,14 +231,17 @@ impl Recorder {
 
     /// The request goes to `channel`: from here on the journal knows of it.
     pub(super) fn admit(&mut self, channel: &Arc<str>) {
-        self.record.admission.channel = Some(Arc::clone(channel));
-        self.in_flight = Some(self.sinks.meter.in_flight(channel));
-        self.sinks.journal.admit(&self.record.admission);
+        self.account.record.admission.channel = Some(Arc::clone(channel));
+        self.account.in_flight = Some(self.account.sinks.meter.in_flight(channel));
+        self.account
+            .sinks
+            .journal
+            .admit(&self.account.record.admission);
     }
 
     /// Whose prices hold where the request goes.
     pub(super) fn sold_by(&mut self, provider: Option<&'static str>) {
-        self.provider = provider;
+        self.account.provider = provider;
     }
 
     /// A try at `channel` begins.
@@ -188,6 +250,7 @@ impl Recorder {
         self.attempt = Some(OpenAttempt {
             channel: Arc::clone(channel),
             started_at: self
+                .account
                 .record
                 .admission
                 .started_at
@@ -206,41 +269,58 @@ impl Recorder {
 
     /// The status that goes to the client.
     pub(super) fn answered(&mut self, status: u16) {
-        self.record.status = Some(status);
+        self.account.record.status = Some(status);
     }
 
     /// The provider's id of the request.
     pub(super) fn upstream_request_id(&mut self, id: Option<Box<str>>) {
-        self.record.upstream_request_id = id.map(Arc::from);
+        self.account.record.upstream_request_id = id.map(Arc::from);
     }
 
     /// `bytes` of the answer's body go to the client, after `spent` in Tollgate's own filter.
     pub(super) fn forwarded(&mut self, bytes: usize, spent: Duration) {
-        self.record.response_bytes += bytes as u64;
+        self.account.record.response_bytes += bytes as u64;
         self.timeline.in_filters(spent);
+    }
+
+    /// Bytes of the answer's body that went towards the client so far.
+    pub(super) fn response_bytes(&self) -> u64 {
+        self.account.record.response_bytes
     }
 
     /// What the answer said of itself.
     pub(super) fn observed(&mut self, observed: &Observed) {
-        self.record.usage = observed.usage_or_absent();
-        self.record.served_model = observed.served_model.as_deref().map(Arc::from);
-        self.record.service_tier = observed.service_tier.as_deref().map(Arc::from);
+        let Account {
+            record,
+            several_models,
+            stated_cost,
+            missing_reason,
+            ..
+        } = &mut self.account;
+        record.usage = observed.usage_or_absent();
+        record.served_model = observed.served_model.as_deref().map(Arc::from);
+        record.service_tier = observed.service_tier.as_deref().map(Arc::from);
         if let Some(id) = observed.response_id.as_deref() {
-            self.record.response_id = Some(Arc::from(id));
+            record.response_id = Some(Arc::from(id));
         }
-        self.several_models = observed.several_models;
-        self.stated_cost = observed.stated_cost;
-        self.missing_reason = observed.missing_reason.map(MissingReason::as_str);
+        *several_models = observed.several_models;
+        *stated_cost = observed.stated_cost;
+        *missing_reason = observed.missing_reason.map(MissingReason::as_str);
     }
 
     /// The path names what was made.
     pub(super) fn names_response(&mut self, id: Option<Arc<str>>) {
-        self.record.response_id = id;
+        self.account.record.response_id = id;
     }
 
     /// The usage of what was made is still to come, under its response id.
     pub(super) fn usage_comes_later(&mut self) {
-        self.record.deferral = Some(Deferral::Opened);
+        self.account.record.deferral = Some(Deferral::Opened);
+    }
+
+    /// Whether the usage is still to come.
+    pub(super) fn is_deferred(&self) -> bool {
+        self.account.record.deferral == Some(Deferral::Opened)
     }
 
     /// The answer shows something made earlier. Whether its usage counts in this row: whether it was
@@ -251,14 +331,14 @@ impl Recorder {
             let micros = seconds.checked_mul(1_000_000)?;
             Some(UnixMicros(i64::try_from(micros).ok()?))
         });
-        let admission = &self.record.admission;
+        let admission = &self.account.record.admission;
         let counts = told
-            && self.record.response_id.as_ref().is_some_and(|id| {
-                let deferred = &self.sinks.deferred;
+            && self.account.record.response_id.as_ref().is_some_and(|id| {
+                let deferred = &self.account.sinks.deferred;
                 deferred.settle(admission.api, id, made_at, admission.started_at)
             });
         if counts {
-            self.record.deferral = Some(Deferral::Settled);
+            self.account.record.deferral = Some(Deferral::Settled);
         } else {
             self.settles_nothing();
         }
@@ -267,27 +347,27 @@ impl Recorder {
 
     /// What the answer says of usage is counted in another row, if at all.
     pub(super) fn settles_nothing(&mut self) {
-        self.record.usage = Usage::absent(UsageSource::None);
-        self.stated_cost = None;
+        self.account.record.usage = Usage::absent(UsageSource::None);
+        self.account.stated_cost = None;
     }
 
     /// What is billed is the request's text, by the character.
     pub(super) fn characters(&mut self, count: u64) {
         let mut units = Units::NONE;
         units[Unit::Character] = Some(count);
-        self.record.usage = Usage {
+        self.account.record.usage = Usage {
             tokens: Tokens::default(),
             units,
             total: None,
             source: UsageSource::Estimated,
         };
-        self.missing_reason = None;
+        self.account.missing_reason = None;
     }
 
     /// What the upstream bills is unknown, for the stated reason.
     pub(super) fn usage_unknown(&mut self, reason: &'static str) {
-        self.record.usage = Usage::absent(UsageSource::Missing);
-        self.missing_reason = Some(reason);
+        self.account.record.usage = Usage::absent(UsageSource::Missing);
+        self.account.missing_reason = Some(reason);
     }
 
     /// The try in progress ends without ending the request.
@@ -296,8 +376,8 @@ impl Recorder {
             return;
         };
         // Nearly always the only one.
-        self.record.attempts.reserve_exact(1);
-        self.record.attempts.push(Attempt {
+        self.account.record.attempts.reserve_exact(1);
+        self.account.record.attempts.push(Attempt {
             channel: attempt.channel,
             started_at: attempt.started_at,
             outcome: ending.outcome,
@@ -308,26 +388,12 @@ impl Recorder {
         });
     }
 
-    /// The provider's own figure, else what the prices say.
-    fn cost(&self) -> Option<Cost> {
-        if let Some(amount) = self.stated_cost {
-            return Some(Cost {
-                amount,
-                price_version: Arc::from(Cost::STATED),
-            });
-        }
-        if self.several_models {
-            return None;
-        }
-        let admission = &self.record.admission;
-        let served = self.record.served_model.as_deref();
-        let model = served.or(admission.requested_model.as_deref())?;
-        self.sinks.prices.price(
-            ModelName::at(self.provider, model),
-            self.record.service_tier.as_deref(),
-            &self.record.usage,
-            admission.started_at,
-        )
+    /// What the client was sent of the answer's body, where it left before the end, and what was
+    /// taken from the upstream.
+    pub(super) fn left_with(&mut self, received_bytes: u64, taken_bytes: u64) {
+        let record = &mut self.account.record;
+        record.response_bytes = record.response_bytes.min(received_bytes);
+        record.upstream_bytes = Some(taken_bytes).filter(|&taken| taken != record.response_bytes);
     }
 
     /// Closes the account. Only the first call does anything.
@@ -335,24 +401,39 @@ impl Recorder {
         if self.closed {
             return;
         }
-        self.attempt_ends(&ending);
-        self.record.phases = self.timeline.phases(now);
-        self.record.outcome = ending.outcome;
-        self.record.error_source = ending.source;
-        self.record.error_code = ending.code;
-        self.record.error_message = ending.message;
-        self.record.cost = self.cost();
-        // The journal first: what a crash after this line loses is a count in memory.
-        self.sinks.journal.end(&self.record);
-        // Before the last byte leaves: who asks by the id then finds it awaited.
-        if let (Some(Deferral::Opened), Some(id)) = (self.record.deferral, &self.record.response_id)
-        {
-            self.sinks.deferred.open(id);
+        self.end(ending, now);
+        self.account.settle();
+    }
+
+    /// As [`close`](Self::close), once the tokens are counted; until then the request is `entered`.
+    pub(super) fn close_counting(
+        &mut self,
+        ending: Ending,
+        now: Instant,
+        counting: Counting,
+        entered: Entered,
+    ) {
+        if self.closed {
+            return;
         }
-        let in_flight = self.in_flight.take();
-        self.sinks
-            .meter
-            .observe(&self.record, self.missing_reason, in_flight.as_ref());
+        self.end(ending, now);
+        let account = Account {
+            sinks: Arc::clone(&self.account.sinks),
+            record: self.account.record.clone(),
+            in_flight: self.account.in_flight.take(),
+            ..self.account
+        };
+        counting::close(account, counting, entered);
+    }
+
+    fn end(&mut self, ending: Ending, now: Instant) {
+        self.attempt_ends(&ending);
+        let record = &mut self.account.record;
+        record.phases = self.timeline.phases(now);
+        record.outcome = ending.outcome;
+        record.error_source = ending.source;
+        record.error_code = ending.code;
+        record.error_message = ending.message;
         self.closed = true;
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tollgate::ledger::{Closed, Ledger, Settings, Takeover};
+use tollgate::money::NanoUsd;
+use tollgate::record::{Estimate, Outcome, Usage, UsageSource};
 
 use crate::traffic::{PATIENCE, id, plain, record};
 use crate::{printed, told, tollgate, traffic, with_traffic};
@@ -103,6 +105,32 @@ fn one_request_in_full() {
     let (code, stdout, stderr) = told(tollgate(folder.path(), &["requests", "--id", &gone]));
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.contains("the ledger has no request"), "{stderr}");
+}
+
+#[test]
+fn what_tollgate_counted_itself_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = traffic::open(&folder.path().join("data"));
+    let mut left = plain(0);
+    left.outcome = Outcome::ClientClosed;
+    left.usage.source = UsageSource::Partial;
+    left.delivered_output_tokens = Some(12);
+    left.upstream_bytes = Some(12_345);
+    let mut silent = plain(1);
+    silent.usage = Usage::absent(UsageSource::Missing);
+    silent.cost = None;
+    silent.estimate = Some(Estimate {
+        input_tokens: Some(1_234),
+        output_tokens: Some(56),
+        cost: Some(NanoUsd(420_500)),
+    });
+    record(&ledger, &[left, silent]);
+    assert_eq!(ledger.close(PATIENCE), Closed::Complete);
+    for (n, name) in ["request_left", "request_silent"].into_iter().enumerate() {
+        let id = id(n.try_into().unwrap()).to_string();
+        let shown = printed(tollgate(folder.path(), &["requests", "--id", &id]));
+        insta::assert_snapshot!(name, shown);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod accounting;
 mod bad_input;
 mod crash;
 mod deferred;
+mod departures;
 mod endings;
 mod golden;
 mod headers;

@@ -142,6 +142,11 @@ impl Upstream {
         });
     }
 
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.sockets.lock().unwrap().len()
+    }
+
     /// How often a peer closed the connection while its script hung.
     pub(crate) fn abandoned(&self) -> usize {
         self.shared.abandoned.load(Ordering::SeqCst)

@@ -39,6 +39,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
     making: Making::AT_ONCE,
+    words: None,
 };
 
 fn turn(kind: &str) -> Turn {

@@ -42,6 +42,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
             usage: messages::USAGE_SHAPE,
         }),
     },
+    words: None,
 };
 
 /// A batch that failed did not pass its validation; asking for it succeeded.

@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
+use super::super::words::{Part, Words, any_event};
 use super::{Also, Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
 
@@ -32,6 +33,18 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
     making: Making::AT_ONCE,
+    words: Some(&WORDS),
+};
+
+static WORDS: Words = Words {
+    request: &Node::object(&[
+        ("messages", Node::leaf(Part::Talk)),
+        ("tools", Node::leaf(Part::Schema)),
+        ("functions", Node::leaf(Part::Schema)),
+        ("response_format", Node::leaf(Part::Schema)),
+    ]),
+    answer: Some(&Node::object(&[("choices", Node::leaf(Part::Talk))])),
+    brings_content: any_event,
 };
 
 /// `stream_options`, as in Completions.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::UsageShape;
+use super::super::words::{Part, Words, any_event};
 use super::chat::USAGE;
 use super::{Also, Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
@@ -23,6 +24,13 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     usage: Some(UsageShape::OPENAI),
     unread_usage: false,
     making: Making::AT_ONCE,
+    words: Some(&WORDS),
+};
+
+static WORDS: Words = Words {
+    request: &Node::object(&[("input", Node::leaf(Part::Talk))]),
+    answer: None,
+    brings_content: any_event,
 };
 
 static REQUEST: Node<Asked> = Node::group(

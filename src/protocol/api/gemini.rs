@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
+use super::super::words::{Part, Words, any_event};
 use super::{Also, Asked, Conventions, ERROR, Making, Said, Total, finders, no_turn};
 use crate::record::Api;
 
@@ -40,7 +41,24 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     }),
     unread_usage: false,
     making: Making::AT_ONCE,
+    words: Some(&WORDS),
 };
+
+static WORDS: Words = Words {
+    request: &Node::object(&[
+        ("systemInstruction", Node::leaf(Part::Talk)),
+        ("contents", Node::leaf(Part::Talk)),
+        ("tools", Node::leaf(Part::Schema)),
+        // Embeddings.
+        ("content", Node::leaf(Part::Talk)),
+        ("requests", Node::leaf(Part::Talk)),
+    ]),
+    answer: Some(&Node::one_or_each(WRITTEN, &WRITTEN_IN_ARRAY)),
+    brings_content: any_event,
+};
+
+const WRITTEN: &[(&str, Node<Part>)] = &[("candidates", Node::leaf(Part::Talk))];
+static WRITTEN_IN_ARRAY: Node<Part> = Node::object(WRITTEN);
 
 static REQUEST: Node<Asked> = Node::group(
     Asked::Body,

@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
+use super::super::words::{Part, Words};
 use super::{Also, Asked, Conventions, ERROR, Making, Said, Turn, finders};
 use crate::record::Api;
 
@@ -29,6 +30,18 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     usage: Some(USAGE_SHAPE),
     unread_usage: false,
     making: Making::AT_ONCE,
+    words: Some(&WORDS),
+};
+
+static WORDS: Words = Words {
+    request: &Node::object(&[
+        ("system", Node::leaf(Part::Talk)),
+        ("messages", Node::leaf(Part::Talk)),
+        ("tools", Node::leaf(Part::Schema)),
+    ]),
+    answer: Some(&Node::object(&[("content", Node::leaf(Part::Talk))])),
+    // Events without a name (a compatible provider's) may be of any kind.
+    brings_content: |name| name.is_empty() || name == b"content_block_delta",
 };
 
 /// How usage counts, as in the results of batches.

@@ -20,6 +20,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     usage: None,
     unread_usage: false,
     making: Making::AT_ONCE,
+    words: None,
 };
 
 static REQUEST: Node<Asked> = Node::group(Asked::Body, &[("model", Node::leaf(Asked::Model))]);

@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
+use super::super::words::{Part, Words};
 use super::{Also, Asked, Conventions, ERROR, Making, Said, Stage, Turn, finders};
 use crate::record::Api;
 
@@ -35,6 +36,19 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         service_tier: None,
         results: None,
     },
+    words: Some(&WORDS),
+};
+
+static WORDS: Words = Words {
+    request: &Node::object(&[
+        ("instructions", Node::leaf(Part::Talk)),
+        ("input", Node::leaf(Part::Talk)),
+        ("tools", Node::leaf(Part::Schema)),
+        ("text", Node::leaf(Part::Schema)),
+    ]),
+    answer: Some(&Node::object(&[("output", Node::leaf(Part::Talk))])),
+    // Events without a name (a compatible provider's) may be of any kind.
+    brings_content: |name| name.is_empty() || name.ends_with(b".delta"),
 };
 
 fn stage(status: &str) -> Stage {

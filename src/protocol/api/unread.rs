@@ -27,6 +27,7 @@ const fn unread(
         usage: None,
         unread_usage,
         making: Making::AT_ONCE,
+        words: None,
     }
 }
 

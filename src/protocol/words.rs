@@ -1,0 +1,537 @@
+//! The texts of a request and of an answer, for a count of Tollgate's own.
+//!
+//! Nothing here runs unless an estimate is needed, but the keeping of a [`Sample`]: the first
+//! [`SAMPLE_MAX`] bytes of an answer's content, and how many there were in all. What is not in the
+//! sample counts in proportion. Of a long request some windows are counted, evenly spaced, and the
+//! rest in proportion too. So an estimate takes a bounded time whatever the texts are.
+//!
+//! Only what is text counts: images, audio and files, which stand in a body as long runs of
+//! base64 or as URLs, have token counts that no tokenizer knows.
+
+use std::ops::Range;
+
+use super::api::{Said, conventions};
+use super::json::{Node, Place, Scanner, Sink};
+use super::text;
+use crate::record::Api;
+
+/// Most bytes of an answer that are kept.
+const SAMPLE_MAX: usize = 6 * 1024;
+
+/// Most bytes of a request's text that are counted…
+const COUNTED_MAX: u64 = 32 * 1024;
+/// …in windows of this many.
+const WINDOW: u64 = 1024;
+
+/// What chat models add to each message, its role included, in tokens (OpenAI Cookbook, "How to
+/// count tokens with tiktoken").
+const TOKENS_A_MESSAGE: u64 = 4;
+
+/// A string without a space in so many bytes is no text.
+const OPAQUE_BYTES: usize = 256;
+
+/// Where an API's requests and answers have their texts.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// The members of a request that a model reads.
+    pub(super) request: &'static Node<Part>,
+    /// The members of a JSON answer that a model wrote; `None` where none has a text.
+    pub(super) answer: Option<&'static Node<Part>>,
+    /// Whether events of that name (empty where they have none) may bring content.
+    pub(super) brings_content: fn(name: &[u8]) -> bool,
+}
+
+/// What the strings of a place are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What somebody says: values count, names of members do not.
+    Talk,
+    /// The description of a tool: names of members count too.
+    Schema,
+}
+
+/// Events are not told apart by their names.
+pub(super) fn any_event(_name: &[u8]) -> bool {
+    true
+}
+
+/// Whether requests of `api` have texts whose tokens can be counted.
+#[must_use]
+pub fn reads_text(api: Api) -> bool {
+    conventions(api).words.is_some()
+}
+
+/// Whether answers of `api` have texts whose tokens can be counted.
+#[must_use]
+pub fn writes_text(api: Api) -> bool {
+    conventions(api)
+        .words
+        .is_some_and(|words| words.answer.is_some())
+}
+
+/// Tollgate's own count of the tokens of a request, by `count`; `None` when the texts of the API's
+/// requests are not known.
+#[must_use]
+pub fn count_request(api: Api, body: &[u8], count: &mut dyn FnMut(&str) -> u64) -> Option<u64> {
+    let words = conventions(api).words?;
+    let places = places(words.request, body);
+    let mut size = Size::default();
+    for (part, place) in &places {
+        strings(&body[place.clone()], *part, &mut size);
+    }
+    let mut windows = Windows::over(size.bytes, count);
+    for (part, place) in &places {
+        strings(&body[place.clone()], *part, &mut windows);
+    }
+    Some(windows.tokens_in_all() + size.messages * TOKENS_A_MESSAGE)
+}
+
+/// The content of an answer as far as it was kept.
+#[derive(Debug)]
+pub struct AnswerText {
+    api: Api,
+    events: bool,
+    kept: Vec<u8>,
+    bytes: u64,
+}
+
+impl AnswerText {
+    /// Bytes of content that passed, with the JSON around it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether what a model thought, where it is told, is part of what is counted here: of the
+    /// provider's stated output it is then.
+    #[must_use]
+    pub fn may_show_reasoning(&self) -> bool {
+        conventions(self.api)
+            .usage
+            .is_some_and(|shape| shape.output_includes_reasoning)
+    }
+
+    /// Tollgate's own count of the tokens in the first `bytes` of the content, by `count`.
+    #[must_use]
+    pub fn count_first(&self, bytes: u64, count: &mut dyn FnMut(&str) -> u64) -> u64 {
+        let bytes = bytes.min(self.bytes);
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut kept = &self.kept[..length.min(self.kept.len())];
+        if self.events && length > kept.len() {
+            // The last event was cut off when the sample was full.
+            let whole = memchr::memrchr(b'\n', kept);
+            kept = whole.map_or(kept, |end| &kept[..=end]);
+        }
+        proportion(self.count_in(kept, count), bytes, kept.len() as u64)
+    }
+
+    fn count_in(&self, kept: &[u8], count: &mut dyn FnMut(&str) -> u64) -> u64 {
+        let Some(words) = conventions(self.api).words else {
+            return 0;
+        };
+        let mut windows = Windows::joining(count);
+        if self.events {
+            let mut event = EventText {
+                places: Vec::new(),
+                open: None,
+            };
+            let mut scanner = Scanner::new(conventions(self.api).event);
+            for line in kept.split(|&byte| byte == b'\n') {
+                scanner.reset();
+                event.places.clear();
+                event.open = None;
+                scanner.feed(line, &mut event);
+                event.cut(line.len());
+                for place in &event.places {
+                    strings(&line[place.clone()], Part::Talk, &mut windows);
+                }
+            }
+        } else if let Some(answer) = words.answer {
+            for (part, place) in places(answer, kept) {
+                strings(&kept[place], part, &mut windows);
+            }
+        }
+        windows.tokens_in_all()
+    }
+}
+
+/// `tokens` of `counted` bytes, taken to `all` bytes.
+fn proportion(tokens: u64, all: u64, counted: u64) -> u64 {
+    if counted == 0 || all <= counted {
+        return tokens;
+    }
+    let scaled = u128::from(tokens) * u128::from(all) / u128::from(counted);
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}
+
+/// The beginning of an answer's content, kept while it passes.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    kept: Vec<u8>,
+    /// Bytes of content in all.
+    bytes: u64,
+    /// Where the event under way began, while it comes in pieces.
+    begun: Option<(usize, u64)>,
+}
+
+impl Sample {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn retained_bytes(&self) -> usize {
+        self.kept.capacity()
+    }
+
+    /// A piece of content; `\n` in it separates events.
+    #[inline]
+    pub(super) fn add(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as u64;
+        if self.kept.len() < SAMPLE_MAX {
+            self.keep(piece);
+        }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.kept.capacity() == 0 {
+            // Once and exactly: most answers fill it.
+            self.kept.reserve_exact(SAMPLE_MAX);
+        }
+        let room = SAMPLE_MAX - self.kept.len();
+        self.kept.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+
+    /// A whole event.
+    #[inline]
+    pub(super) fn event(&mut self, data: &[u8]) {
+        self.add(data);
+        self.separate();
+    }
+
+    fn separate(&mut self) {
+        self.bytes += 1;
+        if self.kept.len() < SAMPLE_MAX {
+            self.kept.push(b'\n');
+        }
+    }
+
+    /// An event begins that comes in pieces.
+    pub(super) fn event_begins(&mut self) {
+        self.begun = Some((self.kept.len(), self.bytes));
+    }
+
+    /// It ended; only `content` is kept.
+    pub(super) fn event_ends(&mut self, content: bool) {
+        let Some((kept, bytes)) = self.begun.take() else {
+            return;
+        };
+        if content {
+            self.separate();
+        } else {
+            self.kept.truncate(kept);
+            self.bytes = bytes;
+        }
+    }
+
+    pub(super) fn take(&mut self, api: Api, events: bool) -> AnswerText {
+        AnswerText {
+            api,
+            events,
+            kept: std::mem::take(&mut self.kept),
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// The marked places of a document, also one that is cut off inside of the last.
+fn places(root: &'static Node<Part>, document: &[u8]) -> Vec<(Part, Range<usize>)> {
+    let mut found = Places::default();
+    let mut scanner = Scanner::unescaping(root);
+    scanner.feed(document, &mut found);
+    if let Some((part, start)) = found.open {
+        found.places.push((part, start..document.len()));
+    }
+    found.places
+}
+
+#[derive(Default)]
+struct Places {
+    places: Vec<(Part, Range<usize>)>,
+    open: Option<(Part, usize)>,
+}
+
+/// A document that names a member again and again is somebody's joke.
+const PLACES_MAX: usize = 256;
+
+impl Sink<Part> for Places {
+    fn scalar(&mut self, mark: Part, _token: &[u8], place: Place) {
+        if self.places.len() < PLACES_MAX {
+            self.places.push((mark, place.start..place.end));
+        }
+    }
+
+    fn open(&mut self, mark: Part, start: usize, _array: bool) {
+        self.open = Some((mark, start));
+    }
+
+    fn close(&mut self, mark: Part, place: Place, _empty: bool) {
+        self.open = None;
+        self.scalar(mark, &[], place);
+    }
+}
+
+/// The content of one event.
+struct EventText {
+    places: Vec<Range<usize>>,
+    open: Option<usize>,
+}
+
+impl EventText {
+    /// The line ended; content that was open goes up to there.
+    fn cut(&mut self, end: usize) {
+        if let Some(start) = self.open.take() {
+            self.places.push(start..end);
+        }
+    }
+}
+
+impl Sink<Said> for EventText {
+    fn scalar(&mut self, mark: Said, _token: &[u8], place: Place) {
+        if mark == Said::Content {
+            self.places.push(place.start..place.end);
+        }
+    }
+
+    fn open(&mut self, mark: Said, start: usize, _array: bool) {
+        if mark == Said::Content {
+            self.open = Some(start);
+        }
+    }
+
+    fn close(&mut self, mark: Said, place: Place, _empty: bool) {
+        if mark == Said::Content {
+            self.open = None;
+            self.places.push(place.start..place.end);
+        }
+    }
+}
+
+/// What is told of the strings of a place.
+trait Strings {
+    /// The raw text of a string, as written between its quotes.
+    fn string(&mut self, raw: &[u8]);
+    /// A message begins.
+    fn message(&mut self) {}
+}
+
+/// Members whose values no model reads as text: names for the machine, and what is no text.
+const NO_TEXT: [&[u8]; 26] = [
+    b"type",
+    b"id",
+    b"call_id",
+    b"item_id",
+    b"tool_call_id",
+    b"tool_use_id",
+    b"index",
+    b"url",
+    b"image_url",
+    b"data",
+    b"file_data",
+    b"file_id",
+    b"mimeType",
+    b"media_type",
+    b"encrypted_content",
+    b"signature",
+    b"thoughtSignature",
+    b"finish_reason",
+    b"finishReason",
+    b"stop_reason",
+    b"status",
+    b"logprobs",
+    b"safetyRatings",
+    b"groundingMetadata",
+    b"cache_control",
+    b"detail",
+];
+
+/// Tells of every string in `json` that is text. Never fails: what is no JSON yields what looks
+/// like strings in it.
+fn strings(json: &[u8], part: Part, told: &mut impl Strings) {
+    let mut at = 0;
+    let mut depth = 0_usize;
+    // A container that is no text is passed over: to the end of what stands at this depth.
+    let mut skipping: Option<usize> = None;
+    while let Some(offset) = next_mark(&json[at..]) {
+        at += offset + 1;
+        match json[at - 1] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                skipping = skipping.filter(|&outside| depth > outside);
+            }
+            _ => {
+                let length = string_length(&json[at..]);
+                let raw = &json[at..at + length];
+                at = (at + length + 1).min(json.len());
+                let after = json[at..].trim_ascii_start();
+                if skipping.is_some() {
+                    continue;
+                }
+                let Some(value) = after.strip_prefix(b":") else {
+                    if !is_opaque(raw) {
+                        told.string(raw);
+                    }
+                    continue;
+                };
+                if part == Part::Schema {
+                    told.string(raw);
+                    continue;
+                }
+                let role = raw == b"role";
+                if role {
+                    told.message();
+                }
+                if role || NO_TEXT.contains(&raw) {
+                    let value = value.trim_ascii_start();
+                    match value.first() {
+                        Some(b'{' | b'[') => skipping = Some(depth),
+                        Some(b'"') => {
+                            at = json.len() - value.len() + 1;
+                            at = (at + string_length(&json[at..]) + 1).min(json.len());
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn next_mark(json: &[u8]) -> Option<usize> {
+    json.iter()
+        .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))
+}
+
+/// Bytes up to the quote that ends a string, or to the end.
+fn string_length(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(offset) = memchr::memchr2(b'"', b'\\', &text[at..]) {
+        at += offset;
+        if text[at] == b'"' {
+            return at;
+        }
+        at = (at + 2).min(text.len());
+    }
+    text.len()
+}
+
+/// Whether a string is base64 or a data URL rather than text.
+fn is_opaque(raw: &[u8]) -> bool {
+    raw.starts_with(b"data:")
+        || raw.get(..OPAQUE_BYTES).is_some_and(|start| {
+            start
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte))
+        })
+}
+
+/// How much text there is.
+#[derive(Default)]
+struct Size {
+    bytes: u64,
+    messages: u64,
+}
+
+impl Strings for Size {
+    fn string(&mut self, raw: &[u8]) {
+        self.bytes += raw.len() as u64;
+    }
+
+    fn message(&mut self) {
+        self.messages += 1;
+    }
+}
+
+/// Counts the tokens of evenly spaced windows of a text that comes in pieces.
+struct Windows<'c> {
+    count: &'c mut dyn FnMut(&str) -> u64,
+    /// Bytes from the start of one window to that of the next.
+    stride: u64,
+    all: u64,
+    /// Bytes passed, of them counted, and their tokens.
+    at: u64,
+    counted: u64,
+    tokens: u64,
+    /// Text that was not counted yet.
+    text: String,
+    /// The strings are one text, cut anywhere; otherwise each is its own.
+    joined: bool,
+}
+
+impl Strings for Windows<'_> {
+    fn string(&mut self, raw: &[u8]) {
+        let mut rest = raw;
+        while !rest.is_empty() {
+            let within = self.at % self.stride;
+            let counted = within < WINDOW;
+            let length = if counted { WINDOW } else { self.stride } - within;
+            let length = usize::try_from(length)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
+            let (piece, after) = rest.split_at(length);
+            rest = after;
+            self.at += length as u64;
+            if counted {
+                self.counted += length as u64;
+                self.text.push_str(&text::unescape(piece, piece.len()));
+                if within + length as u64 == WINDOW {
+                    self.flush();
+                }
+            }
+        }
+        if !self.joined {
+            self.flush();
+        }
+    }
+}
+
+impl<'c> Windows<'c> {
+    /// Over strings of so many bytes in all.
+    fn over(all: u64, count: &'c mut dyn FnMut(&str) -> u64) -> Self {
+        let windows = COUNTED_MAX / WINDOW;
+        Self {
+            count,
+            stride: if all > COUNTED_MAX {
+                all.div_ceil(windows)
+            } else {
+                WINDOW
+            },
+            all,
+            at: 0,
+            counted: 0,
+            tokens: 0,
+            text: String::new(),
+            joined: false,
+        }
+    }
+
+    /// Over the pieces of one text, all of them counted.
+    fn joining(count: &'c mut dyn FnMut(&str) -> u64) -> Self {
+        Self {
+            joined: true,
+            ..Self::over(0, count)
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.text.is_empty() {
+            self.tokens += (self.count)(&self.text);
+            self.text.clear();
+        }
+    }
+
+    fn tokens_in_all(&mut self) -> u64 {
+        self.flush();
+        proportion(self.tokens, self.all, self.counted)
+    }
+}
