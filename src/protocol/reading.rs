@@ -87,7 +87,10 @@ impl Reading {
         let cumulative = self.conventions.usage.is_some_and(|shape| shape.cumulative);
         let whole = self.whole() && !self.observed.failed;
         let final_word = whole || (self.told.last_word && !cumulative);
-        if !final_word && let Some(usage) = &mut self.observed.usage {
+        if self.operation == Operation::Create
+            && !final_word
+            && let Some(usage) = &mut self.observed.usage
+        {
             usage.source = UsageSource::Partial;
         }
     }

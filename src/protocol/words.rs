@@ -16,7 +16,7 @@ use super::text;
 use crate::record::Api;
 
 /// Most bytes of an answer that are kept.
-const SAMPLE_MAX: usize = 6 * 1024;
+const SAMPLE_MAX: usize = 4 * 1024;
 
 /// Most bytes of a request's text that are counted…
 const COUNTED_MAX: u64 = 32 * 1024;

@@ -289,7 +289,8 @@ impl Exchange {
         match observed.missing_reason {
             // Usage is still to come.
             None | Some(MissingReason::Pending | MissingReason::NotRead) => None,
-            Some(_) if whole => Some(Purpose::Beside),
+            // Whatever could not be read of it, the answer reached the client whole.
+            Some(_) if whole || ending.outcome == Outcome::Ok => Some(Purpose::Beside),
             Some(_) if client_left || begun => Some(Purpose::Complete),
             Some(_) => Some(Purpose::Beside),
         }

@@ -114,6 +114,9 @@ impl Account {
                 price_version: Arc::from(Cost::STATED),
             });
         }
+        if self.several_models {
+            return None;
+        }
         self.price(&self.record.usage)
     }
 
@@ -125,9 +128,6 @@ impl Account {
 
     /// What `usage` costs by the prices, for the model and tier of this account.
     pub(super) fn price(&self, usage: &Usage) -> Option<Cost> {
-        if self.several_models {
-            return None;
-        }
         self.sinks.prices.price(
             ModelName::at(self.provider, self.model()?),
             self.record.service_tier.as_deref(),
@@ -290,22 +290,15 @@ impl Recorder {
 
     /// What the answer said of itself.
     pub(super) fn observed(&mut self, observed: &Observed) {
-        let Account {
-            record,
-            several_models,
-            stated_cost,
-            missing_reason,
-            ..
-        } = &mut self.account;
-        record.usage = observed.usage_or_absent();
-        record.served_model = observed.served_model.as_deref().map(Arc::from);
-        record.service_tier = observed.service_tier.as_deref().map(Arc::from);
+        self.account.record.usage = observed.usage_or_absent();
+        self.account.record.served_model = observed.served_model.as_deref().map(Arc::from);
+        self.account.record.service_tier = observed.service_tier.as_deref().map(Arc::from);
         if let Some(id) = observed.response_id.as_deref() {
-            record.response_id = Some(Arc::from(id));
+            self.account.record.response_id = Some(Arc::from(id));
         }
-        *several_models = observed.several_models;
-        *stated_cost = observed.stated_cost;
-        *missing_reason = observed.missing_reason.map(MissingReason::as_str);
+        self.account.several_models = observed.several_models;
+        self.account.stated_cost = observed.stated_cost;
+        self.account.missing_reason = observed.missing_reason.map(MissingReason::as_str);
     }
 
     /// The path names what was made.
