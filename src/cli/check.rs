@@ -78,5 +78,9 @@ fn summary(text: &mut String, settings: &Settings) -> std::fmt::Result {
         Some(retention) => format!("rows kept for {}", amounts::span(retention)),
         None => "rows kept for ever".to_owned(),
     };
-    writeln!(text, "  ledger    {} ({retention})", ledger.display())
+    writeln!(text, "  ledger    {} ({retention})", ledger.display())?;
+    for file in &settings.prices.files {
+        writeln!(text, "  prices    {}", file.display())?;
+    }
+    Ok(())
 }

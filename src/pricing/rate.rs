@@ -220,27 +220,32 @@ impl Rates {
 
     /// What a token of `kind` is charged. Reasoning is charged as output unless stated, the cache
     /// as input unless stated; audio and images have no price but their own, except that images may
-    /// be read at the rate of text. These rates may be those of a tier: what the model's `standard`
-    /// rates state apart is not guessed for it.
+    /// be read at the rate of text. These rates may be those of a tier: where the model's `standard`
+    /// rates are not so, it is not guessed that these are.
     pub(super) fn charged(
         &self,
         kind: TokenType,
         standard: &Self,
         images_as_text: bool,
     ) -> Option<Rate> {
+        if let Some(rate) = self.stated(kind) {
+            return Some(rate);
+        }
         let like = match kind {
-            _ if self.stated(kind).is_some() => kind,
-            _ if standard.stated(kind).is_some() => return None,
-            TokenType::InputCached | TokenType::InputCacheWrite => TokenType::Input,
-            TokenType::Reasoning => TokenType::Output,
-            TokenType::InputImage if images_as_text => TokenType::Input,
+            TokenType::InputCached | TokenType::InputCacheWrite => Some(TokenType::Input),
+            TokenType::Reasoning => Some(TokenType::Output),
+            TokenType::InputImage if images_as_text => Some(TokenType::Input),
             TokenType::Input
             | TokenType::Output
             | TokenType::InputAudio
             | TokenType::OutputAudio
             | TokenType::InputImage
-            | TokenType::OutputImage => return None,
-        };
+            | TokenType::OutputImage => None,
+        }?;
+        let usual = standard.stated(kind);
+        if usual.is_some() && usual != standard.stated(like) {
+            return None;
+        }
         self.stated(like)
     }
 }

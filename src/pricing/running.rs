@@ -1,8 +1,8 @@
 //! The prices of a running sidecar: what is read for each request, and replaced as files and
 //! catalogues change.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -78,35 +78,23 @@ impl RefreshStats {
 #[derive(Debug)]
 pub struct Prices {
     table: ArcSwap<PriceTable>,
-    layers: Mutex<Layers>,
+    own: Vec<Arc<Layer>>,
     /// What happened to the catalogue.
     pub refreshes: RefreshStats,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Layers {
-    own: Vec<Arc<Layer>>,
-    catalogue: Option<Arc<Layer>>,
-}
-
-impl Layers {
-    fn table(&self) -> PriceTable {
-        let own = self.own.iter().chain(&self.catalogue);
-        PriceTable::new(own.cloned().chain([builtin::layer()]))
-    }
+fn table(own: &[Arc<Layer>], catalogue: Option<Arc<Layer>>) -> PriceTable {
+    let own = own.iter().cloned().chain(catalogue);
+    PriceTable::new(own.chain([builtin::layer()]))
 }
 
 impl Prices {
     /// The operator's own layers before what Tollgate ships.
     #[must_use]
     pub fn new(own: Vec<Arc<Layer>>) -> Self {
-        let layers = Layers {
-            own,
-            catalogue: None,
-        };
         Self {
-            table: ArcSwap::from_pointee(layers.table()),
-            layers: Mutex::new(layers),
+            table: ArcSwap::from_pointee(table(&own, None)),
+            own,
             refreshes: RefreshStats::default(),
         }
     }
@@ -135,19 +123,9 @@ impl Prices {
         self.table.load().price(name, service_tier, usage, at)
     }
 
-    /// Puts other layers of the operator's in the place of those before.
-    pub fn set_own(&self, own: Vec<Arc<Layer>>) {
-        self.change(|layers| layers.own = own);
-    }
-
     /// Puts a catalogue in the place of the one before.
     pub fn set_catalogue(&self, catalogue: Arc<Layer>) {
-        self.change(|layers| layers.catalogue = Some(catalogue));
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Layers)) {
-        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut layers);
-        self.table.store(Arc::new(layers.table()));
+        self.table
+            .store(Arc::new(table(&self.own, Some(catalogue))));
     }
 }

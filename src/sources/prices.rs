@@ -40,6 +40,9 @@ pub enum UpdateError {
     /// It cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The process ends.
+    #[error("the process is stopping")]
+    Stopped,
 }
 
 /// A catalogue that was judged good.
@@ -74,19 +77,8 @@ impl Good {
 #[must_use]
 pub fn last_good(data_dir: &Path) -> Option<Good> {
     let store = Store::new(data_dir);
-    let told = |error: &dyn std::fmt::Display| {
-        tracing::warn!(
-            file = %store.file().display(), %error,
-            "the last good price catalogue is damaged and ignored"
-        );
-    };
-    let kept = match store.load() {
-        Ok(kept) => kept?,
-        Err(error) => {
-            told(&error);
-            return None;
-        }
-    };
+    let told = |error: &dyn std::fmt::Display| told_damaged(&store, error);
+    let kept = store.load().map_err(|error| told(&error)).ok()??;
     Good::judge(kept, None).map_err(|error| told(&error)).ok()
 }
 
@@ -96,7 +88,7 @@ pub struct Refresher {
     prices: Arc<Prices>,
     store: Store,
     update: Option<Schedule>,
-    good: Option<Good>,
+    good: Option<Arc<Good>>,
 }
 
 #[derive(Debug)]
@@ -129,7 +121,8 @@ impl Refresher {
             good: None,
         };
         if let Some(good) = last_good(data_dir) {
-            refresher.take(good);
+            let layer = good.layer();
+            refresher.use_it(Arc::new(good), layer);
         }
         Ok(refresher)
     }
@@ -174,7 +167,9 @@ impl Refresher {
                 tracing::warn!(url, %error, "no newer price catalogue; the last good one stays");
                 match error {
                     UpdateError::Refused(_) => Refresh::Refused,
-                    UpdateError::Fetch(_) | UpdateError::Store(_) => Refresh::Failed,
+                    UpdateError::Fetch(_) | UpdateError::Store(_) | UpdateError::Stopped => {
+                        Refresh::Failed
+                    }
                 }
             }
         };
@@ -187,36 +182,46 @@ impl Refresher {
             return Ok(false);
         };
         let known = self.good.as_ref().map(|good| &good.kept.origin);
-        match schedule.fetcher.fetch(&schedule.url, known, now).await? {
-            Fetched::NotModified => Ok(false),
-            Fetched::New(kept) => {
-                let before = self.good.as_ref().map(|good| &good.catalogue);
-                let good = Good::judge(kept, before)?;
-                // In use only when it is kept: a restart must not go back in time.
-                self.store.save(&good.kept)?;
-                self.take(good);
-                Ok(true)
-            }
-        }
+        let kept = match schedule.fetcher.fetch(&schedule.url, known, now).await? {
+            Fetched::NotModified => return Ok(false),
+            Fetched::New(kept) => kept,
+        };
+        let (before, store) = (self.good.clone(), self.store.clone());
+        let good = aside(move || {
+            let good = Good::judge(kept, before.as_ref().map(|good| &good.catalogue))?;
+            // In use only when it is kept: a restart must not go back in time.
+            store.save(&good.kept)?;
+            Ok(good)
+        });
+        self.take(good.await?).await;
+        Ok(true)
     }
 
     /// Whoever writes the file has judged it; it is judged again all the same.
     async fn take_what_another_brought(&mut self) {
         let store = self.store.clone();
         let known = self.good.as_ref().map(|good| good.kept.origin.fetched_at);
-        let brought = tokio::task::spawn_blocking(move || {
-            let kept = store.load_if_changed().ok()??;
-            (known != Some(kept.origin.fetched_at)).then_some(kept)
+        let brought = aside(move || {
+            let changed = store.load_if_changed()?;
+            let other = changed.filter(|kept| known != Some(kept.origin.fetched_at));
+            Ok(other.map(|kept| Good::judge(kept, None)).transpose()?)
         });
-        if let Ok(Some(kept)) = brought.await
-            && let Ok(good) = Good::judge(kept, None)
-        {
-            self.take(good);
+        match brought.await {
+            Ok(None) => {}
+            Ok(Some(good)) => self.take(good).await,
+            Err(error) => told_damaged(&self.store, &error),
         }
     }
 
-    fn take(&mut self, good: Good) {
-        let layer = good.layer();
+    async fn take(&mut self, good: Good) {
+        let good = Arc::new(good);
+        let own = Arc::clone(&good);
+        if let Ok(layer) = aside(move || Ok(own.layer())).await {
+            self.use_it(good, layer);
+        }
+    }
+
+    fn use_it(&mut self, good: Arc<Good>, layer: Arc<Layer>) {
         tracing::info!(
             version = layer.version(),
             prices = good.catalogue.rows.len(),
@@ -229,6 +234,21 @@ impl Refresher {
         self.prices.set_catalogue(layer);
         self.good = Some(good);
     }
+}
+
+/// Does work of some milliseconds where it holds up nobody.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, UpdateError> + Send + 'static,
+) -> Result<T, UpdateError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(UpdateError::Stopped))
+}
+
+fn told_damaged(store: &Store, error: &dyn std::fmt::Display) {
+    tracing::warn!(
+        file = %store.file().display(), %error,
+        "the last good price catalogue is damaged and ignored"
+    );
 }
 
 /// An address without its query, which may hold a credential.

@@ -123,7 +123,7 @@ fn a_catalogue_is_kept_and_used_and_what_it_changes_is_told() {
     let first = prices(folder.path(), &["update", "--from", CATALOGUE]);
     assert!(first.starts_with("litellm-20"), "{first}");
     assert!(
-        first.contains(": 12 prices, 9 models left out\n"),
+        first.contains(": 13 prices, 9 models left out\n"),
         "{first}"
     );
     let listed = prices(folder.path(), &["list", "acme-1"]);
@@ -141,7 +141,7 @@ fn a_catalogue_is_kept_and_used_and_what_it_changes_is_told() {
         "  new        1\n    openai/acme-talk\n",
         "  gone       1\n    openai/acme-speak\n",
         "  dearer     1\n    openai/acme-1: input 2 → 3\n",
-        "  unchanged  10\n",
+        "  unchanged  11\n",
     ] {
         assert!(second.contains(line), "{line}: {second}");
     }

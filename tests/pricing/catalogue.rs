@@ -102,6 +102,9 @@ fn suffixes_compose_and_numbers_may_be_texts() {
     // Images are read as text where the model reads images; reasoning is output.
     let read = litellm("acme-1", None, &[(InputImage, 1_000), (Reasoning, 10)]);
     assert_eq!(read.unwrap(), "0.00208");
+    // What is stated and is no other rate is none in a tier that does not state it again.
+    let thought = litellm("acme-think", Some("batch"), &[(Reasoning, 1_000)]);
+    assert_eq!(thought.unwrap(), "0.002");
     let searched = with_units(&[(Input, 0)], &[(Unit::WebSearch, 2)]);
     assert_eq!(
         of(LITELLM, "openai", "acme-1", None, &searched).unwrap(),

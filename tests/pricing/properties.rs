@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use tollgate::pricing::{
-    Factor, PriceRow, Rate, Rates, Threshold, ThresholdPrice, Tier, TierPrice,
+    Catalogue, Factor, PriceRow, Rate, Rates, Threshold, ThresholdPrice, Tier, TierPrice,
+    load_files,
 };
 use tollgate::record::TokenType::{
     self, Input, InputAudio, InputCacheWrite, InputCached, Output, Reasoning,
@@ -57,6 +58,27 @@ fn used(counts: [u64; PRICED.len()]) -> Usage {
 }
 
 proptest! {
+    /// Fragments of price files and catalogues in any order: most make no sense, none may panic.
+    #[test]
+    fn any_text_is_prices_or_problems(parts in prop::collection::vec(
+        prop::sample::select(vec![
+            "prices", "model", "per_million", "input", "tiers", "thresholds", "above", "times", "batch",
+            "effective_from", "2026-11-22", "1e400", "-1", "0.5", "18446744073709551615", ": ", ":\n  ",
+            "\n", "- ", "{", "}", "[", "]", ", ", "\"", "\"litellm_provider\"", "\"openai\"",
+            "\"input_cost_per_token\"", "\"tiered_pricing\"", "\"range\"", "\"models\"", "\"cost\"", ":",
+            "null", "\u{0}", "é", "#", "&a ", "*a",
+        ]),
+        0..40,
+    )) {
+        let text = parts.concat();
+        let _ = Catalogue::parse(&text);
+        let _ = Catalogue::parse(&format!("{{\"a\": {{\"litellm_provider\": \"b\", {text}}}}}"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.yaml");
+        std::fs::write(&file, &text).unwrap();
+        let _ = load_files(std::slice::from_ref(&file));
+    }
+
     #[test]
     fn more_tokens_never_cost_less(
         row in any_row(),

@@ -189,12 +189,18 @@ impl Store {
             let new = self
                 .folder
                 .join(format!("{FILE}.{}.new", std::process::id()));
-            let mut file = File::create(&new)?;
-            serde_json::to_writer(&mut file, &line)?;
-            file.write_all(b"\n")?;
-            file.write_all(good.text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
+            let put = || {
+                let mut file = File::create(&new)?;
+                serde_json::to_writer(&mut file, &line)?;
+                file.write_all(b"\n")?;
+                file.write_all(good.text.as_bytes())?;
+                file.sync_all()?;
+                fs::rename(&new, &path)
+            };
+            put().inspect_err(|_| {
+                // What is left of it would only take room that may be missing already.
+                let _ = fs::remove_file(&new);
+            })?;
             File::open(&self.folder)?.sync_all()
         };
         write().map_err(failed)?;
