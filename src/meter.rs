@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::HashMap;
 
-use crate::record::{Api, Phase, RequestRecord, UsageSource};
+use crate::record::{Api, LimitKind, Phase, RequestRecord, UsageSource};
 
 use cell::{Cell, ChannelCell};
 pub use expose::TrafficCollector;
@@ -127,6 +127,14 @@ impl Meter {
 /// A request in flight on a channel, until dropped.
 #[derive(Debug)]
 pub struct InFlight(Arc<ChannelCell>);
+
+impl InFlight {
+    /// Notes what is left of a rate limit of the channel's, by its own word; `None` when it does
+    /// not say, or nothing that could be so.
+    pub fn ratelimit_remaining(&self, kind: LimitKind, remaining: Option<u64>) {
+        self.0.set_ratelimit_remaining(kind, remaining);
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -21,18 +21,23 @@ mod sse;
 mod strip;
 mod text;
 mod usage;
+mod websocket;
 mod words;
 
 pub use answer::{ErrorAnswer, error_body, outcome_of};
 pub use api::Stage;
 pub use decode::{DecodeError, Decoder, UnsupportedEncoding};
-pub use headers::{MediaType, ParsedTags, parse_tags, retry_after, session, upstream_request_id};
+pub use headers::{
+    MediaType, ParsedTags, parse_tags, ratelimits_remaining, retry_after, session,
+    upstream_request_id,
+};
 pub use meter::{ResponseKind, ResponseMeter, Signals, states_usage};
 pub use multipart::FormReader;
 pub use observed::{MissingReason, Observed, ProviderError};
 pub use request::{RequestFacts, inject_include_usage, knows_stream_options, read_request};
-pub use route::{MalformedPath, Operation, PathBase, Route, classify};
+pub use route::{MalformedPath, Operation, PathBase, Route, classify, model_in_query};
 pub use strip::UsageStripper;
+pub use websocket::{Advance, Create, Dialogue, Leave, Told, reads_socket};
 pub use words::{AnswerText, count_request, reads_text, writes_text};
 
 #[cfg(test)]

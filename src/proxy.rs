@@ -17,6 +17,7 @@
 mod answer;
 mod body;
 mod capture;
+mod cork;
 mod counting;
 mod deadline;
 mod departure;
@@ -27,6 +28,7 @@ mod head;
 mod passing;
 mod recorder;
 mod timeline;
+mod tunnel;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -37,15 +39,16 @@ use http::header::TRANSFER_ENCODING;
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::protocols::Digest;
+use pingora::protocols::{ALPN, Digest};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource as Fault, ErrorType};
 
-use crate::protocol::upstream_request_id;
+use crate::protocol::{ratelimits_remaining, upstream_request_id};
 
 use body::{Body, Passed, Stopped, Understood};
 use capture::Capture;
+use cork::Cork;
 use deadline::Watchdog;
 pub use exchange::{Exchange, OpenRequests};
 use failure::Failure;
@@ -53,6 +56,7 @@ pub use gateway::Gateway;
 use gateway::MOST_ADDRESSES;
 use head::Framing;
 use passing::Passing;
+use tunnel::Socket;
 
 #[async_trait]
 impl ProxyHttp for Gateway {
@@ -90,7 +94,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Box<HttpPeer>> {
         let Some(channel) = exchange.channel.clone() else {
@@ -100,7 +104,14 @@ impl ProxyHttp for Gateway {
         exchange.connected = false;
         exchange.recorder.attempt_begins(&channel.name, now);
         match self.address(exchange, &channel, now).await {
-            Ok(address) => Ok(Box::new(self.peer(&channel, address, exchange))),
+            Ok(address) => {
+                let mut peer = self.peer(&channel, address, exchange);
+                if session.is_upgrade_req() {
+                    // HTTP/2 knows no upgrade.
+                    peer.options.alpn = ALPN::H1;
+                }
+                Ok(Box::new(peer))
+            }
             Err(failure) => {
                 exchange.failure = Some(failure);
                 Err(Error::new_up(ErrorType::ConnectError))
@@ -127,7 +138,7 @@ impl ProxyHttp for Gateway {
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _reused: bool,
         _peer: &HttpPeer,
         socket: std::os::unix::io::RawFd,
@@ -135,6 +146,9 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         exchange.connected = true;
+        if session.is_upgrade_req() {
+            exchange.cork = Cork::put(socket);
+        }
         exchange.recorder.timeline().connected(Instant::now());
         if Watchdog::needed(&self.limits) {
             let started = exchange.recorder.started();
@@ -171,7 +185,11 @@ impl ProxyHttp for Gateway {
             whole_bytes: exchange.whole_bytes,
             plain_answer: exchange.injected,
         };
-        head::prepare(head, channel, &framing)
+        head::prepare(head, channel, &framing)?;
+        if exchange.socket.is_asked_for() {
+            tunnel::decline_extensions(head);
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -181,8 +199,17 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
+        if end_of_stream && let Some(cork) = exchange.cork.take() {
+            cork.pull();
+        }
         if exchange.upgraded {
             // A tunnel has no body and no bound on what it carries.
+            if let Some(tunnel) = exchange.socket.tunnel() {
+                match slot {
+                    Some(bytes) => tunnel.client_sent(&exchange.recorder, bytes, Instant::now()),
+                    None => tunnel.client_left(),
+                }
+            }
             return Ok(());
         }
         if !matches!(exchange.body, Body::Whole { .. }) {
@@ -244,6 +271,9 @@ impl ProxyHttp for Gateway {
         let recorder = &mut exchange.recorder;
         recorder.header_received(header.status.as_u16(), now);
         recorder.upstream_request_id(upstream_request_id(&header.headers));
+        for (kind, remaining) in ratelimits_remaining(&header.headers) {
+            recorder.ratelimit_remaining(kind, remaining);
+        }
         if header.status != StatusCode::SWITCHING_PROTOCOLS {
             let (api, operation) = (exchange.api, exchange.operation);
             let mut passing = Passing::begin(api, operation, exchange.injected, header)?;
@@ -272,6 +302,7 @@ impl ProxyHttp for Gateway {
         answer::mark(header, exchange.recorder.id(), exchange.channel.as_deref())?;
         if upgraded {
             exchange.upgraded = true;
+            open_tunnel(session, exchange, header);
             // The client of a tunnel may listen for as long as it likes.
             session.set_read_timeout(None);
         } else {
@@ -309,8 +340,14 @@ impl ProxyHttp for Gateway {
         }
         exchange.note_departure();
         let Some(passing) = &mut exchange.passing else {
-            let bytes = slot.as_ref().map_or(0, Bytes::len);
-            exchange.recorder.forwarded(bytes, Duration::ZERO);
+            let bytes = slot.as_deref().unwrap_or_default();
+            if let Some(tunnel) = exchange.socket.tunnel() {
+                tunnel.upstream_sent(&exchange.recorder, bytes, now);
+                if end_of_stream {
+                    tunnel.upstream_left();
+                }
+            }
+            exchange.recorder.forwarded(bytes.len(), now.elapsed());
             return Ok(None);
         };
         let signals = passing.pass(slot, end_of_stream).map_err(|error| {
@@ -387,7 +424,8 @@ impl ProxyHttp for Gateway {
         }
         if exchange.upgraded {
             // A tunnel ends when either side leaves it.
-            exchange.close_passed(Instant::now());
+            let failure = exchange.failure(error);
+            exchange.close_tunnel(failure.ending(), Instant::now());
             return FailToProxy {
                 error_code: 0,
                 can_reuse_downstream: false,
@@ -452,6 +490,16 @@ impl ProxyHttp for Gateway {
 
     fn request_summary(&self, _: &Session, exchange: &Box<Exchange>) -> String {
         exchange.recorder.id().to_string()
+    }
+}
+
+/// From here on the connection is a tunnel; what passes is read where Tollgate knows how.
+fn open_tunnel(session: &Session, exchange: &mut Exchange, header: &ResponseHeader) {
+    if let Some(channel) = exchange.channel.as_deref()
+        && exchange.socket.is_asked_for()
+    {
+        let credentials = head::credentials(session.req_header(), Some(channel));
+        exchange.socket = Socket::open(exchange.api, &channel.name, header, credentials);
     }
 }
 

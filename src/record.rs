@@ -20,7 +20,8 @@ use crate::money::NanoUsd;
 
 pub(crate) use vocabulary::closed_set;
 pub use vocabulary::{
-    Api, Deferral, ErrorSource, Outcome, Phase, Source, TokenType, Unit, UnknownName, UsageSource,
+    Api, Deferral, ErrorSource, LimitKind, Outcome, Phase, Source, TokenType, Unit, UnknownName,
+    UsageSource,
 };
 
 /// A request's id: UUIDv7 (RFC 9562), so ids sort by time of arrival.

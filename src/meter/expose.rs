@@ -61,6 +61,11 @@ const ATTEMPTS: Family = (
     "Tries at an upstream, by how they ended.",
     &["channel", "result"],
 );
+const RATELIMIT_REMAINING: Family = (
+    "tollgate_channel_ratelimit_remaining",
+    "What is left of the channel's own rate limits, by its last word; absent while unknown.",
+    &["channel", "kind"],
+);
 const UNPRICED: Family = (
     "tollgate_unpriced_requests_total",
     "Requests that used tokens no price row covers; their cost is unknown, not zero.",
@@ -88,6 +93,7 @@ const FAMILIES: &[Family] = &[
     OVERHEAD,
     IN_FLIGHT,
     ATTEMPTS,
+    RATELIMIT_REMAINING,
     UNPRICED,
     MISSING,
     FOLDED,
@@ -162,6 +168,7 @@ impl TrafficCollector {
         channels.sort_by(|left, right| left.0.cmp(&right.0));
         let mut in_flight = Vec::new();
         let mut attempts = Vec::new();
+        let mut limits = Vec::new();
         let mut phases = Vec::new();
         for (name, cell) in &channels {
             #[allow(
@@ -173,6 +180,10 @@ impl TrafficCollector {
             attempts.extend(cell.attempts().map(|(outcome, count)| {
                 counter(ATTEMPTS, &[name, outcome.as_str()], float(count))
             }));
+            limits.extend(cell.ratelimits_remaining().map(|(kind, remaining)| {
+                let labels = [name, kind.as_str()];
+                gauge(RATELIMIT_REMAINING, &labels, float(remaining))
+            }));
             phases.extend(
                 cell.phases()
                     .map(|(phase, values)| observed(PHASES, &[name, phase.as_str()], values)),
@@ -181,6 +192,7 @@ impl TrafficCollector {
         families.extend([
             family(IN_FLIGHT, MetricType::GAUGE, in_flight),
             family(ATTEMPTS, MetricType::COUNTER, attempts),
+            family(RATELIMIT_REMAINING, MetricType::GAUGE, limits),
             family(PHASES, MetricType::HISTOGRAM, phases),
         ]);
     }

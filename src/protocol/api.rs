@@ -11,6 +11,7 @@ mod gemini;
 mod images;
 mod messages;
 mod moderations;
+mod realtime;
 mod responses;
 mod unread;
 
@@ -24,10 +25,6 @@ use super::words::Words;
 use crate::record::Api;
 
 /// Everything that sets one API apart.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that do not depend on each other, each stated for every API"
-)]
 pub(super) struct Conventions {
     /// Whose they are.
     pub(super) api: Api,
@@ -50,10 +47,8 @@ pub(super) struct Conventions {
     pub(super) needles: LazyLock<Vec<Finder<'static>>>,
     /// What an event's `type` (or name) says of the stream.
     pub(super) turn: fn(kind: &str) -> Turn,
-    /// How its usage counts; `None` when it states none, or Tollgate does not read it.
+    /// How its usage counts; `None` when it states none.
     pub(super) usage: Option<UsageShape>,
-    /// Whether usage is stated although `usage` is `None`.
-    pub(super) unread_usage: bool,
     /// How what it makes is told of later, by its id.
     pub(super) making: Making,
     /// Where its texts are, for a count of Tollgate's own; `None` when they make no tokens, or
@@ -158,6 +153,12 @@ pub(super) enum Asked {
     Input,
     /// `sse` asks for a stream.
     StreamFormat,
+    /// The `type` of a WebSocket's event.
+    Kind,
+    /// The client's id of a WebSocket's event.
+    EventId,
+    /// Which of a WebSocket's lanes an event is for.
+    Lane,
 }
 
 /// The places of an answer or an event.
@@ -214,6 +215,31 @@ pub(super) enum Said {
     ErrorMessage,
     /// Generated content, when not empty.
     Content,
+    /// What only events of a WebSocket say.
+    Live(Live),
+}
+
+/// The places that only events of a WebSocket have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Live {
+    /// The response an event belongs to.
+    ResponseId,
+    /// The lane an event came on.
+    Lane,
+    /// The conversation's item an event belongs to.
+    ItemId,
+    /// The client's event that an error is about.
+    EventId,
+    /// The HTTP status that an error would have.
+    Status,
+    /// The model that a session speaks with.
+    SessionModel,
+    /// The model that transcribes what a session hears.
+    TranscriptionModel,
+    /// One rate limit: an object.
+    Limit,
+    LimitName,
+    LimitRemaining,
 }
 
 /// The totals whose shares by modality are stated.
@@ -257,7 +283,7 @@ pub(super) fn conventions(api: Api) -> &'static Conventions {
         Api::Embeddings => &embeddings::CONVENTIONS,
         Api::Images => &images::CONVENTIONS,
         Api::Audio => &audio::CONVENTIONS,
-        Api::Realtime => &unread::REALTIME,
+        Api::Realtime => &realtime::CONVENTIONS,
         Api::Messages => &messages::CONVENTIONS,
         Api::Gemini => &gemini::CONVENTIONS,
         Api::Moderations => &moderations::CONVENTIONS,
@@ -265,6 +291,16 @@ pub(super) fn conventions(api: Api) -> &'static Conventions {
         Api::Batches => &batches::CONVENTIONS,
         Api::Files => &unread::FILES,
         Api::Other => &unread::OTHER,
+    }
+}
+
+/// What a client says over a WebSocket of this API; `None` where Tollgate reads none. What the
+/// upstream says there is the conventions' `event`.
+pub(super) fn client_event(api: Api) -> Option<&'static Node<Asked>> {
+    match api {
+        Api::Realtime => Some(&realtime::CLIENT_EVENT),
+        Api::Responses => Some(&responses::CLIENT_EVENT),
+        _ => None,
     }
 }
 

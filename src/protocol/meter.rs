@@ -192,14 +192,8 @@ impl ResponseMeter {
         let reading = &self.body.reading;
         let observed = &reading.observed;
         let billed = self.operation == Operation::Create && (200..300).contains(&self.status);
-        if !billed || observed.usage.is_some() {
+        if !billed || observed.usage.is_some() || self.conventions.usage.is_none() {
             return None;
-        }
-        if self.conventions.usage.is_none() {
-            return self
-                .conventions
-                .unread_usage
-                .then_some(MissingReason::NotRead);
         }
         if observed.failed {
             // A provider that refused before it wrote anything has billed nothing.

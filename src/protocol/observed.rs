@@ -62,7 +62,7 @@ pub enum MissingReason {
     Truncated,
     /// The answer is not the JSON or the event stream it says it is.
     Malformed,
-    /// `Content-Encoding` is unknown, or its bytes do not decode.
+    /// `Content-Encoding` is unknown, or its bytes do not decode; a WebSocket agreed on an extension.
     Undecodable,
     /// Decoding was given up: far more decoded bytes than any answer has.
     TooLarge,
@@ -70,7 +70,7 @@ pub enum MissingReason {
     Failed,
     /// The response is still being made (background mode).
     Pending,
-    /// Tollgate does not read this API's usage.
+    /// The answer passed in a shape that Tollgate does not read.
     NotRead,
 }
 

@@ -241,6 +241,13 @@ impl Reading {
         observed.service_tier = conventions.making.service_tier.map(Box::from);
     }
 
+    /// What one event states by itself, with nothing of those before it.
+    pub(super) fn take_event(&mut self, failed: bool) -> Observed {
+        self.take(failed, true);
+        self.told = Told::default();
+        std::mem::take(&mut self.observed)
+    }
+
     /// Takes over what was captured; usage in it is the `last` word on the matter or not.
     fn take(&mut self, failed: bool, last: bool) {
         let stage = self.stage();
@@ -446,6 +453,21 @@ impl Captured {
         self.usage.is_some() || self.searches != Counts::default()
     }
 
+    /// The event's `type`; empty while it is unknown.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// An error or a failed status was stated.
+    pub(super) fn has_failed(&self) -> bool {
+        self.error || self.status == "failed"
+    }
+
+    /// Generated content was stated.
+    pub(super) fn has_content(&self) -> bool {
+        self.generation.content
+    }
+
     fn retained_bytes(&self) -> usize {
         let error = self.stated_error.as_ref().map_or(0, |error| {
             size_of::<StatedError>()
@@ -547,7 +569,8 @@ impl Sink<Said> for Captured {
             | Said::Part(_)
             | Said::Item
             | Said::Iteration
-            | Said::Image => {}
+            | Said::Image
+            | Said::Live(_) => {}
         }
     }
 

@@ -128,7 +128,7 @@ impl Sink<Asked> for Reader {
     fn scalar(&mut self, mark: Asked, token: &[u8], place: Place) {
         let facts = &mut self.facts;
         match mark {
-            Asked::Body => {}
+            Asked::Body | Asked::Kind | Asked::EventId | Asked::Lane => {}
             Asked::Model => facts.model = name(token),
             Asked::Stream => facts.stream = text::boolean(token),
             Asked::StreamOptions => {
@@ -183,7 +183,7 @@ impl Sink<Asked> for Reader {
             Asked::Background => self.facts.background = None,
             Asked::DataSources => self.facts.data_sources = true,
             Asked::Input => self.input = None,
-            Asked::IncludeUsage => {}
+            Asked::IncludeUsage | Asked::Kind | Asked::EventId | Asked::Lane => {}
         }
     }
 

@@ -116,6 +116,19 @@ pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Malform
     })
 }
 
+/// The model that a WebSocket's query names: `model`, or `deployment` (classic Azure),
+/// percent-decoded.
+#[must_use]
+pub fn model_in_query(query: &str) -> Option<String> {
+    const LONGEST: usize = 256;
+    let value = |wanted: &str| {
+        let mut members = query.split('&').filter_map(|member| member.split_once('='));
+        let (_, value) = members.find(|(name, _)| *name == wanted)?;
+        decoded(value).filter(|value| !value.is_empty() && value.len() <= LONGEST)
+    };
+    value("model").or_else(|| value("deployment"))
+}
+
 fn check(path: &str) -> Result<(), MalformedPath> {
     if !path.starts_with('/') {
         return Err(MalformedPath::NotAbsolute);
@@ -231,6 +244,7 @@ impl Called<'_> {
 const PREFIXES: &[&str] = &[
     "/v1beta/openai/", // Gemini's OpenAI-shaped surface
     "/openai/v1/",     // Azure v1
+    "/openai/",        // Azure's own, where no deployment is named: `/openai/realtime`
     "/api/v1/",        // OpenRouter
     "/v1beta/",
     "/v1alpha/",

@@ -157,7 +157,7 @@ impl Drop for Watchdog {
 
 /// A descriptor of our own for the same connection: shutting it down can never hit another
 /// connection that got the same number after this one was closed.
-fn duplicate(socket: RawFd) -> Option<OwnedFd> {
+pub(super) fn duplicate(socket: RawFd) -> Option<OwnedFd> {
     #[allow(
         unsafe_code,
         reason = "Pingora hands the number of a socket it owns and keeps open for the whole call \

@@ -13,15 +13,17 @@ use crate::record::{Api, Outcome, UsageSource};
 
 use super::body::Body;
 use super::capture::Capture;
+use super::cork::Cork;
 use super::counting::{Counting, Purpose};
 use super::deadline::Watchdog;
 use super::departure::Departure;
 use super::failure::Failure;
 use super::passing::Passing;
 use super::recorder::{Ending, Recorder};
+use super::tunnel::Socket;
 
 /// Why usage is missing where the upstream had the request and no answer came.
-const UNANSWERED: &str = "unanswered";
+pub(super) const UNANSWERED: &str = "unanswered";
 
 /// Requests that were begun and have not ended, over all connections.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +86,9 @@ pub struct Exchange {
     pub(super) connected: bool,
     /// The connection became a tunnel (101).
     pub(super) upgraded: bool,
+    pub(super) socket: Socket,
+    /// Holds the request for a tunnel back.
+    pub(super) cork: Option<Cork>,
     pub(super) watchdog: Option<Watchdog>,
     /// The answer's body on its way to the client; `None` until its header arrived.
     pub(super) passing: Option<Passing>,
@@ -124,6 +129,8 @@ impl Exchange {
             tries: 0,
             connected: false,
             upgraded: false,
+            socket: Socket::None,
+            cork: None,
             watchdog: None,
             passing: None,
             failure: None,
@@ -209,8 +216,29 @@ impl Exchange {
             return;
         }
         self.form_ended();
-        let ending = self.tell_what_was_seen(true).unwrap_or(Ending::OK);
+        let ending = match self.tell_what_was_seen(true) {
+            Some(ending) => ending,
+            None => self.end_tunnel(None, now),
+        };
         self.close(ending, now);
+    }
+
+    /// Closes the account of a tunnel in which `failure` was seen. It ends when either side leaves
+    /// it, which is no failure by itself.
+    pub(super) fn close_tunnel(&mut self, failure: Ending, now: Instant) {
+        if self.recorder.is_closed() {
+            return;
+        }
+        self.tell_what_is_unknown();
+        let ending = self.end_tunnel(Some(failure), now);
+        self.recorder.close(ending, now);
+    }
+
+    fn end_tunnel(&mut self, failure: Option<Ending>, now: Instant) -> Ending {
+        match self.socket.tunnel() {
+            Some(tunnel) => tunnel.end(failure, now),
+            None => Ending::OK,
+        }
     }
 
     /// Closes the account of a request that failed on the way.
@@ -220,6 +248,9 @@ impl Exchange {
         }
         self.form_ended();
         self.tell_what_was_seen(false);
+        if let Some(tunnel) = self.socket.tunnel() {
+            tunnel.abandon(&ending, now);
+        }
         self.close(ending, now);
     }
 
@@ -338,6 +369,13 @@ impl Exchange {
 
     /// The upstream has the request and may bill it, and no answer was read that says what.
     fn tell_what_is_unknown(&mut self) {
+        if let Some(tunnel) = self.socket.tunnel() {
+            // Each response has told its own.
+            if let Some(reason) = tunnel.unread() {
+                self.recorder.usage_unknown(reason.as_str());
+            }
+            return;
+        }
         if self.connected && self.operation == Operation::Create {
             let reason = if self.upgraded {
                 MissingReason::NotRead.as_str()

@@ -19,8 +19,8 @@ use crate::meter::Meter;
 use crate::payloads::Payloads;
 use crate::pricing::Prices;
 use crate::protocol::{
-    FormReader, MalformedPath, Operation, PathBase, classify, knows_stream_options, parse_tags,
-    session as session_of, states_usage,
+    FormReader, MalformedPath, Operation, PathBase, classify, knows_stream_options, model_in_query,
+    parse_tags, session as session_of, states_usage,
 };
 use crate::record::Api;
 
@@ -31,6 +31,7 @@ use super::exchange::{Exchange, OpenRequests};
 use super::failure::Failure;
 use super::head;
 use super::recorder::{Recorder, Sinks};
+use super::tunnel::Socket;
 
 /// Addresses of one name that are tried before a connection is given up.
 pub(super) const MOST_ADDRESSES: usize = 4;
@@ -154,6 +155,18 @@ impl Gateway {
             admission.requested_model = Some(Arc::from(model));
         }
         admission.stream = route.stream;
+        exchange.socket = Socket::asked_for(head, route.api);
+        if exchange.socket.is_asked_for() {
+            if admission.requested_model.is_none() {
+                let named = head.uri.query().and_then(model_in_query);
+                admission.requested_model = named.map(Arc::from);
+            }
+            // One session for all that is made over the connection.
+            let id = admission.id;
+            admission
+                .session
+                .get_or_insert_with(|| Arc::from(id.to_string()));
+        }
         admission.api = route.api;
         exchange.api = route.api;
         exchange.operation = route.operation;

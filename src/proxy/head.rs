@@ -4,7 +4,10 @@
 use std::borrow::Cow;
 
 use http::HeaderName;
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL,
+    TRANSFER_ENCODING,
+};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::channel::Channel;
@@ -106,6 +109,7 @@ pub(super) fn prepare(
         for name in CREDENTIALS {
             head.remove_header(name);
         }
+        withhold_key(head)?;
         head.insert_header(credential.clone(), value.clone())?;
     }
     for (name, value) in &channel.headers {
@@ -121,6 +125,30 @@ pub(super) fn prepare(
     }
     if framing.plain_answer {
         head.insert_header(ACCEPT_ENCODING, "identity")?;
+    }
+    Ok(())
+}
+
+/// Where a browser, which cannot set a header on a WebSocket, puts its credential.
+const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
+
+/// Takes a credential out of the protocols that a WebSocket's client offers.
+fn withhold_key(head: &mut RequestHeader) -> pingora::Result<()> {
+    if !head.headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return Ok(());
+    }
+    let offered: Vec<String> = head
+        .headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.starts_with(KEY_PROTOCOL))
+        .collect();
+    head.remove_header(&SEC_WEBSOCKET_PROTOCOL);
+    if !offered.is_empty() {
+        head.insert_header(SEC_WEBSOCKET_PROTOCOL, offered.join(", "))?;
     }
     Ok(())
 }

@@ -229,7 +229,7 @@ impl Passing {
 }
 
 /// The text without the credentials, should it quote one. Shorter ones than eight bytes are words.
-fn masked(text: &str, credentials: &[Secret]) -> String {
+pub(super) fn masked(text: &str, credentials: &[Secret]) -> String {
     credentials
         .iter()
         .map(Secret::expose)

@@ -15,7 +15,7 @@ use crate::money::NanoUsd;
 use crate::pricing::{ModelName, Prices};
 use crate::protocol::{MissingReason, Observed, Stage};
 use crate::record::{
-    Admission, Api, Attempt, Cost, Deferral, ErrorSource, Outcome, Phases, RequestId,
+    Admission, Api, Attempt, Cost, Deferral, ErrorSource, LimitKind, Outcome, Phases, RequestId,
     RequestRecord, Source, Tokens, Unit, Units, Usage, UsageSource,
 };
 
@@ -199,6 +199,31 @@ impl Recorder {
             timeline: Timeline::new(started),
             attempt: None,
             closed: false,
+        }
+    }
+
+    /// Opens the account of something that is made over this one's connection: of the same caller,
+    /// under the same session.
+    pub(super) fn open_within(&self, now: Instant) -> Self {
+        let connection = &self.account.record.admission;
+        let since = now.saturating_duration_since(self.timeline.started);
+        let started_at = connection.started_at.plus(since);
+        let mut made = Self::open(Arc::clone(&self.account.sinks), started_at, now);
+        made.account.record.admission = Admission {
+            id: made.account.record.admission.id,
+            started_at,
+            channel: None,
+            stream: Some(true),
+            request_bytes: 0,
+            ..connection.clone()
+        };
+        made
+    }
+
+    /// What is left of a rate limit of the channel's, by its own word; `None` when it is unknown.
+    pub(super) fn ratelimit_remaining(&self, kind: LimitKind, remaining: Option<u64>) {
+        if let Some(in_flight) = &self.account.in_flight {
+            in_flight.ratelimit_remaining(kind, remaining);
         }
     }
 

@@ -130,6 +130,16 @@ closed_set! {
 }
 
 closed_set! {
+    /// What a provider's rate limit counts.
+    LimitKind ("rate limit") {
+        /// Requests.
+        Requests => "requests",
+        /// Tokens.
+        Tokens => "tokens",
+    }
+}
+
+closed_set! {
     /// Where a request's token counts come from.
     UsageSource ("usage source") {
         /// The provider stated them.

@@ -33,3 +33,4 @@ mod stopping;
 mod transparency;
 mod uploads;
 mod usage;
+mod websockets;

@@ -61,7 +61,9 @@ impl Certificate {
         Arc::new(config)
     }
 
-    fn server(&self, protocols: &[&str]) -> Arc<rustls::ServerConfig> {
+    /// A server's view: shows this certificate and agrees to the first of these protocols that is
+    /// offered.
+    pub(crate) fn server(&self, protocols: &[&str]) -> Arc<rustls::ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
         let mut config = rustls::ServerConfig::builder_with_provider(provider)

@@ -138,13 +138,7 @@ impl<S: Read> Wire<S> {
         match framing {
             Framing::Empty => {}
             Framing::Length(length) => self.exactly(length, &mut piece)?,
-            Framing::UntilClose => loop {
-                let count = self.pending().len();
-                piece(&self.take(count));
-                if !self.fill()? {
-                    break;
-                }
-            },
+            Framing::UntilClose => self.until_close(&mut piece)?,
             Framing::Chunked => {
                 while let Some(chunk) = self.chunk()? {
                     piece(&chunk);
@@ -175,7 +169,19 @@ impl<S: Read> Wire<S> {
         Ok(String::from_utf8_lossy(&line).trim().to_owned())
     }
 
-    fn exactly(&mut self, length: u64, piece: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    /// Passes on everything until the connection closes.
+    pub(crate) fn until_close(&mut self, mut piece: impl FnMut(&[u8])) -> io::Result<()> {
+        loop {
+            let count = self.pending().len();
+            piece(&self.take(count));
+            if !self.fill()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Passes on so many bytes.
+    pub(crate) fn exactly(&mut self, length: u64, piece: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let mut left = usize::try_from(length).unwrap();
         while left > 0 {
             if self.pending().is_empty() && !self.fill()? {

@@ -14,6 +14,7 @@ pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod tollgate;
 pub(crate) mod upstream;
+pub(crate) mod websocket;
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};

@@ -66,7 +66,7 @@ impl Setup {
 
     fn launch(&self) -> Tollgate {
         let dir = TempDir::new().unwrap();
-        let (data, admin) = (free_port(), free_port());
+        let [data, admin] = free_ports();
         let config = dir.path().join("tollgate.yaml");
         let settings = format!(
             "listen: {data}\nadmin: {{listen: '{admin}'}}\ndata_dir: ./data\n{}",
@@ -84,6 +84,12 @@ impl Setup {
             admin,
         }
     }
+}
+
+/// Two addresses whose ports nobody listens on at the moment: held at once, so that they differ.
+fn free_ports() -> [SocketAddr; 2] {
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap())
 }
 
 /// An address of the loopback interface whose port nobody listens on at the moment.

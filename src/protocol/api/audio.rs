@@ -37,7 +37,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     }),
     turn,
     usage: Some(UsageShape::OPENAI),
-    unread_usage: false,
     making: Making::AT_ONCE,
     words: None,
 };
@@ -80,7 +79,8 @@ static EVENT: Node<Said> = Node::object(&[
     ("message", Node::leaf(Said::ErrorMessage)),
 ]);
 
-const USAGE: Node<Said> = Node::group(
+/// `usage` of a transcription, in Realtime too.
+pub(super) const USAGE: Node<Said> = Node::group(
     Said::Usage,
     &[
         ("input_tokens", Node::leaf(Said::Count(Count::InputOfAudio))),

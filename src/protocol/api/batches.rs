@@ -31,7 +31,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     needles: LazyLock::new(|| finders(&["\"error\""])),
     turn: no_turn,
     usage: Some(UsageShape::OPENAI),
-    unread_usage: false,
     making: Making {
         shown: &["batches"],
         stage,

@@ -22,7 +22,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\""])),
     turn: no_turn,
     usage: Some(UsageShape::OPENAI),
-    unread_usage: false,
     making: Making::AT_ONCE,
     words: Some(&WORDS),
 };

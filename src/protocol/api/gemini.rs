@@ -39,7 +39,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         output_includes_reasoning: false,
         cumulative: true,
     }),
-    unread_usage: false,
     making: Making::AT_ONCE,
     words: Some(&WORDS),
 };

@@ -38,7 +38,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     }),
     turn,
     usage: Some(UsageShape::OPENAI),
-    unread_usage: false,
     making: Making::AT_ONCE,
     words: None,
 };

@@ -28,7 +28,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\"", "\"message_stop\""])),
     turn,
     usage: Some(USAGE_SHAPE),
-    unread_usage: false,
     making: Making::AT_ONCE,
     words: Some(&WORDS),
 };

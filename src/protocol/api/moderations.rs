@@ -18,7 +18,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     needles: LazyLock::new(|| finders(&["\"error\""])),
     turn: no_turn,
     usage: None,
-    unread_usage: false,
     making: Making::AT_ONCE,
     words: None,
 };

@@ -8,13 +8,18 @@
 //!
 //! In background mode the answer is `queued` or `in_progress`; usage is in what a later
 //! `GET /v1/responses/{id}` shows (a stream too, with `?stream=true`), or a cancellation.
+//!
+//! `GET /v1/responses` may become a WebSocket: the client sends `response.create`, which is a
+//! request's body with a `type`, and gets the events of a stream, one response after the other.
+//! With `stream_id` it has lanes: in each of them one response is made after the other, and its events
+//! name the lane. An `error` event may state the HTTP status it would have had.
 
 use std::sync::LazyLock;
 
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
 use super::super::words::{Part, Words};
-use super::{Also, Asked, Conventions, ERROR, Making, Said, Stage, Turn, finders};
+use super::{Also, Asked, Conventions, ERROR, Live, Making, Said, Stage, Turn, finders};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -29,7 +34,6 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     needles: LazyLock::new(|| finders(&["\"response\"", "\"error\""])),
     turn,
     usage: Some(UsageShape::OPENAI),
-    unread_usage: false,
     making: Making {
         shown: &["responses"],
         stage,
@@ -79,6 +83,23 @@ static REQUEST: Node<Asked> = Node::group(
         ("background", Node::leaf(Asked::Background)),
     ],
 );
+
+pub(super) static CLIENT_EVENT: Node<Asked> = Node::object(&[
+    ("type", Node::leaf(Asked::Kind)),
+    ("event_id", Node::leaf(Asked::EventId)),
+    ("stream_id", Node::leaf(Asked::Lane)),
+    ("model", Node::leaf(Asked::Model)),
+    ("user", Node::leaf(Asked::User)),
+    ("safety_identifier", Node::leaf(Asked::SafetyIdentifier)),
+    (
+        "response",
+        Node::object(&[
+            ("model", Node::leaf(Asked::Model)),
+            ("user", Node::leaf(Asked::User)),
+            ("safety_identifier", Node::leaf(Asked::SafetyIdentifier)),
+        ]),
+    ),
+]);
 
 /// `usage`, as in Batches.
 pub(super) const USAGE: Node<Said> = Node::group(
@@ -156,4 +177,7 @@ static EVENT: Node<Said> = Node::object(&[
     ("error", ERROR),
     ("code", Node::leaf(Said::ErrorCode)),
     ("message", Node::leaf(Said::ErrorMessage)),
+    ("status", Node::leaf(Said::Live(Live::Status))),
+    ("response_id", Node::leaf(Said::Live(Live::ResponseId))),
+    ("stream_id", Node::leaf(Said::Live(Live::Lane))),
 ]);

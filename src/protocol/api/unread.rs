@@ -1,5 +1,5 @@
-//! APIs whose answers are forwarded without reading their usage, or that state none. Their paths,
-//! their requests' models and their errors are known all the same.
+//! APIs that state no usage. Their paths, their requests' models and their errors are known all the
+//! same.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,6 @@ const fn unread(
     api: Api,
     paths: &'static [&'static str],
     creates: &'static [&'static str],
-    unread_usage: bool,
 ) -> Conventions {
     Conventions {
         api,
@@ -25,16 +24,14 @@ const fn unread(
         needles: LazyLock::new(|| finders(&["\"error\""])),
         turn: no_turn,
         usage: None,
-        unread_usage,
         making: Making::AT_ONCE,
         words: None,
     }
 }
 
-pub(super) static REALTIME: Conventions = unread(Api::Realtime, &["realtime"], &["realtime"], true);
-pub(super) static MODELS: Conventions = unread(Api::Models, &["models"], &[], false);
-pub(super) static FILES: Conventions = unread(Api::Files, &["files", "uploads"], &[], false);
-pub(super) static OTHER: Conventions = unread(Api::Other, &[], &[], false);
+pub(super) static MODELS: Conventions = unread(Api::Models, &["models"], &[]);
+pub(super) static FILES: Conventions = unread(Api::Files, &["files", "uploads"], &[]);
+pub(super) static OTHER: Conventions = unread(Api::Other, &[], &[]);
 
 static REQUEST: Node<Asked> = Node::group(
     Asked::Body,

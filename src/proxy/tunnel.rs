@@ -1,0 +1,175 @@
+//! The accounts inside a WebSocket. The connection is one request with a row of its own, which has
+//! no usage; each response that is made over it, and each transcription of what the client said, is
+//! a request too: told to the journal when it is asked for, closed when it ends, under one session.
+//!
+//! The bytes pass untouched. What cannot be read leaves a row's usage missing, with a reason.
+
+mod accounts;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderValue;
+use http::header::{SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use crate::config::Secret;
+use crate::protocol::{Dialogue, Leave, MissingReason, reads_socket};
+use crate::record::{Api, ErrorSource, Outcome};
+
+use super::recorder::{Ending, Recorder};
+use accounts::Accounts;
+
+/// Close codes of a session that ended as it should (RFC 6455 §7.4.1): done, going away, and none
+/// stated.
+const FAREWELLS: [Option<u16>; 3] = [Some(1000), Some(1001), None];
+
+/// What a request has to do with a WebSocket.
+#[derive(Debug)]
+pub(super) enum Socket {
+    /// Nothing, as far as Tollgate reads them.
+    None,
+    /// It asks for one.
+    Asked,
+    /// It became one.
+    Open(Box<Tunnel>),
+}
+
+impl Socket {
+    pub(super) fn asked_for(head: &RequestHeader, api: Api) -> Self {
+        let upgrade = head.headers.get(UPGRADE).map(HeaderValue::as_bytes);
+        let asked = upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
+        if asked && reads_socket(api) {
+            Self::Asked
+        } else {
+            Self::None
+        }
+    }
+
+    pub(super) fn is_asked_for(&self) -> bool {
+        matches!(self, Self::Asked)
+    }
+
+    /// Begins where the upstream's `header` has agreed to it. `credentials` are what an error's
+    /// text must not show.
+    pub(super) fn open(
+        api: Api,
+        channel: &Arc<str>,
+        header: &ResponseHeader,
+        credentials: Vec<Secret>,
+    ) -> Self {
+        let extended = header.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
+        Dialogue::new(api, extended).map_or(Self::None, |dialogue| {
+            Self::Open(Box::new(Tunnel {
+                dialogue,
+                accounts: Accounts::new(api, channel, credentials),
+                left: None,
+            }))
+        })
+    }
+
+    pub(super) fn tunnel(&mut self) -> Option<&mut Tunnel> {
+        match self {
+            Self::Open(tunnel) => Some(tunnel),
+            Self::None | Self::Asked => None,
+        }
+    }
+}
+
+/// Takes the offer of extensions (compression, in practice) out of a handshake: what is compressed
+/// could not be read in bounded memory, because each message may refer to the ones before it.
+pub(super) fn decline_extensions(head: &mut RequestHeader) {
+    head.remove_header(&SEC_WEBSOCKET_EXTENSIONS);
+}
+
+/// A WebSocket under way.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    dialogue: Dialogue,
+    accounts: Accounts,
+    left: Option<Left>,
+}
+
+/// Who ended a connection first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Client,
+    /// With a close frame, or without.
+    Upstream(Option<Leave>),
+}
+
+impl Tunnel {
+    /// Reads what the client sent, before it goes on.
+    pub(super) fn client_sent(&mut self, connection: &Recorder, bytes: &[u8], now: Instant) {
+        let Self {
+            dialogue, accounts, ..
+        } = self;
+        dialogue.client_sent(bytes, &mut |create| accounts.asked(connection, create, now));
+        if dialogue.client_leave().is_some() {
+            self.left.get_or_insert(Left::Client);
+        }
+    }
+
+    /// The client sends nothing more.
+    pub(super) fn client_left(&mut self) {
+        self.left.get_or_insert(Left::Client);
+    }
+
+    /// Reads what the upstream sent, before it goes on: a client that saw the end of its response
+    /// finds it in the ledger.
+    pub(super) fn upstream_sent(&mut self, connection: &Recorder, bytes: &[u8], now: Instant) {
+        let Self {
+            dialogue, accounts, ..
+        } = self;
+        let read = dialogue.unread().is_none();
+        dialogue.upstream_sent(bytes, &mut |told| accounts.told(connection, told, now));
+        if read && let Some(reason) = dialogue.unread() {
+            accounts.lose_sight(reason, now);
+        }
+        if let Some(leave) = dialogue.upstream_leave() {
+            self.left.get_or_insert(Left::Upstream(Some(leave)));
+        }
+    }
+
+    /// The upstream sends nothing more.
+    pub(super) fn upstream_left(&mut self) {
+        self.left.get_or_insert(Left::Upstream(None));
+    }
+
+    /// The connection ended, in the stated failure if Pingora told one. Closes what is unfinished,
+    /// and says how the connection's own account ends.
+    pub(super) fn end(&mut self, failure: Option<Ending>, now: Instant) -> Ending {
+        let read = self.dialogue.unread().is_none();
+        let (of_responses, of_connection) = match (self.left, failure) {
+            (Some(Left::Client), _) => (client_closed(), Ending::OK),
+            (Some(Left::Upstream(Some(leave))), _) if FAREWELLS.contains(&leave.code) => {
+                (self.accounts.cut_off(leave.code), Ending::OK)
+            }
+            (Some(Left::Upstream(leave)), _) if read => {
+                let ending = self.accounts.cut_off(leave.and_then(|leave| leave.code));
+                (ending.clone(), ending)
+            }
+            (None, Some(failure)) if failure.outcome == Outcome::ClientClosed => {
+                (failure, Ending::OK)
+            }
+            (None, Some(failure)) if read => (failure.clone(), failure),
+            _ => (self.accounts.cut_off(None), Ending::OK),
+        };
+        self.accounts.close_all(&of_responses, now);
+        of_connection
+    }
+
+    /// Tollgate itself ends: closes what is unfinished.
+    pub(super) fn abandon(&mut self, ending: &Ending, now: Instant) {
+        self.accounts.close_all(ending, now);
+    }
+
+    /// Why responses may have passed that nobody read, where that is so.
+    pub(super) fn unread(&self) -> Option<MissingReason> {
+        self.dialogue.unread()
+    }
+}
+
+fn client_closed() -> Ending {
+    Ending::bare(Outcome::ClientClosed, Some(ErrorSource::Downstream))
+}

@@ -1,0 +1,385 @@
+//! What is made over one WebSocket: an account for each response and each transcription.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::Secret;
+use crate::protocol::{Advance, Create, MissingReason, Observed, Told, outcome_of};
+use crate::record::{Api, ErrorSource, Outcome};
+
+use super::super::exchange::UNANSWERED;
+use super::super::passing::masked;
+use super::super::recorder::{Ending, Recorder};
+
+/// Responses of one connection that are followed at the same time. Providers allow a few; what
+/// comes beyond has its row when it ends.
+const OPEN_MAX: usize = 64;
+/// Responses whose end is remembered, so that an event that comes late or twice opens no new row.
+const CLOSED_MAX: usize = 16;
+
+/// What is made over the connection.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    api: Api,
+    channel: Arc<str>,
+    credentials: Vec<Secret>,
+    /// The model that answers, by the session's word.
+    model: Option<Box<str>>,
+    /// The model that transcribes, by the session's word.
+    transcription_model: Option<Box<str>>,
+    /// In the order in which they were asked for.
+    open: Vec<Account>,
+    /// Ids of the last that were closed.
+    closed: VecDeque<Box<str>>,
+    /// The upstream's last words, where they are an error that concerns none of the responses.
+    error: Option<Ending>,
+}
+
+#[derive(Debug)]
+struct Account {
+    making: Making,
+    /// Where a connection makes several responses at a time: which of its lanes.
+    lane: Option<Box<str>>,
+    recorder: Recorder,
+    first_content_seen: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Making {
+    /// Asked for by the client's event of this id; the upstream has not named it.
+    Asked(Option<Box<str>>),
+    /// The response of this id.
+    Response(Box<str>),
+    /// The transcription of this item.
+    Transcription(Option<Box<str>>),
+}
+
+impl Accounts {
+    pub(super) fn new(api: Api, channel: &Arc<str>, credentials: Vec<Secret>) -> Self {
+        Self {
+            api,
+            channel: Arc::clone(channel),
+            credentials,
+            model: None,
+            transcription_model: None,
+            open: Vec::new(),
+            closed: VecDeque::new(),
+            error: None,
+        }
+    }
+
+    pub(super) fn asked(&mut self, connection: &Recorder, create: Create, now: Instant) {
+        if self.open.len() >= OPEN_MAX {
+            return;
+        }
+        let mut recorder = connection.open_within(now);
+        let admission = recorder.admission();
+        admission.request_bytes = create.bytes;
+        admission.end_user = create.end_user.map(Arc::from);
+        if let Some(model) = create.model.or_else(|| self.model.clone()) {
+            admission.requested_model = Some(Arc::from(model));
+        }
+        self.open_account(Making::Asked(create.event_id), create.lane, recorder, now);
+    }
+
+    fn open_account(
+        &mut self,
+        making: Making,
+        lane: Option<Box<str>>,
+        mut recorder: Recorder,
+        now: Instant,
+    ) -> usize {
+        recorder.admit(&self.channel);
+        recorder.attempt_begins(&self.channel, now);
+        recorder.timeline().request_sent(now);
+        recorder.usage_unknown(UNANSWERED);
+        self.open.push(Account {
+            making,
+            lane,
+            recorder,
+            first_content_seen: false,
+        });
+        self.open.len() - 1
+    }
+
+    pub(super) fn told(&mut self, connection: &Recorder, told: Told, now: Instant) {
+        if !matches!(told, Told::Error { .. }) {
+            self.error = None;
+        }
+        match told {
+            Told::Session {
+                model,
+                transcription_model,
+            } => {
+                self.model = model.or(self.model.take());
+                self.transcription_model = transcription_model.or(self.transcription_model.take());
+            }
+            Told::Response {
+                lane,
+                advance,
+                content,
+                observed,
+                bytes,
+            } => {
+                let id = observed.response_id.as_deref();
+                let Some(at) = self.response(connection, lane, id, advance, now) else {
+                    return;
+                };
+                self.goes_on(at, advance, content, *observed, bytes, now);
+            }
+            Told::Transcription {
+                item_id,
+                advance,
+                content,
+                observed,
+                bytes,
+            } => {
+                let Some(at) = self.transcription(connection, item_id, advance, now) else {
+                    return;
+                };
+                self.goes_on(at, advance, content, *observed, bytes, now);
+            }
+            Told::Error {
+                lane,
+                event_id,
+                status,
+                observed,
+                bytes,
+            } => {
+                let ending = self.failure(status, &observed);
+                match self.refused(lane.as_deref(), event_id.as_deref()) {
+                    Some(at) => self.fails(at, ending, *observed, bytes, now),
+                    None => self.error = Some(ending),
+                }
+            }
+            Told::RateLimits(limits) => {
+                for (kind, remaining) in limits {
+                    connection.ratelimit_remaining(kind, remaining);
+                }
+            }
+        }
+    }
+
+    /// The account of the response that an event is about, opened where nobody asked for it (the
+    /// session itself begins one when the client stops speaking).
+    fn response(
+        &mut self,
+        connection: &Recorder,
+        lane: Option<Box<str>>,
+        id: Option<&str>,
+        advance: Advance,
+        now: Instant,
+    ) -> Option<usize> {
+        let Some(id) = id else {
+            return self.first_of(lane.as_deref()).or_else(|| {
+                // It ended, and its beginning was not read.
+                (advance == Advance::Ended)
+                    .then(|| self.unasked(Making::Asked(None), lane, connection, now))
+            });
+        };
+        let named = |account: &Account| matches!(&account.making, Making::Response(known) if **known == *id);
+        if let Some(at) = self.open.iter().position(named) {
+            return Some(at);
+        }
+        // What comes late or twice changes nothing, but an id that begins anew is another response:
+        // not every provider's are unique.
+        if advance != Advance::Begun && self.closed.iter().any(|closed| **closed == *id) {
+            return None;
+        }
+        let making = Making::Response(Box::from(id));
+        let asked =
+            |account: &Account| matches!(account.making, Making::Asked(_)) && account.lane == lane;
+        if let Some(at) = self.open.iter().position(asked) {
+            self.open[at].making = making;
+            return Some(at);
+        }
+        let room = self.open.len() < OPEN_MAX || advance == Advance::Ended;
+        room.then(|| self.unasked(making, lane, connection, now))
+    }
+
+    /// The response that is being made on a lane: they are made in the order they were asked for.
+    fn first_of(&self, lane: Option<&str>) -> Option<usize> {
+        self.open.iter().position(|account| {
+            !matches!(account.making, Making::Transcription(_)) && account.lane.as_deref() == lane
+        })
+    }
+
+    fn transcription(
+        &mut self,
+        connection: &Recorder,
+        item_id: Option<Box<str>>,
+        advance: Advance,
+        now: Instant,
+    ) -> Option<usize> {
+        let making = Making::Transcription(item_id);
+        let known = self
+            .open
+            .iter()
+            .position(|account| account.making == making);
+        let room = self.open.len() < OPEN_MAX || advance == Advance::Ended;
+        known.or_else(|| {
+            room.then(|| {
+                let mut recorder = connection.open_within(now);
+                // Never the model of the connection: it does not transcribe.
+                recorder.admission().requested_model =
+                    self.transcription_model.as_deref().map(Arc::from);
+                self.open_account(making, None, recorder, now)
+            })
+        })
+    }
+
+    fn unasked(
+        &mut self,
+        making: Making,
+        lane: Option<Box<str>>,
+        connection: &Recorder,
+        now: Instant,
+    ) -> usize {
+        let mut recorder = connection.open_within(now);
+        if let Some(model) = &self.model {
+            recorder.admission().requested_model = Some(Arc::from(&**model));
+        }
+        self.open_account(making, lane, recorder, now)
+    }
+
+    /// The account that an error ends. Where Responses are spoken one is made at a time on a lane,
+    /// and every error is its end. In Realtime most errors concern some other event of the client's.
+    fn refused(&self, lane: Option<&str>, event_id: Option<&str>) -> Option<usize> {
+        if self.api == Api::Responses {
+            return self.first_of(lane);
+        }
+        self.open.iter().position(|account| {
+            matches!(&account.making, Making::Asked(asked) if asked.as_deref() == event_id)
+        })
+    }
+
+    /// An event about an account.
+    fn goes_on(
+        &mut self,
+        at: usize,
+        advance: Advance,
+        content: bool,
+        mut observed: Observed,
+        bytes: u64,
+        now: Instant,
+    ) {
+        if observed.failed {
+            let ending = self.failure(None, &observed);
+            self.fails(at, ending, observed, bytes, now);
+            return;
+        }
+        let session_model = match self.open[at].making {
+            Making::Transcription(_) => &self.transcription_model,
+            _ => &self.model,
+        };
+        if observed.served_model.is_none() {
+            observed.served_model.clone_from(session_model);
+        }
+        let account = &mut self.open[at];
+        account.reached(bytes, now);
+        if content && !account.first_content_seen {
+            account.first_content_seen = true;
+            account.recorder.timeline().first_token(now);
+        }
+        if advance == Advance::Ended {
+            if observed.usage.is_none() {
+                observed.missing_reason = Some(MissingReason::NoUsageInBody);
+            }
+            account.recorder.observed(&observed);
+            self.close(at, Ending::OK, now);
+        } else if observed.served_model.is_some() || observed.response_id.is_some() {
+            account.recorder.observed(&observed);
+            account
+                .recorder
+                .usage_unknown(MissingReason::Truncated.as_str());
+        }
+    }
+
+    fn fails(
+        &mut self,
+        at: usize,
+        ending: Ending,
+        mut observed: Observed,
+        bytes: u64,
+        now: Instant,
+    ) {
+        let account = &mut self.open[at];
+        account.reached(bytes, now);
+        if let Making::Response(id) = &account.making {
+            observed.response_id.get_or_insert_with(|| id.clone());
+        }
+        if observed.usage.is_none() && account.first_content_seen {
+            observed.missing_reason = Some(MissingReason::Failed);
+        }
+        account.recorder.observed(&observed);
+        self.close(at, ending, now);
+    }
+
+    fn close(&mut self, at: usize, ending: Ending, now: Instant) {
+        let mut account = self.open.remove(at);
+        account.recorder.close(ending, now);
+        if let Making::Response(id) = account.making {
+            if self.closed.len() >= CLOSED_MAX {
+                self.closed.pop_front();
+            }
+            self.closed.push_back(id);
+        }
+    }
+
+    pub(super) fn close_all(&mut self, ending: &Ending, now: Instant) {
+        while !self.open.is_empty() {
+            self.close(0, ending.clone(), now);
+        }
+    }
+
+    /// What the upstream sends is no WebSocket any more: nobody will see the ends of these.
+    pub(super) fn lose_sight(&mut self, reason: MissingReason, now: Instant) {
+        for account in &mut self.open {
+            account.recorder.usage_unknown(reason.as_str());
+        }
+        let ending = Ending::bare(Outcome::UpstreamError, Some(ErrorSource::Upstream));
+        self.close_all(&ending, now);
+    }
+
+    /// How an account ends for the failure that an event states.
+    fn failure(&self, status: Option<u16>, observed: &Observed) -> Ending {
+        let error = observed.error.as_ref();
+        let code = error.and_then(|error| error.code.as_deref());
+        let outcome = match outcome_of(status.unwrap_or(200), code) {
+            Outcome::Ok => Outcome::UpstreamError,
+            outcome => outcome,
+        };
+        Ending {
+            outcome,
+            source: Some(ErrorSource::Upstream),
+            code: code.map(Arc::from),
+            message: error
+                .and_then(|error| error.message.as_deref())
+                .map(|text| Arc::from(masked(text, &self.credentials))),
+        }
+    }
+
+    /// How the upstream's leaving ends what is unfinished: with its last words, else with its close
+    /// code. 1006 is the code for an end without a close frame (RFC 6455 §7.4.1).
+    pub(super) fn cut_off(&self, code: Option<u16>) -> Ending {
+        self.error.clone().unwrap_or_else(|| Ending {
+            code: Some(Arc::from(format!("websocket_{}", code.unwrap_or(1006)))),
+            ..Ending::bare(Outcome::UpstreamError, Some(ErrorSource::Upstream))
+        })
+    }
+}
+
+impl Account {
+    /// An event of the upstream's reached the client's way.
+    fn reached(&mut self, bytes: u64, now: Instant) {
+        let timeline = self.recorder.timeline();
+        if timeline.wait_us().is_none() {
+            timeline.header(now);
+        }
+        timeline.body_byte(now);
+        let spent = now.elapsed();
+        self.recorder
+            .forwarded(usize::try_from(bytes).unwrap_or(usize::MAX), spent);
+    }
+}
