@@ -1,5 +1,6 @@
 //! Realtime and Responses over a WebSocket: the bytes pass untouched, and each response is a row.
 
+mod clients;
 mod endings;
 mod handshake;
 mod passing;

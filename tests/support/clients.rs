@@ -177,6 +177,55 @@ fn run(mut command: Command, bases: &[(&str, String)], calls: &[Call]) -> Seen {
     seen
 }
 
+/// Conversations over a WebSocket: the prompts are asked one after the other.
+pub(crate) struct Talk<'t> {
+    /// `realtime` or `responses`.
+    pub(crate) api: &'t str,
+    /// The model.
+    pub(crate) model: &'t str,
+    /// The prompts, by which the upstream finds its answers.
+    pub(crate) prompts: &'t [&'t str],
+    /// Whom to have it with, one after the other.
+    pub(crate) bases: &'t [String],
+    /// The SDK for Node speaks Realtime over TLS only: with this certificate, its key, and the base
+    /// URL of an upstream without TLS, the base `tls:` is the same upstream with it.
+    pub(crate) tls: Option<(&'t Path, &'t Path, &'t str)>,
+}
+
+impl Talk<'_> {
+    /// With the SDK for Python: the events that the caller saw, for each base.
+    pub(crate) fn python(&self) -> Vec<Vec<Value>> {
+        let mut command = Command::new(installed("TOLLGATE_TEST_PYTHON"));
+        command.arg(folder().join("sockets.py"));
+        self.run(command)
+    }
+
+    /// With the SDK for Node: the events that the caller saw, for each base.
+    pub(crate) fn javascript(&self) -> Vec<Vec<Value>> {
+        let mut command = node();
+        command.arg(folder().join("sockets.mjs"));
+        if let Some((certificate, _, _)) = self.tls {
+            command.env("NODE_EXTRA_CA_CERTS", certificate);
+        }
+        self.run(command)
+    }
+
+    fn run(&self, mut command: Command) -> Vec<Vec<Value>> {
+        let tls = self
+            .tls
+            .map(|(cert, key, to)| json!({"cert": cert, "key": key, "to": to}));
+        let plan = json!({"api": self.api, "model": self.model, "prompts": self.prompts,
+            "bases": self.bases, "tls": tls});
+        let output = feed(&mut command, plan.to_string().as_bytes());
+        let lines = output.lines();
+        let seen: Vec<_> = lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(seen.len(), self.bases.len(), "a line for every base");
+        seen
+    }
+}
+
 /// `promtool check metrics`: what it finds wrong with an exposition, or nothing.
 pub(crate) fn promtool(exposition: &[u8]) {
     feed(
