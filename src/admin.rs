@@ -1,7 +1,7 @@
 //! The admin port: metrics, health, and the API over the ledger. Apart from traffic, so that it can
 //! be closed off, and so that neither can starve the other of connections.
 //!
-//! Every path answers GET alone and reads no request body.
+//! A GET asks, a POST changes something; no path reads a request body.
 
 mod access;
 mod api;
@@ -17,6 +17,7 @@ mod payload;
 mod prices;
 mod readers;
 mod readiness;
+mod repricing;
 mod serve;
 
 use std::path::PathBuf;
@@ -24,14 +25,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get};
-use http::Uri;
+use axum::routing::{MethodRouter, get, post};
+use http::{Method, Uri};
 use jiff::tz::TimeZone;
 use prometheus::Registry;
 
 use crate::clock::UnixMicros;
 use crate::config::Secret;
-use crate::ledger::LedgerStats;
+use crate::ledger::{LedgerStats, Repricer, Sellers};
 use crate::meter::Meter;
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
@@ -58,6 +59,10 @@ pub struct AdminParts {
     pub ledger: Arc<LedgerStats>,
     /// What became of payloads.
     pub payloads: Arc<PayloadStats>,
+    /// What prices the ledger's history anew.
+    pub repricer: Repricer,
+    /// Whose prices hold at which channel.
+    pub sellers: Arc<Sellers>,
     /// The ledger's folder, for connections that read it.
     pub data_dir: PathBuf,
     /// The bearer token of `/api/v1/`.
@@ -78,6 +83,8 @@ pub struct AdminState {
     registry: Registry,
     prices: Arc<Prices>,
     readers: Arc<Readers>,
+    repricer: Repricer,
+    sellers: Arc<Sellers>,
     data_dir: PathBuf,
     token: Option<Secret>,
     metrics_token: Option<Secret>,
@@ -98,6 +105,8 @@ impl AdminState {
             )?,
             prices: parts.prices,
             readers: Arc::new(Readers::new(parts.data_dir.clone())),
+            repricer: parts.repricer,
+            sellers: parts.sellers,
             data_dir: parts.data_dir,
             token: parts.token,
             metrics_token: parts.metrics_token,
@@ -121,7 +130,7 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 7] {
+fn api_routes() -> [Route; 8] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
@@ -129,6 +138,7 @@ fn api_routes() -> [Route; 7] {
         ("/api/v1/requests/{id}/payload", get(payload::payload)),
         ("/api/v1/usage/summary", get(api::usage_summary)),
         ("/api/v1/prices", get(prices::prices)),
+        ("/api/v1/prices/reprice", post(repricing::reprice)),
         ("/api/v1/openapi.json", get(openapi::openapi_json)),
     ]
 }
@@ -167,8 +177,14 @@ async fn not_found(uri: Uri) -> ApiError {
     )
 }
 
-async fn method_not_allowed() -> ApiError {
-    ApiError::new(ErrorCode::MethodNotAllowed, "this path answers GET alone")
+async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        ErrorCode::MethodNotAllowed,
+        format!(
+            "{} does not answer {method}; /api/v1/openapi.json says what it does",
+            uri.path()
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::admin::{AdminParts, AdminState, Readiness};
-use crate::channel::{Registry, RegistryError};
+use crate::channel::{Registry, RegistryError, sellers};
 use crate::config::{Loaded, Problems, Settings};
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
@@ -212,6 +212,8 @@ fn admin_state(
         prices: Arc::clone(prices),
         ledger: ledger.stats(),
         payloads,
+        repricer: ledger.repricer(),
+        sellers: Arc::new(sellers(&settings.channels)),
         data_dir: settings.data_dir.clone(),
         token: settings.admin.token.clone(),
         metrics_token: settings.admin.metrics_token.clone(),

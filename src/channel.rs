@@ -5,6 +5,7 @@
 
 mod resolve;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -73,6 +74,18 @@ impl Channel {
             resolver: Resolver::new(&settings.base_url.host, settings.base_url.port),
         })
     }
+}
+
+/// Whose prices hold at each channel where that is known, by its name.
+#[must_use]
+pub fn sellers(channels: &[ChannelSettings]) -> HashMap<String, &'static str> {
+    channels
+        .iter()
+        .filter_map(|channel| {
+            let seller = provider_of(channel.kind, &channel.base_url.host)?;
+            Some((channel.name.to_string(), seller))
+        })
+        .collect()
 }
 
 /// Where a provider looks for the key.

@@ -12,11 +12,13 @@ mod failure;
 mod follow;
 mod healthcheck;
 mod output;
+mod patience;
 mod payload_detail;
 mod price_show;
 mod price_update;
 mod prices;
 mod question;
+mod reprice;
 mod request_detail;
 mod request_table;
 mod requests;
@@ -82,7 +84,7 @@ enum Command {
     Usage(usage::Arguments),
     /// List requests, follow them as they end, or show one in full.
     Requests(requests::Arguments),
-    /// Prices: what a model costs and why, all of them, a newer catalogue.
+    /// Prices: what a model costs and why, all of them, a newer catalogue, the past priced anew.
     Prices(prices::Arguments),
     /// Ask the running sidecar whether it takes traffic; exit 0 if so.
     Healthcheck,

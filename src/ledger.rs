@@ -47,6 +47,7 @@ mod lock;
 mod migrations;
 pub mod query;
 mod rejected;
+mod reprice;
 mod retention;
 mod rollup;
 mod rows;
@@ -72,6 +73,9 @@ pub use self::deferred::Deferred;
 pub use self::journal::Journal;
 pub use self::journal::segment::make_private_folder;
 pub use self::query::{QueryError, Reader};
+pub use self::reprice::{
+    PriceBook, RepriceError, RepriceQuery, RepriceReport, Repriced, Repricer, Sellers,
+};
 pub use self::rollup::is_error;
 pub use self::stats::{COMMIT_BUCKETS_US, CommitDurations, LedgerStats};
 
@@ -302,6 +306,12 @@ impl Ledger {
         Arc::clone(&self.stats)
     }
 
+    /// What prices the ledger's history anew, for whoever may ask for that.
+    #[must_use]
+    pub fn repricer(&self) -> Repricer {
+        Repricer::new(Arc::clone(&self.control))
+    }
+
     /// Waits until everything appended before this call is in the database. `false` when it is
     /// not after `timeout`, e.g. because the database is locked or another process is the writer.
     #[must_use]
@@ -356,8 +366,15 @@ pub fn catch_up(data_dir: &Path) -> Result<u64, OpenError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         Err(source) => return Err(OpenError::io("read", &folder, source)),
     }
-    let lock = acquire(data_dir)?;
     let stats = Arc::new(LedgerStats::default());
+    let writer = caught_up(data_dir, &stats)?;
+    writer.finish();
+    Ok(stats.written())
+}
+
+/// A writer that has the role of a sidecar that is not running, with all its journal committed.
+fn caught_up(data_dir: &Path, stats: &Arc<LedgerStats>) -> Result<Writer, OpenError> {
+    let lock = acquire(data_dir)?;
     let settings = Settings {
         retention: None,
         ..Settings::new(data_dir)
@@ -367,18 +384,39 @@ pub fn catch_up(data_dir: &Path) -> Result<u64, OpenError> {
         Some(lock),
         None,
         Arc::new(Deferred::new(None)),
-        Arc::clone(&stats),
+        Arc::clone(stats),
     );
     loop {
         match writer.round(UnixMicros::now(), None) {
-            Ok(_) => break,
+            Ok(_) => return Ok(writer),
             // It is noted; the same batch goes through without it.
             Err(StoreError::Entry { .. }) => {}
             Err(error) => return Err(OpenError::store(data_dir, error)),
         }
     }
+}
+
+/// Prices the history of a ledger anew whose sidecar is not running, as [`Repricer::reprice`] does
+/// with one that is. Fails with [`OpenError::InUse`] while one runs, and with
+/// [`QueryError::NoLedger`] where none was written yet. Blocks until done.
+pub fn reprice(
+    data_dir: &Path,
+    query: RepriceQuery,
+    prices: PriceBook,
+) -> Result<RepriceReport, RepriceError> {
+    let path = database::path_in(data_dir);
+    if !path.exists() {
+        return Err(QueryError::NoLedger { path }.into());
+    }
+    // A database that was put here by itself has none.
+    let folder = journal_folder(data_dir);
+    make_private_folder(&folder)
+        .map_err(|source| OpenError::io("make the folder", &folder, source))?;
+    let mut writer = caught_up(data_dir, &Arc::new(LedgerStats::default()))?;
+    let mut pass = reprice::Pass::new(query, prices);
+    while !writer.reprice_step(&mut pass, UnixMicros::now())? {}
     writer.finish();
-    Ok(stats.written())
+    Ok(pass.report())
 }
 
 fn acquire(data_dir: &Path) -> Result<lock::WriterLock, OpenError> {

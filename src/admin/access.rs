@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::error::{ApiError, ErrorCode};
 use crate::config::Secret;
@@ -52,9 +52,24 @@ impl Access {
                 "without a token this port answers only to `localhost`, 127.0.0.0/8 and [::1] as \
                  `Host`; ask there, or set `admin.token_file`",
             )),
+            // A page need not be able to read an answer to change something by asking. It cannot
+            // hide where it comes from, though (Fetch, 3.1 "Origin header").
+            None if changes_something(request.method())
+                && request.headers().contains_key(header::ORIGIN) =>
+            {
+                Err(ApiError::new(
+                    ErrorCode::OriginNotAllowed,
+                    "without a token nothing is changed for a web page (the request has an \
+                     `Origin`); ask from a program, or set `admin.token_file`",
+                ))
+            }
             None => Ok(()),
         }
     }
+}
+
+fn changes_something(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// The token that a request shows (RFC 6750, 2.1).

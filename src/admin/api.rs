@@ -308,7 +308,7 @@ impl UsageParameters {
     }
 }
 
-fn moment(
+pub(super) fn moment(
     name: &str,
     given: Option<&str>,
     now: UnixMicros,

@@ -33,6 +33,8 @@ closed_set! {
         Busy => "busy",
         /// The ledger cannot be read, or a fault of Tollgate's own.
         Internal => "internal",
+        /// A web page wants to change something, and there is no token.
+        OriginNotAllowed => "origin_not_allowed",
     }
 }
 
@@ -40,7 +42,7 @@ impl ErrorCode {
     const fn status(self) -> StatusCode {
         match self {
             Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::HostNotAllowed => StatusCode::FORBIDDEN,
+            Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::UnknownParameter | Self::InvalidParameter => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -53,7 +55,7 @@ impl ErrorCode {
     const fn kind(self) -> &'static str {
         match self {
             Self::InvalidToken => "authentication_error",
-            Self::HostNotAllowed => "permission_error",
+            Self::HostNotAllowed | Self::OriginNotAllowed => "permission_error",
             Self::UnknownParameter
             | Self::InvalidParameter
             | Self::NotFound
@@ -157,7 +159,10 @@ impl IntoResponses for AnyFailure {
         [
             ("400", "A parameter is unknown or makes no sense."),
             ("401", "No token, or not the right one."),
-            ("403", "The `Host` header names another machine."),
+            (
+                "403",
+                "The `Host` header names another machine, or a web page wants a change.",
+            ),
             ("500", "The ledger cannot be read."),
             ("503", "There is no ledger, or too many questions at once."),
         ]

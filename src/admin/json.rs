@@ -6,6 +6,7 @@
 
 mod payloads;
 mod prices;
+mod repricing;
 mod requests;
 mod usage;
 mod vocabulary;
@@ -27,6 +28,7 @@ pub use prices::{
     ChargeJson, PriceExplanationJson, PriceFilter, PriceJson, PriceList, ThresholdJson,
     TierPriceJson,
 };
+pub use repricing::{RepriceReportJson, RepricedJson, RepricingJson};
 pub use requests::{AttemptJson, PhaseDurations, RequestDetailJson, RequestJson, RequestList};
 pub use usage::{UsageRowJson, UsageSummaryJson};
 

@@ -15,13 +15,14 @@ use super::health;
 use super::parameters::Parameters;
 use super::payload;
 use super::prices;
+use super::repricing;
 
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tollgate admin API",
-        description = "Usage and requests as the ledger has them. Times are RFC 3339 in UTC, money \
+        description = "Usage and requests as the ledger has them. A POST changes something. Times are RFC 3339 in UTC, money \
                        is decimal strings of USD, unknown is null.",
     ),
     paths(
@@ -34,6 +35,7 @@ use super::prices;
         payload::payload,
         api::usage_summary,
         prices::prices,
+        repricing::reprice,
         openapi_json,
     ),
     components(schemas(ErrorBody)),

@@ -41,6 +41,12 @@ pub(super) fn usd(amount: NanoUsd) -> String {
     format!("{sign}${}.{fraction:0width$}", count(whole))
 }
 
+/// Money with its sign, which is what matters in a difference.
+pub(super) fn signed(amount: NanoUsd) -> String {
+    let sign = if amount.0 > 0 { "+" } else { "" };
+    format!("{sign}{}", usd(amount))
+}
+
 /// Money to the last digit: `$0.000123`.
 pub(super) fn usd_exact(amount: NanoUsd) -> String {
     let text = amount.to_string();

@@ -9,8 +9,11 @@ use serde::de::DeserializeOwned;
 
 use super::banner::reachable;
 use crate::admin::ErrorBody;
-use crate::admin::json::{Info, PayloadJson, RequestDetailJson, RequestList, UsageSummaryJson};
+use crate::admin::json::{
+    Info, PayloadJson, RepriceReportJson, RequestDetailJson, RequestList, UsageSummaryJson,
+};
 use crate::config::{AdminSettings, Secret};
+use crate::ledger::RepriceQuery;
 use crate::ledger::query::{Order, RequestFilter, Sequence, UsageQuery};
 use crate::record::RequestId;
 use crate::sources::http_client;
@@ -20,6 +23,9 @@ const CONNECT: Duration = Duration::from_millis(500);
 
 /// An answer from a large ledger may take a while.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// Work on every row of a large ledger takes longer.
+const LONG_ANSWER: Duration = Duration::from_secs(3_600);
 
 /// Who am I talking to, and are you well: answered from memory.
 const SHORT_ANSWER: Duration = Duration::from_secs(3);
@@ -197,6 +203,23 @@ impl Client {
         }
     }
 
+    /// Has the sidecar price history anew. Takes as long as it takes.
+    pub(super) async fn reprice(
+        &self,
+        query: &RepriceQuery,
+        dry_run: bool,
+    ) -> Result<RepriceReportJson, AskError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "since", Some(query.since));
+        push(&mut pairs, "until", Some(query.until));
+        push(&mut pairs, "model", query.model.as_ref());
+        push(&mut pairs, "dry_run", Some(dry_run));
+        push(&mut pairs, "by", Some(&query.who));
+        let url = self.api_url("prices/reprice");
+        let request = authorised(self.http.post(url), self.token.as_ref());
+        self.ask(request.timeout(LONG_ANSWER).query(&pairs)).await
+    }
+
     /// `/readyz`: its status and words.
     pub(super) async fn readiness(&self) -> Result<(StatusCode, String), AskError> {
         let url = format!("http://{}/readyz", self.address);
@@ -209,8 +232,11 @@ impl Client {
     }
 
     fn api(&self, path: &str) -> RequestBuilder {
-        let url = format!("http://{}/api/v1/{path}", self.address);
-        authorised(self.http.get(url), self.token.as_ref())
+        authorised(self.http.get(self.api_url(path)), self.token.as_ref())
+    }
+
+    fn api_url(&self, path: &str) -> String {
+        format!("http://{}/api/v1/{path}", self.address)
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AskError> {

@@ -7,7 +7,7 @@ use super::client::AskError;
 use crate::admin::MomentError;
 use crate::app::RunError;
 use crate::config::Problems;
-use crate::ledger::QueryError;
+use crate::ledger::{QueryError, RepriceError};
 use crate::sources::prices::UpdateError;
 
 /// `EX_USAGE` of sysexits: the settings or the arguments are wrong.
@@ -51,6 +51,12 @@ pub(super) enum Failure {
     /// Who answers at the admin port's address is not the sidecar that is wanted.
     #[error("cannot follow: {0}")]
     NotOurs(String),
+    /// The ledger is in use and whoever uses it cannot be asked.
+    #[error("nothing was changed: {0}, and only the sidecar that writes this ledger may change it")]
+    NotWritten(String),
+    /// Pricing history anew was not done, or not to its end.
+    #[error(transparent)]
+    Reprice(#[from] RepriceError),
     /// There is no such request.
     #[error("the ledger has no request {0}; it may have expired or not have ended yet")]
     NoRequest(crate::record::RequestId),

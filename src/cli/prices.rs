@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::output::Output;
 use super::table::{Sheet, Tone};
-use super::{price_show, price_update};
+use super::{price_show, price_update, reprice};
 use crate::admin::json::{Moment, PriceFilter, PriceJson, PriceList};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
@@ -29,6 +29,8 @@ enum Command {
     List(ListArguments),
     /// Fetch a catalogue, check it, keep it as the last good one, and say what it changes.
     Update(price_update::Arguments),
+    /// Price requests of the past anew after a correction; the old figures are kept.
+    Reprice(reprice::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,6 +56,7 @@ pub(super) fn prices(
         Command::Show(own) => price_show::show(own, settings, now, output),
         Command::List(own) => list(own, settings, output),
         Command::Update(own) => price_update::update(own, settings, now, output),
+        Command::Reprice(own) => reprice::reprice(own, settings, now, output),
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn render(detail: &RequestDetailJson, timezone: &TimeZone, output: &O
     let _ = tokens(&mut text, &detail.request, output);
     let _ = phases(&mut text, detail.request.phases.into(), output);
     let _ = attempts(&mut text, detail, output);
+    let _ = repricings(&mut text, detail, timezone, output);
     text
 }
 
@@ -262,6 +263,38 @@ fn attempts(text: &mut String, detail: &RequestDetailJson, output: &Output) -> f
             attempt.outcome,
             duration_or_unknown(attempt.connect_us),
             duration_or_unknown(attempt.wait_us),
+        )?;
+    }
+    Ok(())
+}
+
+/// What it cost before prices were corrected.
+fn repricings(
+    text: &mut String,
+    detail: &RequestDetailJson,
+    timezone: &TimeZone,
+    output: &Output,
+) -> fmt::Result {
+    if detail.repricings.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\n{}", title(output, "earlier prices"))?;
+    for repricing in &detail.repricings {
+        let old = match (&repricing.old_cost_usd, &repricing.old_price_version) {
+            (Some(cost), version) => format!(
+                "{} (prices {})",
+                usd_exact(cost.0),
+                version.as_deref().map_or(UNKNOWN.into(), shown)
+            ),
+            (None, _) => "no price".to_owned(),
+        };
+        writeln!(
+            text,
+            "  {old} until {} {} (run {}, {})",
+            moment(repricing.at.0, timezone),
+            zone(timezone),
+            repricing.run,
+            shown(&repricing.who),
         )?;
     }
     Ok(())

@@ -1,14 +1,11 @@
 //! Where answers come from: the sidecar that runs, or the ledger itself when none does.
 
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::client::{AskError, Client};
 use super::failure::Failure;
 use super::output::Output;
+use super::patience::patiently;
 use crate::admin::json::{PayloadJson, RequestDetailJson, RequestJson, UsageSummaryJson};
 use crate::admin::{ErrorCode, MAX_LIMIT, ledger_id};
 use crate::config::Settings;
@@ -16,9 +13,6 @@ use crate::ledger::query::{RequestFilter, Sequence, UsageQuery};
 use crate::ledger::{self, OpenError, QueryError, Reader};
 use crate::payloads;
 use crate::record::RequestId;
-
-/// What takes longer than this shows that it is at work.
-const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Who answers. Both answer in the API's types, so that what is printed does not depend on it.
 #[derive(Debug)]
@@ -39,7 +33,7 @@ impl Source {
                 output.note(&format!("{reason}; reading the ledger's files instead"));
             }
         }
-        catch_up(&settings.data_dir, output);
+        catch_up(&settings.data_dir, output).await;
         Ok(Self::Ledger(Reader::open(&settings.data_dir)?))
     }
 
@@ -161,35 +155,13 @@ fn other(error: AskError) -> NoSidecar {
     NoSidecar::Other(error.to_string())
 }
 
-/// Commits what a sidecar that is gone left in the journal, with a sign of life when it takes long.
-/// What fails here fails no question: the database itself can be read all the same.
-fn catch_up(data_dir: &Path, output: &Output) {
-    let (done, outcome) = mpsc::channel();
+/// Commits what a sidecar that is gone left in the journal. What fails here fails no question: the
+/// database itself can be read all the same.
+pub(super) async fn catch_up(data_dir: &Path, output: &Output) {
     let folder = data_dir.to_owned();
-    let work = std::thread::spawn(move || {
-        // Nobody waits for it any more only when this process ends.
-        let _ = done.send(ledger::catch_up(&folder));
-    });
-    let mut result = outcome.recv_timeout(PATIENCE);
-    if matches!(result, Err(mpsc::RecvTimeoutError::Timeout)) {
-        let bar = if output.shows_progress() {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::hidden()
-        };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-            bar.set_style(style);
-        }
-        bar.set_message("committing what an ended sidecar left in the journal");
-        bar.enable_steady_tick(Duration::from_millis(100));
-        result = outcome
-            .recv()
-            .map_err(|_| mpsc::RecvTimeoutError::Disconnected);
-        bar.finish_and_clear();
-    }
-    // It has said what it had to say.
-    let _ = work.join();
-    match result {
+    let work = tokio::task::spawn_blocking(move || ledger::catch_up(&folder));
+    let what = "committing what an ended sidecar left in the journal";
+    match patiently(output, what, work).await {
         // In use: a sidecar runs, and commits by itself.
         Ok(Ok(_) | Err(OpenError::InUse { .. })) => {}
         Ok(Err(error)) => output.note(&format!(

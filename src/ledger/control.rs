@@ -3,6 +3,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::reprice::{Job, RepriceError};
+
 /// Wishes in one direction, progress in the other.
 #[derive(Debug, Default)]
 pub(super) struct Control {
@@ -16,6 +18,19 @@ struct State {
     wake: bool,
     hand_over: bool,
     close_by: Option<Instant>,
+    reprice: Reprice,
+}
+
+/// Where the wish to price history anew stands.
+#[derive(Debug, Default)]
+enum Reprice {
+    #[default]
+    Idle,
+    Asked(Job),
+    /// The writer is at it.
+    Taken,
+    /// There is no writer any more.
+    Over,
 }
 
 impl Control {
@@ -35,6 +50,44 @@ impl Control {
     pub(super) fn close(&self, by: Instant) {
         self.lock().close_by = Some(by);
         self.wake();
+    }
+
+    /// Asks the writer to price history anew.
+    pub(super) fn ask_to_reprice(&self, job: Job) -> Result<(), RepriceError> {
+        let mut state = self.lock();
+        match state.reprice {
+            Reprice::Idle => state.reprice = Reprice::Asked(job),
+            Reprice::Asked(_) | Reprice::Taken => return Err(RepriceError::Busy),
+            Reprice::Over => return Err(RepriceError::NotWriter),
+        }
+        drop(state);
+        self.wake();
+        Ok(())
+    }
+
+    /// What the writer was asked to price anew.
+    pub(super) fn take_reprice(&self) -> Option<Job> {
+        let mut state = self.lock();
+        if !matches!(state.reprice, Reprice::Asked(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut state.reprice, Reprice::Taken) {
+            Reprice::Asked(job) => Some(job),
+            _ => None,
+        }
+    }
+
+    /// The writer is done with it, and can be asked again.
+    pub(super) fn repriced(&self) {
+        let mut state = self.lock();
+        if matches!(state.reprice, Reprice::Taken) {
+            state.reprice = Reprice::Idle;
+        }
+    }
+
+    /// The writer ends: nobody need wait for it.
+    pub(super) fn writer_ends(&self) {
+        self.lock().reprice = Reprice::Over;
     }
 
     /// Waits until `done` says so, asking it after each of the writer's rounds. `false` after

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 #[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// Why a database is not at [`VERSION`].
 #[derive(Debug, thiserror::Error)]
@@ -240,6 +240,36 @@ CREATE TABLE deferred_usage (
 
 -- What was opened last is what is asked for; what was opened first expires.
 CREATE INDEX deferred_usage_opened_at ON deferred_usage (opened_at);
+";
+
+const V4: &str = "
+-- Costs that a later price changed, with what they were. A row goes with its request.
+CREATE TABLE repricings (
+    request_id TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    old_cost_nanousd INTEGER,
+    new_cost_nanousd INTEGER NOT NULL,
+    old_price_version TEXT,
+    new_price_version TEXT NOT NULL,
+    PRIMARY KEY (request_id, run)
+) STRICT, WITHOUT ROWID;
+
+-- Each time that history was priced anew and something changed. Kept for ever, as the roll-ups are
+-- that it changed. Without finished_at it was cut off, or is at work.
+CREATE TABLE repricing_runs (
+    run INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    model TEXT,
+    requests INTEGER NOT NULL,
+    newly_priced INTEGER NOT NULL,
+    difference_nanousd INTEGER NOT NULL,
+    finished_at INTEGER
+) STRICT;
 ";
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod requests;
 mod summary;
 mod usage;
 
+pub(super) use listing::rows_in_order;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -21,13 +23,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use requests::{
-    Cursor, CursorError, FollowPage, Order, RequestDetail, RequestFilter, RequestPage, Sequence,
-    StoredRequest,
+    Cursor, CursorError, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage,
+    Sequence, StoredRequest,
 };
 pub use usage::{GroupBy, GroupByError, UsageQuery, UsageRow, UsageSummary};
 
 use super::database;
 use super::migrations::{self, VERSION};
+use super::reprice::{Pass, PriceBook, RepriceQuery, RepriceReport};
 use crate::record::RequestId;
 
 /// Why a question to the ledger has no answer.
@@ -144,22 +147,44 @@ impl Reader {
         listing::detail(&self.connection, id).map_err(|error| self.explain(error))
     }
 
+    /// What pricing rows anew would do; changes nothing. Its time grows with the range.
+    pub fn preview_repricing(
+        &self,
+        query: RepriceQuery,
+        prices: PriceBook,
+    ) -> Result<RepriceReport, QueryError> {
+        let preview = || {
+            // One state of the database throughout.
+            let transaction = self.connection.unchecked_transaction()?;
+            let mut pass = Pass::new(query, prices);
+            while !pass.preview(&transaction)? {}
+            Ok(pass.report())
+        };
+        preview().map_err(|error| self.explain(error))
+    }
+
     fn explain(&self, error: ReadError) -> QueryError {
-        match error {
-            ReadError::Unreadable { column, value } => QueryError::Unreadable { column, value },
-            ReadError::Database(source) => QueryError::Database {
-                path: self.path.clone(),
-                source,
-            },
-        }
+        error.at(&self.path)
     }
 }
 
 /// A [`QueryError`] before it knows which database it speaks of.
 #[derive(Debug)]
-enum ReadError {
+pub(super) enum ReadError {
     Unreadable { column: &'static str, value: String },
     Database(rusqlite::Error),
+}
+
+impl ReadError {
+    pub(super) fn at(self, path: &Path) -> QueryError {
+        match self {
+            Self::Unreadable { column, value } => QueryError::Unreadable { column, value },
+            Self::Database(source) => QueryError::Database {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
 }
 
 impl From<rusqlite::Error> for ReadError {

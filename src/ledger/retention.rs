@@ -17,16 +17,18 @@ const PAGES_A_STEP: usize = 256;
 const FREE_ONE_IN: i64 = 20;
 
 /// Deletes up to [`ROWS_A_STEP`] of the oldest requests that started before `cutoff`, with their
-/// attempts, and as many ids of deferred usage. Whether there may be more.
+/// attempts and repricings, and as many ids of deferred usage. Whether there may be more.
 pub(super) fn expire(connection: &mut Connection, cutoff: UnixMicros) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let limits = (cutoff.0, ROWS_A_STEP);
-    transaction
-        .prepare_cached(
-            "DELETE FROM attempts WHERE request_id IN (SELECT id FROM requests \
-             WHERE started_at < ? ORDER BY started_at, sequence LIMIT ?)",
-        )?
-        .execute(limits)?;
+    for table in ["attempts", "repricings"] {
+        transaction
+            .prepare_cached(&format!(
+                "DELETE FROM {table} WHERE request_id IN (SELECT id FROM requests \
+                 WHERE started_at < ? ORDER BY started_at, sequence LIMIT ?)"
+            ))?
+            .execute(limits)?;
+    }
     let deleted = transaction
         .prepare_cached(
             "DELETE FROM requests WHERE sequence IN (SELECT sequence FROM requests \

@@ -181,6 +181,53 @@ impl<'p> Rollups<'p> {
     }
 }
 
+/// The roll-up that a row in the database is counted in: the columns of its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RollupKey {
+    pub(super) minute: i64,
+    pub(super) channel: String,
+    pub(super) model: String,
+    pub(super) api: Api,
+    pub(super) key: String,
+}
+
+/// How the costs of requests changed that are counted already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct CostChange {
+    /// New less old.
+    pub(super) cost_nanousd: i64,
+    /// Requests that had no cost and have one now.
+    pub(super) newly_priced: i64,
+}
+
+/// Brings roll-ups up to date with rows whose cost changed, in the transaction that changed them.
+/// Fails where a row's roll-up is not there: then the two do not agree, and nothing may be changed.
+pub(super) fn adjust_costs(
+    connection: &Connection,
+    changes: &HashMap<RollupKey, CostChange>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE usage_minutely SET unpriced_requests = unpriced_requests - ?, cost_nanousd = \
+         max(min(coalesce(cost_nanousd, 0) + ?, 9223372036854775807), -9223372036854775808) \
+         WHERE minute = ? AND channel = ? AND model = ? AND api = ? AND key = ?",
+    )?;
+    for (group, change) in changes {
+        let updated = statement.execute((
+            change.newly_priced,
+            change.cost_nanousd,
+            group.minute,
+            &group.channel,
+            &group.model,
+            group.api.as_str(),
+            &group.key,
+        ))?;
+        if updated != 1 {
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        }
+    }
+    Ok(())
+}
+
 /// The columns of sums, in the order [`Rollups::write`] binds them, each with whether it may be
 /// NULL.
 fn sum_columns() -> Vec<(String, bool)> {

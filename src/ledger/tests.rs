@@ -6,6 +6,7 @@ mod files;
 mod handover;
 mod queries;
 mod refusal;
+mod reprice;
 mod sample;
 
 use std::path::Path;

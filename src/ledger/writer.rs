@@ -22,10 +22,11 @@ use super::journal::Journal;
 use super::journal::segment::Stream;
 use super::journal::tail::End;
 use super::lock::{self, WriterLock};
+use super::reprice::{Job, Pass, RepriceError};
 use super::retention;
 use super::stats::LedgerStats;
 use super::store::{Committed, Refused, StoreError, StreamState, forget_streams};
-use super::{Closed, Settings};
+use super::{Closed, OpenError, Settings};
 use crate::clock::UnixMicros;
 
 /// How often other processes' streams are looked for.
@@ -68,6 +69,7 @@ pub(super) struct Writer {
     expired_at: Option<UnixMicros>,
     expiring: bool,
     giving_back: bool,
+    repricing: Option<Job>,
 }
 
 impl Writer {
@@ -94,6 +96,7 @@ impl Writer {
             expired_at: None,
             expiring: false,
             giving_back: false,
+            repricing: None,
         }
     }
 
@@ -122,7 +125,13 @@ impl Writer {
     }
 
     /// The writer's thread: until it is closed.
-    pub(super) fn run(mut self, control: &Control, tick: Duration) -> Closed {
+    pub(super) fn run(self, control: &Control, tick: Duration) -> Closed {
+        let closed = self.run_to_the_end(control, tick);
+        control.writer_ends();
+        closed
+    }
+
+    fn run_to_the_end(mut self, control: &Control, tick: Duration) -> Closed {
         let mut failures = 0_u32;
         let mut next_round = Instant::now();
         let mut role_from = next_round;
@@ -175,8 +184,56 @@ impl Writer {
                     }
                 }
             }
-            control.sleep(tick);
+            let at_work = self.serve_repricing(control, closing.is_some());
+            control.sleep(if at_work { Duration::ZERO } else { tick });
         }
+    }
+
+    /// A step of pricing history anew, when that is asked for; `true` while there is more to do.
+    fn serve_repricing(&mut self, control: &Control, closing: bool) -> bool {
+        if self.repricing.is_none() {
+            self.repricing = control.take_reprice();
+        }
+        let Some(mut job) = self.repricing.take() else {
+            return false;
+        };
+        let step = if closing || self.lock.is_none() {
+            Err(RepriceError::NotWriter)
+        } else {
+            self.reprice_step(&mut job.pass, UnixMicros::now())
+        };
+        if let Ok(false) = step {
+            self.repricing = Some(job);
+            return true;
+        }
+        if let Err(error) = &step {
+            tracing::warn!(%error, "history is not priced anew to the end");
+        }
+        // In this order: who hears of the end can ask for more.
+        control.repriced();
+        job.tell(step.map(|_| ()));
+        false
+    }
+
+    /// One batch; `true` when it was the last.
+    pub(super) fn reprice_step(
+        &mut self,
+        pass: &mut Pass,
+        now: UnixMicros,
+    ) -> Result<bool, RepriceError> {
+        let path = database::path_in(&self.data_dir);
+        let mut step = || {
+            self.open_store()
+                .map_err(|error| OpenError::store(&self.data_dir, error))?;
+            match &mut self.store {
+                Some(store) => pass
+                    .step(&mut store.database.connection, now)
+                    .map_err(|error| RepriceError::of_step(error, &path)),
+                None => Err(RepriceError::NotWriter),
+            }
+        };
+        // As in a round: the thread outlives a fault. The transaction is rolled back by its drop.
+        panic::catch_unwind(AssertUnwindSafe(&mut step)).unwrap_or(Err(RepriceError::Fault))
     }
 
     /// Brings the database up to the end of every stream. `true` when that is done and, if

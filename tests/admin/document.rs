@@ -23,7 +23,8 @@ async fn answers_have_exactly_the_fields_of_the_document() {
     assert!(described["openapi"].as_str().unwrap().starts_with("3.1"));
     references(&described, &described);
     for (path, operations) in described["paths"].as_object().unwrap() {
-        let operation = &operations["get"];
+        let (method, operation) = operations.as_object().unwrap().iter().next().unwrap();
+        assert!(["get", "post"].contains(&method.as_str()), "{path}");
         assert!(operation["responses"]["200"].is_object(), "{path}");
         assert!(operation["security"].is_array(), "{path}");
         if path.starts_with("/api/v1/") {
@@ -56,6 +57,11 @@ async fn answers_have_exactly_the_fields_of_the_document() {
         let schema = &answer["content"]["application/json"]["schema"];
         conforms(&admin.json(asked).await, schema, &described, path);
     }
+    let path = "/api/v1/prices/reprice";
+    let answer = &described["paths"][path]["post"]["responses"]["200"];
+    let schema = &answer["content"]["application/json"]["schema"];
+    let (_, report) = admin.post(&format!("{path}?since=2026-11-20")).await;
+    conforms(&report, schema, &described, path);
     let (_, failure) = admin.failure("/api/v1/requests?x=1").await;
     let schema = &described["components"]["schemas"]["ErrorDetail"];
     conforms(&failure, schema, &described, "ErrorDetail");

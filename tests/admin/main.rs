@@ -12,6 +12,7 @@ mod connections;
 mod document;
 mod health;
 mod questions;
+mod repricing;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
@@ -57,6 +58,8 @@ impl Admin {
             prices: Arc::new(Prices::builtin()),
             ledger: ledger.stats(),
             payloads: Arc::default(),
+            repricer: ledger.repricer(),
+            sellers: Arc::default(),
             data_dir: data_dir.path().to_owned(),
             token: token.map(Secret::new),
             metrics_token: metrics_token.map(Secret::new),
@@ -103,6 +106,12 @@ impl Admin {
         let body: Value = response.json().await.unwrap();
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         body
+    }
+
+    /// The status and the answer of a request that changes something.
+    pub(crate) async fn post(&self, path: &str) -> (StatusCode, Value) {
+        let response = self.client.post(self.url(path)).send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
     }
 
     /// The status and the failure of a request that fails.

@@ -10,6 +10,7 @@
 mod arguments;
 mod prices;
 mod reading;
+mod repricing;
 mod sidecar;
 #[path = "../traffic/mod.rs"]
 mod traffic;

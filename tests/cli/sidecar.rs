@@ -22,15 +22,15 @@ use crate::traffic::{PATIENCE, START, id, mixed, plain, record};
 use crate::{printed, told, tollgate, tollgate_at, traffic};
 
 /// The admin port of a sidecar.
-struct Sidecar {
-    address: SocketAddr,
+pub(crate) struct Sidecar {
+    pub(crate) address: SocketAddr,
     readiness: Arc<Readiness>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
 }
 
 impl Sidecar {
-    fn start(
+    pub(crate) fn start(
         runtime: &Runtime,
         ledger: &Ledger,
         data_dir: &Path,
@@ -43,6 +43,8 @@ impl Sidecar {
             prices: Arc::new(Prices::builtin()),
             ledger: ledger.stats(),
             payloads: Arc::default(),
+            repricer: ledger.repricer(),
+            sellers: Arc::default(),
             data_dir: data_dir.to_owned(),
             token: token.map(Secret::new),
             metrics_token: None,
@@ -65,7 +67,7 @@ impl Sidecar {
         }
     }
 
-    fn stop(self, runtime: &Runtime) {
+    pub(crate) fn stop(self, runtime: &Runtime) {
         self.stop.send(()).unwrap();
         runtime.block_on(self.serving).unwrap().unwrap();
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Moment, TokenCounts, UnitCounts, Usd};
+use super::{Moment, RepricingJson, TokenCounts, UnitCounts, Usd};
 use crate::ledger::query::{RequestDetail, StoredRequest};
 use crate::record::{
     Api, Attempt, Deferral, ErrorSource, Outcome, Phase, Phases, RequestId, Source, UsageSource,
@@ -247,6 +247,8 @@ pub struct RequestDetailJson {
     pub request: RequestJson,
     /// Each try at an upstream, in order.
     pub attempt_details: Vec<AttemptJson>,
+    /// What later prices changed of its cost, the earliest first.
+    pub repricings: Vec<RepricingJson>,
 }
 
 impl From<RequestDetail> for RequestDetailJson {
@@ -254,6 +256,7 @@ impl From<RequestDetail> for RequestDetailJson {
         Self {
             request: detail.request.into(),
             attempt_details: detail.attempts.into_iter().map(Into::into).collect(),
+            repricings: detail.repricings.into_iter().map(Into::into).collect(),
         }
     }
 }

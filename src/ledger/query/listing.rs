@@ -9,7 +9,8 @@ use rusqlite::types::{FromSql, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::requests::{
-    Cursor, FollowPage, Order, RequestDetail, RequestFilter, RequestPage, Sequence, StoredRequest,
+    Cursor, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage, Sequence,
+    StoredRequest,
 };
 use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
@@ -157,6 +158,28 @@ pub(super) fn follow(
     Ok(FollowPage { requests, position })
 }
 
+/// Up to `limit` rows that started before `until`, in the order of their start, after the row that
+/// `after` names by its start and sequence number.
+pub(in crate::ledger) fn rows_in_order(
+    connection: &Connection,
+    after: (i64, i64),
+    until: UnixMicros,
+    limit: u32,
+) -> Result<Vec<StoredRequest>, ReadError> {
+    let mut conditions = Conditions::default();
+    conditions.add(
+        "(started_at, sequence) > (?, ?)",
+        [after.0.into(), after.1.into()],
+    );
+    conditions.add("started_at < ?", [until.0.into()]);
+    let sql = format!(
+        "SELECT {} FROM requests{} ORDER BY started_at, sequence LIMIT {limit}",
+        columns(),
+        conditions.sql
+    );
+    select(connection, &sql, conditions.values)
+}
+
 /// One request with its attempts.
 pub(super) fn detail(
     connection: &Connection,
@@ -192,7 +215,37 @@ pub(super) fn detail(
             wait_us: row.get::<_, Option<i64>>(6)?.map(count),
         });
     }
-    Ok(Some(RequestDetail { request, attempts }))
+    drop(rows);
+    let repricings = transaction
+        .prepare_cached(
+            "SELECT run, at, who, old_cost_nanousd, old_price_version, new_cost_nanousd, \
+             new_price_version FROM repricings WHERE request_id = ? ORDER BY run",
+        )?
+        .query_map([id], repricing)?
+        .collect::<Result<_, _>>()?;
+    Ok(Some(RequestDetail {
+        request,
+        attempts,
+        repricings,
+    }))
+}
+
+fn repricing(row: &Row<'_>) -> rusqlite::Result<Repricing> {
+    let old: Option<i64> = row.get(3)?;
+    let version: Option<Arc<str>> = row.get(4)?;
+    Ok(Repricing {
+        run: row.get(0)?,
+        at: UnixMicros(row.get(1)?),
+        who: row.get(2)?,
+        old: old.map(|amount| Cost {
+            amount: NanoUsd(amount),
+            price_version: version.unwrap_or_default(),
+        }),
+        new: Cost {
+            amount: NanoUsd(row.get(5)?),
+            price_version: row.get(6)?,
+        },
+    })
 }
 
 fn select(

@@ -220,4 +220,21 @@ pub struct RequestDetail {
     pub request: StoredRequest,
     /// Its attempts, in order; empty when it was interrupted or never reached an upstream.
     pub attempts: Vec<Attempt>,
+    /// What later prices changed of its cost, the earliest first.
+    pub repricings: Vec<Repricing>,
+}
+
+/// One change of a request's cost by a later price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repricing {
+    /// The run that did it.
+    pub run: i64,
+    /// When.
+    pub at: UnixMicros,
+    /// Who asked for it.
+    pub who: String,
+    /// The cost before; `None` when it had none.
+    pub old: Option<Cost>,
+    /// The cost after.
+    pub new: Cost,
 }
