@@ -18,6 +18,8 @@ mod price_show;
 mod price_update;
 mod prices;
 mod question;
+mod reconcile;
+mod reconcile_output;
 mod reprice;
 mod request_detail;
 mod request_table;
@@ -86,6 +88,8 @@ enum Command {
     Requests(requests::Arguments),
     /// Prices: what a model costs and why, all of them, a newer catalogue, the past priced anew.
     Prices(prices::Arguments),
+    /// Compare the ledger with the provider's own account of usage and cost (OpenAI).
+    Reconcile(reconcile::Arguments),
     /// Ask the running sidecar whether it takes traffic; exit 0 if so.
     Healthcheck,
 }
@@ -130,6 +134,7 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Usage(own)) => usage::usage(&own, &load()?.settings, now, output),
         Some(Command::Requests(own)) => requests::requests(own, &load()?.settings, now, output),
         Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
+        Some(Command::Reconcile(own)) => reconcile::compare(&own, &load()?.settings, now, output),
         Some(Command::Healthcheck) => healthcheck::healthcheck(&load()?.settings, output),
     }
 }

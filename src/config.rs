@@ -22,6 +22,7 @@ mod secret;
 mod section;
 mod sections;
 mod settings;
+mod sources;
 mod tree;
 mod units;
 
@@ -37,7 +38,7 @@ pub use payloads::{NoShare, PayloadCapture, PayloadSettings, Share};
 pub use problem::{Place, Position, Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    AdminSettings, ChannelKind, ChannelSettings, LedgerSettings, LedgerStore, Limits, LogFormat,
-    LogSettings, MetricsSettings, OnClientClose, OnLedgerFailure, PriceUpdateSettings,
-    PricesSettings, Settings, StreamingSettings, TlsSettings,
+    AdminSettings, BillingSettings, ChannelKind, ChannelSettings, LedgerSettings, LedgerStore,
+    Limits, LogFormat, LogSettings, MetricsSettings, OnClientClose, OnLedgerFailure,
+    PriceUpdateSettings, PricesSettings, Settings, SourcesSettings, StreamingSettings, TlsSettings,
 };

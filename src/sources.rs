@@ -1,6 +1,11 @@
 //! What comes from outside, and not by way of the proxy.
 
+mod amount;
+pub mod billing;
 pub mod prices;
+pub mod reconcile;
+
+pub use amount::{Amount, AmountError};
 
 /// An HTTP client in the making. Every one begins here: TLS is ring's, as in the proxy, and the
 /// library wants to be told so before it builds the first.

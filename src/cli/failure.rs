@@ -8,6 +8,7 @@ use crate::admin::MomentError;
 use crate::app::RunError;
 use crate::config::Problems;
 use crate::ledger::{QueryError, RepriceError};
+use crate::sources::billing::BillingError;
 use crate::sources::prices::UpdateError;
 
 /// `EX_USAGE` of sysexits: the settings or the arguments are wrong.
@@ -57,6 +58,9 @@ pub(super) enum Failure {
     /// Pricing history anew was not done, or not to its end.
     #[error(transparent)]
     Reprice(#[from] RepriceError),
+    /// The provider does not show its account.
+    #[error(transparent)]
+    Billing(#[from] BillingError),
     /// There is no such request.
     #[error("the ledger has no request {0}; it may have expired or not have ended yet")]
     NoRequest(crate::record::RequestId),

@@ -80,6 +80,7 @@ fn its_optional_lines_are_valid() {
         ("secrets/spare-key", "key"),
         ("secrets/admin-token", "token"),
         ("secrets/metrics-token", "token"),
+        ("secrets/openai-admin-key", "sk-admin"),
         ("tls/cert.pem", "-----BEGIN CERTIFICATE-----"),
         ("my-prices.yaml", "prices: []"),
         ("tls/key.pem", "-----BEGIN PRIVATE KEY-----"),

@@ -69,6 +69,9 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
         top.section(reader, "prices", |section, reader| {
             super::prices::read(section, reader, &mut settings.prices);
         });
+        top.section(reader, "sources", |section, reader| {
+            super::sources::read(section, reader, &mut settings.sources);
+        });
     });
     given
 }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// What requests cost.
     pub prices: PricesSettings,
+    /// What is read from elsewhere.
+    pub sources: SourcesSettings,
 }
 
 impl Settings {
@@ -63,6 +65,7 @@ impl Settings {
             payloads: PayloadSettings::default(),
             metrics: MetricsSettings::default(),
             prices: PricesSettings::default(),
+            sources: SourcesSettings::default(),
         }
     }
 }
@@ -340,4 +343,32 @@ pub struct PriceUpdateSettings {
 impl PriceUpdateSettings {
     /// How often, where it is not said.
     pub const USUALLY: Duration = Duration::from_secs(24 * 3600);
+}
+
+/// `sources`: what is read from elsewhere.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourcesSettings {
+    /// The provider's own account.
+    pub billing: BillingSettings,
+}
+
+/// `sources.billing`: the provider's usage and cost API, which `tollgate reconcile` reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BillingSettings {
+    /// An admin key of the organization; `None` when it is not in the settings.
+    pub admin_key: Option<Secret>,
+    /// Where it is asked.
+    pub base_url: BaseUrl,
+    /// The one project that Tollgate's keys belong to; `None` for the whole organization.
+    pub project: Option<String>,
+}
+
+impl Default for BillingSettings {
+    fn default() -> Self {
+        Self {
+            admin_key: None,
+            base_url: BaseUrl::openai(),
+            project: None,
+        }
+    }
 }

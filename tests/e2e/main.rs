@@ -28,6 +28,7 @@ mod payloads;
 mod prices;
 mod protocols;
 mod providers;
+mod reconcile;
 mod secrets;
 mod stopping;
 mod transparency;

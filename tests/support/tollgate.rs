@@ -101,7 +101,8 @@ pub(crate) fn free_port() -> SocketAddr {
 /// The binary with a clean environment: no setting of the machine leaks into a test.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLGATE_")) {
+    let own = |name: &str| name.starts_with("TOLLGATE_") || name == "OPENAI_ADMIN_KEY";
+    for (name, _) in std::env::vars().filter(|(name, _)| own(name)) {
         command.env_remove(name);
     }
     command
