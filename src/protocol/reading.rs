@@ -14,6 +14,8 @@ use crate::record::UsageSource;
 const NAME_MAX: usize = 256;
 /// The tier of what was made in Anthropic's fast mode, which is priced apart.
 const FAST: &str = "fast";
+/// Most queries of one answer that are told apart; what comes after counts each.
+const QUERIES_MAX: usize = 256;
 /// Longest error message that is kept.
 const MESSAGE_MAX: usize = 1024;
 
@@ -281,6 +283,10 @@ impl Reading {
             }
             self.told.searches.overwrite(&captured.searches);
             let mut counts = self.told.searches;
+            let model = observed.served_model.as_deref().unwrap_or_default();
+            counts.change(Count::WebSearch, |searches| {
+                (shape.billed_searches)(model, searches)
+            });
             counts.overwrite(&self.told.usage);
             observed.several_models |= counts.get(Count::BesideInput).is_some()
                 || counts.get(Count::BesideOutput).is_some();
@@ -337,6 +343,8 @@ pub(super) struct Captured {
     iteration: Iteration,
     /// What is counted one by one: searches among the items and in their grounding, images.
     searches: Counts,
+    /// The queries counted in them, as digests.
+    queries: Vec<u32>,
     error: bool,
     /// Apart, because few answers have one.
     stated_error: Option<Box<StatedError>>,
@@ -426,6 +434,7 @@ impl Captured {
             item,
             iteration,
             searches,
+            queries,
             error,
             stated_error,
             generation,
@@ -446,6 +455,7 @@ impl Captured {
         *item = Item::default();
         *iteration = Iteration::default();
         *searches = Counts::default();
+        queries.clear();
     }
 
     /// Whether anything billed is in it.
@@ -483,7 +493,21 @@ impl Captured {
             &self.service_tier,
             &self.status,
         ];
-        error + texts.map(String::capacity).iter().sum::<usize>()
+        error
+            + self.queries.capacity() * size_of::<u32>()
+            + texts.map(String::capacity).iter().sum::<usize>()
+    }
+
+    /// A query of a search: counts unless it is empty or was made before.
+    fn query(&mut self, token: &[u8]) {
+        let digest = crc32fast::hash(token);
+        if token == b"\"\"" || self.queries.contains(&digest) {
+            return;
+        }
+        if self.queries.len() < QUERIES_MAX {
+            self.queries.push(digest);
+        }
+        self.searches.add(Count::WebSearch, 1);
     }
 
     fn stated_error(&mut self) -> &mut StatedError {
@@ -556,7 +580,7 @@ impl Sink<Said> for Captured {
             Said::IterationKind => self.iteration.beside = token == b"\"compaction\"",
             Said::IterationCount(count) => self.iteration.counts.set(count, text::count(token)),
             Said::Speed => self.generation.fast = token == b"\"fast\"",
-            Said::WebSearchQuery => self.searches.add(Count::WebSearch, 1),
+            Said::WebSearchQuery => self.query(token),
             Said::Finish => self.generation.finish |= token.starts_with(b"\"") && token != b"\"\"",
             Said::Content => {
                 self.generation.content |= token.starts_with(b"\"") && token != b"\"\"";

@@ -79,6 +79,11 @@ impl Counts {
         (self.stated >> count as u32 & 1 == 1).then_some(self.numbers[count as usize])
     }
 
+    /// What `count` becomes by `change`, where it is stated.
+    pub(super) fn change(&mut self, count: Count, change: impl Fn(u64) -> u64) {
+        self.set(count, self.get(count).map(change));
+    }
+
     /// Counts `more` of it.
     pub(super) fn add(&mut self, count: Count, more: u64) {
         let sum = self.get(count).unwrap_or(0).saturating_add(more);
@@ -138,6 +143,8 @@ pub(super) struct UsageShape {
     /// states and leaves the rest, and what was stated before the end is partial. Else a statement
     /// stands alone, and the last one counts.
     pub(super) cumulative: bool,
+    /// How many of the searches that an answer of that model shows are billed.
+    pub(super) billed_searches: fn(model: &str, searches: u64) -> u64,
 }
 
 impl UsageShape {
@@ -146,6 +153,7 @@ impl UsageShape {
         input_includes_cache: true,
         output_includes_reasoning: true,
         cumulative: false,
+        billed_searches: |_, searches| searches,
     };
 
     /// The reasoning, and whether it stands beside the output.

@@ -4,7 +4,8 @@
 //! it; `candidatesTokenCount` leaves the thoughts out. A stream is server-sent events (`alt=sse`) or
 //! one JSON array of answers; each answer repeats the usage so far, some hold nothing else, and
 //! nothing announces the end but the finish reason. A prompt that was blocked is billed as input.
-//! Grounding with Google Search is billed by the query. Shares of the totals by modality come as
+//! Grounding with Google Search is billed by the query, each once and empty ones not, and before
+//! Gemini 3 by the prompt. Shares of the totals by modality come as
 //! arrays. Embeddings state their usage on newer models only.
 
 use std::sync::LazyLock;
@@ -38,6 +39,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         input_includes_cache: true,
         output_includes_reasoning: false,
         cumulative: true,
+        billed_searches,
     }),
     making: Making::AT_ONCE,
     words: Some(&WORDS),
@@ -58,6 +60,18 @@ static WORDS: Words = Words {
 
 const WRITTEN: &[(&str, Node<Part>)] = &[("candidates", Node::leaf(Part::Talk))];
 static WRITTEN_IN_ARRAY: Node<Part> = Node::object(WRITTEN);
+
+/// Before Gemini 3 a prompt that was grounded is billed once, however many queries it took.
+fn billed_searches(model: &str, searches: u64) -> u64 {
+    if ["gemini-1", "gemini-2"]
+        .iter()
+        .any(|family| model.starts_with(family))
+    {
+        searches.min(1)
+    } else {
+        searches
+    }
+}
 
 static REQUEST: Node<Asked> = Node::group(
     Asked::Body,

@@ -48,6 +48,7 @@ pub(super) const USAGE_SHAPE: UsageShape = UsageShape {
     input_includes_cache: false,
     output_includes_reasoning: true,
     cumulative: true,
+    ..UsageShape::OPENAI
 };
 
 fn turn(kind: &str) -> Turn {
