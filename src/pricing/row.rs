@@ -184,6 +184,17 @@ impl PriceRow {
         known.then_some(total?).map(rounded)
     }
 
+    /// What many requests cost in a tier whose usage is added up, as [`amount`](Self::amount). The
+    /// sum does not say how long any of them was: none is held to be past a threshold, as few are.
+    #[must_use]
+    pub fn amount_of_many(&self, tier: Tier, usage: &Usage) -> Option<NanoUsd> {
+        let without = Self {
+            thresholds: Vec::new(),
+            ..self.clone()
+        };
+        without.amount(tier, usage)
+    }
+
     /// The threshold that a request of these tokens is past.
     #[must_use]
     pub fn threshold(&self, tokens: &Tokens) -> Option<&Threshold> {

@@ -277,4 +277,22 @@ impl PriceTable {
             price_version: Arc::clone(found.price_version()),
         })
     }
+
+    /// What many requests cost whose usage is added up (a batch), as [`price`](Self::price): of none
+    /// of them is known that it passed a threshold.
+    #[must_use]
+    pub fn price_many<'n>(
+        &self,
+        name: impl Into<ModelName<'n>>,
+        service_tier: Option<&str>,
+        usage: &Usage,
+        at: UnixMicros,
+    ) -> Option<Cost> {
+        let found = self.find(name, at)?;
+        let tier = Tier::of(service_tier)?;
+        Some(Cost {
+            amount: found.row.amount_of_many(tier, usage)?,
+            price_version: Arc::clone(found.price_version()),
+        })
+    }
 }

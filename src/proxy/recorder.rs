@@ -128,12 +128,14 @@ impl Account {
 
     /// What `usage` costs by the prices, for the model and tier of this account.
     pub(super) fn price(&self, usage: &Usage) -> Option<Cost> {
-        self.sinks.prices.price(
-            ModelName::at(self.provider, self.model()?),
-            self.record.service_tier.as_deref(),
-            usage,
-            self.record.admission.started_at,
-        )
+        let name = ModelName::at(self.provider, self.model()?);
+        let tier = self.record.service_tier.as_deref();
+        let admission = &self.record.admission;
+        let at = admission.started_at;
+        if admission.api == Api::Batches {
+            return self.sinks.prices.table().price_many(name, tier, usage, at);
+        }
+        self.sinks.prices.price(name, tier, usage, at)
     }
 }
 
