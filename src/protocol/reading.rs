@@ -217,6 +217,8 @@ impl Reading {
             Progress::Empty => return,
             _ => self.note(MissingReason::Malformed),
         }
+        // Whether these are all lines is for the body's end to tell.
+        self.told.last_word = true;
         let Self {
             conventions,
             observed,
