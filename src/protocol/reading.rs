@@ -223,6 +223,7 @@ impl Reading {
             conventions,
             observed,
             captured,
+            told,
             ..
         } = self;
         let (Some(results), Some(counts)) = (&conventions.making.results, &captured.usage) else {
@@ -233,6 +234,8 @@ impl Reading {
         };
         let sum = observed.usage.map_or(usage, |sum| add(&sum, &usage));
         observed.usage = Some(sum);
+        // A line is the last word on its message; whether all lines came is asked elsewhere.
+        told.last_word = true;
         observed.several_models |= observed
             .served_model
             .as_deref()
