@@ -675,6 +675,7 @@ mod tests {
                 usage.day = yesterday;
                 bill.usage[0].day = yesterday;
                 bill.usage[0].requests = 4;
+                bill.usage[0].input_tokens = Some(400);
                 for item in &mut bill.items {
                     item.day = yesterday;
                 }
