@@ -59,7 +59,8 @@ impl PriceBook {
     fn price(&self, row: &StoredRequest) -> Option<Cost> {
         let channel = row.channel.as_ref();
         let seller = channel.and_then(|channel| self.sellers.get(channel).copied());
-        self.table.price(
+        self.table.price_row(
+            row.api,
             ModelName::at(seller, model_of(row)?),
             row.service_tier.as_deref(),
             &row.usage,

@@ -10,7 +10,7 @@ use super::builtin;
 use super::names::ModelName;
 use super::table::{Layer, PriceTable};
 use crate::clock::UnixMicros;
-use crate::record::{Cost, Usage, closed_set};
+use crate::record::{Api, Cost, Usage, closed_set};
 
 closed_set! {
     /// What came of looking for a newer catalogue.
@@ -111,16 +111,19 @@ impl Prices {
         self.table.load_full()
     }
 
-    /// What a request cost by the table in use, as [`PriceTable::price`].
+    /// What a row of `api` cost by the table in use, as [`PriceTable::price_row`].
     #[must_use]
     pub fn price<'n>(
         &self,
+        api: Api,
         name: impl Into<ModelName<'n>>,
         service_tier: Option<&str>,
         usage: &Usage,
         at: UnixMicros,
     ) -> Option<Cost> {
-        self.table.load().price(name, service_tier, usage, at)
+        self.table
+            .load()
+            .price_row(api, name, service_tier, usage, at)
     }
 
     /// Puts a catalogue in the place of the one before.

@@ -8,7 +8,7 @@ use super::names::{ModelName, is_maker, split_provider, without_date};
 use super::rate::Tier;
 use super::row::PriceRow;
 use crate::clock::UnixMicros;
-use crate::record::{Cost, Usage, closed_set};
+use crate::record::{Api, Cost, Usage, closed_set};
 
 closed_set! {
     /// Which rule found a model's price.
@@ -276,6 +276,22 @@ impl PriceTable {
             amount: found.row.amount(tier, usage)?,
             price_version: Arc::clone(found.price_version()),
         })
+    }
+
+    /// What a row of `api` cost: a batch is many requests, every other row is one.
+    #[must_use]
+    pub fn price_row<'n>(
+        &self,
+        api: Api,
+        name: impl Into<ModelName<'n>>,
+        service_tier: Option<&str>,
+        usage: &Usage,
+        at: UnixMicros,
+    ) -> Option<Cost> {
+        match api {
+            Api::Batches => self.price_many(name, service_tier, usage, at),
+            _ => self.price(name, service_tier, usage, at),
+        }
     }
 
     /// What many requests cost whose usage is added up (a batch), as [`price`](Self::price): of none

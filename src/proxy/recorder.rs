@@ -23,6 +23,9 @@ use super::counting::{self, Counting};
 use super::exchange::Entered;
 use super::timeline::Timeline;
 
+/// The served model of a usage that several models share: a name without a price, for good.
+const SEVERAL_MODELS: &str = "several";
+
 /// Where a closed account goes.
 #[derive(Debug)]
 pub(super) struct Sinks {
@@ -84,8 +87,6 @@ pub(super) struct Account {
     stated_cost: Option<NanoUsd>,
     /// Whose prices hold; `None` when the channel says nothing of it.
     provider: Option<&'static str>,
-    /// What was used is of several models.
-    several_models: bool,
     in_flight: Option<InFlight>,
 }
 
@@ -114,9 +115,6 @@ impl Account {
                 price_version: Arc::from(Cost::STATED),
             });
         }
-        if self.several_models {
-            return None;
-        }
         self.price(&self.record.usage)
     }
 
@@ -132,10 +130,9 @@ impl Account {
         let tier = self.record.service_tier.as_deref();
         let admission = &self.record.admission;
         let at = admission.started_at;
-        if admission.api == Api::Batches {
-            return self.sinks.prices.table().price_many(name, tier, usage, at);
-        }
-        self.sinks.prices.price(name, tier, usage, at)
+        self.sinks
+            .prices
+            .price(admission.api, name, tier, usage, at)
     }
 }
 
@@ -193,7 +190,6 @@ impl Recorder {
             missing_reason: None,
             stated_cost: None,
             provider: None,
-            several_models: false,
             in_flight: None,
         };
         Self {
@@ -318,12 +314,15 @@ impl Recorder {
     /// What the answer said of itself.
     pub(super) fn observed(&mut self, observed: &Observed) {
         self.account.record.usage = observed.usage_or_absent();
-        self.account.record.served_model = observed.served_model.as_deref().map(Arc::from);
+        self.account.record.served_model = if observed.several_models {
+            Some(Arc::from(SEVERAL_MODELS))
+        } else {
+            observed.served_model.as_deref().map(Arc::from)
+        };
         self.account.record.service_tier = observed.service_tier.as_deref().map(Arc::from);
         if let Some(id) = observed.response_id.as_deref() {
             self.account.record.response_id = Some(Arc::from(id));
         }
-        self.account.several_models = observed.several_models;
         self.account.stated_cost = observed.stated_cost;
         self.account.missing_reason = observed.missing_reason.map(MissingReason::as_str);
     }

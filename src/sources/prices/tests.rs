@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::record::{TokenType, Tokens, Units, Usage, UsageSource};
+use crate::record::{Api, TokenType, Tokens, Units, Usage, UsageSource};
 
 /// 2026-11-20T00:00:00Z
 const NOW: UnixMicros = UnixMicros(1_795_132_800_000_000);
@@ -143,7 +143,7 @@ fn price(prices: &Prices) -> Option<String> {
         total: tokens.sum(),
         source: UsageSource::Reported,
     };
-    let cost = prices.price("m0", None, &usage, NOW)?;
+    let cost = prices.price(Api::Chat, "m0", None, &usage, NOW)?;
     Some(cost.amount.to_string())
 }
 
