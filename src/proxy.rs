@@ -436,9 +436,7 @@ impl ProxyHttp for Gateway {
         }
         let failure = exchange.failure(error);
         log(exchange, &failure, error);
-        if failure == Failure::ClientClosed {
-            exchange.note_received(session.body_bytes_sent() as u64);
-        } else {
+        if failure != Failure::ClientClosed {
             answer::release(session, exchange).await;
         }
         let error_code = answer::fail(session, exchange, &failure).await;

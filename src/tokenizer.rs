@@ -66,6 +66,12 @@ impl Encoding {
     }
 }
 
+/// A rough number of tokens, without a vocabulary: four bytes each, as in English.
+#[must_use]
+pub fn count_roughly(text: &str) -> u64 {
+    text.len().div_ceil(4) as u64
+}
+
 /// The text in pieces of at most [`PIECE_MAX`] bytes, cut before a space where one is near.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;

@@ -168,11 +168,16 @@ impl Body {
         }
     }
 
-    /// Hands out what was kept of the content.
+    /// Hands out what was kept of the content; `None` where it cannot be told from the rest.
     pub(super) fn take_text(&mut self) -> Option<AnswerText> {
-        let events = matches!(self.framing, Framing::Events(_));
+        let events = match self.framing {
+            Framing::Events(_) => true,
+            Framing::Json(_) | Framing::Answers(_) => false,
+            _ => return None,
+        };
+        let readable = self.samples && self.reading.doubt != Some(MissingReason::Malformed);
         let api = self.reading.conventions.api;
-        self.samples.then(|| self.reading.sample.take(api, events))
+        readable.then(|| self.reading.sample.take(api, events))
     }
 
     pub(super) fn retained_bytes(&self) -> usize {

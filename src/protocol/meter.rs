@@ -163,7 +163,7 @@ impl ResponseMeter {
     /// Hands out what was kept of the answer's content, for a count of Tollgate's own; `None` when
     /// there is nothing that could be counted.
     pub fn take_text(&mut self) -> Option<AnswerText> {
-        self.body.take_text()
+        self.body.take_text().filter(|_| self.stopped.is_none())
     }
 
     /// Bytes of heap this meter holds, decoders' windows included as far as they are known.

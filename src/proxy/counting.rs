@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::protocol::{AnswerText, count_request, writes_text};
 use crate::record::{Api, Estimate, TokenType, Units, Usage, UsageSource};
-use crate::tokenizer::Encoding;
+use crate::tokenizer::{Encoding, count_roughly};
 
 use super::body::Plain;
 use super::exchange::Entered;
@@ -40,6 +40,8 @@ pub(super) struct Counting {
     pub(super) received: Option<u64>,
     /// The client left before there was an answer: none was made as far as anybody knows.
     pub(super) unanswered: bool,
+    /// The process stops, or something in it broke: nobody waits for an exact count.
+    pub(super) at_once: bool,
 }
 
 /// An account that is closed as soon as its tokens are counted.
@@ -54,13 +56,18 @@ struct Pending {
 /// and those that go on come first.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
-/// Closes `account`, its tokens counted, off the threads that serve requests.
+/// Closes `account`, its tokens counted, off the threads that serve requests; at once where there
+/// is no time left.
 pub(super) fn close(account: Account, counting: Counting, entered: Entered) {
+    let at_once = counting.at_once;
     let pending = Pending {
         account,
         counting: Some(counting),
         _entered: entered,
     };
+    if at_once {
+        return;
+    }
     // A runtime that is shut down drops what it does not run, and with it `pending`.
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
@@ -92,7 +99,14 @@ impl Drop for Closing<'_> {
 impl Counting {
     fn apply(self, account: &mut Account) {
         let encoding = Encoding::of(account.model().unwrap_or_default());
-        let count = &mut |text: &str| encoding.count(text);
+        let at_once = self.at_once;
+        let count = &mut |text: &str| {
+            if at_once {
+                count_roughly(text)
+            } else {
+                encoding.count(text)
+            }
+        };
         let text = self.answer.as_ref();
         if let (Some(received), Some(text)) = (self.received, text) {
             account.record.delivered_output_tokens = Some(text.count_first(received, count));
@@ -139,8 +153,8 @@ impl Counting {
         count_request(self.api, &self.request.as_ref()?.body, count)
     }
 
-    /// What was stated, and the rest by Tollgate's own count; `None` when neither says how long the
-    /// request was: a usage without it would look cheaper than it was.
+    /// What was stated, and the rest by Tollgate's own count; `None` when neither says how long
+    /// request and answer were: half a usage would look cheaper than it was.
     fn completed(
         &self,
         stated: &Usage,
@@ -149,6 +163,9 @@ impl Counting {
     ) -> Option<Usage> {
         let mut usage = *stated;
         if stated.tokens.sum().is_none() {
+            if output.is_none() && writes_text(self.api) {
+                return None;
+            }
             usage = Usage {
                 units: stated.units,
                 ..counted(Some(self.request_tokens(count)?), output)

@@ -189,16 +189,10 @@ impl Exchange {
     /// Notes how much of the answer a client received that is found to have left: told before the
     /// first piece that it does not receive.
     pub(super) fn note_departure(&mut self) {
-        if let Some(bytes) = self.departure.as_ref().and_then(Departure::received_bytes) {
-            self.note_received(bytes);
-        }
-    }
-
-    /// The client left; it had been sent so many bytes of the answer's body.
-    pub(super) fn note_received(&mut self, bytes: u64) {
-        if self.received.is_some() {
+        let bytes = self.departure.as_ref().and_then(Departure::received_bytes);
+        let (Some(bytes), None) = (bytes, &self.received) else {
             return;
-        }
+        };
         let content = self.passing.as_ref().map_or(0, Passing::content_bytes);
         self.received = Some(Received {
             bytes,
@@ -256,6 +250,7 @@ impl Exchange {
 
     fn close(&mut self, ending: Ending, now: Instant) {
         let mut ending = ending;
+        let at_once = matches!(ending.outcome, Outcome::Interrupted | Outcome::Internal);
         if self.client_has_left() {
             self.note_departure();
             ending = Failure::ClientClosed.ending();
@@ -274,6 +269,7 @@ impl Exchange {
                     unanswered: self.passing.is_none()
                         && ending.outcome == Outcome::ClientClosed
                         && writes_text(self.api),
+                    at_once,
                     request: self.body.plain(),
                     answer: self.passing.as_mut().and_then(Passing::take_text),
                     received: self

@@ -67,9 +67,22 @@ impl Kind {
         self
     }
 
+    /// It ends in the middle: Tollgate counts the prompt, a word, and what came of the answer.
+    fn breaks_off(self, outcome: &'static str) -> Self {
+        let tokens = match self.api {
+            "chat" => vec![("input", 5), ("output", 1)],
+            "responses" => vec![("input", 1), ("output", 1)],
+            _ => vec![("input", 1), ("output", 2)],
+        };
+        Self {
+            tokens,
+            ..self.ends(outcome)
+        }
+    }
+
     fn aborted(mut self) -> Self {
         self.how = "abort";
-        self.ends("client_closed")
+        self.breaks_off("client_closed")
     }
 }
 
@@ -118,8 +131,8 @@ fn kinds() -> Vec<Kind> {
         scripted("chat", "hold", true).aborted(),
         scripted("responses", "hold", true).aborted(),
         scripted("completions", "hold", true).aborted(),
-        scripted("chat", "cut", true).ends("upstream_error"),
-        scripted("responses", "cut", true).ends("upstream_error"),
+        scripted("chat", "cut", true).breaks_off("upstream_error"),
+        scripted("responses", "cut", true).breaks_off("upstream_error"),
         scripted("completions", "fail", false).ends("upstream_error"),
         scripted("embeddings", "fail", false).ends("upstream_error"),
     ]

@@ -167,8 +167,8 @@ impl Surface {
         Upstream::always(script)
     }
 
-    /// Whether there are prices for the model.
-    fn is_priced(&self) -> bool {
+    /// Whether the small provider of all tests answers it.
+    fn is_of_openai(&self) -> bool {
         self.body["model"] == "gpt-5-mini"
     }
 
@@ -229,11 +229,7 @@ fn cancelled_upstreams_notice_at_once_and_what_was_seen_is_charged() {
         assert_client_closed(&row, name);
         assert_eq!(row.tokens(), surface.partial, "{name}: {row:#?}");
         assert_eq!(row.text("usage_source"), Some("partial"), "{name}");
-        assert_eq!(
-            row.int("cost_nanousd") > Some(0),
-            surface.is_priced(),
-            "{name}: {row:#?}"
-        );
+        assert!(row.int("cost_nanousd") > Some(0), "{name}: {row:#?}");
         assert_eq!(row.int("delivered_output_tokens"), None, "{name}");
     }
 }
@@ -275,7 +271,7 @@ fn drained_answers_are_charged_as_the_provider_states() {
         assert_eq!(row.tokens(), surface.reported, "{name}: {row:#?}");
         assert_eq!(row.text("usage_source"), Some("reported"), "{name}");
         // The chat answers have audio, for which their model has no price.
-        let priced = surface.is_priced() && !name.starts_with("chat");
+        let priced = !name.starts_with("chat");
         assert_eq!(
             row.int("cost_nanousd") > Some(0),
             priced,
@@ -398,7 +394,9 @@ fn a_drain_that_outlasts_the_grace_period_is_recorded() {
     tollgate.start_again();
     let row = tollgate.ledger().only();
     assert_client_closed(&row, "stopped");
-    assert_eq!(row.tokens(), surface.partial, "{row:#?}");
+    // There was no time left to count well.
+    assert_eq!(row.tokens(), [("input", 6), ("output", 2)], "{row:#?}");
+    assert_eq!(row.text("usage_source"), Some("partial"), "{row:#?}");
 }
 
 #[test]
@@ -419,7 +417,7 @@ fn clients_that_stay_keep_their_connection_and_their_bytes() {
     let upstream = Upstream::start(answers::provider);
     let tollgate = before(&upstream, DRAIN);
     let mut connection = Connection::open(tollgate.address());
-    for surface in surfaces().iter().filter(|surface| surface.is_priced()) {
+    for surface in surfaces().iter().filter(|surface| surface.is_of_openai()) {
         let request = surface.request();
         connection.write(&request.bytes()).unwrap();
         let (response, same) = connection.incoming("POST").finish_on();

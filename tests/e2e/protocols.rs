@@ -81,7 +81,7 @@ fn a_client_that_resets_its_stream_cancels_the_upstream_and_is_recorded() {
     });
     let row = tollgate.ledger().only();
     assert_eq!(row.outcome(), "client_closed", "{row:#?}");
-    assert_eq!(row.text("usage_source"), Some("missing"), "{row:#?}");
+    assert_eq!(row.text("usage_source"), Some("partial"), "{row:#?}");
 }
 
 #[test]
