@@ -68,8 +68,7 @@ fn fees_come_on_top_and_an_unknown_fee_makes_the_whole_unknown() {
     let filed = with_units(&[(Input, 1_000)], &[(Unit::FileSearch, 1)]);
     assert_eq!(of("gpt-5", None, &filed).unwrap(), "0.00375");
     assert_eq!(of("claude-opus-5", None, &filed), None);
-    // Paid by the prompt, not by the search, which is what is counted.
-    assert_eq!(of("gemini-2.5-pro", None, &searched), None);
+    assert_eq!(of("gemini-2.5-pro", None, &searched).unwrap(), "0.10625");
     assert_eq!(of("gemini-3.5-flash", None, &searched).unwrap(), "0.0435");
     // A fee alone is no price of a request whose tokens are unknown.
     let only = with_units(&[], &[(Unit::WebSearch, 3)]);

@@ -130,7 +130,7 @@ fn model(name: &str, members: &Members<'_>) -> Result<PriceRow, String> {
     row.cache_not_of = cache_not_of;
     row.images_as_text = flag(members.get("supports_vision"));
     let mode = text(members.get("mode")).unwrap_or_default();
-    row.fees = fees(&row.model, members, &mode, !row.standard.is_empty())?;
+    row.fees = fees(members, &mode, !row.standard.is_empty())?;
     if row.standard.is_empty() && row.fees.iter().next().is_none() {
         return Err("it has no price by what Tollgate counts".to_owned());
     }
@@ -247,7 +247,7 @@ fn field(name: &str) -> Option<Field> {
 
 /// Fees by the unit. Where tokens are priced, a price by the second or the image says the same once
 /// more, in other words.
-fn fees(name: &str, members: &Members<'_>, mode: &str, has_tokens: bool) -> Result<Fees, String> {
+fn fees(members: &Members<'_>, mode: &str, has_tokens: bool) -> Result<Fees, String> {
     let stated = |name: &str, per: i32| match members.get(name) {
         Some(raw) => rate(raw, per).map_err(|error| format!("{name}: {error}")),
         None => Ok(None),
@@ -276,7 +276,7 @@ fn fees(name: &str, members: &Members<'_>, mode: &str, has_tokens: bool) -> Resu
         _ => None,
     };
     let calls = [
-        web_search(name, members)?.map(|rate| (Unit::WebSearch, rate)),
+        web_search(members)?.map(|rate| (Unit::WebSearch, rate)),
         file_search.map(|rate| (Unit::FileSearch, rate)),
         product,
     ];
@@ -286,11 +286,10 @@ fn fees(name: &str, members: &Members<'_>, mode: &str, has_tokens: bool) -> Resu
         .fold(Fees::default(), |fees, (unit, rate)| fees.with(unit, rate)))
 }
 
-/// The fee of a web search, where it does not depend on how much the search reads, and is one for
-/// each search: before Gemini 3 it is one for each prompt, however many searches that takes.
-fn web_search(name: &str, members: &Members<'_>) -> Result<Option<Rate>, String> {
+/// The fee of a web search, where it does not depend on how much the search reads.
+fn web_search(members: &Members<'_>) -> Result<Option<Rate>, String> {
     const NAME: &str = "search_context_cost_per_query";
-    let Some(raw) = members.get(NAME).filter(|_| !name.starts_with("gemini-2")) else {
+    let Some(raw) = members.get(NAME) else {
         return Ok(None);
     };
     let sizes: Members<'_> =
