@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollgate::clock::UnixMicros;
 use tollgate::pricing::{Catalogue, CatalogueError, Changes, Prices};
-use tollgate::record::TokenType::Input;
+use tollgate::record::{Api, TokenType::Input};
 
 use super::catalogue::layer;
 use super::{TODAY, usage};
@@ -96,7 +96,7 @@ fn a_catalogue_without_dates_ends_with_a_promotion_that_is_known() {
     let earlier = UnixMicros(1_787_270_399_999_999);
     let price = |model: &str, at| {
         let cost = prices
-            .price(model, None, &usage(&[(Input, 1_000)]), at)
+            .price(Api::Chat, model, None, &usage(&[(Input, 1_000)]), at)
             .unwrap();
         (cost.amount.to_string(), cost.price_version.to_string())
     };
@@ -120,12 +120,16 @@ fn a_catalogue_without_dates_ends_with_a_promotion_that_is_known() {
 fn what_is_priced_keeps_its_price_when_the_table_changes() {
     let prices = Prices::builtin();
     let used = usage(&[(Input, 1_000)]);
-    let before = prices.price("gpt-4o", None, &used, TODAY).unwrap();
+    let before = prices
+        .price(Api::Chat, "gpt-4o", None, &used, TODAY)
+        .unwrap();
     let table = prices.table();
     prices.set_catalogue(Arc::new(layer(
         r#"{"gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1e-06}}"#,
     )));
-    let after = prices.price("gpt-4o", None, &used, TODAY).unwrap();
+    let after = prices
+        .price(Api::Chat, "gpt-4o", None, &used, TODAY)
+        .unwrap();
     assert_eq!(before.amount.to_string(), "0.0025");
     assert_eq!(after.amount.to_string(), "0.001");
     assert_ne!(before.price_version, after.price_version);
