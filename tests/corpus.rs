@@ -73,3 +73,8 @@ fn requests() {
 fn forms() {
     short_run("form", checks::form);
 }
+
+#[test]
+fn websockets() {
+    short_run("websocket", checks::websocket);
+}

@@ -6,8 +6,8 @@
 
 use http::Method;
 use tollgate::protocol::{
-    FormReader, Observed, Operation, RequestFacts, ResponseKind, ResponseMeter, UsageStripper,
-    classify, inject_include_usage, read_request,
+    Dialogue, FormReader, Observed, Operation, RequestFacts, ResponseKind, ResponseMeter,
+    UsageStripper, classify, inject_include_usage, read_request,
 };
 use tollgate::record::Api;
 
@@ -158,6 +158,31 @@ pub fn form(input: &[u8]) {
             reader.feed(fragment);
         }
         Some(reader.finish())
+    };
+    assert_eq!(read(None), read(Some(head.cuts)));
+}
+
+/// Wherever the bytes of one side of a WebSocket are cut, the same is read of them, in bounded
+/// memory.
+pub fn websocket(input: &[u8]) {
+    let Some((head, body)) = head(input) else {
+        return;
+    };
+    let api = [Api::Realtime, Api::Responses][usize::from(head.kind & 1)];
+    let read = |cuts| {
+        let mut dialogue = Dialogue::new(api, head.kind & 2 != 0)?;
+        let mut created = Vec::new();
+        let mut told = Vec::new();
+        for fragment in fragments(body, cuts) {
+            if head.kind & 4 == 0 {
+                dialogue.upstream_sent(fragment, &mut |what| told.push(what));
+            } else {
+                dialogue.client_sent(fragment, &mut |create| created.push(create));
+            }
+            assert!(dialogue.retained_bytes() < MOST_RETAINED_BYTES);
+        }
+        let left = (dialogue.client_leave(), dialogue.upstream_leave());
+        Some((created, told, left, dialogue.unread()))
     };
     assert_eq!(read(None), read(Some(head.cuts)));
 }
