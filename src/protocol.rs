@@ -8,6 +8,7 @@
 mod answer;
 mod api;
 mod body;
+mod captured;
 mod decode;
 mod headers;
 mod json;

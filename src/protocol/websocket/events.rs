@@ -5,8 +5,9 @@ use std::str::FromStr;
 use std::vec::Drain;
 
 use super::super::api::{Asked, Conventions, Live, Said, Turn};
+use super::super::captured::Captured;
 use super::super::json::{Node, Place, Progress, Scanner, Sink};
-use super::super::reading::{Captured, Reading};
+use super::super::reading::Reading;
 use super::super::route::Operation;
 use super::super::text;
 use super::frames::Reader;
