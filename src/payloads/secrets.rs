@@ -1,6 +1,7 @@
 //! Credentials: headers and query parameters that carry them, and the same texts wherever else
 //! they stand.
 
+use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem;
 
@@ -37,6 +38,10 @@ const WORDS: &[&str] = &[
 /// Header names with such a word whose values are none.
 const NONE: &[&str] = &["idempotency-key", "x-idempotency-key"];
 
+/// How the name of a WebSocket's protocol begins whose rest is a credential: a browser can set no
+/// header there.
+const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";
+
 /// Whether the value of a header or query parameter of this name is a credential.
 fn carries_one(name: &str) -> bool {
     let word = |part: &str| WORDS.iter().any(|word| part.eq_ignore_ascii_case(word));
@@ -61,6 +66,8 @@ impl Secrets {
         {
             if carries_one(name.as_str()) {
                 secrets.header(value);
+            } else if name == SEC_WEBSOCKET_PROTOCOL {
+                secrets.protocols(value);
             }
         }
         if let Some(channel) = channel {
@@ -103,6 +110,18 @@ impl Secrets {
         for part in value.split(|&byte| byte == b';' || byte == b',') {
             if let Some(equals) = part.iter().position(|&byte| byte == b'=') {
                 self.add(&part[equals + 1..]);
+            }
+        }
+    }
+
+    /// The credentials among the protocols that a WebSocket's client offers.
+    fn protocols(&mut self, offered: &HeaderValue) {
+        for name in offered.as_bytes().split(|&byte| byte == b',') {
+            let name = name.trim_ascii();
+            if let Some((prefix, key)) = name.split_at_checked(KEY_PROTOCOL.len())
+                && prefix.eq_ignore_ascii_case(KEY_PROTOCOL)
+            {
+                self.add(key);
             }
         }
     }
@@ -252,6 +271,17 @@ mod tests {
         ] {
             assert_eq!(secrets.masked_text(text.as_bytes()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_credential_among_a_websockets_protocols_is_found() {
+        let mut secrets = Secrets::default();
+        let offered = "realtime, OpenAI-insecure-api-key.sk-12345678 , openai-beta.realtime-v1";
+        secrets.protocols(&HeaderValue::from_static(offered));
+        assert_eq!(
+            secrets.masked_text(b"realtime sk-12345678"),
+            "realtime [redacted]"
+        );
     }
 
     #[test]

@@ -138,7 +138,9 @@ impl ProviderError {
 }
 
 /// How provider keys begin. Some providers repeat the key they refuse.
-const KEY_PREFIXES: &[&str] = &["sk-", "rk-", "pk-", "xai-", "gsk_", "AIza", "eyJ"];
+const KEY_PREFIXES: &[&str] = &[
+    "sk-", "rk-", "pk-", "ek-", "ek_", "xai-", "gsk_", "AIza", "eyJ",
+];
 
 /// `text` with every word that looks like a provider key or a token (RFC 7519) replaced.
 fn mask_credentials(text: &str) -> String {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{REALTIME, TOKENS, realtime, rows};
 use crate::support::client::Request;
+use crate::support::eventually;
 use crate::support::http2::Certificate;
 use crate::support::message::Wire;
 use crate::support::tollgate::{Setup, Tollgate};
@@ -52,6 +53,36 @@ fn the_ways_of_azure_are_told_and_a_browsers_key_is_withheld() {
             assert_eq!(row.text("api"), Some("realtime"), "{row:#?}");
             assert_eq!(row.text("requested_model"), Some(deployment), "{row:#?}");
         }
+    }
+}
+
+#[test]
+fn a_browsers_key_is_in_no_capture() {
+    for key in ["sk-client-secret", "ek_client_secret"] {
+        let script = vec![Turn::Send(realtime("resp_1", "completed")), Turn::Close];
+        let upstream = SocketUpstream::start(&[("sec-websocket-protocol", "realtime")], script);
+        let tollgate = Setup::upstream(&upstream.base_url())
+            .setting("payloads: {capture: all}")
+            .start();
+        let protocols = format!("realtime, openai-insecure-api-key.{key}");
+        let fields = [("sec-websocket-protocol", protocols.as_str())];
+        let socket = Socket::open(tollgate.address(), REALTIME, &fields);
+        let id = socket.request_id();
+        socket.finish();
+        let handshake = upstream.handshake();
+        assert_eq!(
+            handshake.headers.get("sec-websocket-protocol"),
+            Some(protocols.as_str())
+        );
+        let shown = eventually("the payload is written", || {
+            let shown = tollgate.admin(&format!("/api/v1/requests/{id}/payload"));
+            (shown.status == 200).then(|| shown.text())
+        });
+        assert!(
+            shown.contains("realtime, openai-insecure-api-key.[redacted]"),
+            "{shown}"
+        );
+        assert!(!shown.contains("client"), "{shown}");
     }
 }
 
