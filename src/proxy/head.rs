@@ -11,7 +11,7 @@ use http::header::{
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::channel::Channel;
-use crate::config::{ChannelKind, Secret};
+use crate::config::Secret;
 use crate::protocol::PathBase;
 
 /// The prefix of Tollgate's own headers.
@@ -24,7 +24,10 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 /// Headers that carry a credential of one API or another. All go when the channel has its own.
 const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
 
-/// The credentials that a request went out with: the client's own and the channel's.
+/// The same in the query: Azure's for a WebSocket, and Gemini's.
+const QUERY_CREDENTIALS: [&str; 2] = ["api-key", "key"];
+
+/// The credentials that a request came with and goes out with: the client's own and the channel's.
 pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Vec<Secret> {
     let of_client = CREDENTIALS
         .iter()
@@ -32,11 +35,32 @@ pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Ve
     let of_channel = channel
         .and_then(|channel| channel.credential.as_ref())
         .map(|(_, value)| value);
-    of_client
+    let in_headers = of_client
         .chain(of_channel)
         .filter_map(|value| value.to_str().ok())
-        .map(|value| Secret::new(value.strip_prefix("Bearer ").unwrap_or(value).trim()))
-        .collect()
+        .map(|value| value.strip_prefix("Bearer ").unwrap_or(value).trim());
+    let as_protocols = protocols(head).filter_map(key_of_protocol);
+    let mut credentials: Vec<_> = in_headers.chain(as_protocols).map(Secret::new).collect();
+    for pair in head.uri.query().unwrap_or_default().split('&') {
+        if let Some(decoded) = key_of_pair(pair) {
+            // As it stands there, and as whoever reads it would quote it.
+            let raw = pair.split_once('=').map_or("", |(_, value)| value);
+            credentials.push(Secret::new(&*decoded));
+            if raw != decoded {
+                credentials.push(Secret::new(raw));
+            }
+        }
+    }
+    credentials
+}
+
+/// The value of a query's pair that is a credential.
+fn key_of_pair(pair: &str) -> Option<Cow<'_, str>> {
+    let (name, value) = form_urlencoded::parse(pair.as_bytes()).next()?;
+    QUERY_CREDENTIALS
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+        .then_some(value)
 }
 
 /// Puts `rest` behind the channel's base and returns the path to ask the upstream for; `None` when
@@ -76,13 +100,10 @@ pub(super) fn upstream_path(
     Some(path)
 }
 
-/// The query without the client's key, which Gemini takes there too, when the channel has its own.
+/// The query without the client's key when the channel has its own.
 fn withheld_key<'q>(channel: &Channel, query: &'q str) -> Cow<'q, str> {
-    let is_key = |pair: &&str| *pair == "key" || pair.starts_with("key=");
-    let withheld = channel.kind == ChannelKind::Gemini
-        && channel.credential.is_some()
-        && query.split('&').any(|pair| is_key(&pair));
-    if !withheld {
+    let is_key = |pair: &str| key_of_pair(pair).is_some();
+    if channel.credential.is_none() || !query.split('&').any(is_key) {
         return Cow::Borrowed(query);
     }
     let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
@@ -137,20 +158,30 @@ fn withhold_key(head: &mut RequestHeader) -> pingora::Result<()> {
     if !head.headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
         return Ok(());
     }
-    let offered: Vec<String> = head
-        .headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_owned())
-        .filter(|name| !name.starts_with(KEY_PROTOCOL))
+    let offered: Vec<String> = protocols(head)
+        .filter(|name| key_of_protocol(name).is_none())
+        .map(str::to_owned)
         .collect();
     head.remove_header(&SEC_WEBSOCKET_PROTOCOL);
     if !offered.is_empty() {
         head.insert_header(SEC_WEBSOCKET_PROTOCOL, offered.join(", "))?;
     }
     Ok(())
+}
+
+/// The protocols that a WebSocket's client offers.
+fn protocols(head: &RequestHeader) -> impl Iterator<Item = &str> {
+    head.headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+fn key_of_protocol(name: &str) -> Option<&str> {
+    let (prefix, key) = name.split_at_checked(KEY_PROTOCOL.len())?;
+    prefix.eq_ignore_ascii_case(KEY_PROTOCOL).then_some(key)
 }
 
 fn stated_length(head: &RequestHeader) -> Option<usize> {
@@ -294,6 +325,52 @@ mod tests {
             "/v1/models",
         );
         assert_eq!(behind.as_deref(), Some("/v1beta/openai/models"));
+    }
+
+    #[test]
+    fn a_clients_key_in_the_query_never_goes_with_the_channels_own() {
+        for base in [
+            "https://r.openai.azure.com",
+            "https://api.anthropic.com",
+            "http://a",
+        ] {
+            for (key, query, expected) in [
+                (None, "api-key=c&a=1", None),
+                (Some("k"), "a=1&api_keys=2&monkey=3", None),
+                (Some("k"), "a=1&Api-Key=c", Some("/health?a=1")),
+                (Some("k"), "k%65y=c&b&key", Some("/health?b")),
+            ] {
+                let channel = channel(base, key);
+                let rest = "/health";
+                assert_eq!(
+                    upstream_path(&channel, PathBase::Origin, rest, Some(query), rest).as_deref(),
+                    expected,
+                    "{base} {query}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn credentials_are_found_wherever_clients_put_them() {
+        let target = b"/v1/realtime?api-key=a%2Bb&model=m&key=plain";
+        let mut head = RequestHeader::build("GET", target, None).unwrap();
+        head.insert_header(AUTHORIZATION, "Bearer sk-client")
+            .unwrap();
+        let offered = "realtime, openai-insecure-api-key.ek_client";
+        head.insert_header(SEC_WEBSOCKET_PROTOCOL, offered).unwrap();
+        let found = credentials(&head, Some(&channel("http://a", Some("sk-channel"))));
+        assert_eq!(
+            found.iter().map(Secret::expose).collect::<Vec<_>>(),
+            [
+                "sk-client",
+                "sk-channel",
+                "ek_client",
+                "a+b",
+                "a%2Bb",
+                "plain"
+            ]
+        );
     }
 
     #[test]

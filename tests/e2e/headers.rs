@@ -89,7 +89,7 @@ fn a_channels_credential_replaces_the_clients_which_goes_nowhere() {
         received.headers.get("authorization"),
         Some("Bearer sk-channel-secret")
     );
-    let fields = format!("{:?}", received.headers);
+    let fields = format!("{} {:?}", received.target, received.headers);
     assert!(!fields.contains("sk-client"), "{fields}");
     let row = tollgate.ledger().request(&response.request_id());
     let written = format!(

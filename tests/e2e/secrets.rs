@@ -135,3 +135,22 @@ fn a_key_that_the_upstream_repeats_in_its_error_is_not_kept() {
     let secrets = ["Channel0123456789", "Client0123456789"];
     assert_nowhere(&secrets, &["Incorrect API key provided"], &mut tollgate);
 }
+
+#[test]
+fn a_key_of_the_query_that_the_upstream_repeats_is_not_kept() {
+    let upstream = Upstream::start(|request| {
+        let decoded = request.target.replace("%2B", "+");
+        let message = format!("wrong: {}, {decoded}", request.target);
+        let body = json!({"error": {"message": message}});
+        answers::json("401 Unauthorized", &body.to_string())
+    });
+    let mut tollgate = Tollgate::before(&upstream.base_url());
+    let body = json!({"model": "gpt-5-mini", "messages": []});
+    for query in ["api-key=0123%2B4567", "a=1&key=89abcdef"] {
+        let request = Request::json(&format!("/v1/chat/completions?{query}"), &body);
+        assert_eq!(tollgate.send(&request).status, 401);
+    }
+    tollgate.ledger().exactly(2);
+    let secrets = ["0123%2B4567", "0123+4567", "89abcdef"];
+    assert_nowhere(&secrets, &["wrong: "], &mut tollgate);
+}
