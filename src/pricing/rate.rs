@@ -218,6 +218,17 @@ impl Rates {
         self.iter().next().is_none()
     }
 
+    /// Whether both state something in common, and nothing otherwise.
+    pub(super) fn agree(&self, other: &Self) -> bool {
+        let mut common = self.iter().filter_map(|(item, rate)| {
+            let (_, theirs) = other.iter().find(|(stated, _)| *stated == item)?;
+            Some(rate == theirs)
+        });
+        common
+            .next()
+            .is_some_and(|first| first && common.all(|same| same))
+    }
+
     /// What a token of `kind` is charged. Reasoning is charged as output unless stated, the cache
     /// as input unless stated; audio and images have no price but their own, except that images may
     /// be read at the rate of text. These rates may be those of a tier: where the model's `standard`

@@ -159,37 +159,28 @@ impl Layer {
         self.aliases.values().flatten()
     }
 
-    /// The row of `name` at a moment. A rule that finds a model decides, even when none of the
-    /// model's rows holds at that moment.
-    fn find(&self, name: ModelName<'_>, at: UnixMicros) -> Option<Match<'_>> {
-        let scope = name.provider.map_or(Scope::Makers, Scope::Provider);
-        self.named(scope, name.model, at).or_else(|| {
-            let (provider, model) = split_provider(name.model)?;
-            if name.provider.is_some_and(|asked| asked != provider) {
-                return None;
-            }
-            let found = self.named(Scope::Provider(provider), model, at)?;
-            Some(Match {
-                rule: MatchRule::Provider,
-                ..found
-            })
-        })
-    }
-
-    fn named(&self, scope: Scope<'_>, model: &str, at: UnixMicros) -> Option<Match<'_>> {
-        let (rows, rule) = self.rule(scope, model)?;
+    /// The row of `model` at a moment, and how close its name is. A rule that finds a model decides
+    /// for its layer, even when none of the model's rows holds at that moment.
+    fn named(
+        &self,
+        scope: Scope<'_>,
+        model: &str,
+        at: UnixMicros,
+    ) -> Option<(Closeness, Match<'_>)> {
+        let (rows, closeness) = self.closest(scope, model)?;
         let versioned = rows.iter().find(|versioned| {
             scope.holds(&versioned.row.provider) && versioned.row.is_effective(at)
         })?;
-        Some(Match {
+        let found = Match {
             row: &versioned.row,
-            rule,
+            rule: closeness.rule,
             layer: self,
             versioned,
-        })
+        };
+        Some((closeness, found))
     }
 
-    fn rule(&self, scope: Scope<'_>, model: &str) -> Option<(&[VersionedRow], MatchRule)> {
+    fn closest(&self, scope: Scope<'_>, model: &str) -> Option<(&[VersionedRow], Closeness)> {
         let rows = |name: &str| {
             let rows = self.rows.get(name)?;
             let mut providers = rows.iter().map(|versioned| &*versioned.row.provider);
@@ -197,27 +188,46 @@ impl Layer {
                 .any(|provider| scope.holds(provider))
                 .then_some(rows.as_slice())
         };
+        let by = |rule, left_over| Closeness { rule, left_over };
         if let Some(found) = rows(model) {
-            return Some((found, MatchRule::Exact));
+            return Some((found, by(MatchRule::Exact, 0)));
         }
         let undated = without_date(model);
         if let Some(found) = undated.and_then(rows) {
-            return Some((found, MatchRule::Dated));
+            return Some((found, by(MatchRule::Dated, 0)));
         }
         let alias = |name: &str| {
             let aliases = self.aliases.get(name)?;
-            aliases.iter().find(|alias| scope.holds(&alias.provider))
+            let alias = aliases.iter().find(|alias| scope.holds(&alias.provider))?;
+            Some((alias, model.len() - name.len()))
         };
         let alias = alias(model).or_else(|| alias(undated?));
-        if let Some(found) = alias.and_then(|alias| rows(&alias.model)) {
-            return Some((found, MatchRule::Alias));
+        if let Some((alias, left_over)) = alias
+            && let Some(found) = rows(&alias.model)
+        {
+            return Some((found, by(MatchRule::Alias, left_over)));
         }
         self.families.iter().find_map(|family| {
             let rest = model.strip_prefix(family.as_str())?;
             let found = rows(family).filter(|rows| rest.starts_with('-') && is_family(rows))?;
-            Some((found, MatchRule::Prefix))
+            Some((found, by(MatchRule::Prefix, rest.len())))
         })
     }
+
+    /// The rows of exactly this name that hold at a moment.
+    fn holding(&self, model: &str, at: UnixMicros) -> impl Iterator<Item = &PriceRow> {
+        let rows = self.rows.get(model).into_iter().flatten();
+        rows.map(|versioned| &versioned.row)
+            .filter(move |row| row.is_effective(at))
+    }
+}
+
+/// How close a row's name is to the one that was asked for; the closest is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Closeness {
+    rule: MatchRule,
+    /// Bytes at the end of the name that the rule passed over: of two families the longer is closer.
+    left_over: usize,
 }
 
 fn is_family(rows: &[VersionedRow]) -> bool {
@@ -228,7 +238,7 @@ fn is_family(rows: &[VersionedRow]) -> bool {
 /// layer, takes no lock and allocates nothing.
 #[derive(Clone, Debug)]
 pub struct PriceTable {
-    /// The first that knows a name at a moment decides.
+    /// The first of those that know a name equally well decides.
     layers: Vec<Arc<Layer>>,
 }
 
@@ -247,16 +257,50 @@ impl PriceTable {
         &self.layers
     }
 
-    /// The price of a model at a moment. Each layer in turn is asked for the row of that name, else
-    /// of the name without its date, else of the model it is an alias of, else of the longest
-    /// family it belongs to, else, where the name begins with a provider, for the rest of it there.
+    /// The price of a model at a moment: the row of that name, else of the name without its date,
+    /// else of the model it is an alias of, else of the longest family it belongs to, else, where the
+    /// name begins with a provider, of the rest of it there. Each rule is tried in every layer, the
+    /// first layer first, before the next rule is: `gpt-4o` in a file is no word about
+    /// `gpt-4o-2024-05-13`, which has another price further down. A row further down that only says
+    /// again, under a closer name, what is said there of the name in the file (a catalogue lists every
+    /// snapshot) does not count: the file's word is meant for it.
     ///
     /// Only rows of the provider that is asked count. Where it is not known these are the rows of
     /// the models' makers; a reseller's price is never taken for somebody else's.
     #[must_use]
     pub fn find<'n>(&self, name: impl Into<ModelName<'n>>, at: UnixMicros) -> Option<Match<'_>> {
         let name = name.into();
-        self.layers.iter().find_map(|layer| layer.find(name, at))
+        let scope = name.provider.map_or(Scope::Makers, Scope::Provider);
+        self.closest(scope, name.model, at).or_else(|| {
+            let (provider, model) = split_provider(name.model)?;
+            if name.provider.is_some_and(|asked| asked != provider) {
+                return None;
+            }
+            let found = self.closest(Scope::Provider(provider), model, at)?;
+            Some(Match {
+                rule: MatchRule::Provider,
+                ..found
+            })
+        })
+    }
+
+    fn closest(&self, scope: Scope<'_>, model: &str, at: UnixMicros) -> Option<Match<'_>> {
+        let mut best: Option<(usize, Closeness, Match<'_>)> = None;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let Some((closeness, found)) = layer.named(scope, model, at) else {
+                continue;
+            };
+            let is_closer = best.is_none_or(|(first, before, so_far)| {
+                closeness < before && !says_again(&self.layers[first + 1..], found, so_far, at)
+            });
+            if is_closer {
+                best = Some((index, closeness, found));
+            }
+            if best.is_some_and(|(_, best, _)| best.rule == MatchRule::Exact) {
+                break;
+            }
+        }
+        best.map(|(.., found)| found)
     }
 
     /// What a request cost. `service_tier` is the provider's word for the tier that was served;
@@ -311,4 +355,12 @@ impl PriceTable {
             price_version: Arc::clone(found.price_version()),
         })
     }
+}
+
+/// Whether `closer`, of one of `layers`, costs what these say of the name that `looser` has.
+fn says_again(layers: &[Arc<Layer>], closer: Match<'_>, looser: Match<'_>, at: UnixMicros) -> bool {
+    let mut named = layers
+        .iter()
+        .flat_map(|layer| layer.holding(&looser.row.model, at));
+    named.any(|row| row.provider == closer.row.provider && row.standard.agree(&closer.row.standard))
 }

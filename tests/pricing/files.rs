@@ -42,8 +42,10 @@ fn the_example_says_what_its_comments_say() {
         ("gpt-5.4", Some("priority"), "0.00765"),
         ("our-gpt", None, "0.003825"),
         ("gpt-5.4-2026-03-05", None, "0.003825"),
-        // Of the family, though Tollgate ships a price for this name.
-        ("gpt-5.4-mini", None, "0.003825"),
+        // Shipped, and no price of the row above.
+        ("gpt-5.4-mini", None, "0.001275"),
+        // Of a family: 1,000 × 4 + 1,000 × 0.4 + 100 × 16 per million.
+        ("our-voice-fast", None, "0.006"),
     ] {
         let cost = usd(&table, name, tier, &counts);
         assert_eq!(cost.as_deref(), Some(expected), "{name} {tier:?}");

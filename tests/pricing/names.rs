@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use tollgate::pricing::{Alias, Layer, MatchRule, ModelName, PriceRow, PriceTable, Rate, Rates};
+use tollgate::pricing::{
+    Alias, Layer, MatchRule, ModelName, PriceRow, PriceTable, Prices, Rate, Rates, load_files,
+};
 use tollgate::record::TokenType::Input;
 
 use super::{TODAY, usage};
@@ -95,34 +97,83 @@ fn a_price_version_is_shared_not_written_anew() {
 }
 
 #[test]
-fn the_first_layer_that_knows_a_name_decides() {
+fn the_closest_name_decides_and_then_the_first_layer() {
     let past = PriceRow {
         effective_to: Some(TODAY),
         ..row("core", false, 9)
     };
     let table = table([
-        Layer::new("mine", [past, row("core-mini", true, 2)], []),
+        Layer::new(
+            "mine",
+            [past, row("core-mini", true, 2), row("other", true, 7)],
+            [],
+        ),
         Layer::new(
             "catalogue",
-            [row("core", false, 3), row("core-mini-0301", false, 4)],
+            [
+                row("core", false, 3),
+                row("core-mini", false, 3),
+                row("core-mini-0301", false, 4),
+                row("core-mini-0302", false, 3),
+                row("core-mini-max", false, 3),
+                row("other-long", true, 8),
+            ],
             [],
         ),
         Layer::new(
             "shipped",
-            [row("core", false, 5), row("other", false, 6)],
-            [],
+            [row("core", false, 5), row("core-mini-pro", false, 9)],
+            [Alias {
+                provider: String::new(),
+                name: "other-swift".to_owned(),
+                model: "core".to_owned(),
+            }],
         ),
     ]);
     for (name, expected) in [
         // What no longer holds says nothing.
         ("core", Some("catalogue/core:exact")),
-        // An operator's word is meant for every name it fits, however exact another layer is.
-        ("core-mini-0301", Some("mine/core-mini:dated")),
+        ("core-mini", Some("mine/core-mini:exact")),
+        // A price of its own further down is not the one of a looser name further up.
+        ("core-mini-0301", Some("catalogue/core-mini-0301:exact")),
+        ("core-mini-pro", Some("shipped/core-mini-pro:exact")),
+        ("other-swift", Some("shipped/core:alias")),
+        ("other-long-x", Some("catalogue/other-long:prefix")),
+        // What only says again what it says of the looser name is.
+        ("core-mini-0302", Some("mine/core-mini:dated")),
         ("core-mini-max", Some("mine/core-mini:prefix")),
-        ("other", Some("shipped/other:exact")),
+        ("core-mini-else", Some("mine/core-mini:prefix")),
+        ("other-0301", Some("mine/other:dated")),
         ("none", None),
     ] {
         assert_eq!(version(&table, name).as_deref(), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_row_of_ones_own_leaves_other_models_their_price() {
+    let mut prices = String::from("provider: openai\nsource: ours\nprices:\n");
+    prices += "- {model: gpt-5.4, family: true, per_million: {input: 2.25, output: 13.5}}\n";
+    prices += "- {model: gpt-4o, per_million: {input: 2.25, output: 9}}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.yaml");
+    std::fs::write(&file, prices).unwrap();
+    let table = Prices::new(load_files(&[file]).unwrap()).table();
+    let usd = |model: &str| {
+        let cost = table.price(model, None, &usage(&[(Input, 10_000)]), TODAY)?;
+        Some(cost.amount.to_string())
+    };
+    for (model, expected) in [
+        ("gpt-5.4", "0.0225"),
+        ("gpt-5.4-2026-03-05", "0.0225"),
+        ("gpt-5.4-eu", "0.0225"),
+        ("gpt-5.4-pro", "0.3"),
+        ("gpt-5.4-mini", "0.0075"),
+        ("gpt-5.4-mini-2026-03-17", "0.0075"),
+        ("gpt-4o-2024-08-06", "0.0225"),
+        ("gpt-4o-2024-05-13", "0.05"),
+    ] {
+        assert_eq!(usd(model).as_deref(), Some(expected), "{model}");
     }
 }
 
