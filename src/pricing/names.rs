@@ -25,8 +25,8 @@ impl<'n> From<&'n str> for ModelName<'n> {
     }
 }
 
-/// Providers that sell models of their own making, under names that no other of them uses. A name
-/// whose seller is unknown is priced as its maker prices it.
+/// Providers that make models. Some of them sell others' models as well (`dashscope` has those of
+/// `deepseek`).
 const MAKERS: &[&str] = &[
     "openai",
     "anthropic",
@@ -40,6 +40,45 @@ const MAKERS: &[&str] = &[
     "minimax",
     "cohere",
 ];
+
+/// How the names of a maker's models begin, where they begin so with nobody else.
+const FAMILIES: &[(&str, &str)] = &[
+    ("gpt-", "openai"),
+    ("chatgpt-", "openai"),
+    ("o1", "openai"),
+    ("o3", "openai"),
+    ("o4", "openai"),
+    ("text-embedding-3-", "openai"),
+    ("text-embedding-ada-", "openai"),
+    ("claude-", "anthropic"),
+    ("gemini-", "gemini"),
+    ("deepseek-", "deepseek"),
+    ("kimi-", "moonshot"),
+    ("moonshot-", "moonshot"),
+    ("qwen", "dashscope"),
+    ("qwq-", "dashscope"),
+    ("qvq-", "dashscope"),
+    ("grok-", "xai"),
+    ("mistral-", "mistral"),
+    ("ministral-", "mistral"),
+    ("magistral-", "mistral"),
+    ("codestral-", "mistral"),
+    ("devstral-", "mistral"),
+    ("pixtral-", "mistral"),
+    ("glm-", "zai"),
+    ("minimax-", "minimax"),
+    ("command-", "cohere"),
+];
+
+/// Who makes the model, where its name says so.
+pub(super) fn maker_of(model: &str) -> Option<&'static str> {
+    let begins = |family: &str| {
+        let start = model.get(..family.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(family))
+    };
+    let family = FAMILIES.iter().find(|(family, _)| begins(family));
+    family.map(|(_, maker)| *maker)
+}
 
 pub(super) fn is_maker(provider: &str) -> bool {
     MAKERS.contains(&provider)

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use foldhash::HashMap;
 
-use super::names::{ModelName, is_maker, split_provider, without_date};
+use super::names::{ModelName, is_maker, maker_of, split_provider, without_date};
 use super::rate::Tier;
 use super::row::PriceRow;
 use crate::clock::UnixMicros;
@@ -59,8 +59,15 @@ struct VersionedRow {
 #[derive(Clone, Copy, Debug)]
 enum Scope<'s> {
     Provider(&'s str),
-    /// Nobody knows whose: those of the models' makers.
+    /// Nobody knows whose, nor does the name say who makes the model: those of all makers.
     Makers,
+}
+
+impl<'s> Scope<'s> {
+    fn of(name: ModelName<'s>) -> Self {
+        let provider = name.provider.or_else(|| maker_of(name.model));
+        provider.map_or(Self::Makers, Self::Provider)
+    }
 }
 
 impl Scope<'_> {
@@ -266,12 +273,14 @@ impl PriceTable {
     /// snapshot) does not count: the file's word is meant for it.
     ///
     /// Only rows of the provider that is asked count. Where it is not known these are the rows of
-    /// the models' makers; a reseller's price is never taken for somebody else's.
+    /// the model's maker, as far as its name says who that is, else of any maker, unless several
+    /// have it at different rates. A reseller's price is never taken for somebody else's, and makers
+    /// resell too.
     #[must_use]
     pub fn find<'n>(&self, name: impl Into<ModelName<'n>>, at: UnixMicros) -> Option<Match<'_>> {
         let name = name.into();
-        let scope = name.provider.map_or(Scope::Makers, Scope::Provider);
-        self.closest(scope, name.model, at).or_else(|| {
+        let own = self.closest(Scope::of(name), name.model, at);
+        own.or_else(|| {
             let (provider, model) = split_provider(name.model)?;
             if name.provider.is_some_and(|asked| asked != provider) {
                 return None;
@@ -300,7 +309,24 @@ impl PriceTable {
                 break;
             }
         }
-        best.map(|(.., found)| found)
+        let (.., found) = best?;
+        let is_doubtful = matches!(scope, Scope::Makers) && self.differs_among_makers(found, at);
+        (!is_doubtful).then_some(found)
+    }
+
+    /// Whether another maker has the same model at other rates.
+    fn differs_among_makers(&self, found: Match<'_>, at: UnixMicros) -> bool {
+        let row = found.row;
+        let mut others = self
+            .layers
+            .iter()
+            .flat_map(|layer| layer.holding(&row.model, at));
+        !row.provider.is_empty()
+            && others.any(|other| {
+                other.provider != row.provider
+                    && is_maker(&other.provider)
+                    && other.standard != row.standard
+            })
     }
 
     /// What a request cost. `service_tier` is the provider's word for the tier that was served;

@@ -235,3 +235,46 @@ fn a_price_of_one_provider_is_never_taken_for_anothers() {
         assert_eq!(found.as_deref(), expected, "{provider:?} {name}");
     }
 }
+
+#[test]
+fn a_makers_price_of_somebody_elses_model_is_a_resellers() {
+    let text = r#"{
+        "alibaba": {"models": {
+            "deepseek-v4-pro": {"cost": {"input": 9, "output": 9}},
+            "glm-5": {"cost": {"input": 9, "output": 9}},
+            "kimi-k3": {"cost": {"input": 9, "output": 9}},
+            "qwen4-max": {"cost": {"input": 1, "output": 1}},
+            "anyones": {"cost": {"input": 9, "output": 9}},
+            "alike": {"cost": {"input": 5, "output": 5}},
+            "lone": {"cost": {"input": 6, "output": 6}}}},
+        "deepseek": {"models": {"deepseek-v4-pro": {"cost": {"input": 2, "output": 2}}}},
+        "zhipuai": {"models": {"glm-5": {"cost": {"input": 3, "output": 3}},
+            "kimi-k3": {"cost": {"input": 8, "output": 8}},
+            "anyones": {"cost": {"input": 8, "output": 8}}}},
+        "minimax": {"models": {"MiniMax-M3": {"cost": {"input": 4, "output": 4}},
+            "alike": {"cost": {"input": 5, "output": 5}}}}
+    }"#;
+    let table = table([super::catalogue::layer(text)]);
+    let usd = |provider, model| {
+        let name = ModelName::at(provider, model);
+        let cost = table.price(name, None, &usage(&[(Input, 1_000_000)]), TODAY)?;
+        Some(cost.amount.to_string())
+    };
+    for (provider, model, expected) in [
+        (None, "deepseek-v4-pro", Some("2")),
+        (None, "glm-5", Some("3")),
+        (None, "MiniMax-M3", Some("4")),
+        (None, "qwen4-max", Some("1")),
+        // Only resellers have it.
+        (None, "kimi-k3", None),
+        // Whose model it is, its name does not say.
+        (None, "anyones", None),
+        (None, "alike", Some("5")),
+        (None, "lone", Some("6")),
+        (Some("dashscope"), "deepseek-v4-pro", Some("9")),
+        (None, "alibaba/deepseek-v4-pro", Some("9")),
+    ] {
+        let found = usd(provider, model);
+        assert_eq!(found.as_deref(), expected, "{provider:?} {model}");
+    }
+}
