@@ -189,8 +189,8 @@ fn what_is_not_understood_has_no_price_and_a_reason() {
         .map(|skipped| format!("{}: {}", skipped.model, skipped.reason))
         .collect();
     insta::assert_snapshot!("litellm_skipped", told.join("\n"));
-    for free in ["acme-per-request-free", "acme-free"] {
-        assert!(litellm(free, None, &[(Input, 1)]).is_some(), "{free}");
+    for plain in ["acme-per-request-free", "acme-free", "acme-nulls"] {
+        assert!(litellm(plain, None, &[(Input, 1)]).is_some(), "{plain}");
     }
 }
 

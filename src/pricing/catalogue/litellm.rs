@@ -115,7 +115,8 @@ fn model(name: &str, members: &Members<'_>) -> Result<PriceRow, String> {
             ));
         }
     }
-    if members.contains_key("off_peak_pricing") {
+    let off_peak = members.get("off_peak_pricing");
+    if off_peak.is_some_and(|raw| raw.get() != "null") {
         return Err("its price depends on the time of day".to_owned());
     }
     let source = text(members.get("source")).unwrap_or_else(|| "LiteLLM's catalogue".to_owned());
@@ -167,7 +168,9 @@ fn gather(members: &Members<'_>) -> Result<(Gathered, MediaSet), String> {
     {
         *standard = standard.with(TokenType::InputCached, rate);
     }
-    if let Some(tiers) = members.get("tiered_pricing") {
+    if let Some(tiers) = members.get("tiered_pricing")
+        && tiers.get() != "null"
+    {
         tiered(tiers, &mut gathered)?;
     }
     let mut cache_not_of = MediaSet::default();
@@ -292,8 +295,9 @@ fn web_search(members: &Members<'_>) -> Result<Option<Rate>, String> {
     let Some(raw) = members.get(NAME) else {
         return Ok(None);
     };
-    let sizes: Members<'_> =
+    let sizes: Option<Members<'_>> =
         serde_json::from_str(raw.get()).map_err(|error| format!("{NAME}: {error}"))?;
+    let sizes = sizes.unwrap_or_default();
     let mut fees = Vec::new();
     for raw in sizes.values() {
         fees.extend(rate(raw, PER_ONE).map_err(|error| format!("{NAME}: {error}"))?);
