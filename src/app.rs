@@ -29,7 +29,7 @@ use crate::config::{Loaded, Problems, Settings};
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
 use crate::payloads::{PayloadStats, Payloads, StartError};
-use crate::pricing::{Prices, load_files};
+use crate::pricing::Prices;
 use crate::proxy::{Gateway, OpenRequests};
 use crate::sources::prices::{FetchError, Refresher};
 
@@ -118,7 +118,7 @@ async fn run_here(
 ) -> Result<(), RunError> {
     // Signals first: one that comes while the rest starts must not kill half a process.
     let mut signals = stop::Signals::install()?;
-    let prices = Arc::new(Prices::new(load_files(&settings.prices.files)?));
+    let prices = Arc::new(Prices::of_files(settings.prices.files.clone())?);
     let channels = Arc::new(Registry::new(&settings.channels)?);
     let listeners = Listeners::open(settings, options.upgrade)?;
     let takeover = if options.upgrade {

@@ -17,6 +17,7 @@ mod file;
 mod load;
 mod names;
 mod rate;
+mod reload;
 mod row;
 mod running;
 mod table;

@@ -35,6 +35,8 @@ closed_set! {
         Internal => "internal",
         /// A web page wants to change something, and there is no token.
         OriginNotAllowed => "origin_not_allowed",
+        /// A price file is wrong: nothing is priced by it.
+        InvalidPrices => "invalid_prices",
     }
 }
 
@@ -47,7 +49,7 @@ impl ErrorCode {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoLedger | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal | Self::InvalidPrices => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -60,7 +62,7 @@ impl ErrorCode {
             | Self::InvalidParameter
             | Self::NotFound
             | Self::MethodNotAllowed => "invalid_request_error",
-            Self::NoLedger | Self::Busy | Self::Internal => "server_error",
+            Self::NoLedger | Self::Busy | Self::Internal | Self::InvalidPrices => "server_error",
         }
     }
 }
@@ -163,7 +165,10 @@ impl IntoResponses for AnyFailure {
                 "403",
                 "The `Host` header names another machine, or a web page wants a change.",
             ),
-            ("500", "The ledger cannot be read."),
+            (
+                "500",
+                "The ledger cannot be read, or a price file is wrong.",
+            ),
             ("503", "There is no ledger, or too many questions at once."),
         ]
         .into_iter()

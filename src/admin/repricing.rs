@@ -14,6 +14,7 @@ use super::json::RepriceReportJson;
 use super::parameters::{Parameters, invalid, parsed};
 use crate::clock::UnixMicros;
 use crate::ledger::{PriceBook, QueryError, RepriceError, RepriceQuery};
+use crate::pricing::PriceTable;
 
 /// Characters of a name in the audit.
 const LONGEST_NAME: usize = 64;
@@ -37,7 +38,8 @@ pub(super) struct RepriceParameters {
     by: Option<String>,
 }
 
-/// Prices the requests of a range anew by the present prices, sums and all, and keeps the old
+/// Prices the requests of a range anew by the present prices (the price files are read again
+/// first), sums and all, and keeps the old
 /// figures. Answers when it is done, which may take minutes; it goes on when the client leaves, and
 /// asking again changes nothing that is done.
 #[utoipa::path(
@@ -68,7 +70,7 @@ pub(super) async fn reprice(
     };
     let dry_run = parsed("dry_run", given.dry_run.as_deref())?.unwrap_or(false);
     let prices = PriceBook {
-        table: state.prices.table(),
+        table: present_prices(&state).await?,
         sellers: Arc::clone(&state.sellers),
     };
     let asked = query.clone();
@@ -83,6 +85,21 @@ pub(super) async fn reprice(
             .map_err(refused)?
     };
     Ok(Json(RepriceReportJson::new(&query, dry_run, report)))
+}
+
+/// The prices as the operator's files are now: who corrects one wants this correction.
+async fn present_prices(state: &AdminState) -> Result<Arc<PriceTable>, ApiError> {
+    let prices = Arc::clone(&state.prices);
+    let read = tokio::task::spawn_blocking(move || {
+        let reloaded = prices.reload(UnixMicros::now());
+        reloaded.map(|_| prices.table())
+    });
+    let fault = || ApiError::new(ErrorCode::Internal, "the price files cannot be read");
+    let refused = |problems| {
+        let message = format!("nothing was priced anew, for a price file is wrong: {problems}");
+        ApiError::new(ErrorCode::InvalidPrices, message)
+    };
+    read.await.map_err(|_| fault())?.map_err(refused)
 }
 
 /// The reason is logged by the writer and not told where it holds paths.

@@ -139,7 +139,9 @@ fn render(report: &RepriceReportJson, timezone: &TimeZone, output: &Output) -> S
     let mut text = if report.total.requests == 0 {
         format!("No requests {range}.\n")
     } else {
-        format!("Prices {range}\n\n{}", table(report, output))
+        let layers = report.layers.join(", ");
+        let layers = amounts::shown(&layers);
+        format!("Prices {range}\nby {layers}\n\n{}", table(report, output))
     };
     let changed = count(report.total.changed_requests);
     let mut say = |line: &str| {

@@ -74,6 +74,8 @@ impl PriceBook {
 pub struct RepriceReport {
     /// The number of this run in the audit; `None` when nothing was changed.
     pub run: Option<i64>,
+    /// The versions of the price layers it was done with, the one that is asked first at the front.
+    pub layers: Vec<String>,
     /// By model, in the order of the names.
     pub models: Vec<(Option<String>, Repriced)>,
     /// Everything.
@@ -371,8 +373,10 @@ impl Pass {
         for model in self.models.values() {
             total.add(model);
         }
+        let layers = self.prices.table.layers().iter();
         RepriceReport {
             run: self.run,
+            layers: layers.map(|layer| layer.version().to_owned()).collect(),
             models: self.models.into_iter().collect(),
             total,
             expired_requests: self.expired_requests.unwrap_or(0),

@@ -1,13 +1,14 @@
 //! The prices of a running sidecar: what is read for each request, and replaced as files and
 //! catalogues change.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use super::builtin;
 use super::names::ModelName;
+use super::reload::Files;
 use super::table::{Layer, PriceTable};
 use crate::clock::UnixMicros;
 use crate::record::{Api, Cost, Usage, closed_set};
@@ -78,24 +79,42 @@ impl RefreshStats {
 #[derive(Debug)]
 pub struct Prices {
     table: ArcSwap<PriceTable>,
-    own: Vec<Arc<Layer>>,
+    parts: Mutex<Parts>,
+    pub(super) files: Files,
     /// What happened to the catalogue.
     pub refreshes: RefreshStats,
+    /// What came of reading the operator's files again.
+    pub reloads: RefreshStats,
 }
 
-fn table(own: &[Arc<Layer>], catalogue: Option<Arc<Layer>>) -> PriceTable {
-    let own = own.iter().cloned().chain(catalogue);
-    PriceTable::new(own.chain([builtin::layer()]))
+/// What the table is put together from, but for what Tollgate ships.
+#[derive(Debug)]
+struct Parts {
+    own: Vec<Arc<Layer>>,
+    catalogue: Option<Arc<Layer>>,
+}
+
+impl Parts {
+    fn table(&self) -> PriceTable {
+        let own = self.own.iter().cloned().chain(self.catalogue.clone());
+        PriceTable::new(own.chain([builtin::layer()]))
+    }
 }
 
 impl Prices {
     /// The operator's own layers before what Tollgate ships.
     #[must_use]
     pub fn new(own: Vec<Arc<Layer>>) -> Self {
-        Self {
-            table: ArcSwap::from_pointee(table(&own, None)),
+        let parts = Parts {
             own,
+            catalogue: None,
+        };
+        Self {
+            table: ArcSwap::from_pointee(parts.table()),
+            parts: Mutex::new(parts),
+            files: Files::default(),
             refreshes: RefreshStats::default(),
+            reloads: RefreshStats::default(),
         }
     }
 
@@ -126,9 +145,30 @@ impl Prices {
             .price_row(api, name, service_tier, usage, at)
     }
 
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        // Each part is replaced whole.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Puts a catalogue in the place of the one before.
     pub fn set_catalogue(&self, catalogue: Arc<Layer>) {
-        self.table
-            .store(Arc::new(table(&self.own, Some(catalogue))));
+        let mut parts = self.parts();
+        parts.catalogue = Some(catalogue);
+        self.table.store(Arc::new(parts.table()));
+    }
+
+    /// Puts the operator's layers in the place of those before, where they are others.
+    pub(super) fn set_own(&self, own: Vec<Arc<Layer>>) -> Refresh {
+        let mut parts = self.parts();
+        let versions = |layers: &[Arc<Layer>]| -> Vec<String> {
+            let version = |layer: &Arc<Layer>| layer.version().to_owned();
+            layers.iter().map(version).collect()
+        };
+        if versions(&parts.own) == versions(&own) {
+            return Refresh::Unchanged;
+        }
+        parts.own = own;
+        self.table.store(Arc::new(parts.table()));
+        Refresh::Updated
     }
 }

@@ -24,8 +24,8 @@ pub use store::{LastGood, Origin, Store, StoreError};
 /// How soon a failed attempt is repeated, where the schedule is longer.
 const AGAIN: Duration = Duration::from_secs(10 * 60);
 
-/// How often the last good catalogue's file is looked at: another process (`tollgate prices update`)
-/// may have brought a newer one.
+/// How often files are looked at: the last good catalogue's, for another process (`tollgate prices
+/// update`) may have brought a newer one, and the operator's own.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Why there is no newer catalogue.
@@ -143,6 +143,7 @@ impl Refresher {
                 _ => sleep_until(look).await,
             }
             self.take_what_another_brought().await;
+            self.take_changed_files().await;
         }
     }
 
@@ -210,6 +211,24 @@ impl Refresher {
             Ok(None) => {}
             Ok(Some(good)) => self.take(good).await,
             Err(error) => told_damaged(&self.store, &error),
+        }
+    }
+
+    /// The operator's own files, where one changed since they were read.
+    async fn take_changed_files(&self) {
+        let prices = Arc::clone(&self.prices);
+        let reload = move || prices.reload_if_changed(UnixMicros::now());
+        // An error means that the process ends.
+        match tokio::task::spawn_blocking(reload).await.ok().flatten() {
+            Some(Ok(Refresh::Updated)) => {
+                let table = self.prices.table();
+                let versions: Vec<&str> = table.layers().iter().map(|own| own.version()).collect();
+                tracing::info!(?versions, "the price files changed and are in use");
+            }
+            Some(Err(problems)) => {
+                tracing::warn!(%problems, "a price file is wrong; the prices before stay in use");
+            }
+            Some(Ok(_)) | None => {}
         }
     }
 

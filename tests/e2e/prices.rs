@@ -153,3 +153,63 @@ fn a_catalogue_is_refreshed_and_what_makes_no_sense_is_not() {
     assert_eq!(costs.len(), 1);
     assert_eq!(costs[0].int("cost_nanousd"), Some(2_800_000));
 }
+
+#[test]
+fn a_corrected_file_holds_without_a_restart_and_a_wrong_one_changes_nothing() {
+    let upstream = Upstream::always(chat("acme-1"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.yaml");
+    let states = |rates: &str| {
+        let text = format!("prices: [{{model: acme-1, per_million: {{{rates}}}}}]\n");
+        std::fs::write(&file, text).unwrap();
+    };
+    states("input: 3, output: 15");
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting(&format!("prices: {{files: ['{}']}}", file.display()))
+        .start();
+    assert_eq!(call(&tollgate).0.as_deref(), Some("0.0045"));
+
+    // Asked at once: what was corrected a moment ago holds.
+    states("input: 6, output: 30");
+    let reprice = ["prices", "reprice", "--since", "1h", "--json"];
+    let output = tollgate.run(&reprice);
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["total"]["changed_requests"], 1, "{report:#}");
+    assert_eq!(report["total"]["new_cost_usd"], "0.009");
+    let layer = report["layers"][0].as_str().unwrap();
+    assert!(layer.starts_with("mine.yaml-"), "{layer}");
+    assert_eq!(call(&tollgate).0.as_deref(), Some("0.009"));
+
+    // Nobody asks: the change is seen.
+    states("input: 9, output: 45");
+    eventually("the corrected file is in use", || {
+        (call(&tollgate).0.as_deref() == Some("0.0135")).then_some(())
+    });
+
+    // All or nothing.
+    states("inptu: 1");
+    eventually("the wrong file is refused", || {
+        let refused = [("result", "refused")];
+        let metrics = tollgate.metrics();
+        (metrics.sum("tollgate_prices_file_reloads_total", &refused) > 0.5).then_some(())
+    });
+    assert!(
+        tollgate
+            .metrics()
+            .sum("tollgate_prices_file_reload_success", &[])
+            < 0.5
+    );
+    let output = tollgate.run(&reprice);
+    assert!(!output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("prices[0].per_million.inptu"), "{told}");
+    assert_eq!(call(&tollgate).0.as_deref(), Some("0.0135"));
+    let log = tollgate.log();
+    assert_eq!(log.matches("a price file is wrong").count(), 1, "{log}");
+
+    states("input: 3, output: 15");
+    eventually("the mended file is in use", || {
+        (call(&tollgate).0.as_deref() == Some("0.0045")).then_some(())
+    });
+}

@@ -26,6 +26,19 @@ const LAST_SUCCESS: Family = (
     &[],
 );
 
+const RELOADS: Family = (
+    "tollgate_prices_file_reloads_total",
+    "Price files that changed and were read again: updated are in use, unchanged say the same as \
+     before, refused are wrong and left the prices before in use.",
+    &["result"],
+);
+const RELOAD_SUCCESS: Family = (
+    "tollgate_prices_file_reload_success",
+    "Whether the price files were good when they were last read again. Absent before the first \
+     change.",
+    &[],
+);
+
 /// Reads what happened to the prices for the registry.
 #[derive(Debug)]
 pub(super) struct PricesCollector {
@@ -37,7 +50,13 @@ impl PricesCollector {
     pub(super) fn new(prices: Arc<Prices>) -> prometheus::Result<Self> {
         Ok(Self {
             prices,
-            descriptions: families::descriptions(&[REFRESHES, REFRESH_SUCCESS, LAST_SUCCESS])?,
+            descriptions: families::descriptions(&[
+                REFRESHES,
+                REFRESH_SUCCESS,
+                LAST_SUCCESS,
+                RELOADS,
+                RELOAD_SUCCESS,
+            ])?,
         })
     }
 }
@@ -60,6 +79,13 @@ impl Collector for PricesCollector {
         if let Some(at) = stats.last_success() {
             let since_epoch = u64::try_from(at.0).unwrap_or_default();
             collected.push(gauge(LAST_SUCCESS, seconds(since_epoch)));
+        }
+        let reloads = &self.prices.reloads;
+        let results = [Refresh::Updated, Refresh::Unchanged, Refresh::Refused];
+        let counts = results.map(|result| (result.as_str(), reloads.count(result)));
+        collected.push(counters(RELOADS, &counts));
+        if let Some(succeeded) = reloads.succeeded() {
+            collected.push(gauge(RELOAD_SUCCESS, float(u64::from(succeeded))));
         }
         collected
     }

@@ -64,6 +64,8 @@ pub struct RepriceReportJson {
     pub dry_run: bool,
     /// The number of this run in the audit (`repricing_runs`); `null` when nothing changed.
     pub run: Option<i64>,
+    /// The versions of the price layers it was done with, in the order they are asked in.
+    pub layers: Vec<String>,
     /// One row for each model, in the order of the names.
     pub models: Vec<RepricedJson>,
     /// Everything.
@@ -82,6 +84,7 @@ impl RepriceReportJson {
             until: Moment(query.until),
             dry_run,
             run: report.run,
+            layers: report.layers,
             models: report
                 .models
                 .into_iter()
