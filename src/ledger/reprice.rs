@@ -9,21 +9,26 @@
 //! What stays as it is: a cost the provider stated, a row without known usage, and the cost of a
 //! row whose model has no price any more (to forget what is known would make it unknown).
 
+mod book;
+mod job;
+mod report;
+
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::OpenError;
-use super::control::Control;
-use super::query::{QueryError, ReadError, StoredRequest, rows_in_order};
+use super::query::{ReadError, StoredRequest, rows_in_order};
 use super::rollup::{self, CostChange, RollupKey};
 use crate::clock::UnixMicros;
-use crate::money::NanoUsd;
-use crate::pricing::{ModelName, PriceTable};
-use crate::record::{Cost, is_unpriced};
+use crate::record::Cost;
+
+use book::{Verdict, model_of};
+
+pub use book::{PriceBook, Sellers};
+pub use job::{RepriceError, Repricer};
+pub use report::{RepriceReport, Repriced};
+
+pub(super) use job::Job;
 
 /// Usual rows looked at in a transaction: some milliseconds, so that new records hardly wait.
 const ROWS_A_BATCH: u32 = 500;
@@ -40,244 +45,6 @@ pub struct RepriceQuery {
     pub model: Option<String>,
     /// Who asked, for the audit.
     pub who: String,
-}
-
-/// Whose prices hold at a channel, by its name ([`crate::pricing::provider_of`]).
-pub type Sellers = HashMap<String, &'static str>;
-
-/// What rows are priced by. The ledger keeps the name of a channel and not whose it was: a channel
-/// that the settings no longer name sells at the prices of the models' makers.
-#[derive(Clone, Debug)]
-pub struct PriceBook {
-    /// The present prices.
-    pub table: Arc<PriceTable>,
-    /// Whose of them hold where.
-    pub sellers: Arc<Sellers>,
-}
-
-impl PriceBook {
-    fn price(&self, row: &StoredRequest) -> Option<Cost> {
-        let channel = row.channel.as_ref();
-        let seller = channel.and_then(|channel| self.sellers.get(channel).copied());
-        self.table.price_row(
-            row.api,
-            ModelName::at(seller, model_of(row)?),
-            row.service_tier.as_deref(),
-            &row.usage,
-            row.started_at,
-        )
-    }
-}
-
-/// What pricing anew did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RepriceReport {
-    /// The number of this run in the audit; `None` when nothing was changed.
-    pub run: Option<i64>,
-    /// The versions of the price layers it was done with, the one that is asked first at the front.
-    pub layers: Vec<String>,
-    /// By model, in the order of the names.
-    pub models: Vec<(Option<String>, Repriced)>,
-    /// Everything.
-    pub total: Repriced,
-    /// Requests of the range whose rows retention has deleted: their part of the roll-ups cannot be
-    /// priced anew.
-    pub expired_requests: u64,
-}
-
-/// Rows of one model in the range.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Repriced {
-    /// How many there are.
-    pub requests: u64,
-    /// Of them, those whose cost changed, the newly priced ones included.
-    pub changed: u64,
-    /// Those that had no cost and have one now.
-    pub newly_priced: u64,
-    /// Those that have no price now: they keep the cost they had.
-    pub kept: u64,
-    /// Those without a cost, before and after.
-    pub unpriced: u64,
-    /// Those whose cost the provider stated.
-    pub stated: u64,
-    /// Those of whose usage nothing is known, or that have none.
-    pub without_usage: u64,
-    /// What those with a cost cost together before; `None` when none had one.
-    pub old_cost: Option<NanoUsd>,
-    /// What those with a cost cost together now; `None` when none has one.
-    pub new_cost: Option<NanoUsd>,
-}
-
-impl Repriced {
-    /// New less old, by which the sums of what is known change.
-    #[must_use]
-    pub fn difference(&self) -> NanoUsd {
-        let known = |cost: Option<NanoUsd>| cost.unwrap_or_default().0;
-        NanoUsd(known(self.new_cost).saturating_sub(known(self.old_cost)))
-    }
-
-    fn count(&mut self, row: &StoredRequest, verdict: &Verdict) {
-        let old = row.cost.as_ref().map(|cost| cost.amount);
-        let new = match verdict {
-            Verdict::Changed(new) => Some(new.amount),
-            _ => old,
-        };
-        self.requests += 1;
-        add_known(&mut self.old_cost, old);
-        add_known(&mut self.new_cost, new);
-        match verdict {
-            Verdict::Changed(_) => {
-                self.changed += 1;
-                self.newly_priced += u64::from(row.cost.is_none());
-            }
-            Verdict::Unchanged => {}
-            Verdict::Kept => self.kept += 1,
-            Verdict::Unpriced => self.unpriced += 1,
-            Verdict::Stated => self.stated += 1,
-            Verdict::WithoutUsage => self.without_usage += 1,
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.changed += other.changed;
-        self.newly_priced += other.newly_priced;
-        self.kept += other.kept;
-        self.unpriced += other.unpriced;
-        self.stated += other.stated;
-        self.without_usage += other.without_usage;
-        add_known(&mut self.old_cost, other.old_cost);
-        add_known(&mut self.new_cost, other.new_cost);
-    }
-}
-
-fn add_known(sum: &mut Option<NanoUsd>, amount: Option<NanoUsd>) {
-    if let Some(amount) = amount {
-        *sum = Some(sum.unwrap_or_default() + amount);
-    }
-}
-
-/// Why history was not (or not to the end) priced anew. What was done before stays done; asking
-/// again goes on from there.
-#[derive(Debug, thiserror::Error)]
-pub enum RepriceError {
-    /// This process does not write the ledger: it is closing, or another one has the role.
-    #[error("this process is not (or no longer) the ledger's writer; ask again in a moment")]
-    NotWriter,
-    /// It is being done already.
-    #[error("history is being priced anew already; ask again when that is done")]
-    Busy,
-    /// The ledger cannot be opened for writing.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The ledger cannot be read.
-    #[error(transparent)]
-    Read(#[from] QueryError),
-    /// A transaction failed.
-    #[error(
-        "cannot write the ledger at {path}: {source}; what was done so far stays done, ask again \
-         for the rest"
-    )]
-    Write {
-        /// The database.
-        path: PathBuf,
-        /// SQLite's error.
-        source: rusqlite::Error,
-    },
-    /// A fault of this program's own.
-    #[error("the ledger's writer met a fault of its own; nothing is half done, ask again")]
-    Fault,
-}
-
-impl RepriceError {
-    pub(super) fn of_step(error: ReadError, database: &Path) -> Self {
-        match error {
-            ReadError::Database(source) => Self::Write {
-                path: database.to_owned(),
-                source,
-            },
-            unreadable @ ReadError::Unreadable { .. } => Self::Read(unreadable.at(database)),
-        }
-    }
-}
-
-/// The way to have a running ledger's history priced anew. Clones ask the same ledger.
-#[derive(Clone, Debug)]
-pub struct Repricer {
-    control: Arc<Control>,
-}
-
-impl Repricer {
-    pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control }
-    }
-
-    /// Has the ledger's writer price rows anew, in between new records, and waits for it. One at a
-    /// time; who asks meanwhile gets [`RepriceError::Busy`]. It goes on when nobody waits any more.
-    pub fn reprice(
-        &self,
-        query: RepriceQuery,
-        prices: PriceBook,
-    ) -> Result<RepriceReport, RepriceError> {
-        let (answer, answered) = mpsc::channel();
-        self.control.ask_to_reprice(Job {
-            pass: Pass::new(query, prices),
-            answer,
-        })?;
-        // The writer went away without a word.
-        answered.recv().unwrap_or(Err(RepriceError::NotWriter))
-    }
-}
-
-/// A walk that the writer takes step by step, and who waits for its end.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) pass: Pass,
-    answer: Sender<Result<RepriceReport, RepriceError>>,
-}
-
-impl Job {
-    /// Tells the end of it. Nobody listens any more: what was done is done.
-    pub(super) fn tell(self, result: Result<(), RepriceError>) {
-        let report = result.map(|()| self.pass.report());
-        let _ = self.answer.send(report);
-    }
-}
-
-/// What is to become of a row.
-enum Verdict {
-    Changed(Cost),
-    Unchanged,
-    Kept,
-    Unpriced,
-    Stated,
-    WithoutUsage,
-}
-
-fn judge(row: &StoredRequest, prices: &PriceBook) -> Verdict {
-    if row
-        .cost
-        .as_ref()
-        .is_some_and(|cost| &*cost.price_version == Cost::STATED)
-    {
-        return Verdict::Stated;
-    }
-    if !is_unpriced(row.usage.source, false) {
-        return Verdict::WithoutUsage;
-    }
-    match (&row.cost, prices.price(row)) {
-        (None, None) => Verdict::Unpriced,
-        (Some(_), None) => Verdict::Kept,
-        (Some(old), Some(new)) if old.amount == new.amount => Verdict::Unchanged,
-        (_, Some(new)) => Verdict::Changed(new),
-    }
-}
-
-/// The model that answered, else the one that was asked for: what a row is priced and rolled up by.
-fn model_of(row: &StoredRequest) -> Option<&str> {
-    row.served_model
-        .as_deref()
-        .or(row.requested_model.as_deref())
 }
 
 /// A walk through the rows of a query.
@@ -400,7 +167,7 @@ impl Pass {
             .into_iter()
             .filter(|row| wanted.is_none() || model_of(row) == wanted)
             .map(|row| {
-                let verdict = judge(&row, &self.prices);
+                let verdict = self.prices.judge(&row);
                 (row, verdict)
             })
             .collect();
