@@ -76,14 +76,14 @@ impl Channel {
     }
 }
 
-/// Whose prices hold at each channel where that is known, by its name.
+/// Whose prices hold at each channel, by its name; `None` where that is not known.
 #[must_use]
-pub fn sellers(channels: &[ChannelSettings]) -> HashMap<String, &'static str> {
+pub fn sellers(channels: &[ChannelSettings]) -> HashMap<String, Option<&'static str>> {
     channels
         .iter()
-        .filter_map(|channel| {
-            let seller = provider_of(channel.kind, &channel.base_url.host)?;
-            Some((channel.name.to_string(), seller))
+        .map(|channel| {
+            let seller = provider_of(channel.kind, &channel.base_url.host);
+            (channel.name.to_string(), seller)
         })
         .collect()
 }

@@ -193,7 +193,9 @@ fn table(report: &RepriceReportJson, output: &Output) -> String {
             (difference(row), tone),
         ];
         if with_notes {
-            let doubtful = row.kept_requests > 0 || row.unpriced_requests > 0;
+            let doubtful = row.kept_requests > 0
+                || row.unpriced_requests > 0
+                || row.unknown_seller_requests > 0;
             let tone = if doubtful { Tone::Doubtful } else { tone };
             cells.push((notes(row), tone));
         }
@@ -224,6 +226,7 @@ fn notes(row: &RepricedJson) -> String {
         (row.unpriced_requests, "unpriced"),
         (row.stated_requests, "stated by the provider"),
         (row.without_usage_requests, "without usage"),
+        (row.unknown_seller_requests, "channel gone: kept"),
     ];
     let notes: Vec<String> = notes
         .into_iter()

@@ -59,7 +59,7 @@ impl Admin {
             ledger: ledger.stats(),
             payloads: Arc::default(),
             repricer: ledger.repricer(),
-            sellers: Arc::default(),
+            sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
             data_dir: data_dir.path().to_owned(),
             token: token.map(Secret::new),
             metrics_token: metrics_token.map(Secret::new),

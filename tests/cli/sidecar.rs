@@ -44,7 +44,7 @@ impl Sidecar {
             ledger: ledger.stats(),
             payloads: Arc::default(),
             repricer: ledger.repricer(),
-            sellers: Arc::default(),
+            sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
             data_dir: data_dir.to_owned(),
             token: token.map(Secret::new),
             metrics_token: None,

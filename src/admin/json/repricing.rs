@@ -27,6 +27,9 @@ pub struct RepricedJson {
     pub stated_requests: u64,
     /// Those of whose usage nothing is known, or that have none.
     pub without_usage_requests: u64,
+    /// Those whose channel the settings no longer name, and of which no price tells whose prices
+    /// held there: they stay as they are.
+    pub unknown_seller_requests: u64,
     /// What those with a cost cost together before; `null` when none had one.
     pub old_cost_usd: Option<Usd>,
     /// What those with a cost cost together with the present prices; `null` when none has one.
@@ -46,6 +49,7 @@ impl RepricedJson {
             unpriced_requests: repriced.unpriced,
             stated_requests: repriced.stated,
             without_usage_requests: repriced.without_usage,
+            unknown_seller_requests: repriced.unknown_seller,
             old_cost_usd: repriced.old_cost.map(Usd),
             new_cost_usd: repriced.new_cost.map(Usd),
             difference_usd: Usd(repriced.difference()),

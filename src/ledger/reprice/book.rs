@@ -7,11 +7,12 @@ use crate::ledger::query::StoredRequest;
 use crate::pricing::{ModelName, PriceTable};
 use crate::record::{Cost, is_unpriced};
 
-/// Whose prices hold at a channel, by its name ([`crate::pricing::provider_of`]).
-pub type Sellers = HashMap<String, &'static str>;
+/// Whose prices hold at each channel of the settings, by its name
+/// ([`crate::pricing::provider_of`]); `None` are those of the models' makers.
+pub type Sellers = HashMap<String, Option<&'static str>>;
 
-/// What rows are priced by. The ledger keeps the name of a channel and not whose it was: a channel
-/// that the settings no longer name sells at the prices of the models' makers.
+/// What rows are priced by. The ledger keeps the name of a channel and not whose it was. Of a
+/// channel that the settings no longer name, the price that a row was computed with tells it.
 #[derive(Clone, Debug)]
 pub struct PriceBook {
     /// The present prices.
@@ -33,7 +34,10 @@ impl PriceBook {
         if !is_unpriced(row.usage.source, false) {
             return Verdict::WithoutUsage;
         }
-        match (&row.cost, self.price(row)) {
+        let Some(seller) = self.seller(row) else {
+            return Verdict::UnknownSeller;
+        };
+        match (&row.cost, self.price(row, seller)) {
             (None, None) => Verdict::Unpriced,
             (Some(_), None) => Verdict::Kept,
             (Some(old), Some(new)) if old.amount == new.amount => Verdict::Unchanged,
@@ -41,9 +45,7 @@ impl PriceBook {
         }
     }
 
-    fn price(&self, row: &StoredRequest) -> Option<Cost> {
-        let channel = row.channel.as_ref();
-        let seller = channel.and_then(|channel| self.sellers.get(channel).copied());
+    fn price(&self, row: &StoredRequest, seller: Option<&str>) -> Option<Cost> {
         self.table.price_row(
             row.api,
             ModelName::at(seller, model_of(row)?),
@@ -52,6 +54,34 @@ impl PriceBook {
             row.started_at,
         )
     }
+
+    /// Whose prices hold for a row, `Some(None)` those of the models' makers; `None` when nobody
+    /// knows any more.
+    fn seller<'r>(&'r self, row: &'r StoredRequest) -> Option<Option<&'r str>> {
+        let Some(channel) = &row.channel else {
+            return Some(None);
+        };
+        match self.sellers.get(channel) {
+            Some(&seller) => Some(seller),
+            None => {
+                let provider = provider_in(&row.cost.as_ref()?.price_version)?;
+                self.is_known(provider).then_some(Some(provider))
+            }
+        }
+    }
+
+    /// Whether anybody sells under this name: what stands there may be part of a model's.
+    fn is_known(&self, provider: &str) -> bool {
+        let mut rows = self.table.layers().iter().flat_map(|layer| layer.rows());
+        rows.any(|row| row.provider == provider)
+    }
+}
+
+/// The provider that a price version names, `layer/provider/model@since:rule`. A row of prices that
+/// names none is `layer/model:rule`: then it is what a model's name begins with, or `None`.
+fn provider_in(price_version: &str) -> Option<&str> {
+    let (_, row) = price_version.split_once('/')?;
+    Some(row.split_once('/')?.0)
 }
 
 /// What is to become of a row.
@@ -62,6 +92,8 @@ pub(super) enum Verdict {
     Unpriced,
     Stated,
     WithoutUsage,
+    /// Its channel is gone, and nothing tells whose prices held there.
+    UnknownSeller,
 }
 
 /// The model that answered, else the one that was asked for: what a row is priced and rolled up by.

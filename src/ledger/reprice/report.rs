@@ -37,6 +37,9 @@ pub struct Repriced {
     pub stated: u64,
     /// Those of whose usage nothing is known, or that have none.
     pub without_usage: u64,
+    /// Those whose channel the settings no longer name, and of which no price tells whose prices
+    /// held there: they stay as they are.
+    pub unknown_seller: u64,
     /// What those with a cost cost together before; `None` when none had one.
     pub old_cost: Option<NanoUsd>,
     /// What those with a cost cost together now; `None` when none has one.
@@ -70,6 +73,7 @@ impl Repriced {
             Verdict::Unpriced => self.unpriced += 1,
             Verdict::Stated => self.stated += 1,
             Verdict::WithoutUsage => self.without_usage += 1,
+            Verdict::UnknownSeller => self.unknown_seller += 1,
         }
     }
 
@@ -81,6 +85,7 @@ impl Repriced {
         self.unpriced += other.unpriced;
         self.stated += other.stated;
         self.without_usage += other.without_usage;
+        self.unknown_seller += other.unknown_seller;
         add_known(&mut self.old_cost, other.old_cost);
         add_known(&mut self.new_cost, other.new_cost);
     }

@@ -39,11 +39,20 @@ fn row(model: &str, milli_usd: u64) -> PriceRow {
     PriceRow::new("", model.to_owned(), "test", rates)
 }
 
-/// Only these prices, for a channel `azure` that is Azure's and others that are nobody's.
+/// Only these prices, for a channel `azure` that is Azure's and some of which nobody knows whose.
 fn table(version: &str, rows: impl IntoIterator<Item = PriceRow>) -> PriceBook {
     PriceBook {
         table: Arc::new(PriceTable::new([Arc::new(Layer::new(version, rows, []))])),
-        sellers: Arc::new([("azure".to_owned(), "azure")].into()),
+        sellers: Arc::new(
+            ["azure", "openai", "", "a", "b", "ü—"]
+                .map(|channel| {
+                    (
+                        channel.to_owned(),
+                        Some(channel).filter(|&it| it == "azure"),
+                    )
+                })
+                .into(),
+        ),
     }
 }
 
@@ -363,6 +372,49 @@ fn a_channel_has_the_prices_of_its_provider() {
         .map(|cost| cost.map(|cost| cost.amount.0))
         .collect();
     assert_eq!(amounts, [Some(140_000), Some(280_000)]);
+}
+
+#[test]
+fn of_a_channel_that_is_gone_the_old_price_tells_the_provider() {
+    let folder = TempDir::new().unwrap();
+    let mut manual = Manual::open(&settings(&folder));
+    let of_gone = |version: Option<&str>| {
+        let mut admission = admission(0);
+        admission.channel = Some("gone".into());
+        let mut record = record(admission);
+        record.cost = version.map(|version| Cost {
+            amount: NanoUsd(1),
+            price_version: version.into(),
+        });
+        record
+    };
+    let records = [
+        of_gone(Some("builtin/azure/gpt-5-mini:exact")),
+        of_gone(Some("old/openai/gpt-5-mini@2026-01-01:exact")),
+        of_gone(Some("mine.yaml-0a/gpt-5-mini:exact")),
+        of_gone(Some("mine.yaml-0a/meta-llama/llama-3:exact")),
+        of_gone(Some("test/1")),
+        of_gone(None),
+    ];
+    end(&mut manual, &records);
+    let of = |provider: &'static str, milli_usd| PriceRow {
+        provider: provider.into(),
+        ..row("gpt-5-mini", milli_usd)
+    };
+    let prices = table("t", [of("openai", 1_000), of("azure", 2_000)]);
+    let report = reprice(&mut manual, everything(), &prices, 500);
+    let amounts: Vec<_> = costs(&rows(folder.path()))
+        .into_iter()
+        .map(|cost| cost.map(|cost| cost.amount.0))
+        .collect();
+    let kept = Some(1);
+    assert_eq!(
+        amounts,
+        [Some(280_000), Some(140_000), kept, kept, kept, None]
+    );
+    let total = report.total;
+    assert_eq!((total.changed, total.unknown_seller), (2, 4));
+    assert_rollups_are_the_rows(&folder);
 }
 
 #[test]
