@@ -138,6 +138,7 @@ impl ResponseMeter {
         self.decoder = None;
         self.body.reading.settle();
         let reading = &mut self.body.reading;
+        reading.observed.cut_short &= self.stopped.is_none();
         if self.operation == Operation::Results
             && (self.stopped.is_some() || reading.doubt.is_some())
         {

@@ -37,6 +37,10 @@ pub struct Observed {
     pub terminal_seen: bool,
     /// A content-bearing delta was seen; streams only.
     pub first_content_seen: bool,
+    /// A stream with content whose body ended without any sign of the end that its API announces: a
+    /// terminal event, a reason to finish, `[DONE]`. Set by
+    /// [`ResponseMeter::finish`](super::ResponseMeter::finish), where the whole body was read.
+    pub cut_short: bool,
     /// Why there is no usage; set by [`ResponseMeter::finish`](super::ResponseMeter::finish) when
     /// usage should be there and is not.
     pub missing_reason: Option<MissingReason>,

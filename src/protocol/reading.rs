@@ -37,7 +37,7 @@ struct Told {
     usage: Counts,
     /// The searches that the answer shows.
     searches: Counts,
-    /// The generation is at its end, whatever still follows.
+    /// The generation is at its end, whatever still follows: by a stated reason.
     finished: bool,
     /// Usage was stated apart from content and after it, or by the event that ends the stream.
     last_word: bool,
@@ -79,9 +79,16 @@ impl Reading {
     /// statement adds to the one before, and where a statement came before the content or along
     /// with it.
     pub(super) fn settle(&mut self) {
-        let cumulative = self.conventions.usage.is_some_and(|shape| shape.cumulative);
+        let last_word = self.told.last_word && !self.is_cumulative();
         let whole = self.whole() && !self.observed.failed;
-        let final_word = whole || (self.told.last_word && !cumulative);
+        let final_word = whole || last_word;
+        // Some compatible providers send no more than the reason, or the usage, to end a stream.
+        let ended = self.observed.terminal_seen || self.told.finished || last_word;
+        self.observed.cut_short = self.operation == Operation::Create
+            && self.observed.first_content_seen
+            && !(ended || self.observed.failed)
+            // The end may be what could not be read.
+            && self.doubt != Some(MissingReason::Malformed);
         if self.operation == Operation::Create
             && !final_word
             && let Some(usage) = &mut self.observed.usage
@@ -92,7 +99,13 @@ impl Reading {
 
     /// Whether the answer is all there, by its own word.
     pub(super) fn whole(&self) -> bool {
-        self.told.finished || self.observed.terminal_seen
+        self.observed.terminal_seen || (self.told.finished && self.is_cumulative())
+    }
+
+    /// Whether usage is stated as it grows: the reason to end comes along with the last of it, not
+    /// before it.
+    fn is_cumulative(&self) -> bool {
+        self.conventions.usage.is_some_and(|shape| shape.cumulative)
     }
 
     /// Whether content is still awaited: until then every event is read, after it only what can

@@ -330,8 +330,14 @@ impl Exchange {
             self.tell_what_is_unknown();
             return None;
         };
-        let ending = passing.finish();
+        let mut ending = passing.finish();
         let observed = passing.observed();
+        if observed.cut_short
+            && let Some(channel) = &self.channel
+        {
+            let channel = Arc::clone(&channel.name);
+            ending = Failure::CutShort { channel }.ending();
+        }
         let good = !passing.is_refusal();
         self.recorder.observed(observed);
         match self.operation {

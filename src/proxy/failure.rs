@@ -46,6 +46,8 @@ pub(super) enum Failure {
     Timeout { channel: Arc<str>, expired: Expired },
     /// The upstream broke off or sent what is no HTTP.
     UpstreamBroken { channel: Arc<str> },
+    /// A stream's body ended as it should, without the end that its API announces.
+    CutShort { channel: Arc<str> },
     /// The client left.
     ClientClosed,
     /// A fault of Tollgate's own.
@@ -120,7 +122,9 @@ impl Failure {
                 (Outcome::ConnectError, ErrorSource::Upstream)
             }
             Self::Timeout { .. } => (Outcome::Timeout, ErrorSource::Upstream),
-            Self::UpstreamBroken { .. } => (Outcome::UpstreamError, ErrorSource::Upstream),
+            Self::UpstreamBroken { .. } | Self::CutShort { .. } => {
+                (Outcome::UpstreamError, ErrorSource::Upstream)
+            }
             Self::ClientClosed => (Outcome::ClientClosed, ErrorSource::Downstream),
             Self::Internal => (Outcome::Internal, ErrorSource::Internal),
         };
@@ -150,6 +154,8 @@ impl Failure {
             Self::ConnectTimeout { .. } => (504, SERVER, "connect_timeout"),
             Self::Timeout { expired, .. } => (504, SERVER, expired.code()),
             Self::UpstreamBroken { .. } => (502, SERVER, "upstream_error"),
+            // Nobody is told: the client got the bytes and their end as the upstream sent them.
+            Self::CutShort { .. } => (502, SERVER, "truncated"),
             // Nobody is told: the status is nginx' word for it in logs.
             Self::ClientClosed => (499, INVALID, "client_closed"),
             Self::Internal => (500, SERVER, "internal"),
@@ -214,6 +220,10 @@ impl fmt::Display for Failure {
             Self::UpstreamBroken { channel } => write!(
                 f,
                 "the upstream of channel `{channel}` broke off its answer"
+            ),
+            Self::CutShort { channel } => write!(
+                f,
+                "the upstream of channel `{channel}` ended its stream before the answer was complete"
             ),
             Self::ClientClosed => f.write_str("the client closed the connection before the end"),
             Self::Internal => f.write_str("tollgate failed; its log says why"),

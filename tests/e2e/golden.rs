@@ -91,7 +91,7 @@ pub(crate) fn script(case: &Exchange) -> Script {
     let mut script = answer.open_chunked();
     script.extend(body.chunks(97).map(chunk));
     script.push(match case.end {
-        End::Whole => last_chunk(),
+        End::Whole | End::Early => last_chunk(),
         End::Cut => Step::Close,
         End::Reset => Step::Reset,
         End::Left => Step::Hang,

@@ -18,12 +18,12 @@
 //! - A request without `content-type` that has a body is `application/json`. Its body ends before
 //!   the line that begins with `HTTP/1.1 `; the line end before that is not part of it.
 //! - The answer's body is every byte after the empty line, to the last one of the file; but the
-//!   line end at the end of the file is not part of an answer that is `cut`, `reset` or `left`.
+//!   line end at the end of the file is not part of an answer that is not `whole`.
 //! - Lines that begin with `@` say more, in either head:
 //!   - `@body FILE`: the body is that file beside this one (large or binary bodies);
 //!   - `@coding gzip` (deflate, br, zstd): the answer is sent in that content coding;
 //!   - `@end whole` (when nothing is said), `cut` (the upstream closes before the announced end),
-//!     `reset` (it resets the connection), `left` (it goes on, but the client leaves after these
+//!     `early` (the framing ends there as it should, though the answer is not complete), `reset` (it resets the connection), `left` (it goes on, but the client leaves after these
 //!     bytes).
 //!
 //! Who reads them: `tests/e2e/golden.rs` plays every case through the real proxy and compares the
@@ -66,6 +66,8 @@ pub(crate) enum End {
     Whole,
     /// The upstream closes too early.
     Cut,
+    /// The body ends as its framing has it, but the answer is not complete.
+    Early,
     /// The upstream resets the connection.
     Reset,
     /// The client leaves.
@@ -111,6 +113,7 @@ impl Exchange {
         let end = match answer.said("end") {
             None | Some("whole") => End::Whole,
             Some("cut") => End::Cut,
+            Some("early") => End::Early,
             Some("reset") => End::Reset,
             Some("left") => End::Left,
             Some(other) => panic!("{name}: no end is called {other}"),

@@ -28,7 +28,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     answer: &ANSWER,
     event: &EVENT,
     also: Also::Nothing,
-    needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\""])),
+    needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\"", "\"finish_reason\""])),
     turn: no_turn,
     usage: Some(UsageShape::OPENAI),
     making: Making::AT_ONCE,
@@ -174,6 +174,7 @@ static CHOICE: Node<Said> = Node::object(&[
             ("images", Node::leaf(Said::Content)),
         ]),
     ),
+    ("finish_reason", Node::leaf(Said::Finish)),
     ("usage", USAGE),
     ("error", ERROR),
 ]);

@@ -19,7 +19,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     answer: &ANSWER,
     event: &EVENT,
     also: Also::Nothing,
-    needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\""])),
+    needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\"", "\"finish_reason\""])),
     turn: no_turn,
     usage: Some(UsageShape::OPENAI),
     making: Making::AT_ONCE,
@@ -64,4 +64,8 @@ static EVENT: Node<Said> = Node::object(&[
     ("error", ERROR),
 ]);
 
-static CHOICE: Node<Said> = Node::object(&[("text", Node::leaf(Said::Content)), ("usage", USAGE)]);
+static CHOICE: Node<Said> = Node::object(&[
+    ("text", Node::leaf(Said::Content)),
+    ("finish_reason", Node::leaf(Said::Finish)),
+    ("usage", USAGE),
+]);

@@ -6,7 +6,8 @@
 //! tier and often the input stand in the start only. `output_tokens` includes thinking. Searches of
 //! the web are billed by the request. What a compaction of the conversation took is billed and is in
 //! no total: it stands among the iterations. The fast mode has prices of its own, so it is kept as
-//! the tier. A stream ends with `message_stop`, or in an `error` event.
+//! the tier. A stream ends with `message_stop`, or in an `error` event; with the last `message_delta`,
+//! which states the reason to stop, the generation is at its end.
 
 use std::sync::LazyLock;
 
@@ -25,7 +26,14 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     answer: &MESSAGE,
     event: &EVENT,
     also: Also::Nothing,
-    needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\"", "\"message_stop\""])),
+    needles: LazyLock::new(|| {
+        finders(&[
+            "\"usage\"",
+            "\"error\"",
+            "\"stop_reason\"",
+            "\"message_stop\"",
+        ])
+    }),
     turn,
     usage: Some(USAGE_SHAPE),
     making: Making::AT_ONCE,
@@ -162,6 +170,8 @@ static EVENT: Node<Said> = Node::object(&[
             ("text", Node::leaf(Said::Content)),
             ("thinking", Node::leaf(Said::Content)),
             ("partial_json", Node::leaf(Said::Content)),
+            // Of `message_delta`: the usage beside it is final.
+            ("stop_reason", Node::leaf(Said::Finish)),
         ]),
     ),
     // `message_delta`
