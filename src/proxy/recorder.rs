@@ -207,6 +207,7 @@ impl Recorder {
         let since = now.saturating_duration_since(self.timeline.started);
         let started_at = connection.started_at.plus(since);
         let mut made = Self::open(Arc::clone(&self.account.sinks), started_at, now);
+        made.account.provider = self.account.provider;
         made.account.record.admission = Admission {
             id: made.account.record.admission.id,
             started_at,

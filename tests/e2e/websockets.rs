@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::Gate;
 use crate::support::ledger::Row;
-use crate::support::tollgate::Tollgate;
+use crate::support::tollgate::{Setup, Tollgate};
 use crate::support::websocket::{
     Socket, SocketUpstream, Turn, close_from_client, close_from_server, from_client, from_server,
 };
@@ -340,6 +340,35 @@ fn responses_on_several_lanes_are_told_apart() {
             (Some("resp_c"), None, Some(30), "ok", false),
         ]
     );
+}
+
+#[test]
+fn a_response_is_sold_by_the_connections_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.yaml");
+    std::fs::write(
+        &file,
+        "prices:
+- {model: gpt-5-mini, provider: azure, per_million: {input: 1000, output: 1000}}
+- {model: gpt-5-mini, provider: openai, per_million: {input: 1, output: 1}}
+",
+    )
+    .unwrap();
+    for (kind, dear) in [("azure", true), ("openai", false)] {
+        let script = vec![Turn::Send(response("resp_1", "completed")), Turn::Close];
+        let upstream = SocketUpstream::start(&[], script);
+        let more = format!(", kind: {kind}");
+        let tollgate = Setup::channels(&[("sold", &upstream.base_url(), &more)])
+            .setting(&format!("prices: {{files: ['{}']}}", file.display()))
+            .start();
+        let socket = Socket::open(tollgate.address(), RESPONSES, &[]);
+        let id = socket.request_id();
+        socket.finish();
+        let row = rows(&tollgate, &id, 1).1.remove(0);
+        let nanousd = row.int("cost_nanousd");
+        assert!(nanousd.is_some(), "{kind}: {row:#?}");
+        assert_eq!(nanousd > Some(1_000_000), dear, "{row:#?}");
+    }
 }
 
 #[test]
