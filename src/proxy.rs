@@ -204,9 +204,14 @@ impl ProxyHttp for Gateway {
         }
         if exchange.upgraded {
             // A tunnel has no body and no bound on what it carries.
+            let sent = slot.as_deref();
+            let length = sent.map_or(0, <[u8]>::len) as u64;
+            exchange.recorder.admission().request_bytes += length;
             if let Some(tunnel) = exchange.socket.tunnel() {
-                match slot {
-                    Some(bytes) => tunnel.client_sent(&exchange.recorder, bytes, Instant::now()),
+                match sent {
+                    Some(bytes) => {
+                        tunnel.client_sent(&mut exchange.recorder, bytes, Instant::now());
+                    }
                     None => tunnel.client_left(),
                 }
             }
@@ -341,13 +346,15 @@ impl ProxyHttp for Gateway {
         exchange.note_departure();
         let Some(passing) = &mut exchange.passing else {
             let bytes = slot.as_deref().unwrap_or_default();
+            let recorder = &mut exchange.recorder;
+            recorder.forwarded(bytes.len(), Duration::ZERO);
             if let Some(tunnel) = exchange.socket.tunnel() {
-                tunnel.upstream_sent(&exchange.recorder, bytes, now);
+                tunnel.upstream_sent(recorder, bytes, now);
                 if end_of_stream {
                     tunnel.upstream_left();
                 }
             }
-            exchange.recorder.forwarded(bytes.len(), now.elapsed());
+            recorder.timeline().in_filters(now.elapsed());
             return Ok(None);
         };
         let signals = passing.pass(slot, end_of_stream).map_err(|error| {

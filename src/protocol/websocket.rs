@@ -9,6 +9,8 @@
 mod events;
 mod frames;
 
+use std::sync::Arc;
+
 use super::api;
 use super::observed::{MissingReason, Observed};
 use crate::record::{Api, LimitKind};
@@ -58,36 +60,38 @@ pub enum Told {
         /// The model of the input's transcription.
         transcription_model: Option<Box<str>>,
     },
-    /// Of a response; `observed.response_id` is `None` where the event does not name it.
+    /// Of a response.
     Response {
+        /// Its id, where the event names it.
+        id: Option<Arc<str>>,
         /// The lane it is made on.
-        lane: Option<Box<str>>,
+        lane: Option<Arc<str>>,
         /// How far it is.
         advance: Advance,
         /// Whether the event brings generated content.
         content: bool,
-        /// What the event states.
-        observed: Box<Observed>,
+        /// What the event states besides; `None` for a mere piece of content.
+        observed: Option<Box<Observed>>,
         /// Bytes of the message.
         bytes: u64,
     },
     /// Of the transcription of what the client said, which is billed apart.
     Transcription {
         /// The conversation's item that is transcribed.
-        item_id: Option<Box<str>>,
+        item_id: Option<Arc<str>>,
         /// How far it is.
         advance: Advance,
         /// Whether the event brings generated content.
         content: bool,
-        /// What the event states.
-        observed: Box<Observed>,
+        /// What the event states besides; `None` for a mere piece of content.
+        observed: Option<Box<Observed>>,
         /// Bytes of the message.
         bytes: u64,
     },
     /// An `error` event; the session may go on.
     Error {
         /// The lane it came on.
-        lane: Option<Box<str>>,
+        lane: Option<Arc<str>>,
         /// The client's event that caused it, where it is named.
         event_id: Option<Box<str>>,
         /// The HTTP status that the event states.

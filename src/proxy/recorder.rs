@@ -328,6 +328,31 @@ impl Recorder {
         self.account.missing_reason = observed.missing_reason.map(MissingReason::as_str);
     }
 
+    /// As [`observed`](Self::observed), of one event of several: a model or tier that it does not
+    /// state stays as it was.
+    pub(super) fn observed_further(&mut self, observed: &Observed) {
+        let record = &mut self.account.record;
+        let (model, tier) = (record.served_model.take(), record.service_tier.take());
+        self.observed(observed);
+        let record = &mut self.account.record;
+        record.served_model = record.served_model.take().or(model);
+        record.service_tier = record.service_tier.take().or(tier);
+    }
+
+    /// The model that answers, where the answer itself does not say.
+    pub(super) fn served_by(&mut self, model: &str) {
+        let served = &mut self.account.record.served_model;
+        served.get_or_insert_with(|| Arc::from(model));
+    }
+
+    /// Of the bytes that were counted here, so many are counted in accounts of their own.
+    pub(super) fn counted_apart(&mut self, request_bytes: u64, response_bytes: u64) {
+        let record = &mut self.account.record;
+        let of_request = &mut record.admission.request_bytes;
+        *of_request = of_request.saturating_sub(request_bytes);
+        record.response_bytes = record.response_bytes.saturating_sub(response_bytes);
+    }
+
     /// The path names what was made.
     pub(super) fn names_response(&mut self, id: Option<Arc<str>>) {
         self.account.record.response_id = id;

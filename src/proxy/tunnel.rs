@@ -99,12 +99,16 @@ enum Left {
 }
 
 impl Tunnel {
-    /// Reads what the client sent, before it goes on.
-    pub(super) fn client_sent(&mut self, connection: &Recorder, bytes: &[u8], now: Instant) {
+    /// Reads what the client sent, before it goes on. The bytes are counted in the `connection`'s
+    /// account already; those of a response's go over to its own.
+    pub(super) fn client_sent(&mut self, connection: &mut Recorder, bytes: &[u8], now: Instant) {
         let Self {
             dialogue, accounts, ..
         } = self;
-        dialogue.client_sent(bytes, &mut |create| accounts.asked(connection, create, now));
+        dialogue.client_sent(bytes, &mut |create| {
+            let apart = accounts.asked(connection, create, now);
+            connection.counted_apart(apart, 0);
+        });
         if dialogue.client_leave().is_some() {
             self.left.get_or_insert(Left::Client);
         }
@@ -116,13 +120,16 @@ impl Tunnel {
     }
 
     /// Reads what the upstream sent, before it goes on: a client that saw the end of its response
-    /// finds it in the ledger.
-    pub(super) fn upstream_sent(&mut self, connection: &Recorder, bytes: &[u8], now: Instant) {
+    /// finds it in the ledger. The bytes are counted as in [`client_sent`](Self::client_sent).
+    pub(super) fn upstream_sent(&mut self, connection: &mut Recorder, bytes: &[u8], now: Instant) {
         let Self {
             dialogue, accounts, ..
         } = self;
         let read = dialogue.unread().is_none();
-        dialogue.upstream_sent(bytes, &mut |told| accounts.told(connection, told, now));
+        dialogue.upstream_sent(bytes, &mut |told| {
+            let apart = accounts.told(connection, told, now);
+            connection.counted_apart(0, apart);
+        });
         if read && let Some(reason) = dialogue.unread() {
             accounts.lose_sight(reason, now);
         }

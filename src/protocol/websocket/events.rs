@@ -2,6 +2,7 @@
 //! own, and what an event that cannot matter holds is not looked at once its type is known.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::vec::Drain;
 
 use super::super::api::{Asked, Conventions, Live, Said, Turn};
@@ -113,15 +114,75 @@ pub(super) struct UpstreamReader {
 /// The places of an event that answers and streams over HTTP do not have.
 #[derive(Debug, Default)]
 struct LivePlaces {
-    response_id: Option<Box<str>>,
-    lane: Option<Box<str>>,
-    item_id: Option<Box<str>>,
+    response_id: Repeated,
+    lane: Repeated,
+    item_id: Repeated,
     event_id: Option<Box<str>>,
     session_model: Option<Box<str>>,
     transcription_model: Option<Box<str>>,
     status: Option<u16>,
     limit: (Option<LimitKind>, Option<u64>),
     limits: Vec<(LimitKind, Option<u64>)>,
+}
+
+impl LivePlaces {
+    fn clear(&mut self) {
+        let Self {
+            response_id,
+            lane,
+            item_id,
+            event_id,
+            session_model,
+            transcription_model,
+            status,
+            limit,
+            limits,
+        } = self;
+        for name in [response_id, lane, item_id] {
+            name.text.clear();
+        }
+        for name in [event_id, session_model, transcription_model] {
+            *name = None;
+        }
+        *status = None;
+        *limit = (None, None);
+        limits.clear();
+    }
+
+    fn retained_bytes(&self) -> usize {
+        [&self.response_id, &self.lane, &self.item_id]
+            .into_iter()
+            .map(|name| name.text.capacity() + name.shared.as_deref().map_or(0, str::len))
+            .sum()
+    }
+}
+
+/// A name that one event after the other repeats: memory is taken only for another one.
+#[derive(Debug, Default)]
+struct Repeated {
+    /// As the present event has it.
+    text: String,
+    /// As the last event that had one was told.
+    shared: Option<Arc<str>>,
+}
+
+impl Repeated {
+    fn read(&mut self, token: &[u8]) {
+        text::read_into(&mut self.text, token, NAME_MAX + 1);
+        if self.text.len() > NAME_MAX {
+            self.text.clear();
+        }
+    }
+
+    fn name(&mut self) -> Option<Arc<str>> {
+        if self.text.is_empty() {
+            return None;
+        }
+        if self.shared.as_deref() != Some(&self.text) {
+            self.shared = Some(Arc::from(self.text.as_str()));
+        }
+        self.shared.clone()
+    }
 }
 
 /// What an event is about.
@@ -173,7 +234,7 @@ impl UpstreamReader {
     }
 
     pub(super) fn retained_bytes(&self) -> usize {
-        self.scanner.retained_bytes() + self.reading.retained_bytes()
+        self.scanner.retained_bytes() + self.reading.retained_bytes() + self.live.retained_bytes()
     }
 
     /// What the event said, all of it having been read.
@@ -185,7 +246,12 @@ impl UpstreamReader {
             || turn == Turn::End && self.reading.captured.has_failed()
             || matches!(subject, Subject::Transcription(_)) && kind.ends_with(".failed");
         let begun = kind == "response.created";
-        let content = self.reading.captured.has_content();
+        let captured = &self.reading.captured;
+        let content = captured.has_content();
+        let goes_on = turn == Turn::On && !begun && !failed && subject != Subject::Error;
+        let ends = matches!(subject, Subject::Transcription(Advance::Ended));
+        // Nearly every event is a piece of content, and states nothing else.
+        let states_more = !goes_on || ends || states_something(captured);
         let live = &mut self.live;
         match subject {
             Subject::Session => {
@@ -198,36 +264,39 @@ impl UpstreamReader {
             Subject::Nothing => return None,
             _ => {}
         }
-        let mut observed = Box::new(self.reading.take_event(failed));
+        if subject == Subject::Error {
+            return Some(Told::Error {
+                lane: live.lane.name(),
+                event_id: live.event_id.take(),
+                status: live.status,
+                observed: Box::new(self.reading.take_event(failed)),
+                bytes,
+            });
+        }
+        if !captured.id.is_empty() {
+            live.response_id.text.clone_from(&captured.id);
+        }
+        let observed = states_more.then(|| Box::new(self.reading.take_event(failed)));
         Some(match subject {
             Subject::Transcription(advance) => Told::Transcription {
-                item_id: live.item_id.take(),
+                item_id: live.item_id.name(),
                 advance,
                 content,
                 observed,
                 bytes,
             },
-            Subject::Error => Told::Error {
-                lane: live.lane.take(),
-                event_id: live.event_id.take(),
-                status: live.status,
+            _ => Told::Response {
+                id: live.response_id.name(),
+                lane: live.lane.name(),
+                advance: match turn {
+                    Turn::On if begun => Advance::Begun,
+                    Turn::On => Advance::UnderWay,
+                    _ => Advance::Ended,
+                },
+                content,
                 observed,
                 bytes,
             },
-            _ => {
-                observed.response_id = observed.response_id.or(live.response_id.take());
-                Told::Response {
-                    lane: live.lane.take(),
-                    advance: match turn {
-                        Turn::On if begun => Advance::Begun,
-                        Turn::On => Advance::UnderWay,
-                        _ => Advance::Ended,
-                    },
-                    content,
-                    observed,
-                    bytes,
-                }
-            }
         })
     }
 }
@@ -252,8 +321,14 @@ impl Reader for UpstreamReader {
         }
         self.scanner.reset();
         self.reading.captured.clear();
-        self.live = LivePlaces::default();
+        self.live.clear();
     }
+}
+
+/// Whether an event states anything of what is made but its content.
+fn states_something(captured: &Captured) -> bool {
+    let names = [&captured.model, &captured.id, &captured.service_tier];
+    captured.counts() || captured.error || names.into_iter().any(|name| !name.is_empty())
 }
 
 /// Both kinds of places of one event.
@@ -271,9 +346,9 @@ impl Sink<Said> for Places<'_> {
         let name = || text::whole(token, NAME_MAX);
         let live = &mut *self.live;
         match mark {
-            Live::ResponseId => live.response_id = name(),
-            Live::Lane => live.lane = name(),
-            Live::ItemId => live.item_id = name(),
+            Live::ResponseId => live.response_id.read(token),
+            Live::Lane => live.lane.read(token),
+            Live::ItemId => live.item_id.read(token),
             Live::EventId => live.event_id = name(),
             Live::SessionModel => live.session_model = name(),
             Live::TranscriptionModel => live.transcription_model = name(),

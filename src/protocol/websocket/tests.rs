@@ -170,6 +170,7 @@ fn a_conversation_is_understood() {
         (done, Advance::Ended, false),
     ] {
         let Told::Response {
+            id: Some(id),
             lane: None,
             advance,
             content,
@@ -179,11 +180,18 @@ fn a_conversation_is_understood() {
         else {
             panic!("{event:#?}");
         };
+        // A mere piece of content states nothing.
+        assert_eq!(observed.is_none(), *content);
         assert_eq!((*advance, *content), (expected_advance, expected_content));
-        assert_eq!(observed.response_id.as_deref(), Some("resp_1"));
-        assert!(!observed.failed && *bytes > 0);
+        assert_eq!(&**id, "resp_1");
+        let failed = observed.as_ref().is_some_and(|observed| observed.failed);
+        assert!(!failed && *bytes > 0);
     }
-    let Told::Response { observed, .. } = done else {
+    let Told::Response {
+        observed: Some(observed),
+        ..
+    } = done
+    else {
         panic!("{done:#?}");
     };
     let usage = observed.usage.unwrap();
@@ -200,7 +208,9 @@ fn a_conversation_is_understood() {
     );
     assert_eq!((usage.total, usage.tokens.sum()), (Some(253), Some(253)));
     let Told::Transcription {
-        item_id, observed, ..
+        item_id,
+        observed: Some(observed),
+        ..
     } = transcription
     else {
         panic!("{transcription:#?}");
@@ -244,7 +254,13 @@ fn transcriptions_billed_by_tokens_have_tokens() {
             "input_token_details": {"text_tokens": 3, "audio_tokens": 10}, "output_tokens": 9}}),
     );
     let (told, ..) = told(Api::Realtime, [&event[..]]);
-    let [Told::Transcription { observed, .. }] = &told[..] else {
+    let [
+        Told::Transcription {
+            observed: Some(observed),
+            ..
+        },
+    ] = &told[..]
+    else {
         panic!("{told:#?}");
     };
     let usage = observed.usage.unwrap();
@@ -280,7 +296,9 @@ fn failures_are_told_from_responses_that_ended_early() {
         let (told, ..) = told(Api::Realtime, [&event[..]]);
         let [
             Told::Response {
-                observed, advance, ..
+                observed: Some(observed),
+                advance,
+                ..
             },
         ] = &told[..]
         else {

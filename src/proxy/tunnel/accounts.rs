@@ -31,7 +31,7 @@ pub(super) struct Accounts {
     /// In the order in which they were asked for.
     open: Vec<Account>,
     /// Ids of the last that were closed.
-    closed: VecDeque<Box<str>>,
+    closed: VecDeque<Arc<str>>,
     /// The upstream's last words, where they are an error that concerns none of the responses.
     error: Option<Ending>,
 }
@@ -40,9 +40,12 @@ pub(super) struct Accounts {
 struct Account {
     making: Making,
     /// Where a connection makes several responses at a time: which of its lanes.
-    lane: Option<Box<str>>,
+    lane: Option<Arc<str>>,
     recorder: Recorder,
     first_content_seen: bool,
+    /// An error came while it was made. It may go on all the same; if nothing more is heard of it,
+    /// it ended so.
+    last_words: Option<Ending>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -50,9 +53,9 @@ enum Making {
     /// Asked for by the client's event of this id; the upstream has not named it.
     Asked(Option<Box<str>>),
     /// The response of this id.
-    Response(Box<str>),
+    Response(Arc<str>),
     /// The transcription of this item.
-    Transcription(Option<Box<str>>),
+    Transcription(Option<Arc<str>>),
 }
 
 impl Accounts {
@@ -69,9 +72,10 @@ impl Accounts {
         }
     }
 
-    pub(super) fn asked(&mut self, connection: &Recorder, create: Create, now: Instant) {
+    /// A response was asked for. Says how many of the bytes that passed are counted in its account.
+    pub(super) fn asked(&mut self, connection: &Recorder, create: Create, now: Instant) -> u64 {
         if self.open.len() >= OPEN_MAX {
-            return;
+            return 0;
         }
         let mut recorder = connection.open_within(now);
         let admission = recorder.admission();
@@ -80,13 +84,15 @@ impl Accounts {
         if let Some(model) = create.model.or_else(|| self.model.clone()) {
             admission.requested_model = Some(Arc::from(model));
         }
-        self.open_account(Making::Asked(create.event_id), create.lane, recorder, now);
+        let lane = create.lane.map(Arc::from);
+        self.open_account(Making::Asked(create.event_id), lane, recorder, now);
+        create.bytes
     }
 
     fn open_account(
         &mut self,
         making: Making,
-        lane: Option<Box<str>>,
+        lane: Option<Arc<str>>,
         mut recorder: Recorder,
         now: Instant,
     ) -> usize {
@@ -99,11 +105,14 @@ impl Accounts {
             lane,
             recorder,
             first_content_seen: false,
+            last_words: None,
         });
         self.open.len() - 1
     }
 
-    pub(super) fn told(&mut self, connection: &Recorder, told: Told, now: Instant) {
+    /// The upstream said something. Says how many of the bytes that passed are counted in the
+    /// account of what it is about.
+    pub(super) fn told(&mut self, connection: &Recorder, told: Told, now: Instant) -> u64 {
         if !matches!(told, Told::Error { .. }) {
             self.error = None;
         }
@@ -116,17 +125,18 @@ impl Accounts {
                 self.transcription_model = transcription_model.or(self.transcription_model.take());
             }
             Told::Response {
+                id,
                 lane,
                 advance,
                 content,
                 observed,
                 bytes,
             } => {
-                let id = observed.response_id.as_deref();
-                let Some(at) = self.response(connection, lane, id, advance, now) else {
-                    return;
-                };
-                self.goes_on(at, advance, content, *observed, bytes, now);
+                if let Some(at) = self.response(connection, lane, id, advance, now) {
+                    self.open[at].reached(bytes, content, now);
+                    self.goes_on(at, advance, observed, now);
+                    return bytes;
+                }
             }
             Told::Transcription {
                 item_id,
@@ -135,10 +145,11 @@ impl Accounts {
                 observed,
                 bytes,
             } => {
-                let Some(at) = self.transcription(connection, item_id, advance, now) else {
-                    return;
-                };
-                self.goes_on(at, advance, content, *observed, bytes, now);
+                if let Some(at) = self.transcription(connection, item_id, advance, now) {
+                    self.open[at].reached(bytes, content, now);
+                    self.goes_on(at, advance, observed, now);
+                    return bytes;
+                }
             }
             Told::Error {
                 lane,
@@ -148,10 +159,25 @@ impl Accounts {
                 bytes,
             } => {
                 let ending = self.failure(status, &observed);
-                match self.refused(lane.as_deref(), event_id.as_deref()) {
-                    Some(at) => self.fails(at, ending, *observed, bytes, now),
-                    None => self.error = Some(ending),
+                if let Some(at) = self.refused(lane.as_deref(), event_id.as_deref()) {
+                    self.open[at].reached(bytes, false, now);
+                    self.fails(at, ending, *observed, now);
+                    return bytes;
                 }
+                // Where Responses are spoken one is made at a time on a lane, and every error is
+                // about it. In Realtime most errors concern some other event of the client's.
+                let about = (self.api == Api::Responses)
+                    .then(|| self.first_of(lane.as_deref()))
+                    .flatten();
+                let Some(at) = about else {
+                    self.error = Some(ending);
+                    return 0;
+                };
+                let account = &mut self.open[at];
+                account.reached(bytes, false, now);
+                account.failed(*observed);
+                account.last_words = Some(ending);
+                return bytes;
             }
             Told::RateLimits(limits) => {
                 for (kind, remaining) in limits {
@@ -159,6 +185,7 @@ impl Accounts {
                 }
             }
         }
+        0
     }
 
     /// The account of the response that an event is about, opened where nobody asked for it (the
@@ -166,8 +193,8 @@ impl Accounts {
     fn response(
         &mut self,
         connection: &Recorder,
-        lane: Option<Box<str>>,
-        id: Option<&str>,
+        lane: Option<Arc<str>>,
+        id: Option<Arc<str>>,
         advance: Advance,
         now: Instant,
     ) -> Option<usize> {
@@ -178,24 +205,52 @@ impl Accounts {
                     .then(|| self.unasked(Making::Asked(None), lane, connection, now))
             });
         };
-        let named = |account: &Account| matches!(&account.making, Making::Response(known) if **known == *id);
+        let named =
+            |account: &Account| matches!(&account.making, Making::Response(known) if *known == id);
         if let Some(at) = self.open.iter().position(named) {
             return Some(at);
         }
         // What comes late or twice changes nothing, but an id that begins anew is another response:
         // not every provider's are unique.
-        if advance != Advance::Begun && self.closed.iter().any(|closed| **closed == *id) {
+        if advance != Advance::Begun && self.closed.iter().any(|closed| *closed == id) {
             return None;
         }
-        let making = Making::Response(Box::from(id));
-        let asked =
-            |account: &Account| matches!(account.making, Making::Asked(_)) && account.lane == lane;
-        if let Some(at) = self.open.iter().position(asked) {
+        self.close_given_up(lane.as_ref(), now);
+        let making = Making::Response(Arc::clone(&id));
+        let at = if let Some(at) = self.first_asked(lane.as_ref()) {
             self.open[at].making = making;
-            return Some(at);
+            at
+        } else if self.open.len() < OPEN_MAX || advance == Advance::Ended {
+            self.unasked(making, lane, connection, now)
+        } else {
+            return None;
+        };
+        let recorder = &mut self.open[at].recorder;
+        recorder.names_response(Some(id));
+        recorder.usage_unknown(MissingReason::Truncated.as_str());
+        if let Some(model) = &self.model {
+            recorder.served_by(model);
         }
-        let room = self.open.len() < OPEN_MAX || advance == Advance::Ended;
-        room.then(|| self.unasked(making, lane, connection, now))
+        Some(at)
+    }
+
+    fn first_asked(&self, lane: Option<&Arc<str>>) -> Option<usize> {
+        self.open.iter().position(|account| {
+            matches!(account.making, Making::Asked(_)) && account.lane.as_ref() == lane
+        })
+    }
+
+    /// Another response begins on the lane: one that an error befell did not go on.
+    fn close_given_up(&mut self, lane: Option<&Arc<str>>, now: Instant) {
+        let given_up = self
+            .open
+            .iter()
+            .position(|account| account.last_words.is_some() && account.lane.as_ref() == lane);
+        if let Some(at) = given_up
+            && let Some(ending) = self.open[at].last_words.take()
+        {
+            self.close(at, ending, now);
+        }
     }
 
     /// The response that is being made on a lane: they are made in the order they were asked for.
@@ -208,7 +263,7 @@ impl Accounts {
     fn transcription(
         &mut self,
         connection: &Recorder,
-        item_id: Option<Box<str>>,
+        item_id: Option<Arc<str>>,
         advance: Advance,
         now: Instant,
     ) -> Option<usize> {
@@ -224,7 +279,13 @@ impl Accounts {
                 // Never the model of the connection: it does not transcribe.
                 recorder.admission().requested_model =
                     self.transcription_model.as_deref().map(Arc::from);
-                self.open_account(making, None, recorder, now)
+                let at = self.open_account(making, None, recorder, now);
+                let recorder = &mut self.open[at].recorder;
+                recorder.usage_unknown(MissingReason::Truncated.as_str());
+                if let Some(model) = &self.transcription_model {
+                    recorder.served_by(model);
+                }
+                at
             })
         })
     }
@@ -232,7 +293,7 @@ impl Accounts {
     fn unasked(
         &mut self,
         making: Making,
-        lane: Option<Box<str>>,
+        lane: Option<Arc<str>>,
         connection: &Recorder,
         now: Instant,
     ) -> usize {
@@ -243,76 +304,64 @@ impl Accounts {
         self.open_account(making, lane, recorder, now)
     }
 
-    /// The account that an error ends. Where Responses are spoken one is made at a time on a lane,
-    /// and every error is its end. In Realtime most errors concern some other event of the client's.
+    /// The account that an error ends: of a response that was asked for and has not begun. Where
+    /// Responses are spoken it is the last, since the one before it may be why it is refused; in
+    /// Realtime the one that the error names.
     fn refused(&self, lane: Option<&str>, event_id: Option<&str>) -> Option<usize> {
-        if self.api == Api::Responses {
-            return self.first_of(lane);
-        }
-        self.open.iter().position(|account| {
-            matches!(&account.making, Making::Asked(asked) if asked.as_deref() == event_id)
+        self.open.iter().rposition(|account| match &account.making {
+            Making::Asked(_) if self.api == Api::Responses => account.lane.as_deref() == lane,
+            Making::Asked(asked) => asked.as_deref() == event_id,
+            _ => false,
         })
     }
 
-    /// An event about an account.
+    /// An event about an account; `observed` is what it states beside content.
     fn goes_on(
         &mut self,
         at: usize,
         advance: Advance,
-        content: bool,
-        mut observed: Observed,
-        bytes: u64,
+        observed: Option<Box<Observed>>,
         now: Instant,
     ) {
-        if observed.failed {
-            let ending = self.failure(None, &observed);
-            self.fails(at, ending, observed, bytes, now);
+        let Some(mut observed) = observed else {
             return;
-        }
-        let session_model = match self.open[at].making {
+        };
+        let ending = observed.failed.then(|| self.failure(None, &observed));
+        let account = &mut self.open[at];
+        let session_model = match account.making {
             Making::Transcription(_) => &self.transcription_model,
             _ => &self.model,
         };
-        if observed.served_model.is_none() {
-            observed.served_model.clone_from(session_model);
+        if observed.served_model.is_none()
+            && let Some(model) = session_model
+        {
+            account.recorder.served_by(model);
         }
-        let account = &mut self.open[at];
-        account.reached(bytes, now);
-        if content && !account.first_content_seen {
-            account.first_content_seen = true;
-            account.recorder.timeline().first_token(now);
-        }
-        if advance == Advance::Ended {
+        if let Some(ending) = ending {
+            self.fails(at, ending, *observed, now);
+        } else if advance == Advance::Ended {
             if observed.usage.is_none() {
                 observed.missing_reason = Some(MissingReason::NoUsageInBody);
             }
-            account.recorder.observed(&observed);
+            account.recorder.observed_further(&observed);
             self.close(at, Ending::OK, now);
-        } else if observed.served_model.is_some() || observed.response_id.is_some() {
-            account.recorder.observed(&observed);
+        } else {
+            account.recorder.observed_further(&observed);
             account
                 .recorder
                 .usage_unknown(MissingReason::Truncated.as_str());
         }
     }
 
-    fn fails(
-        &mut self,
-        at: usize,
-        ending: Ending,
-        mut observed: Observed,
-        bytes: u64,
-        now: Instant,
-    ) {
+    fn fails(&mut self, at: usize, ending: Ending, observed: Observed, now: Instant) {
         let account = &mut self.open[at];
-        account.reached(bytes, now);
-        if let Making::Response(id) = &account.making {
-            observed.response_id.get_or_insert_with(|| id.clone());
-        }
-        if observed.usage.is_none() && account.first_content_seen {
-            observed.missing_reason = Some(MissingReason::Failed);
-        }
-        account.recorder.observed(&observed);
+        account.failed(observed);
+        // An error that came before may say more.
+        let told_before = account.last_words.take();
+        let ending = match told_before {
+            Some(words) if ending.code.is_none() => words,
+            _ => ending,
+        };
         self.close(at, ending, now);
     }
 
@@ -327,9 +376,11 @@ impl Accounts {
         }
     }
 
+    /// Closes what is unfinished, each with the last words about it, else as stated.
     pub(super) fn close_all(&mut self, ending: &Ending, now: Instant) {
-        while !self.open.is_empty() {
-            self.close(0, ending.clone(), now);
+        while let Some(account) = self.open.first_mut() {
+            let ending = account.last_words.take().unwrap_or_else(|| ending.clone());
+            self.close(0, ending, now);
         }
     }
 
@@ -372,14 +423,26 @@ impl Accounts {
 
 impl Account {
     /// An event of the upstream's reached the client's way.
-    fn reached(&mut self, bytes: u64, now: Instant) {
+    fn reached(&mut self, bytes: u64, content: bool, now: Instant) {
         let timeline = self.recorder.timeline();
         if timeline.wait_us().is_none() {
             timeline.header(now);
         }
         timeline.body_byte(now);
+        if content && !self.first_content_seen {
+            self.first_content_seen = true;
+            timeline.first_token(now);
+        }
         let spent = now.elapsed();
         self.recorder
             .forwarded(usize::try_from(bytes).unwrap_or(usize::MAX), spent);
+    }
+
+    /// It failed, or seems to have.
+    fn failed(&mut self, mut observed: Observed) {
+        if observed.usage.is_none() && self.first_content_seen {
+            observed.missing_reason = Some(MissingReason::Failed);
+        }
+        self.recorder.observed_further(&observed);
     }
 }

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::{REALTIME, TOKENS, create, realtime, rows};
 use crate::support::client::Request;
+use crate::support::ledger::Row;
 use crate::support::tollgate::Tollgate;
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::websocket::{
-    Socket, SocketUpstream, Turn, close_from_server, frame, from_server,
+    Socket, SocketUpstream, Turn, close_from_server, frame, from_client, from_server,
 };
 
 #[test]
@@ -139,6 +140,53 @@ fn any_cuts_give_the_same_bytes_and_rows() {
         let (_, made) = rows(&tollgate, &id, 1);
         assert_eq!(made[0].tokens(), TOKENS, "{made:#?}");
         assert_eq!(made[0].text("response_id"), Some("resp_1"));
+    }
+}
+
+#[test]
+fn every_byte_is_counted_in_one_row() {
+    let heard = from_server(&json!({
+        "type": "conversation.item.input_audio_transcription.completed", "item_id": "item_1",
+        "transcript": "Hi", "usage": {"type": "duration", "seconds": 2.5}}));
+    let answer = [
+        from_server(&json!({"type": "session.created", "session": {"model": "gpt-5-mini"}})),
+        realtime("resp_1", "created"),
+        realtime("resp_1", "delta"),
+        heard,
+        frame(0x89, None, b"ping"),
+        realtime("resp_1", "completed"),
+        // Too late, and of nobody.
+        realtime("resp_1", "delta"),
+        from_server(&json!({"type": "error", "error": {"message": "no"}})),
+        realtime("resp_2", "created"),
+        close_from_server(1000),
+    ]
+    .concat();
+    let audio = json!({"type": "input_audio_buffer.append", "audio": "A".repeat(9000)});
+    let asked = [from_client(&audio), create(), create()].concat();
+    let upstream = SocketUpstream::start(
+        &[],
+        vec![
+            Turn::Expect(asked.len()),
+            Turn::Send(answer.clone()),
+            Turn::Hang,
+        ],
+    );
+    let tollgate = Tollgate::before(&upstream.base_url());
+    let mut socket = Socket::open(tollgate.address(), REALTIME, &[]);
+    let id = socket.request_id();
+    socket.write(&asked);
+    socket.read(answer.len());
+    drop(socket);
+    let (connection, made) = rows(&tollgate, &id, 3);
+    for (name, passed) in [
+        ("request_bytes", asked.len()),
+        ("response_bytes", answer.len()),
+    ] {
+        let of = |row: &Row| usize::try_from(row.int(name).unwrap()).unwrap();
+        let apart: usize = made.iter().map(of).sum();
+        assert!(apart > 0 && apart < passed, "{name}: {made:#?}");
+        assert_eq!(of(&connection) + apart, passed, "{name}: {connection:#?}");
     }
 }
 
