@@ -233,6 +233,42 @@ fn a_conversation_is_understood() {
 }
 
 #[test]
+fn pieces_of_content_share_the_names_they_repeat() {
+    let delta = |id: &str| {
+        event(
+            &json!({"type": "response.output_text.delta", "response_id": id, "item_id": "i",
+            "stream_id": "lane", "delta": "Hello"}),
+        )
+    };
+    let longest = "x".repeat(256);
+    let too_long = "x".repeat(257);
+    let bytes = ["a", "a", "b", &longest, &too_long].map(delta).concat();
+    let (told, ..) = told(Api::Responses, [&bytes[..]]);
+    let names: Vec<_> = told
+        .iter()
+        .map(|told| match told {
+            Told::Response {
+                id,
+                lane: Some(lane),
+                observed: None,
+                ..
+            } => (id.clone(), lane),
+            other => panic!("{other:#?}"),
+        })
+        .collect();
+    let ids: Vec<_> = names.iter().map(|(id, _)| id.as_deref()).collect();
+    assert_eq!(
+        ids,
+        [Some("a"), Some("a"), Some("b"), Some(&*longest), None]
+    );
+    let [Some(one), Some(same)] = [&names[0].0, &names[1].0] else {
+        panic!("{names:#?}");
+    };
+    assert!(Arc::ptr_eq(one, same));
+    assert!(names.iter().all(|(_, lane)| Arc::ptr_eq(lane, names[0].1)));
+}
+
+#[test]
 fn requests_for_responses_are_understood() {
     let (created, leave) = created(Api::Responses, [&requests()[..]]);
     assert_eq!(leave, Some(Leave { code: Some(1000) }));
