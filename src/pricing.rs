@@ -14,6 +14,7 @@ mod changes;
 mod decimal;
 mod explain;
 mod file;
+mod known;
 mod load;
 mod names;
 mod rate;

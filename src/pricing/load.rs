@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::builtin;
 use super::catalogue::{Catalogue, CatalogueError};
 use super::file;
-use super::row::PriceRow;
-use super::table::{Layer, MatchRule, PriceTable};
+use super::known::{AsOf, dated};
+use super::table::Layer;
 use crate::clock::UnixMicros;
 use crate::config::{Problem, Problems};
 
@@ -47,7 +47,7 @@ fn load_file(path: &Path) -> Result<Layer, Problems> {
             let message = format!("this is no price catalogue: {error}");
             Problems(vec![file::problem(path, message, hint)])
         })?;
-        return Ok(catalogue_layer(catalogue, &text, modified));
+        return Ok(layer_of(catalogue, &text, AsOf::FileTime(modified)));
     }
     let own = file::read(path, &text)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
@@ -77,34 +77,37 @@ fn read(path: &Path) -> Result<(String, UnixMicros), Problem> {
     Ok((text, modified))
 }
 
-/// The layer of a catalogue that said so at a moment. `text` is what it was read from; its
-/// fingerprint is part of each price version.
+/// The layer of a catalogue that said so at a moment, by the word of a server or of the clock. `text`
+/// is what it was read from; its fingerprint is part of each price version.
 ///
-/// A catalogue has no dates: it says what holds at its moment. Where Tollgate knows that a model's
-/// price changes, the catalogue's word holds up to that change and not before the last one.
+/// A catalogue has no dates: where Tollgate knows that a model's price changes, the catalogue's word
+/// holds in the period whose rates it states, else in the one of its moment. What it does not state
+/// beside the same rates (tiers, thresholds, fees) is as Tollgate ships it.
 #[must_use]
 pub fn catalogue_layer(catalogue: Catalogue, text: &str, as_of: UnixMicros) -> Layer {
-    let date = as_of.timestamp().strftime("%Y-%m-%d");
+    layer_of(catalogue, text, AsOf::Stated(as_of))
+}
+
+fn layer_of(catalogue: Catalogue, text: &str, as_of: AsOf) -> Layer {
+    let date = as_of.moment().timestamp().strftime("%Y-%m-%d");
     let version = format!("{}-{date}-{}", catalogue.shape, fingerprint(text));
-    let known = PriceTable::new([builtin::layer()]);
-    let rows = catalogue.rows.into_iter().map(|row| {
-        let period = {
-            let name = super::ModelName::at(Some(&row.provider), &row.model);
-            let found = known.find(name, as_of);
-            found
-                .filter(|found| found.rule != MatchRule::Prefix)
-                .map(|found| (found.row.effective_from, found.row.effective_to))
-        };
-        match period {
-            Some((effective_from, effective_to)) => PriceRow {
-                effective_from,
-                effective_to,
-                ..row
-            },
-            None => row,
-        }
+    let shipped = builtin::layer();
+    let mut left = 0_usize;
+    let rows = catalogue.rows.into_iter().flat_map(|row| {
+        let rows = dated(row, as_of, &shipped);
+        left += usize::from(rows.is_empty());
+        rows
     });
-    Layer::new(&version, rows, [])
+    let layer = Layer::new(&version, rows, []);
+    if left > 0 {
+        tracing::info!(
+            catalogue = version,
+            models = left,
+            "the catalogue is older than a known change of these models' prices, or may be: the \
+             prices that Tollgate ships hold"
+        );
+    }
+    layer
 }
 
 /// Eight digits that change with the text.

@@ -221,6 +221,19 @@ impl Layer {
         })
     }
 
+    /// The rows of a provider's model, which differ by their periods; of its family's they say nothing.
+    pub(super) fn periods(&self, provider: &str, model: &str) -> Vec<&PriceRow> {
+        let scope = Scope::Provider(provider);
+        match self.closest(scope, model) {
+            Some((rows, closeness)) if closeness.rule != MatchRule::Prefix => rows
+                .iter()
+                .map(|versioned| &versioned.row)
+                .filter(|row| scope.holds(&row.provider))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The rows of exactly this name that hold at a moment.
     fn holding(&self, model: &str, at: UnixMicros) -> impl Iterator<Item = &PriceRow> {
         let rows = self.rows.get(model).into_iter().flatten();

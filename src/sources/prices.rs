@@ -67,7 +67,7 @@ impl Good {
     /// As prices are looked up in it.
     #[must_use]
     pub fn layer(&self) -> Arc<Layer> {
-        let (text, at) = (&self.kept.text, self.kept.origin.fetched_at);
+        let (text, at) = (&self.kept.text, self.kept.origin.as_of());
         Arc::new(catalogue_layer(self.catalogue.clone(), text, at))
     }
 }

@@ -32,6 +32,17 @@ pub struct Origin {
     pub fetched_at: UnixMicros,
 }
 
+impl Origin {
+    /// The moment whose prices it states: when the server says it changed, else when it was fetched.
+    #[must_use]
+    pub fn as_of(&self) -> UnixMicros {
+        let stated = self.last_modified.as_deref();
+        let stated = stated.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        let stated = stated.map(|date| UnixMicros::from(date.timestamp()));
+        stated.map_or(self.fetched_at, |at| at.min(self.fetched_at))
+    }
+}
+
 /// A catalogue as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastGood {

@@ -313,6 +313,22 @@ fn last(usd: &str, fetched_at: UnixMicros) -> LastGood {
 }
 
 #[test]
+fn a_catalogue_is_as_old_as_the_server_says() {
+    let as_of = |stated: &str| {
+        let last_modified = Some(stated.to_owned());
+        let origin = Origin {
+            last_modified,
+            ..last("2", LATER).origin
+        };
+        origin.as_of()
+    };
+    assert_eq!(as_of("Fri, 20 Nov 2026 00:00:00 GMT"), NOW);
+    assert_eq!(as_of("Fri, 20 Nov 2099 00:00:00 GMT"), LATER);
+    assert_eq!(as_of("a while ago"), LATER);
+    assert_eq!(last("2", NOW).origin.as_of(), NOW);
+}
+
+#[test]
 fn a_damaged_file_is_ignored() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = Store::new(data_dir.path());
