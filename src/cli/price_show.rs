@@ -12,8 +12,8 @@ use super::table::{Sheet, Tone};
 use crate::admin::json::{ChargeJson, PriceExplanationJson, PriceJson};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
-use crate::pricing::{ModelName, PriceTable, Unpriced};
-use crate::record::{TokenType, Tokens, Unit, Units, Usage, UsageSource};
+use crate::pricing::{ModelName, PriceTable, Tier, Unpriced};
+use crate::record::{Api, TokenType, Tokens, Unit, Units, Usage, UsageSource};
 
 /// `tollgate prices show`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,15 @@ pub(super) struct Arguments {
     /// The service tier that was served: standard, batch, flex, priority, ultrafast.
     #[arg(long, value_name = "TIER")]
     tier: Option<String>,
+    /// Through which API, as the ledger names it: `batches` are many requests in one row, in the tier
+    /// `batch`.
+    #[arg(
+        long,
+        value_name = "API",
+        default_value = "chat",
+        hide_default_value = true
+    )]
+    api: Api,
     /// Who was asked: openai, azure, anthropic, gemini, …; not known when not given.
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
@@ -83,8 +92,9 @@ pub(super) fn show(
     let table = in_use(settings)?.table();
     let usage = usage(&arguments.tokens);
     let name = ModelName::at(arguments.provider.as_deref(), &arguments.model);
-    let tier = arguments.tier.as_deref();
-    let explained = match table.explain(name, tier, &usage, at) {
+    let of_api = (arguments.api == Api::Batches).then_some(Tier::Batch.as_str());
+    let tier = arguments.tier.as_deref().or(of_api);
+    let explained = match table.explain(arguments.api, name, tier, &usage, at) {
         Ok(explanation) => PriceExplanationJson::from(&explanation),
         Err(reason) => return Err(Failure::Unpriced(told(&table, name, at, &reason))),
     };

@@ -1,12 +1,12 @@
-//! How a price comes about, part by part. What is explained here is what [`PriceRow::charges`]
-//! charges, so that an explanation cannot drift from the price.
+//! How a price comes about, part by part. What is explained here is what [`PriceRow::amount_for`]
+//! adds up, so that an explanation cannot drift from the price.
 
 use super::names::ModelName;
 use super::rate::{Item, Tier};
 use super::row::{Charge, PriceRow, Threshold};
 use super::table::{Match, PriceTable};
 use crate::clock::UnixMicros;
-use crate::record::{Cost, Usage};
+use crate::record::{Api, Cost, Usage};
 
 /// Why there is no price.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,15 @@ pub enum Unpriced {
     /// Nobody states the rate of something that was used.
     #[error("nobody states the rate of {}", .0.as_str())]
     Item(Item),
+    /// It is what several requests used, and thresholds are one request's.
+    #[error(
+        "these are the tokens of several requests, together past {above_input_tokens} input tokens: \
+         whether one of them was past that is not known"
+    )]
+    Threshold {
+        /// The threshold.
+        above_input_tokens: u64,
+    },
     /// Nothing was used as far as is known.
     #[error("nothing is known of the usage")]
     Usage,
@@ -44,9 +53,10 @@ pub struct Explanation<'t> {
 }
 
 impl PriceTable {
-    /// As [`PriceTable::price`], with every step.
+    /// As [`PriceTable::price_row`], with every step.
     pub fn explain<'n>(
         &self,
+        api: Api,
         name: impl Into<ModelName<'n>>,
         service_tier: Option<&str>,
         usage: &Usage,
@@ -56,22 +66,32 @@ impl PriceTable {
         let tier = Tier::of(service_tier)
             .ok_or_else(|| Unpriced::UnknownTier(service_tier.unwrap_or_default().to_owned()))?;
         let row: &PriceRow = found.row;
+        let mut threshold = row.threshold(&usage.tokens);
         let mut charges = Vec::new();
         let known = row.charges(tier, usage, |charge| charges.push(charge));
         let unpriced = charges.iter().find(|charge| charge.rate.is_none());
-        let cost = match (row.amount(tier, usage), unpriced) {
+        let cost = match (row.amount_for(api, tier, usage), unpriced) {
             (Some(amount), _) => Ok(Cost {
                 amount,
                 price_version: found.price_version().clone(),
             }),
             (None, Some(charge)) => Err(Unpriced::Item(charge.item)),
             (None, None) if !known && usage.tokens.sum().is_some() => Err(Unpriced::Tier(tier)),
-            (None, None) => Err(Unpriced::Usage),
+            (None, None) => Err(match threshold.filter(|_| known) {
+                Some(&Threshold {
+                    above_input_tokens, ..
+                }) => Unpriced::Threshold { above_input_tokens },
+                None => Unpriced::Usage,
+            }),
         };
+        if matches!(cost, Err(Unpriced::Threshold { .. })) {
+            // Its parts would be those of one request.
+            (threshold, charges) = (None, Vec::new());
+        }
         Ok(Explanation {
             found,
             tier,
-            threshold: row.threshold(&usage.tokens),
+            threshold,
             charges,
             cost,
         })

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::rate::{Factor, Fees, Item, Rate, Rates, Tier};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
-use crate::record::{TokenType, Tokens, Unit, Usage};
+use crate::record::{Api, TokenType, Tokens, Unit, Usage};
 
 /// How a tier other than the standard one is priced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,15 +184,24 @@ impl PriceRow {
         known.then_some(total?).map(rounded)
     }
 
-    /// What many requests cost in a tier whose usage is added up, as [`amount`](Self::amount). The
-    /// sum does not say how long any of them was: none is held to be past a threshold, as few are.
+    /// What a row of `api` cost in a tier: a batch is many requests, every other row is one.
+    #[must_use]
+    pub fn amount_for(&self, api: Api, tier: Tier, usage: &Usage) -> Option<NanoUsd> {
+        match api {
+            Api::Batches => self.amount_of_many(tier, usage),
+            _ => self.amount(tier, usage),
+        }
+    }
+
+    /// What many requests cost in a tier whose usage is added up, as [`amount`](Self::amount). A
+    /// threshold is one request's. Where all of them together are past none, none of them is; where
+    /// they are, the sum does not say which are, and a price without it would be too low: `None`.
     #[must_use]
     pub fn amount_of_many(&self, tier: Tier, usage: &Usage) -> Option<NanoUsd> {
-        let without = Self {
-            thresholds: Vec::new(),
-            ..self.clone()
-        };
-        without.amount(tier, usage)
+        match self.threshold(&usage.tokens) {
+            None => self.amount(tier, usage),
+            Some(_) => None,
+        }
     }
 
     /// The threshold that a request of these tokens is past.

@@ -353,15 +353,11 @@ impl PriceTable {
         usage: &Usage,
         at: UnixMicros,
     ) -> Option<Cost> {
-        let found = self.find(name, at)?;
-        let tier = Tier::of(service_tier)?;
-        Some(Cost {
-            amount: found.row.amount(tier, usage)?,
-            price_version: Arc::clone(found.price_version()),
-        })
+        self.price_row(Api::Chat, name, service_tier, usage, at)
     }
 
-    /// What a row of `api` cost: a batch is many requests, every other row is one.
+    /// What a row of `api` cost, as [`price`](Self::price). A batch is many requests: it has no price
+    /// where it cannot be told whether one of them passed a threshold.
     #[must_use]
     pub fn price_row<'n>(
         &self,
@@ -371,26 +367,10 @@ impl PriceTable {
         usage: &Usage,
         at: UnixMicros,
     ) -> Option<Cost> {
-        match api {
-            Api::Batches => self.price_many(name, service_tier, usage, at),
-            _ => self.price(name, service_tier, usage, at),
-        }
-    }
-
-    /// What many requests cost whose usage is added up (a batch), as [`price`](Self::price): of none
-    /// of them is known that it passed a threshold.
-    #[must_use]
-    pub fn price_many<'n>(
-        &self,
-        name: impl Into<ModelName<'n>>,
-        service_tier: Option<&str>,
-        usage: &Usage,
-        at: UnixMicros,
-    ) -> Option<Cost> {
         let found = self.find(name, at)?;
         let tier = Tier::of(service_tier)?;
         Some(Cost {
-            amount: found.row.amount_of_many(tier, usage)?,
+            amount: found.row.amount_for(api, tier, usage)?,
             price_version: Arc::clone(found.price_version()),
         })
     }

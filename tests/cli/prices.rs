@@ -70,6 +70,18 @@ fn show_explains_a_price_line_by_line() {
     assert_eq!(json["usd"], "0.0025");
     assert_eq!(json["rule"], "dated");
     assert_eq!(json["charges"][0]["usd_per_million"], "2.5");
+    // A batch is priced as the ledger prices it: in its tier, as many requests.
+    let batch = |tokens: &str| {
+        let asked = ["show", "gpt-5.4", "--api", "batches", "--tokens", tokens];
+        prices(folder.path(), &asked)
+    };
+    let told = batch("input=272000");
+    assert!(told.contains("× 0.5") && told.contains("$0.34"), "{told}");
+    let told = batch("input=272001");
+    assert!(
+        told.contains("unpriced: these are the tokens of several"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -123,7 +135,7 @@ fn a_catalogue_is_kept_and_used_and_what_it_changes_is_told() {
     let first = prices(folder.path(), &["update", "--from", CATALOGUE]);
     assert!(first.starts_with("litellm-20"), "{first}");
     assert!(
-        first.contains(": 13 prices, 9 models left out\n"),
+        first.contains(": 14 prices, 9 models left out\n"),
         "{first}"
     );
     let listed = prices(folder.path(), &["list", "acme-1"]);
@@ -141,7 +153,7 @@ fn a_catalogue_is_kept_and_used_and_what_it_changes_is_told() {
         "  new        1\n    openai/acme-talk\n",
         "  gone       1\n    openai/acme-speak\n",
         "  dearer     1\n    openai/acme-1: input 2 → 3\n",
-        "  unchanged  11\n",
+        "  unchanged  12\n",
     ] {
         assert!(second.contains(line), "{line}: {second}");
     }

@@ -18,7 +18,7 @@ use tollgate::pricing::{PriceRow, PriceTable, Rate, Rates, Tier};
 use tollgate::record::TokenType::{
     Input, InputAudio, InputCacheWrite, InputCached, Output, OutputAudio, OutputImage, Reasoning,
 };
-use tollgate::record::{TokenType, Tokens, Unit, Units, Usage, UsageSource};
+use tollgate::record::{Api, TokenType, Tokens, Unit, Units, Usage, UsageSource};
 
 /// 2026-11-20T00:00:00Z
 const TODAY: UnixMicros = UnixMicros(1_795_132_800_000_000);
@@ -216,6 +216,29 @@ fn past_the_threshold_the_whole_request_costs_more() {
     assert_eq!(writes.unwrap(), "1.360005");
     // A model without a threshold stays as it is.
     assert_eq!(usd("gpt-4.1", None, &[(Input, MILLION)]).unwrap(), "2");
+}
+
+#[test]
+fn a_batch_is_many_requests_and_a_threshold_is_of_one() {
+    let table = PriceTable::builtin();
+    let batch = |model: &str, tokens| {
+        let used = usage(&[(Input, tokens), (Output, 1_000)]);
+        let (tier, api) = (Some("batch"), Api::Batches);
+        let priced = table.price_row(api, model, tier, &used, TODAY);
+        let explained = table.explain(api, model, tier, &used, TODAY).unwrap();
+        assert_eq!(explained.cost.as_ref().ok(), priced.as_ref());
+        let told = explained.cost.map(|cost| cost.amount.to_string());
+        told.map_err(|reason| reason.to_string())
+    };
+    // None of them is longer than all: 272,000 × 1.25 + 1,000 × 7.50.
+    assert_eq!(batch("gpt-5.4", 272_000).unwrap(), "0.3475");
+    assert_eq!(
+        batch("gpt-5.4", 272_001).unwrap_err(),
+        "these are the tokens of several requests, together past 272000 input tokens: whether one \
+         of them was past that is not known"
+    );
+    // 1,000,000 × 1 + 1,000 × 4, and no threshold.
+    assert_eq!(batch("gpt-4.1", MILLION).unwrap(), "1.004");
 }
 
 #[test]
