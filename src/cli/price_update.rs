@@ -47,8 +47,7 @@ pub(super) fn update(
     };
     let before = last_good(&settings.data_dir);
     let kept = wait(async { bring(&from, now).await.map_err(Failure::Update) })?;
-    let good = Good::judge(kept, before.as_ref().map(|good| &good.catalogue))
-        .map_err(|error| Failure::Update(error.into()))?;
+    let good = Good::judge(kept, before.as_ref()).map_err(|error| Failure::Update(error.into()))?;
     let store = Store::new(&settings.data_dir);
     store
         .save(&good.kept)

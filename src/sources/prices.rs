@@ -55,11 +55,13 @@ pub struct Good {
 }
 
 impl Good {
-    /// Judges a text, also against the catalogue before it.
-    pub fn judge(kept: LastGood, before: Option<&Catalogue>) -> Result<Self, CatalogueError> {
+    /// Judges a text, also against the one before it from the same address: another catalogue may be
+    /// smaller, and in other units.
+    pub fn judge(kept: LastGood, before: Option<&Self>) -> Result<Self, CatalogueError> {
         let catalogue = Catalogue::parse(&kept.text)?;
-        if let Some(before) = before {
-            catalogue.may_follow(before)?;
+        let same = before.filter(|before| before.kept.origin.address == kept.origin.address);
+        if let Some(before) = same {
+            catalogue.may_follow(&before.catalogue)?;
         }
         Ok(Self { catalogue, kept })
     }
@@ -147,10 +149,13 @@ impl Refresher {
         }
     }
 
-    /// What is left of the schedule since the last good catalogue came.
+    /// What is left of the schedule since the last good catalogue came; nothing when that came from
+    /// another address than the one that is set now.
     fn wait_at_first(&self, now: UnixMicros) -> Duration {
         match (&self.update, &self.good) {
-            (Some(schedule), Some(good)) => {
+            (Some(schedule), Some(good))
+                if good.kept.origin.address == schedule.url.to_string() =>
+            {
                 let age = now.since(good.kept.origin.fetched_at);
                 schedule.every.saturating_sub(age)
             }
@@ -189,7 +194,7 @@ impl Refresher {
         };
         let (before, store) = (self.good.clone(), self.store.clone());
         let good = aside(move || {
-            let good = Good::judge(kept, before.as_ref().map(|good| &good.catalogue))?;
+            let good = Good::judge(kept, before.as_deref())?;
             // In use only when it is kept: a restart must not go back in time.
             store.save(&good.kept)?;
             Ok(good)

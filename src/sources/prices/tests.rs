@@ -174,7 +174,8 @@ async fn a_good_catalogue_is_taken_kept_and_not_fetched_twice() {
 
     // A new process begins where this one ended.
     let prices = Arc::new(Prices::builtin());
-    let next = refresher(&prices, room.data_dir.path(), &server, "/prices.json");
+    let path = "/prices.json?key=canary";
+    let next = refresher(&prices, room.data_dir.path(), &server, path);
     assert_eq!(price(&prices).as_deref(), Some("2"));
     assert_eq!(prices.refreshes.last_success(), Some(NOW));
     assert_eq!(prices.refreshes.succeeded(), None, "nothing was tried yet");
@@ -310,6 +311,20 @@ fn last(usd: &str, fetched_at: UnixMicros) -> LastGood {
         },
         text: catalogue(3, usd),
     }
+}
+
+#[tokio::test]
+async fn another_address_is_asked_at_once_and_not_compared() {
+    let smaller = Answer::good(&catalogue(3, "900"));
+    let server = Server::start(vec![Answer::good(&catalogue(10, "2")), smaller]).await;
+    let mut room = Room::new(&server, "/prices.json");
+    assert_eq!(room.refresher.refresh(NOW).await, Refresh::Updated);
+    let data_dir = room.data_dir.path();
+    let mut next = refresher(&room.prices, data_dir, &server, "/other.json");
+    assert_eq!(room.price().as_deref(), Some("2"), "until it is there");
+    assert_eq!(next.wait_at_first(NOW), Duration::ZERO);
+    assert_eq!(next.refresh(NOW).await, Refresh::Updated);
+    assert_eq!(room.price().as_deref(), Some("900"));
 }
 
 #[test]
