@@ -241,6 +241,21 @@ pub struct Estimate {
     pub cost: Option<NanoUsd>,
 }
 
+impl Estimate {
+    /// The usage that it would be.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage {
+            units: Units::NONE,
+            ..Usage::absent(UsageSource::Estimated)
+        };
+        usage.tokens[TokenType::Input] = self.input_tokens;
+        usage.tokens[TokenType::Output] = self.output_tokens;
+        usage.total = usage.tokens.sum();
+        usage
+    }
+}
+
 /// What is known of a request when it is admitted to an upstream. Alone in the journal (a crash,
 /// kill -9) it becomes a row with the outcome `interrupted`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

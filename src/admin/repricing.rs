@@ -112,6 +112,7 @@ fn refused(error: RepriceError) -> ApiError {
         RepriceError::Open(_)
         | RepriceError::Read(_)
         | RepriceError::Write { .. }
+        | RepriceError::NoRollup { .. }
         | RepriceError::Fault => ApiError::new(
             ErrorCode::Internal,
             "the ledger cannot be written to the end; the log says why. What was done stays done: \

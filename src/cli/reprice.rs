@@ -158,10 +158,17 @@ fn render(report: &RepriceReportJson, timezone: &TimeZone, output: &Output) -> S
         Some(run) => say(&format!(
             "{changed} requests got a new cost (run {run}); `tollgate requests --id` shows their earlier ones."
         )),
-        None if report.total.requests > 0 => {
+        None if report.total.requests > 0 && report.total.changed_estimates == 0 => {
             say("Nothing changes: every request with a price costs what it says already.");
         }
         None => {}
+    }
+    if report.total.changed_estimates > 0 {
+        say(&format!(
+            "Estimates beside a usage that is missing: {} {} another cost.",
+            count(report.total.changed_estimates),
+            if report.dry_run { "would get" } else { "got" }
+        ));
     }
     if report.expired_requests > 0 {
         say(&format!(

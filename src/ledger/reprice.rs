@@ -4,7 +4,8 @@
 //! transaction holds a batch's new costs, the old ones in `repricings`, and the differences in the
 //! roll-ups, so rows and roll-ups agree whenever it stops. A row that already costs what the prices
 //! say is left as it is: doing it again changes nothing, and after a crash doing it again finishes
-//! it.
+//! it. The same holds for what Tollgate's own count would cost beside a usage that is missing, but
+//! that `repricings` keeps no old figures of such estimates.
 //!
 //! What stays as it is: a cost the provider stated, a row without known usage, and the cost of a
 //! row whose model has no price any more (to forget what is known would make it unknown).
@@ -18,8 +19,9 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::query::{ReadError, StoredRequest, rows_in_order};
-use super::rollup::{self, CostChange, RollupKey};
+use super::rollup::{self, AdjustError, CostChange, MissingRollup, RollupKey};
 use crate::clock::UnixMicros;
+use crate::money::NanoUsd;
 use crate::record::Cost;
 
 use book::{Verdict, model_of};
@@ -61,9 +63,45 @@ pub(super) struct Pass {
     expired_requests: Option<u64>,
 }
 
+/// A row that was looked at.
+struct Looked {
+    row: StoredRequest,
+    verdict: Verdict,
+    /// The new cost of its estimate.
+    estimate: Option<NanoUsd>,
+}
+
+/// Why a batch was not done.
+#[derive(Debug)]
+pub(super) enum StepError {
+    Read(ReadError),
+    Rollup(MissingRollup),
+}
+
+impl From<ReadError> for StepError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<rusqlite::Error> for StepError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+impl From<AdjustError> for StepError {
+    fn from(error: AdjustError) -> Self {
+        match error {
+            AdjustError::Missing(missing) => Self::Rollup(missing),
+            AdjustError::Database(error) => error.into(),
+        }
+    }
+}
+
 /// What a batch found.
 struct Batch {
-    rows: Vec<(StoredRequest, Verdict)>,
+    rows: Vec<Looked>,
     /// Where it ended; `None` when there is nothing behind it.
     next: Option<(i64, i64)>,
 }
@@ -86,30 +124,43 @@ impl Pass {
         &mut self,
         connection: &mut Connection,
         now: UnixMicros,
-    ) -> Result<bool, ReadError> {
+    ) -> Result<bool, StepError> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let expired_requests = self.expired(&transaction)?;
         let batch = self.read(&transaction)?;
         let mut run = self.run;
         let mut rollups: HashMap<RollupKey, CostChange> = HashMap::new();
         let mut done = Repriced::default();
-        for (row, verdict) in &batch.rows {
-            let Verdict::Changed(new) = verdict else {
-                continue;
+        for looked in &batch.rows {
+            let Looked { row, estimate, .. } = looked;
+            let new = match &looked.verdict {
+                Verdict::Changed(new) => Some(new),
+                _ => None,
             };
+            if new.is_none() && estimate.is_none() {
+                continue;
+            }
             let run = match run {
                 Some(run) => run,
                 None => *run.insert(self.begin_run(&transaction, now)?),
             };
-            done.count(row, verdict);
-            self.change(&transaction, run, now, row, new)?;
             let change = rollups.entry(rollup_key(row)).or_default();
-            change.cost_nanousd = change.cost_nanousd.saturating_add(
-                new.amount
-                    .0
-                    .saturating_sub(row.cost.as_ref().map_or(0, |cost| cost.amount.0)),
-            );
-            change.newly_priced += i64::from(row.cost.is_none());
+            if let Some(new) = new {
+                done.count(looked);
+                self.change(&transaction, run, now, row, new)?;
+                let old = row.cost.as_ref().map(|cost| cost.amount);
+                add_difference(&mut change.cost_nanousd, old, new.amount);
+                change.newly_priced += i64::from(old.is_none());
+            }
+            if let Some(new) = *estimate {
+                transaction
+                    .prepare_cached(
+                        "UPDATE requests SET estimated_cost_nanousd = ? WHERE sequence = ?",
+                    )?
+                    .execute((new.0, row.sequence.0))?;
+                let old = row.estimate.and_then(|estimate| estimate.cost);
+                add_difference(&mut change.estimated_nanousd, old, new);
+            }
         }
         rollup::adjust_costs(&transaction, &rollups)?;
         if let Some(run) = run {
@@ -168,7 +219,12 @@ impl Pass {
             .filter(|row| wanted.is_none() || model_of(row) == wanted)
             .map(|row| {
                 let verdict = self.prices.judge(&row);
-                (row, verdict)
+                let estimate = self.prices.estimate(&row);
+                Looked {
+                    row,
+                    verdict,
+                    estimate,
+                }
             })
             .collect();
         Ok(Batch { rows, next })
@@ -176,9 +232,9 @@ impl Pass {
 
     /// Counts a batch; `true` when it was the last.
     fn count(&mut self, batch: &Batch) -> bool {
-        for (row, verdict) in &batch.rows {
-            let model = model_of(row).map(str::to_owned);
-            self.models.entry(model).or_default().count(row, verdict);
+        for looked in &batch.rows {
+            let model = model_of(&looked.row).map(str::to_owned);
+            self.models.entry(model).or_default().count(looked);
         }
         match batch.next {
             Some(next) => {
@@ -275,6 +331,11 @@ impl Pass {
             .execute((new.amount.0, &*new.price_version, row.sequence.0))?;
         Ok(())
     }
+}
+
+fn add_difference(sum: &mut Option<i64>, old: Option<NanoUsd>, new: NanoUsd) {
+    let difference = new.0.saturating_sub(old.unwrap_or_default().0);
+    *sum = Some(sum.unwrap_or(0).saturating_add(difference));
 }
 
 fn rollup_key(row: &StoredRequest) -> RollupKey {

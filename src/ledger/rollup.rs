@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use rusqlite::Connection;
 
 use super::rows::{Binder, Row, stored};
+use crate::clock::UnixMicros;
 use crate::record::{Api, Outcome, Phase, TokenType, Unit, UsageSource, is_unpriced};
 
 /// Whether a request with this outcome counts as an error: all but an answer that reached the
@@ -194,10 +195,35 @@ pub(super) struct RollupKey {
 /// How the costs of requests changed that are counted already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct CostChange {
-    /// New less old.
-    pub(super) cost_nanousd: i64,
+    /// New less old; `None` when no cost changed.
+    pub(super) cost_nanousd: Option<i64>,
+    /// The same of what Tollgate's own counts beside a missing usage would cost.
+    pub(super) estimated_nanousd: Option<i64>,
     /// Requests that had no cost and have one now.
     pub(super) newly_priced: i64,
+}
+
+/// The requests are there and the roll-up they are counted in is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "usage_minutely has no row of the minute {}, channel {:?}, model {:?}, API {}, key {:?}, although \
+     requests has rows of it: the database was changed by something else. Put a copy from before \
+     in its place, or leave that minute out with --until and --since",
+    UnixMicros(.0.minute).timestamp(), .0.channel, .0.model, .0.api, .0.key
+)]
+pub struct MissingRollup(RollupKey);
+
+/// Why roll-ups were not brought up to date.
+#[derive(Debug)]
+pub(super) enum AdjustError {
+    Missing(MissingRollup),
+    Database(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for AdjustError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 /// Brings roll-ups up to date with rows whose cost changed, in the transaction that changed them.
@@ -205,16 +231,20 @@ pub(super) struct CostChange {
 pub(super) fn adjust_costs(
     connection: &Connection,
     changes: &HashMap<RollupKey, CostChange>,
-) -> rusqlite::Result<()> {
+) -> Result<(), AdjustError> {
     let mut statement = connection.prepare_cached(
-        "UPDATE usage_minutely SET unpriced_requests = unpriced_requests - ?, cost_nanousd = \
-         max(min(coalesce(cost_nanousd, 0) + ?, 9223372036854775807), -9223372036854775808) \
-         WHERE minute = ? AND channel = ? AND model = ? AND api = ? AND key = ?",
+        "UPDATE usage_minutely SET unpriced_requests = unpriced_requests - ?1, \
+         cost_nanousd = max(min(coalesce(cost_nanousd + ?2, cost_nanousd, ?2), \
+         9223372036854775807), -9223372036854775808), \
+         estimated_cost_nanousd = max(min(coalesce(estimated_cost_nanousd + ?3, \
+         estimated_cost_nanousd, ?3), 9223372036854775807), -9223372036854775808) \
+         WHERE minute = ?4 AND channel = ?5 AND model = ?6 AND api = ?7 AND key = ?8",
     )?;
     for (group, change) in changes {
         let updated = statement.execute((
             change.newly_priced,
             change.cost_nanousd,
+            change.estimated_nanousd,
             group.minute,
             &group.channel,
             &group.model,
@@ -222,7 +252,7 @@ pub(super) fn adjust_costs(
             &group.key,
         ))?;
         if updated != 1 {
-            return Err(rusqlite::Error::QueryReturnedNoRows);
+            return Err(AdjustError::Missing(MissingRollup(group.clone())));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::protocol::{AnswerText, count_request, writes_text};
-use crate::record::{Api, Estimate, TokenType, Units, Usage, UsageSource};
+use crate::record::{Api, Estimate, TokenType, Usage, UsageSource};
 use crate::tokenizer::{Encoding, count_roughly};
 
 use super::body::Plain;
@@ -187,12 +187,10 @@ impl Counting {
 
 /// A usage of these counts.
 fn counted(input: Option<u64>, output: Option<u64>) -> Usage {
-    let mut usage = Usage {
-        units: Units::NONE,
-        ..Usage::absent(UsageSource::Estimated)
+    let estimate = Estimate {
+        input_tokens: input,
+        output_tokens: output,
+        cost: None,
     };
-    usage.tokens[TokenType::Input] = input;
-    usage.tokens[TokenType::Output] = output;
-    usage.total = usage.tokens.sum();
-    usage
+    estimate.usage()
 }

@@ -30,6 +30,9 @@ pub struct RepricedJson {
     /// Those whose channel the settings no longer name, and of which no price tells whose prices
     /// held there: they stay as they are.
     pub unknown_seller_requests: u64,
+    /// Those of the ones without usage whose estimate has another cost now. Estimates are no part of
+    /// the costs here, and the audit keeps no earlier ones.
+    pub changed_estimates: u64,
     /// What those with a cost cost together before; `null` when none had one.
     pub old_cost_usd: Option<Usd>,
     /// What those with a cost cost together with the present prices; `null` when none has one.
@@ -50,6 +53,7 @@ impl RepricedJson {
             stated_requests: repriced.stated,
             without_usage_requests: repriced.without_usage,
             unknown_seller_requests: repriced.unknown_seller,
+            changed_estimates: repriced.changed_estimates,
             old_cost_usd: repriced.old_cost.map(Usd),
             new_cost_usd: repriced.new_cost.map(Usd),
             difference_usd: Usd(repriced.difference()),

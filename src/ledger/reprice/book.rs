@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ledger::query::StoredRequest;
+use crate::money::NanoUsd;
 use crate::pricing::{ModelName, PriceTable};
-use crate::record::{Cost, is_unpriced};
+use crate::protocol::writes_text;
+use crate::record::{Cost, Usage, is_unpriced};
 
 /// Whose prices hold at each channel of the settings, by its name
 /// ([`crate::pricing::provider_of`]); `None` are those of the models' makers.
@@ -37,7 +39,7 @@ impl PriceBook {
         let Some(seller) = self.seller(row) else {
             return Verdict::UnknownSeller;
         };
-        match (&row.cost, self.price(row, seller)) {
+        match (&row.cost, self.price(row, &row.usage, seller)) {
             (None, None) => Verdict::Unpriced,
             (Some(_), None) => Verdict::Kept,
             (Some(old), Some(new)) if old.amount == new.amount => Verdict::Unchanged,
@@ -45,12 +47,26 @@ impl PriceBook {
         }
     }
 
-    fn price(&self, row: &StoredRequest, seller: Option<&str>) -> Option<Cost> {
+    /// What Tollgate's own count beside a missing usage would cost now, where that is another amount
+    /// than the row has.
+    pub(super) fn estimate(&self, row: &StoredRequest) -> Option<NanoUsd> {
+        let estimate = row.estimate?;
+        // Half a usage has no price.
+        if estimate.input_tokens.is_none()
+            || (estimate.output_tokens.is_none() && writes_text(row.api))
+        {
+            return None;
+        }
+        let cost = self.price(row, &estimate.usage(), self.seller(row)?)?;
+        Some(cost.amount).filter(|_| estimate.cost != Some(cost.amount))
+    }
+
+    fn price(&self, row: &StoredRequest, usage: &Usage, seller: Option<&str>) -> Option<Cost> {
         self.table.price_row(
             row.api,
             ModelName::at(seller, model_of(row)?),
             row.service_tier.as_deref(),
-            &row.usage,
+            usage,
             row.started_at,
         )
     }

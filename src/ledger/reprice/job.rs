@@ -6,10 +6,11 @@ use std::sync::mpsc::{self, Sender};
 
 use super::book::PriceBook;
 use super::report::RepriceReport;
-use super::{Pass, RepriceQuery};
+use super::{Pass, RepriceQuery, StepError};
 use crate::ledger::OpenError;
 use crate::ledger::control::Control;
 use crate::ledger::query::{QueryError, ReadError};
+use crate::ledger::rollup::MissingRollup;
 
 /// Why history was not (or not to the end) priced anew. What was done before stays done; asking
 /// again goes on from there.
@@ -38,19 +39,28 @@ pub enum RepriceError {
         /// SQLite's error.
         source: rusqlite::Error,
     },
+    /// Rows and roll-ups do not agree.
+    #[error("{missing}. The database is {path}; what was done so far stays done")]
+    NoRollup {
+        /// The database.
+        path: PathBuf,
+        /// What is not there.
+        missing: MissingRollup,
+    },
     /// A fault of this program's own.
     #[error("the ledger's writer met a fault of its own; nothing is half done, ask again")]
     Fault,
 }
 
 impl RepriceError {
-    pub(in crate::ledger) fn of_step(error: ReadError, database: &Path) -> Self {
+    pub(in crate::ledger) fn of_step(error: StepError, database: &Path) -> Self {
+        let path = database.to_owned();
         match error {
-            ReadError::Database(source) => Self::Write {
-                path: database.to_owned(),
-                source,
-            },
-            unreadable @ ReadError::Unreadable { .. } => Self::Read(unreadable.at(database)),
+            StepError::Read(ReadError::Database(source)) => Self::Write { path, source },
+            StepError::Read(unreadable @ ReadError::Unreadable { .. }) => {
+                Self::Read(unreadable.at(database))
+            }
+            StepError::Rollup(missing) => Self::NoRollup { path, missing },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What pricing anew did, by model.
 
+use super::Looked;
 use super::book::Verdict;
-use crate::ledger::query::StoredRequest;
 use crate::money::NanoUsd;
 
 /// What pricing anew did, or would do.
@@ -40,6 +40,9 @@ pub struct Repriced {
     /// Those whose channel the settings no longer name, and of which no price tells whose prices
     /// held there: they stay as they are.
     pub unknown_seller: u64,
+    /// Those of the ones without usage whose estimate has another cost now. Estimates are no part of
+    /// the costs here.
+    pub changed_estimates: u64,
     /// What those with a cost cost together before; `None` when none had one.
     pub old_cost: Option<NanoUsd>,
     /// What those with a cost cost together now; `None` when none has one.
@@ -54,13 +57,19 @@ impl Repriced {
         NanoUsd(known(self.new_cost).saturating_sub(known(self.old_cost)))
     }
 
-    pub(super) fn count(&mut self, row: &StoredRequest, verdict: &Verdict) {
+    pub(super) fn count(&mut self, looked: &Looked) {
+        let Looked {
+            row,
+            verdict,
+            estimate,
+        } = looked;
         let old = row.cost.as_ref().map(|cost| cost.amount);
         let new = match verdict {
             Verdict::Changed(new) => Some(new.amount),
             _ => old,
         };
         self.requests += 1;
+        self.changed_estimates += u64::from(estimate.is_some());
         add_known(&mut self.old_cost, old);
         add_known(&mut self.new_cost, new);
         match verdict {
@@ -86,6 +95,7 @@ impl Repriced {
         self.stated += other.stated;
         self.without_usage += other.without_usage;
         self.unknown_seller += other.unknown_seller;
+        self.changed_estimates += other.changed_estimates;
         add_known(&mut self.old_cost, other.old_cost);
         add_known(&mut self.new_cost, other.new_cost);
     }

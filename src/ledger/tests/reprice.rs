@@ -20,7 +20,7 @@ use crate::ledger::{
 };
 use crate::money::NanoUsd;
 use crate::pricing::{Layer, PriceRow, PriceTable, Rate, Rates};
-use crate::record::{Cost, RequestRecord, Usage, UsageSource};
+use crate::record::{Cost, Estimate, RequestRecord, Usage, UsageSource};
 
 /// All there is.
 fn everything() -> RepriceQuery {
@@ -85,9 +85,9 @@ fn reprice(
     pass.report()
 }
 
-type Sums = BTreeMap<(i64, String, String, String, String), (Option<i64>, i64)>;
+type Sums = BTreeMap<(i64, String, String, String, String), (Option<i64>, i64, Option<i64>)>;
 
-/// Cost and unpriced requests of each roll-up, from a query that gives its key and these.
+/// Cost, unpriced requests and estimated cost of each roll-up, from a query that gives its key and these.
 fn sums(folder: &TempDir, sql: &str) -> Sums {
     let connection = Connection::open(super::super::database::path_in(folder.path())).unwrap();
     let mut statement = connection.prepare(sql).unwrap();
@@ -99,7 +99,7 @@ fn sums(folder: &TempDir, sql: &str) -> Sums {
             row.get(3)?,
             row.get(4)?,
         );
-        Ok((key, (row.get(5)?, row.get(6)?)))
+        Ok((key, (row.get(5)?, row.get(6)?, row.get(7)?)))
     });
     sums.unwrap().map(Result::unwrap).collect()
 }
@@ -107,14 +107,15 @@ fn sums(folder: &TempDir, sql: &str) -> Sums {
 fn assert_rollups_are_the_rows(folder: &TempDir) {
     let rolled_up = sums(
         folder,
-        "SELECT minute, channel, model, api, key, cost_nanousd, unpriced_requests \
-         FROM usage_minutely",
+        "SELECT minute, channel, model, api, key, cost_nanousd, unpriced_requests, \
+         estimated_cost_nanousd FROM usage_minutely",
     );
     let fresh = sums(
         folder,
         "SELECT started_at - started_at % 60000000, coalesce(channel, ''), \
          coalesce(served_model, requested_model, ''), api, coalesce(key, ''), sum(cost_nanousd), \
-         sum(cost_nanousd IS NULL AND usage_source IN ('reported', 'partial', 'estimated')) \
+         sum(cost_nanousd IS NULL AND usage_source IN ('reported', 'partial', 'estimated')), \
+         sum(estimated_cost_nanousd) \
          FROM requests GROUP BY 1, 2, 3, 4, 5",
     );
     assert_eq!(rolled_up, fresh);
@@ -415,6 +416,67 @@ fn of_a_channel_that_is_gone_the_old_price_tells_the_provider() {
     let total = report.total;
     assert_eq!((total.changed, total.unknown_seller), (2, 4));
     assert_rollups_are_the_rows(&folder);
+}
+
+#[test]
+fn an_estimate_is_priced_anew_with_its_rollup() {
+    let folder = TempDir::new().unwrap();
+    let mut manual = Manual::open(&settings(&folder));
+    let estimated = |output_tokens, cost| {
+        let mut record = record(admission(0));
+        record.usage = Usage::absent(UsageSource::Missing);
+        record.cost = None;
+        record.estimate = Some(Estimate {
+            input_tokens: Some(100),
+            output_tokens,
+            cost,
+        });
+        record
+    };
+    let records = [
+        estimated(Some(20), Some(NanoUsd(65_000))),
+        estimated(Some(20), None),
+        // Half a usage.
+        estimated(None, None),
+    ];
+    end(&mut manual, &records);
+    let report = reprice(&mut manual, everything(), &gpt_5_mini(1_000), 500);
+    let amounts: Vec<_> = rows(folder.path())
+        .into_iter()
+        .map(|row| row.estimate.unwrap().cost)
+        .collect();
+    let new = Some(NanoUsd(140_000));
+    assert_eq!(amounts, [new, new, None]);
+    assert_eq!(
+        (report.total.changed, report.total.changed_estimates),
+        (0, 2)
+    );
+    assert_eq!(report.total.new_cost, None);
+    assert!(report.run.is_some());
+    assert_rollups_are_the_rows(&folder);
+    let report = reprice(&mut manual, everything(), &gpt_5_mini(1_000), 500);
+    assert_eq!((report.total.changed_estimates, report.run), (0, None));
+}
+
+#[test]
+fn a_rollup_that_is_not_there_is_named() {
+    let folder = TempDir::new().unwrap();
+    let mut manual = Manual::open(&settings(&folder));
+    end(&mut manual, &[record(admission(0))]);
+    let connection = Connection::open(super::super::database::path_in(folder.path())).unwrap();
+    connection
+        .execute("DELETE FROM usage_minutely", [])
+        .unwrap();
+    let before = rows(folder.path());
+    let mut pass = Pass::new(everything(), gpt_5_mini(1_000));
+    let error = manual.writer.reprice_step(&mut pass, START).unwrap_err();
+    assert!(matches!(error, RepriceError::NoRollup { .. }), "{error:?}");
+    let told = error.to_string();
+    let minute = START.minute().timestamp().to_string();
+    for part in [minute.as_str(), "channel \"openai\"", "--until"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(rows(folder.path()), before);
 }
 
 #[test]
