@@ -328,6 +328,8 @@ impl Ledger {
     /// then also commits what this process still appends while its requests drain. Should nobody
     /// take the role for half a minute, this process takes it back.
     pub fn hand_over(&self) {
+        // At once: the other process serves requests as soon as this one knows of it.
+        self.deferred.set_complete(false);
         self.control.hand_over();
     }
 

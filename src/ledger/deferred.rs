@@ -5,7 +5,8 @@
 //! rows: a second row that settles an id loses its usage before it is stored or summed. But what
 //! Prometheus counts has to be decided while the answer passes. So each process also knows in memory
 //! which ids are awaited and which were settled ([`Deferred`]), and asks there; only what it cannot
-//! know (the journal of an earlier process is not read yet, more ids were in use than it holds) goes
+//! know (the journal of an earlier process is not read yet, another one goes on beside this one, more ids were
+//! in use than it holds) goes
 //! to the ledger to be judged, and Prometheus may then count what the ledger does not.
 //!
 //! A response is awaited when its making was seen: what was made elsewhere is not this ledger's to
@@ -44,7 +45,7 @@ struct Known {
     states: HashMap<Arc<str>, Deferral>,
     /// In the order they became known.
     order: VecDeque<Arc<str>>,
-    /// Everything that earlier processes left is known.
+    /// Everything that other processes left is known, and none of them goes on.
     complete: bool,
     /// More was known than is kept.
     forgot: bool,
@@ -147,9 +148,10 @@ impl Deferred {
         }
     }
 
-    /// All that earlier processes left is in the database.
-    pub(super) fn complete(&self) {
-        self.known().complete = true;
+    /// Whether all that other processes know is in the database, and so what is not known here is
+    /// not known at all. While another one appends (both do during an upgrade) it is not.
+    pub(super) fn set_complete(&self, complete: bool) {
+        self.known().complete = complete;
     }
 }
 
@@ -223,7 +225,7 @@ mod tests {
     #[test]
     fn an_awaited_response_counts_once() {
         let deferred = Deferred::new(None);
-        deferred.complete();
+        deferred.set_complete(true);
         let settle = |name: &str| deferred.settle(Api::Responses, &id(name), None, NOW);
         assert!(!settle("resp_elsewhere"));
         deferred.open(&id("resp_1"));
@@ -237,7 +239,7 @@ mod tests {
     fn a_batch_counts_once_wherever_it_was_made_unless_it_is_too_old() {
         let day = Duration::from_secs(86_400);
         let deferred = Deferred::new(Some(90 * day));
-        deferred.complete();
+        deferred.set_complete(true);
         let settle = |name: &str, made| deferred.settle(Api::Batches, &id(name), made, NOW);
         assert!(settle("batch_1", None));
         assert!(!settle("batch_1", None));
@@ -250,8 +252,11 @@ mod tests {
         let deferred = Deferred::new(None);
         let settle = |name: &str| deferred.settle(Api::Responses, &id(name), None, NOW);
         assert!(settle("resp_of_an_earlier_process"));
-        deferred.complete();
+        deferred.set_complete(true);
         assert!(!settle("resp_unknown"));
+        deferred.set_complete(false);
+        assert!(settle("resp_of_another_process"));
+        deferred.set_complete(true);
         deferred.open(&id("resp_first"));
         for n in 0..KEPT {
             deferred.open(&id(&format!("resp_{n}")));
@@ -263,7 +268,7 @@ mod tests {
     #[test]
     fn of_many_who_ask_at_once_one_counts() {
         let deferred = Deferred::new(None);
-        deferred.complete();
+        deferred.set_complete(true);
         deferred.open(&id("resp_1"));
         let counted: usize = std::thread::scope(|scope| {
             let asking: Vec<_> = (0..8)

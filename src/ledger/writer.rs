@@ -141,6 +141,8 @@ impl Writer {
             if control.take_hand_over() && self.lock.is_some() {
                 self.store = None;
                 self.lock = None;
+                // Once more: a round was perhaps under way when it was said first.
+                self.deferred.set_complete(false);
                 role_from = Instant::now() + HANDED_OVER;
                 tracing::info!("handed the ledger over");
             }
@@ -276,13 +278,17 @@ impl Writer {
         let own = self.journal.as_ref().map(|journal| journal.stream().id);
         let began = Instant::now();
         let mut rows = 0;
+        let mut alone = true;
         for id in self.stream_ids() {
             // Asked before the end is read: whoever is gone now has written all it will.
             let (end, over) = match &self.journal {
                 Some(journal) if own == Some(id) => {
                     (End::At(journal.appended()), closing.is_some())
                 }
-                _ if self.is_alive(id)? => (End::Growing, false),
+                _ if self.is_alive(id)? => {
+                    alone = false;
+                    (End::Growing, false)
+                }
                 _ => (End::Final, true),
             };
             while let Some(committed) = self.commit_batch(id, end)? {
@@ -301,7 +307,7 @@ impl Writer {
         if rows == 0 {
             self.retain(now, 0)?;
         }
-        self.deferred.complete();
+        self.deferred.set_complete(alone);
         self.stats.caught_up(began);
         Ok(true)
     }

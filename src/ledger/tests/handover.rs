@@ -2,6 +2,8 @@
 //! Locks belong to open files, so two ledgers in one process meet as two processes do.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -9,7 +11,7 @@ use tempfile::TempDir;
 use super::sample::{admission, record};
 use super::{PATIENCE, eventually, open, query_number, rows, settings};
 use crate::ledger::{Closed, Ledger, OpenError, Reader, Takeover, catch_up};
-use crate::record::{Outcome, RequestId};
+use crate::record::{Api, Deferral, Outcome, RequestId, Usage, UsageSource};
 
 fn end_one(ledger: &Ledger, n: u64) -> RequestId {
     let admission = admission(n);
@@ -144,4 +146,53 @@ fn after_the_end_entries_are_counted_as_dropped() {
     assert_eq!(stats.dropped(), 1);
     assert_eq!(stats.interrupted(), 1);
     assert_eq!(rows(folder.path())[0].outcome, Outcome::Interrupted);
+}
+
+#[test]
+fn usage_that_another_process_awaits_is_left_to_the_ledger() {
+    let folder = TempDir::new().unwrap();
+    let old = open(&settings(&folder));
+    let now = record(admission(0)).admission.started_at;
+    let settles = |ledger: &Ledger, id: &str| {
+        let id: Arc<str> = id.into();
+        ledger.deferred().settle(Api::Responses, &id, None, now)
+    };
+    let unknown = AtomicUsize::new(0);
+    // An id of its own for each look: one that was let through is known.
+    let settles_unknown = |ledger: &Ledger| {
+        let n = unknown.fetch_add(1, Ordering::Relaxed);
+        settles(ledger, &format!("resp_unknown_{n}"))
+    };
+    eventually("alone, it knows all there is", || !settles_unknown(&old));
+
+    // Already while the new one only waits for the role.
+    let new = Ledger::open(&settings(&folder), Takeover::Wait).unwrap();
+    eventually("the other one is seen", || settles_unknown(&old));
+    old.hand_over();
+    assert!(settles_unknown(&old));
+    assert!(new.flush(PATIENCE), "the new process has taken over");
+    let mut made = record(admission(1));
+    made.admission.api = Api::Responses;
+    made.response_id = Some("resp_of_the_new".into());
+    made.deferral = Some(Deferral::Opened);
+    made.usage = Usage::absent(UsageSource::Missing);
+    made.cost = None;
+    new.journal().end(&made);
+    new.deferred().open(&"resp_of_the_new".into());
+    assert!(new.flush(PATIENCE));
+    // A kept connection still asks the old one.
+    assert!(settles(&old, "resp_of_the_new"));
+    let mut told = record(admission(2));
+    told.admission.api = Api::Responses;
+    told.response_id = Some("resp_of_the_new".into());
+    told.deferral = Some(Deferral::Settled);
+    old.journal().end(&told);
+    assert!(settles_unknown(&new), "the old one may have begun it");
+    assert_eq!(old.close(PATIENCE), Closed::HandedOver);
+    eventually("the new one is alone", || !settles_unknown(&new));
+    assert_eq!(new.close(PATIENCE), Closed::Complete);
+    assert_eq!(
+        query_number(folder.path(), "SELECT sum(total_tokens) FROM requests"),
+        120
+    );
 }
