@@ -116,12 +116,7 @@ impl AnswerText {
     pub fn count_first(&self, bytes: u64, count: &mut dyn FnMut(&str) -> u64) -> u64 {
         let bytes = bytes.min(self.bytes);
         let length = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let mut kept = &self.kept[..length.min(self.kept.len())];
-        if self.events && length > kept.len() {
-            // The last event was cut off when the sample was full.
-            let whole = memchr::memrchr(b'\n', kept);
-            kept = whole.map_or(kept, |end| &kept[..=end]);
-        }
+        let kept = &self.kept[..length.min(self.kept.len())];
         proportion(self.count_in(kept, count), bytes, kept.len() as u64)
     }
 
@@ -141,6 +136,9 @@ impl AnswerText {
                 event.places.clear();
                 event.open = None;
                 scanner.feed(line, &mut event);
+                if let Some((Said::Content, start)) = scanner.open_string() {
+                    event.open.get_or_insert(start);
+                }
                 event.cut(line.len());
                 for place in &event.places {
                     strings(&line[place.clone()], Part::Talk, &mut windows);

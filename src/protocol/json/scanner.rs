@@ -156,6 +156,12 @@ impl<M: Copy> Scanner<M> {
         }
     }
 
+    /// The marked string under way, and where it began.
+    pub(crate) fn open_string(&self) -> Option<(M, usize)> {
+        let mark = self.current?.mark?;
+        (self.state == State::InString).then_some((mark, self.start))
+    }
+
     pub(crate) fn retained_bytes(&self) -> usize {
         self.scratch.capacity()
     }

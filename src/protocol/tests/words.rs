@@ -141,6 +141,28 @@ fn what_is_not_in_the_sample_counts_in_proportion() {
 }
 
 #[test]
+fn an_event_larger_than_the_sample_counts_in_proportion() {
+    let words = " word".repeat(8 * 1024 / 5);
+    let small = r#"data: {"choices":[{"delta":{"content":" word"}}]}"#;
+    let large = small.replace(" word", &words);
+    let tools = format!(
+        r#"data: {{"choices":[{{"delta":{{"tool_calls":[{{"function":{{"arguments":"{words}"}}}}]}}}}]}}"#
+    );
+    for (stream, least) in [
+        (format!("{large}\n\n"), 1_600),
+        (format!("{small}\n\n{large}\n\n"), 1_600),
+        (format!("{tools}\n\n"), 1_600),
+        // The upstream broke off in it.
+        (large.clone(), 1_600),
+    ] {
+        let text = text_of(Api::Chat, EVENTS, [stream.as_bytes()]).unwrap();
+        let counted =
+            text.count_first(text.bytes(), &mut |piece| piece.matches('d').count() as u64);
+        assert!((least..=least + 60).contains(&counted), "{counted}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_cut_off_is_read_up_to_there() {
     let answer = br#"{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"Half a senten"#;
     let text = text_of(Api::Chat, JSON, [&answer[..]]).unwrap();
