@@ -46,7 +46,7 @@ use pingora::{Error, ErrorSource as Fault, ErrorType};
 
 use crate::protocol::{ratelimits_remaining, upstream_request_id};
 
-use body::{Body, Passed, Stopped, Understood};
+use body::{Body, Passed, Stopped, Understood, is_handshake};
 use capture::Capture;
 use cork::Cork;
 use deadline::Watchdog;
@@ -106,7 +106,7 @@ impl ProxyHttp for Gateway {
         match self.address(exchange, &channel, now).await {
             Ok(address) => {
                 let mut peer = self.peer(&channel, address, exchange);
-                if session.is_upgrade_req() {
+                if is_handshake(session) {
                     // HTTP/2 knows no upgrade.
                     peer.options.alpn = ALPN::H1;
                 }
@@ -146,7 +146,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<()> {
         exchange.connected = true;
-        if session.is_upgrade_req() {
+        if is_handshake(session) {
             exchange.cork = Cork::put(socket);
         }
         exchange.recorder.timeline().connected(Instant::now());

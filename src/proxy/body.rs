@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, UPGRADE};
+use http::{HeaderValue, Method};
 use pingora::proxy::Session;
 
 use crate::config::Limits;
@@ -147,7 +148,7 @@ pub(super) async fn read(
             limit_bytes: limits.request_body_bytes,
         }));
     }
-    if session.is_body_empty() || !is_json(session) || session.is_upgrade_req() {
+    if session.is_body_empty() || !is_json(session) || is_handshake(session) {
         return Ok(Read::passing());
     }
     let mut lease = room.lease();
@@ -405,6 +406,16 @@ pub(super) async fn linger(session: &mut Session) {
         }
     };
     let _ = tokio::time::timeout(LONGEST, drain).await;
+}
+
+/// Whether the request asks for a WebSocket. An offer of anything else (`Upgrade: h2c`, which the
+/// JDK's client makes with every request) goes no further than Tollgate and changes nothing.
+pub(super) fn is_handshake(session: &Session) -> bool {
+    let head = session.req_header();
+    let asks = |to: &HeaderValue| to.as_bytes().eq_ignore_ascii_case(b"websocket");
+    session.is_upgrade_req()
+        && head.method == Method::GET
+        && head.headers.get(UPGRADE).is_some_and(asks)
 }
 
 fn content_length(session: &Session) -> Option<u64> {

@@ -24,7 +24,7 @@ use crate::protocol::{
 };
 use crate::record::Api;
 
-use super::body::{self, Body, Room, Stopped};
+use super::body::{self, Body, Room, Stopped, is_handshake};
 use super::deadline;
 use super::departure::{Departure, Drains};
 use super::exchange::{Exchange, OpenRequests};
@@ -123,7 +123,7 @@ impl Gateway {
         let learns = exchange.operation == Operation::Create && states_usage(exchange.api);
         // A tunnel's session changes with its protocol; the end of an HTTP/1.0 answer is the end
         // of its connection.
-        let plain = !session.is_upgrade_req() && session.req_header().version != Version::HTTP_10;
+        let plain = !is_handshake(session) && session.req_header().version != Version::HTTP_10;
         if learns && plain {
             exchange.departure = Some(Departure::expect(session, longest, &self.drains));
         }

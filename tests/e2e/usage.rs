@@ -160,6 +160,28 @@ fn usage_that_tollgate_asked_for_leaves_no_trace_in_the_answer() {
     }
 }
 
+/// The JDK's client offers HTTP/2 with every request over plain HTTP.
+#[test]
+fn an_offer_of_another_protocol_changes_nothing() {
+    let upstream = Upstream::start(answers::provider);
+    let tollgate = Tollgate::before(&upstream.base_url());
+    let body = json!({"model": "gpt-5-mini", "messages": [], "stream": true});
+    let request = Request::json("/v1/chat/completions", &body)
+        .header("connection", "Upgrade, HTTP2-Settings")
+        .header("upgrade", "h2c")
+        .header("http2-settings", "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA");
+    let response = tollgate.send(&request);
+    assert_eq!(response.text(), answers::chat_stream(false).concat());
+    let received = upstream.only();
+    assert_eq!(received.json()["stream_options"]["include_usage"], true);
+    for name in ["upgrade", "http2-settings"] {
+        assert_eq!(received.headers.get(name), None);
+    }
+    let row = tollgate.ledger().request(&response.request_id());
+    assert_eq!(row.text("requested_model"), Some("gpt-5-mini"));
+    assert_eq!(row.tokens(), answers::CHAT_TOKENS, "{row:#?}");
+}
+
 #[test]
 fn azure_is_asked_for_usage_where_its_version_knows_the_question() {
     let upstream = Upstream::start(|request| {
