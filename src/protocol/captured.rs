@@ -246,7 +246,7 @@ impl Sink<Said> for Captured {
                 self.error = true;
                 text::read_into(&mut self.stated_error().message, token, MESSAGE_MAX);
             }
-            Said::Count(count) => self.counts.set(count, text::count(token)),
+            Said::Count(count) => self.counts.read(count, token),
             Said::Cost => self.cost.charged = text::usd(token),
             Said::CostTicks => self.cost.charged = text::usd_ticks(token),
             Said::UpstreamCost => self.cost.upstream = text::usd(token),
@@ -258,7 +258,12 @@ impl Sink<Said> for Captured {
                     _ => None,
                 }
             }
-            Said::PartTokens => self.part.tokens = text::count(token),
+            Said::PartTokens => {
+                self.part.tokens = text::count(token);
+                if self.part.tokens.is_none() && token != b"null" {
+                    self.counts.is_no_number();
+                }
+            }
             Said::ItemKind => {
                 self.item.search = match token {
                     b"\"web_search_call\"" => Some(Count::WebSearch),
@@ -268,14 +273,14 @@ impl Sink<Said> for Captured {
             }
             Said::ItemAction => self.item.other_action = token != b"\"search\"",
             Said::IterationKind => self.iteration.beside = token == b"\"compaction\"",
-            Said::IterationCount(count) => self.iteration.counts.set(count, text::count(token)),
+            Said::IterationCount(count) => self.iteration.counts.read(count, token),
             Said::Speed => self.generation.fast = token == b"\"fast\"",
             Said::WebSearchQuery => self.query(token),
             Said::Finish => self.generation.finish |= token.starts_with(b"\"") && token != b"\"\"",
             Said::Content => {
                 self.generation.content |= token.starts_with(b"\"") && token != b"\"\"";
             }
-            Said::Beside(count) => self.searches.set(count, text::count(token)),
+            Said::Beside(count) => self.searches.read(count, token),
             Said::CreatedAt => self.created_at_s = text::count(token),
             Said::Seconds => self.counts.set(Count::AudioMs, text::milliseconds(token)),
             Said::Error
@@ -297,6 +302,9 @@ impl Sink<Said> for Captured {
                 self.cost = StatedCost::default();
             }
             Said::Error => self.touched = true,
+            Said::Count(_) | Said::PartTokens => self.counts.is_no_number(),
+            Said::IterationCount(_) => self.iteration.counts.is_no_number(),
+            Said::Beside(_) => self.searches.is_no_number(),
             Said::Part(_) => self.part = Part::default(),
             Said::Item => self.item = Item::default(),
             Said::Iteration => self.iteration = Iteration::default(),

@@ -202,6 +202,8 @@ impl ResponseMeter {
         }
         Some(if let Some(reason) = self.stopped {
             reason
+        } else if reading.is_unreadable() {
+            MissingReason::Malformed
         } else if let Some(reason) = reading.doubt {
             reason
         } else if reading.whole() {

@@ -39,6 +39,8 @@ struct Told {
     searches: Counts,
     /// The generation is at its end, whatever still follows: by a stated reason.
     finished: bool,
+    /// The last usage is not all numbers.
+    unreadable: bool,
     /// Usage was stated apart from content and after it, or by the event that ends the stream.
     last_word: bool,
 }
@@ -100,6 +102,11 @@ impl Reading {
     /// Whether the answer is all there, by its own word.
     pub(super) fn whole(&self) -> bool {
         self.observed.terminal_seen || (self.told.finished && self.is_cumulative())
+    }
+
+    /// Whether the last usage is not all numbers.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.told.unreadable
     }
 
     /// Whether usage is stated as it grows: the reason to end comes along with the last of it, not
@@ -223,8 +230,6 @@ impl Reading {
             Progress::Empty => return,
             _ => self.note(MissingReason::Malformed),
         }
-        // Whether these are all lines is for the body's end to tell.
-        self.told.last_word = true;
         let Self {
             conventions,
             observed,
@@ -235,12 +240,16 @@ impl Reading {
         let (Some(results), Some(counts)) = (&conventions.making.results, &captured.usage) else {
             return;
         };
+        if counts.is_unreadable() {
+            self.doubt = Some(MissingReason::Malformed);
+            return;
+        }
         let Some(usage) = results.usage.usage(counts) else {
             return;
         };
         let sum = observed.usage.map_or(usage, |sum| add(&sum, &usage));
         observed.usage = Some(sum);
-        // A line is the last word on its message; whether all lines came is asked elsewhere.
+        // On its message; whether all lines came is for the body's end to tell.
         told.last_word = true;
         observed.several_models |= observed
             .served_model
@@ -302,6 +311,10 @@ impl Reading {
             observed.several_models |= counts.get(Count::BesideInput).is_some()
                 || counts.get(Count::BesideOutput).is_some();
             observed.usage = shape.usage(&counts).or(observed.usage);
+            if counts.is_unreadable() {
+                observed.usage = None;
+            }
+            self.told.unreadable = counts.is_unreadable();
             observed.stated_cost = captured.cost.total().or(observed.stated_cost);
             if let (Some(_), Some(tier)) = (observed.usage, self.conventions.making.service_tier) {
                 observed.service_tier = Some(Box::from(tier));

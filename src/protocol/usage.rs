@@ -1,5 +1,6 @@
 //! From what a provider counted to Tollgate's disjoint token types.
 
+use super::text;
 use crate::record::{TokenType, Tokens, Unit, Units, Usage, UsageSource};
 
 /// A number that a usage object states.
@@ -61,6 +62,8 @@ const _: () = assert!((LAST as u32) < u32::BITS, "one bit for each");
 pub(super) struct Counts {
     /// One bit for each number that is stated.
     stated: u32,
+    /// A number is stated that is none: what the others add up to would be too little.
+    unreadable: bool,
     /// 0 where unstated.
     numbers: [u64; LAST as usize + 1],
 }
@@ -73,6 +76,23 @@ impl Counts {
             None => self.stated & !bit,
         };
         self.numbers[count as usize] = value.unwrap_or(0);
+    }
+
+    /// Takes the number from what is written in its place; `null` states none.
+    pub(super) fn read(&mut self, count: Count, token: &[u8]) {
+        let value = text::count(token);
+        self.set(count, value);
+        self.unreadable |= value.is_none() && token != b"null";
+    }
+
+    /// Notes that something else stands where a number should.
+    pub(super) fn is_no_number(&mut self) {
+        self.unreadable = true;
+    }
+
+    /// Whether a number is stated that is none.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.unreadable
     }
 
     pub(super) fn get(&self, count: Count) -> Option<u64> {
@@ -96,6 +116,7 @@ impl Counts {
             self.numbers[at] = self.numbers[at].saturating_add(more.numbers[at]);
         }
         self.stated |= more.stated;
+        self.unreadable |= more.unreadable;
     }
 
     /// Takes over what `later` states; what it does not state stays.
@@ -106,6 +127,7 @@ impl Counts {
             }
         }
         self.stated |= later.stated;
+        self.unreadable |= later.unreadable;
     }
 
     /// What was counted is text that became sound, not sound that became text.
@@ -163,17 +185,21 @@ impl UsageShape {
             return (stated, true);
         }
         let cache = [Count::Cached, Count::CachedElsewhere, Count::CacheWrite];
-        let is_cache = |beyond| cache.iter().any(|&count| counts.get(count) == Some(beyond));
+        let is_cache = |beyond| {
+            cache.iter().any(|&count| counts.get(count) == Some(beyond)) || cache_is_beside(counts)
+        };
         match (stated, beyond(counts)) {
             (Some(stated), Some(beyond)) if stated == beyond => (Some(stated), true),
-            // Where the input leaves the cache out against the convention, that is what is beyond.
             (None, Some(beyond)) if !is_cache(beyond) => (Some(beyond), true),
             _ => (stated, false),
         }
     }
 
-    /// The usage that `counts` state; `None` when they state nothing.
+    /// The usage that `counts` state; `None` when they state nothing, or not in numbers.
     pub(super) fn usage(self, counts: &Counts) -> Option<Usage> {
+        if counts.unreadable {
+            return None;
+        }
         let cached = counts
             .get(Count::Cached)
             .or(counts.get(Count::CachedElsewhere));
@@ -186,7 +212,9 @@ impl UsageShape {
         let mut input = Portion::of(audio.map(|(total, _)| total).or(stated_input));
         let outside = &mut Portion::of(None);
         // Cached tokens are taken out first: a cached token stays a cached one whatever it encodes.
-        let cache_source = if self.input_includes_cache {
+        // Gemini's total holds more that is beside the input.
+        let against = self.output_includes_reasoning && cache_is_beside(counts);
+        let cache_source = if self.input_includes_cache && !against {
             &mut input
         } else {
             outside
@@ -290,6 +318,18 @@ fn beyond(counts: &Counts) -> Option<u64> {
         .checked_add(counts.get(Count::Output)?)?;
     let beyond = counts.get(Count::Total)?.checked_sub(sum)?;
     (beyond > 0).then_some(beyond)
+}
+
+/// Whether the stated total tells that the input leaves out what was read from the cache and
+/// written to it, against the convention (gateways in OpenAI's shape before Claude do).
+fn cache_is_beside(counts: &Counts) -> bool {
+    let beyond = beyond(counts);
+    let read = counts
+        .get(Count::Cached)
+        .or(counts.get(Count::CachedElsewhere));
+    let cache = sum([read, counts.get(Count::CacheWrite)]);
+    // What was thought may be beside the output, and as much by chance.
+    beyond.is_some() && beyond == cache && beyond != counts.get(Count::Reasoning)
 }
 
 /// A total from which its details are taken, so that the parts add up to it.
@@ -403,6 +443,35 @@ mod tests {
                 (Some(expected.0), expected.1),
                 "{stated:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_total_tells_where_the_cache_stands() {
+        for (cached, written, total, expected) in [
+            (Some(1000), Some(200), 1260, [10, 1000, 200, 50]),
+            (Some(1000), None, 1060, [10, 1000, 0, 50]),
+            (None, Some(200), 260, [10, 0, 200, 50]),
+            // In the input, as declared.
+            (Some(6), Some(4), 60, [0, 6, 4, 50]),
+        ] {
+            let mut all = counts(&[
+                (Count::Input, 10),
+                (Count::Output, 50),
+                (Count::Total, total),
+            ]);
+            all.set(Count::Cached, cached);
+            all.set(Count::CacheWrite, written);
+            let usage = OPENAI.usage(&all).unwrap();
+            let kinds = [
+                TokenType::Input,
+                TokenType::InputCached,
+                TokenType::InputCacheWrite,
+                TokenType::Output,
+            ];
+            assert_eq!(kinds.map(|kind| usage.tokens[kind].unwrap_or(0)), expected);
+            assert_eq!(usage.tokens.sum(), Some(total));
+            assert_eq!(usage.tokens[TokenType::Reasoning], None);
         }
     }
 

@@ -139,15 +139,49 @@ fn zero_is_a_value_and_an_empty_usage_is_none() {
 
 #[test]
 fn numbers_as_providers_write_them() {
-    let body = r#"{"usage":{"prompt_tokens":"11","completion_tokens":-4,"total_tokens":1e400,
+    let body = r#"{"usage":{"prompt_tokens":"11","completion_tokens":4e0,"total_tokens":null,
         "prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":2.0}}}"#;
     let seen = observed(Api::Chat, JSON, body);
+    let tokens = vec![
+        (TokenType::Input, 11),
+        (TokenType::Output, 2),
+        (TokenType::Reasoning, 2),
+    ];
+    assert_eq!(counted(seen.usage.as_ref()), (tokens, Some(15)));
+}
+
+#[test]
+fn a_number_that_is_none_leaves_no_usage() {
+    for usage in [
+        r#""prompt_tokens":11,"completion_tokens":-4"#,
+        r#""prompt_tokens":1e400,"completion_tokens":4"#,
+        r#""prompt_tokens":11,"completion_tokens":{}"#,
+        r#""prompt_tokens":11,"completion_tokens":{"n":4}"#,
+        r#""prompt_tokens":11,"completion_tokens":4,"total_tokens":[15]"#,
+        r#""prompt_tokens":11,"completion_tokens":4,"total_tokens":true"#,
+        r#""prompt_tokens":11,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":-9}"#,
+    ] {
+        let body = format!(r#"{{"choices":[],"usage":{{{usage}}}}}"#);
+        let seen = observed(Api::Chat, JSON, &body);
+        let malformed = (None, Some(MissingReason::Malformed));
+        assert_eq!((seen.usage, seen.missing_reason), malformed, "{usage}");
+        let stream = format!("data: {body}\n\ndata: [DONE]\n\n");
+        let seen = observed(Api::Chat, EVENTS, stream);
+        assert_eq!((seen.usage, seen.missing_reason), malformed, "{usage}");
+    }
+    // What a stream states once stays so until its end.
+    let stream = "event: message_start\n\
+        data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":-1,\"output_tokens\":1}}}\n\n\
+        event: message_delta\n\
+        data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}}\n\n\
+        event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    let seen = observed(Api::Messages, EVENTS, stream);
+    assert_eq!(seen.missing_reason, Some(MissingReason::Malformed));
+    let parts = r#"{"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":1,"promptTokensDetails":[{"modality":"AUDIO","tokenCount":"many"}]}}"#;
+    let seen = observed(Api::Gemini, JSON, parts);
     assert_eq!(
-        counted(seen.usage.as_ref()),
-        (
-            vec![(TokenType::Input, 11), (TokenType::Reasoning, 2)],
-            Some(13)
-        )
+        (seen.usage, seen.missing_reason),
+        (None, Some(MissingReason::Malformed))
     );
 }
 
