@@ -197,5 +197,6 @@ fn record(number: u64) -> RequestRecord {
         estimate: None,
         delivered_output_tokens: None,
         upstream_bytes: None,
+        priced_at: None,
     }
 }

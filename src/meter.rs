@@ -221,6 +221,7 @@ mod tests {
             estimate: None,
             delivered_output_tokens: None,
             upstream_bytes: None,
+            priced_at: None,
         }
     }
 

@@ -332,6 +332,9 @@ pub struct RequestRecord {
     /// Bytes of the answer's body taken from the upstream, where they differ from
     /// `response_bytes`.
     pub upstream_bytes: Option<u64>,
+    /// When that was made whose usage the row carries, where that was before the row's start: its
+    /// cost is by the prices of then.
+    pub priced_at: Option<UnixMicros>,
 }
 
 /// One try at an upstream. One row of `attempts`.

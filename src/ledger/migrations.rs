@@ -240,6 +240,10 @@ CREATE TABLE deferred_usage (
 
 -- What was opened last is what is asked for; what was opened first expires.
 CREATE INDEX deferred_usage_opened_at ON deferred_usage (opened_at);
+
+-- When it was made, microseconds since 1970, where that is known: what it costs is by the prices of
+-- then. NULL: by those of started_at.
+ALTER TABLE requests ADD COLUMN priced_at INTEGER;
 ";
 
 const V4: &str = "

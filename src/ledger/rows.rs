@@ -159,6 +159,7 @@ impl<'c> Inserter<'c> {
         bind.next(estimate.cost.map(|cost| cost.0))?;
         bind.next(record.and_then(|record| record.delivered_output_tokens.map(stored)))?;
         bind.next(record.and_then(|record| record.upstream_bytes.map(stored)))?;
+        bind.next(record.and_then(|record| record.priced_at.map(|at| at.0)))?;
         self.request.raw_execute()?;
         Ok(())
     }
@@ -186,7 +187,7 @@ static INSERT_REQUEST: LazyLock<String> = LazyLock::new(|| {
     }
     columns.push_str(
         ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
-         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes",
+         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at",
     );
     let count = columns.matches(',').count();
     format!(

@@ -89,6 +89,7 @@ pub(super) struct RecordView<'a> {
     pub(super) estimate: Option<Estimate>,
     pub(super) delivered_output_tokens: Option<u64>,
     pub(super) upstream_bytes: Option<u64>,
+    pub(super) priced_at: Option<UnixMicros>,
 }
 
 /// [`Attempt`], borrowed from a payload.
@@ -314,6 +315,7 @@ mod tests {
             }),
             delivered_output_tokens: Some(5),
             upstream_bytes: None,
+            priced_at: Some(UnixMicros(-3)),
         }
     }
 
@@ -337,7 +339,7 @@ mod tests {
                  00000102000000\
                  01ac020401030170000000000000000101000701017200\
                  01016901010101010001020105\
-                 00"
+                 000105"
             )
         );
     }

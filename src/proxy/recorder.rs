@@ -129,7 +129,7 @@ impl Account {
         let name = ModelName::at(self.provider, self.model()?);
         let tier = self.record.service_tier.as_deref();
         let admission = &self.record.admission;
-        let at = admission.started_at;
+        let at = self.record.priced_at.unwrap_or(admission.started_at);
         self.sinks
             .prices
             .price(admission.api, name, tier, usage, at)
@@ -186,6 +186,7 @@ impl Recorder {
                 estimate: None,
                 delivered_output_tokens: None,
                 upstream_bytes: None,
+                priced_at: None,
             },
             missing_reason: None,
             stated_cost: None,
@@ -383,6 +384,9 @@ impl Recorder {
                 deferred.settle(admission.api, id, made_at, admission.started_at)
             });
         if counts {
+            // What was made costs what it cost then. A provider whose clock is ahead is not asked
+            // for tomorrow's prices.
+            self.account.record.priced_at = made_at.filter(|&made| made < admission.started_at);
             self.account.record.deferral = Some(Deferral::Settled);
         } else {
             self.settles_nothing();

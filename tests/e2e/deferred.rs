@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::answers::{self, RESPONSES_TOKENS, SERVED_MODEL};
 use crate::support::client::{Request, Response};
 use crate::support::ledger::Row;
-use crate::support::tollgate::Tollgate;
+use crate::support::tollgate::{Setup, Tollgate};
 use crate::support::upstream::{Received, Script, Upstream};
 
 const BATCH_USAGE: &str = r#"{"input_tokens":1000,"input_tokens_details":{"cached_tokens":0},"output_tokens":400,"output_tokens_details":{"reasoning_tokens":100},"total_tokens":1400}"#;
@@ -269,4 +269,51 @@ fn a_batch_counts_at_batch_rates_when_its_end_is_seen_and_once() {
         assert_eq!(again.int("cost_nanousd"), None);
     }
     assert_eq!(total_tokens(&tollgate), 1400);
+}
+
+#[test]
+fn what_was_made_earlier_costs_what_it_cost_then() {
+    const DAY: i64 = 86_400;
+    let now = jiff::Timestamp::now().as_second();
+    let changed = jiff::Timestamp::from_second(now - DAY).unwrap();
+    let changed = changed.strftime("%Y-%m-%d").to_string();
+    let upstream = Upstream::start(move |request: &Received| -> Script {
+        let answer = match request.method.as_str() {
+            "POST" => response("queued"),
+            _ => answers::responses()
+                .replace("resp_S", "resp_background")
+                .replace("1700000000", &(now - 3 * DAY).to_string()),
+        };
+        answers::json("200 OK", &answer)
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.yaml");
+    let price = |usd: u32, period: &str| {
+        format!(
+            "- {{model: {SERVED_MODEL}, per_million: {{input: {usd}, output: {usd}}}, {period}: {changed}}}\n"
+        )
+    };
+    let prices = |first: u32| {
+        let (before, after) = (price(first, "effective_to"), price(5, "effective_from"));
+        std::fs::write(&file, format!("prices:\n{before}{after}")).unwrap();
+    };
+    prices(1);
+    let tollgate = Setup::upstream(&upstream.base_url())
+        .setting(&format!("prices: {{files: ['{}']}}", file.display()))
+        .start();
+    make(&tollgate);
+    let target = "/v1/responses/resp_background";
+    let settled = row(&tollgate, &tollgate.send(&get(target)));
+    let nanousd = settled.int("total_tokens").unwrap() * 1_000;
+    assert_eq!(settled.int("cost_nanousd"), Some(nanousd), "{settled:#?}");
+    let made_at = (now - 3 * DAY) * 1_000_000;
+    assert_eq!(settled.int("priced_at"), Some(made_at));
+
+    // Pricing the past anew asks for the same day.
+    prices(2);
+    let reprice = tollgate.run(&["prices", "reprice", "--since", "1h"]);
+    assert!(reprice.status.success(), "{reprice:?}");
+    let cost = "SELECT cost_nanousd FROM requests WHERE deferral = 'settled'";
+    let repriced = &tollgate.ledger().query(cost)[0];
+    assert_eq!(repriced.int("cost_nanousd"), Some(2 * nanousd));
 }

@@ -104,6 +104,7 @@ pub(crate) fn plain(n: u64) -> RequestRecord {
         estimate: None,
         delivered_output_tokens: None,
         upstream_bytes: None,
+        priced_at: None,
     }
 }
 

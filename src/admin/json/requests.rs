@@ -151,6 +151,9 @@ pub struct RequestJson {
     /// Bytes of the answer's body taken from the upstream, where they differ from
     /// `response_bytes`.
     pub upstream_bytes: Option<u64>,
+    /// When that was made whose usage the request was told, where it was made earlier (a batch, a
+    /// background response): its cost is by the prices of then.
+    pub priced_at: Option<Moment>,
 }
 
 impl From<StoredRequest> for RequestJson {
@@ -202,6 +205,7 @@ impl From<StoredRequest> for RequestJson {
             estimated_cost_usd: estimate.cost.map(Usd),
             delivered_output_tokens: stored.delivered_output_tokens,
             upstream_bytes: stored.upstream_bytes,
+            priced_at: stored.priced_at.map(Moment),
         }
     }
 }

@@ -281,7 +281,7 @@ fn columns() -> String {
     }
     columns.push_str(
         ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
-         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes",
+         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at",
     );
     columns
 }
@@ -366,6 +366,7 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
         estimate: None,
         delivered_output_tokens: None,
         upstream_bytes: None,
+        priced_at: None,
     };
     for &kind in TokenType::ALL {
         request.usage.tokens[kind] = c.count()?;
@@ -386,5 +387,6 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
     request.estimate = (estimate != Estimate::default()).then_some(estimate);
     request.delivered_output_tokens = c.count()?;
     request.upstream_bytes = c.count()?;
+    request.priced_at = c.get::<Option<i64>>()?.map(UnixMicros);
     Ok(request)
 }

@@ -211,6 +211,9 @@ pub struct StoredRequest {
     /// Bytes of the answer's body taken from the upstream, where they differ from
     /// `response_bytes`.
     pub upstream_bytes: Option<u64>,
+    /// When that was made whose usage the row carries, where it was made before the row's start: its
+    /// cost is by the prices of then.
+    pub priced_at: Option<UnixMicros>,
 }
 
 /// One request with each try at an upstream.

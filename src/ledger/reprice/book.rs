@@ -67,7 +67,7 @@ impl PriceBook {
             ModelName::at(seller, model_of(row)?),
             row.service_tier.as_deref(),
             usage,
-            row.started_at,
+            row.priced_at.unwrap_or(row.started_at),
         )
     }
 

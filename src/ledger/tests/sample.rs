@@ -79,6 +79,7 @@ pub(super) fn record(admission: Admission) -> RequestRecord {
         estimate: None,
         delivered_output_tokens: None,
         upstream_bytes: None,
+        priced_at: None,
         admission,
     }
 }
@@ -237,13 +238,21 @@ pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
             proptest::option::of(Just(Deferral::Opened)),
             any_estimate(),
             some_number(),
-            some_number(),
+            (
+                some_number(),
+                proptest::option::of(any::<i64>().prop_map(UnixMicros)),
+            ),
         ),
     )
         .prop_map(
             |(request, ending, account, (response_bytes, upstream_request_id), billing)| {
-                let (response_id, deferral, estimate, delivered_output_tokens, upstream_bytes) =
-                    billing;
+                let (
+                    response_id,
+                    deferral,
+                    estimate,
+                    delivered_output_tokens,
+                    (upstream_bytes, priced_at),
+                ) = billing;
                 let (admission, served_model, service_tier, status) = request;
                 let (outcome, error_source, error_code, error_message) = ending;
                 let (attempts, usage, cost, phases) = account;
@@ -268,6 +277,7 @@ pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
                     estimate,
                     delivered_output_tokens,
                     upstream_bytes,
+                    priced_at,
                 }
             },
         )

@@ -144,6 +144,7 @@ pub(super) const USAGE: Node<Said> = Node::group(
 
 const RESPONSE_FIELDS: &[(&str, Node<Said>)] = &[
     ("id", Node::leaf(Said::Id)),
+    ("created_at", Node::leaf(Said::CreatedAt)),
     ("model", Node::leaf(Said::Model)),
     ("service_tier", Node::leaf(Said::ServiceTier)),
     ("status", Node::leaf(Said::Status)),
