@@ -79,7 +79,7 @@ pub(super) fn compare(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let today = utc_day(now);
-    let (since, until) = days(arguments, settings, now)?;
+    let (since, until) = days(arguments, now)?;
     let channels = channels(arguments, settings)?;
     let billing = &settings.sources.billing;
     let client = BillingClient::new(
@@ -129,12 +129,9 @@ pub(super) fn compare(
 }
 
 /// The first day and the day after the last, UTC.
-fn days(
-    arguments: &Arguments,
-    settings: &Settings,
-    now: UnixMicros,
-) -> Result<(Date, Date), Failure> {
-    let time = |argument, text: &str| moment(argument, text, now, &settings.timezone);
+fn days(arguments: &Arguments, now: UnixMicros) -> Result<(Date, Date), Failure> {
+    // A date is the bill's day, not the one it begins on where the reader lives.
+    let time = |argument, text: &str| moment(argument, text, now, &TimeZone::UTC);
     let since = utc_day(time("since", &arguments.since)?);
     let until = match &arguments.until {
         // A moment within a day takes in that day.

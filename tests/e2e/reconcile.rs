@@ -405,3 +405,44 @@ fn without_a_key_or_a_channel_there_is_nothing_to_compare() {
         "{told}"
     );
 }
+
+#[test]
+fn a_date_is_the_bills_day_wherever_the_reader_lives() {
+    let biller = Biller::start();
+    let yesterday = jiff::Timestamp::now().as_second() / DAY * DAY - DAY;
+    biller.day.set(yesterday).unwrap();
+    let secrets = tempfile::tempdir().unwrap();
+    let key = secrets.path().join("key");
+    fs::write(&key, KEY).unwrap();
+    let base_url = biller.upstream.base_url();
+    let tollgate = Setup::upstream("http://127.0.0.1:1/v1")
+        .setting(&format!("sources: {{billing: {{base_url: '{base_url}'}}}}"))
+        .setting("timezone: Asia/Shanghai")
+        .start();
+    let date = |seconds| {
+        let moment = jiff::Timestamp::from_second(seconds).unwrap();
+        moment.strftime("%Y-%m-%d").to_string()
+    };
+    let (since, until) = (date(yesterday), date(yesterday + DAY));
+    let key = key.to_str().unwrap();
+    let output = tollgate.run(&[
+        "reconcile",
+        "--channel=openai",
+        "--format=json",
+        "--since",
+        &since,
+        "--until",
+        &until,
+        "--admin-key-file",
+        key,
+    ]);
+    let answer: Value = serde_json::from_str(&reconciled(&output)).unwrap();
+    assert!(
+        answer["since"].as_str().unwrap().starts_with(&since),
+        "{answer:#}"
+    );
+    assert!(
+        answer["until"].as_str().unwrap().starts_with(&until),
+        "{answer:#}"
+    );
+}
