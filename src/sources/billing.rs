@@ -1,8 +1,10 @@
 //! The provider's own account: OpenAI's usage and cost API of an organization
 //! (<https://platform.openai.com/docs/api-reference/usage>), read with an admin key.
 //!
-//! Answers are pages of buckets, one a day (UTC), each with results by model or by line item.
 //! Counts are integers; amounts are decimal numbers, taken from the text, never as floats.
+
+mod error;
+mod shapes;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,12 +13,15 @@ use http::{HeaderMap, StatusCode, header};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
+use super::http_client;
 use super::reconcile::{Bill, BilledItem, BilledUsage};
-use super::{Amount, http_client};
 use crate::config::{BaseUrl, Secret};
+
+use error::{strange, unreachable_at};
+use shapes::{Answer, CostResult, ErrorBody, UsageResult};
+
+pub use error::BillingError;
 
 /// What counts requests and tokens, by API. `true` where results can be told apart by `batch`.
 const USAGE: [(&str, bool); 6] = [
@@ -55,71 +60,6 @@ const MOST_PAGES: usize = 10_000;
 
 /// Characters of a provider's message that are told.
 const LONGEST_MESSAGE: usize = 300;
-
-/// Why the provider's account cannot be had. No text holds the key.
-#[derive(Debug, thiserror::Error)]
-pub enum BillingError {
-    /// Nobody answers there, or not to the end.
-    #[error("no answer from {url}: {reason}; is `sources.billing.base_url` right?")]
-    Unreachable {
-        /// What was asked.
-        url: String,
-        /// The innermost reason.
-        reason: String,
-    },
-    /// The key is none.
-    #[error(
-        "{url} refuses the admin key (401): it is wrong or was revoked. Give an admin key in \
-         `sources.billing.admin_key_file`, --admin-key-file or OPENAI_ADMIN_KEY; an owner of the \
-         organization makes one at https://platform.openai.com/settings/organization/admin-keys"
-    )]
-    WrongKey {
-        /// What was asked.
-        url: String,
-    },
-    /// The key is that of a project or a user.
-    #[error(
-        "{url} refuses the key ({status}): it is not an admin key, or has no right to read usage \
-         (`api.usage.read`). Keys for models cannot read the bill; give an admin key (sk-admin-…) \
-         in `sources.billing.admin_key_file`, --admin-key-file or OPENAI_ADMIN_KEY. An owner of \
-         the organization makes one at https://platform.openai.com/settings/organization/admin-keys"
-    )]
-    NotAdmin {
-        /// What was asked.
-        url: String,
-        /// 401 or 403.
-        status: u16,
-    },
-    /// Any other failure, after as many tries as make sense.
-    #[error("{url} answered {status}{}", .message.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
-    Refused {
-        /// What was asked.
-        url: String,
-        /// The last status.
-        status: u16,
-        /// The provider's words.
-        message: Option<String>,
-    },
-    /// The answer has not the shape it should have.
-    #[error(
-        "{url} answered what is no page of usage or costs ({reason}); does \
-         `sources.billing.base_url` name OpenAI's API?"
-    )]
-    Strange {
-        /// What was asked.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The bill is in another currency.
-    #[error("{url} answered amounts in `{currency}`; only usd can be compared")]
-    Currency {
-        /// What was asked.
-        url: String,
-        /// What they are in.
-        currency: String,
-    },
-}
 
 /// The usage and cost API of one organization.
 #[derive(Debug)]
@@ -398,99 +338,6 @@ impl<'u> Pages<'u> {
             return Err(strange(self.url, "its pages do not end".to_owned()));
         }
         Ok(Some(next))
-    }
-}
-
-#[derive(Deserialize)]
-struct Answer<T> {
-    data: Vec<Bucket<T>>,
-    #[serde(default)]
-    has_more: bool,
-    #[serde(default)]
-    next_page: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Bucket<T> {
-    /// Seconds since the epoch.
-    start_time: i64,
-    results: Vec<T>,
-}
-
-/// One model's usage of a day. `input_tokens` has tokens of every type in it, cached ones too.
-#[derive(Deserialize)]
-struct UsageResult {
-    model: Option<String>,
-    num_model_requests: u64,
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    batch: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct CostResult {
-    amount: Option<StatedAmount>,
-    line_item: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct StatedAmount {
-    #[serde(deserialize_with = "number_text")]
-    value: String,
-    currency: String,
-}
-
-impl StatedAmount {
-    fn amount(&self, url: &str) -> Result<Amount, BillingError> {
-        if !self.currency.eq_ignore_ascii_case("usd") {
-            return Err(BillingError::Currency {
-                url: url.to_owned(),
-                currency: self.currency.chars().take(16).collect(),
-            });
-        }
-        Amount::parse(&self.value).map_err(|error| strange(url, error.to_string()))
-    }
-}
-
-/// The text of a number, or of a string that holds one: as it was written, without a float in
-/// between.
-fn number_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    Ok(raw.get().trim_matches('"').to_owned())
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorDetail,
-}
-
-#[derive(Deserialize)]
-struct ErrorDetail {
-    message: String,
-}
-
-fn strange(url: &str, reason: String) -> BillingError {
-    BillingError::Strange {
-        url: url.to_owned(),
-        reason,
-    }
-}
-
-/// The innermost cause: `connection refused`, not `error sending request`.
-fn unreachable_at(url: &str, error: reqwest::Error) -> BillingError {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let reason = if error.is_timeout() {
-        "it took too long".to_owned()
-    } else {
-        cause.to_string()
-    };
-    BillingError::Unreachable {
-        url: url.to_owned(),
-        reason,
     }
 }
 
