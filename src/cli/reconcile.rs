@@ -1,5 +1,6 @@
 //! `tollgate reconcile`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -80,7 +81,7 @@ pub(super) fn compare(
 ) -> Result<ExitCode, Failure> {
     let today = utc_day(now);
     let (since, until) = days(arguments, now)?;
-    let channels = channels(arguments, settings)?;
+    let named = channels(arguments, settings)?;
     let billing = &settings.sources.billing;
     let client = BillingClient::new(
         billing.base_url.clone(),
@@ -95,13 +96,14 @@ pub(super) fn compare(
     };
     let (usage, bill) = wait(async {
         let usage = ledger_usage(&query, settings, output).await?;
+        refuse_unknown(&named, settings, &usage)?;
         let bill = patiently(output, AT_WORK, client.bill(since, until)).await?;
         Ok((usage, bill))
     })?;
     let ledger: Vec<LedgerUsage> = usage
         .rows
         .iter()
-        .filter_map(|row| of_row(row, &channels))
+        .filter_map(|row| of_row(row, &named))
         .collect();
     let prices = in_use(settings)?.table();
     let terms = Terms {
@@ -116,7 +118,7 @@ pub(super) fn compare(
         (start_of(since), start_of(until)),
         &billing.base_url.to_string(),
         billing.project.as_deref(),
-        channels,
+        named,
         result,
     );
     let text = match arguments.format {
@@ -179,6 +181,30 @@ fn channels(arguments: &Arguments, settings: &Settings) -> Result<Vec<String>, F
         )));
     }
     Ok(same_host)
+}
+
+/// Refuses a channel that neither the settings nor the ledger know: with a name that is misspelt
+/// everything on the bill would look as if it had come another way.
+fn refuse_unknown(
+    named: &[String],
+    settings: &Settings,
+    usage: &UsageSummaryJson,
+) -> Result<(), Failure> {
+    let configured = settings.channels.iter().map(|channel| &*channel.name);
+    let recorded = usage.rows.iter();
+    let recorded = recorded.filter_map(|row| row.group.get("channel")?.as_deref());
+    let known: BTreeSet<&str> = configured.chain(recorded).collect();
+    match named.iter().find(|name| !known.contains(name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => {
+            let known: Vec<&str> = known.into_iter().collect();
+            Err(Failure::Usage(format!(
+                "--channel {unknown}: neither the settings nor the ledger have a channel of this \
+                 name; they have: {}",
+                known.join(", ")
+            )))
+        }
+    }
 }
 
 /// The key: named here, else of the settings, else of the environment.
@@ -250,6 +276,7 @@ fn of_row(row: &UsageRowJson, channels: &[String]) -> Option<LedgerUsage> {
         day: group("day")?.parse().ok()?,
         model: group("model"),
         requests: row.requests.saturating_sub(row.errors),
+        failed: row.errors.saturating_sub(row.unbilled_requests),
         input_tokens: sum(&tokens, is_input),
         output_tokens: sum(&tokens, |kind| !is_input(kind)),
         cost: row.cost_usd.map(|cost| cost.0),

@@ -18,6 +18,26 @@ pub const fn is_error(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Ok | Outcome::ClientClosed)
 }
 
+/// Whether a failure with this outcome bills nothing: it reached no provider, or was turned away.
+/// Of the others a provider may have made something before they failed.
+#[must_use]
+pub(super) const fn is_unbilled(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Blocked
+        | Outcome::Refused
+        | Outcome::NoChannel
+        | Outcome::ConnectError
+        | Outcome::RateLimited
+        | Outcome::QuotaExhausted => true,
+        Outcome::Ok
+        | Outcome::UpstreamError
+        | Outcome::Timeout
+        | Outcome::ClientClosed
+        | Outcome::Interrupted
+        | Outcome::Internal => false,
+    }
+}
+
 /// What requests are summed by. `""` stands for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Group<'p> {

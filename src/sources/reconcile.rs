@@ -31,9 +31,13 @@ pub struct LedgerUsage {
     pub day: Date,
     /// The model that answered, else the one that was asked for.
     pub model: Option<String>,
-    /// Requests that a provider answered; it counts no others, and of these not those that bill
+    /// Requests that a provider answered; it counts others seldom, and of these not those that bill
     /// nothing.
     pub requests: u64,
+    /// Requests that failed when a provider had them (it answered with an error, broke off, or
+    /// nobody waited any longer): it counts those that it had begun to answer, and nobody else knows
+    /// which.
+    pub failed: u64,
     /// Input tokens of every type.
     pub input_tokens: Option<u64>,
     /// Output tokens of every type.
@@ -161,6 +165,7 @@ struct Pair {
     billed: Side,
     billed_amount: Option<Amount>,
     unpriced: u64,
+    failed: u64,
     missing_usage: u64,
     partial: u64,
     estimated: u64,
@@ -268,6 +273,7 @@ fn count_ledger(pairs: &mut Pairs, usage: &LedgerUsage, terms: &Terms<'_>) {
         cost: usage.cost,
     });
     pair.unpriced += usage.unpriced;
+    pair.failed += usage.failed;
     pair.missing_usage += usage.missing_usage;
     pair.partial += usage.partial;
     pair.estimated += usage.estimated;

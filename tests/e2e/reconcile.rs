@@ -382,6 +382,16 @@ fn without_a_key_or_a_channel_there_is_nothing_to_compare() {
     assert!(told.contains("no channel goes to api.openai.com"), "{told}");
     let told = failure(&elsewhere.run(&["reconcile", "--channel", "openai"]), 64);
     assert!(told.contains("OPENAI_ADMIN_KEY"), "{told}");
+    let secrets = tempfile::tempdir().unwrap();
+    let key = secrets.path().join("key");
+    fs::write(&key, KEY).unwrap();
+    let unknown = ["reconcile", "--channel", "opnai", "--admin-key-file"];
+    let unknown = [unknown.as_slice(), &[key.to_str().unwrap()]].concat();
+    let told = failure(&elsewhere.run(&unknown), 64);
+    assert!(
+        told.contains("--channel opnai") && told.contains("they have: openai"),
+        "{told}"
+    );
     let told = failure(
         &elsewhere.run(&[
             "reconcile",

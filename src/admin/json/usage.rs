@@ -19,6 +19,9 @@ pub struct UsageRowJson {
     pub requests: u64,
     /// How many of them failed: every outcome but `ok` and `client_closed`.
     pub errors: u64,
+    /// How many of these bill nothing: `blocked`, `refused`, `no_channel`, `connect_error`,
+    /// `rate_limited` and `quota_exhausted`. Of the others a provider may have made something.
+    pub unbilled_requests: u64,
     /// Token counts; `null` where no request stated any of that type.
     #[serde(flatten)]
     pub tokens: TokenCounts,
@@ -54,6 +57,7 @@ impl UsageRowJson {
             group: by.iter().cloned().zip(row.group).collect(),
             requests: row.requests,
             errors: row.errors,
+            unbilled_requests: row.unbilled_requests,
             tokens: TokenCounts::new(&row.tokens, row.total_tokens),
             cost_usd: row.cost.map(Usd),
             unpriced_requests: row.unpriced_requests,

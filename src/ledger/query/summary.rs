@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use super::usage::{GroupBy, UsageQuery, UsageRow, UsageSummary};
 use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
-use crate::ledger::rollup::{add, add_known, is_error};
+use crate::ledger::rollup::{add, add_known, is_error, is_unbilled};
 use crate::money::NanoUsd;
 use crate::record::{Outcome, TokenType, Tokens, Unit, Units, UsageSource, is_unpriced};
 
@@ -21,6 +21,7 @@ use crate::record::{Outcome, TokenType, Tokens, Unit, Units, UsageSource, is_unp
 struct Sums {
     requests: i64,
     errors: i64,
+    unbilled: i64,
     unpriced: i64,
     missing_usage: i64,
     partial: i64,
@@ -76,8 +77,9 @@ pub(super) fn usage(
             "SELECT minute, channel, model, api, key, NULL, requests, errors, unpriced_requests, \
              missing_usage_requests, cost_nanousd, total_tokens, total_us_sum, total_us_count, \
              first_token_us_sum, first_token_us_count, request_bytes, response_bytes, \
-             estimated_cost_nanousd, partial_requests, estimated_requests{} \
+             estimated_cost_nanousd, partial_requests, estimated_requests, {}{} \
              FROM usage_minutely WHERE minute >= ? AND minute < ?",
+            unbilled_columns(),
             counted_columns()
         ))?;
         let mut rows = statement.query([since, until])?;
@@ -86,6 +88,15 @@ pub(super) fn usage(
         }
     }
     Ok(groups.summary(query))
+}
+
+/// What bills nothing, added up.
+fn unbilled_columns() -> String {
+    let unbilled = Outcome::ALL.iter().filter(|&&outcome| is_unbilled(outcome));
+    let columns: Vec<String> = unbilled
+        .map(|outcome| format!("{outcome}_requests"))
+        .collect();
+    columns.join(" + ")
 }
 
 /// The columns of token types and then of units, with a comma before each.
@@ -125,8 +136,9 @@ fn of_rollup(row: &Row<'_>) -> Result<Sums, ReadError> {
         estimated_cost: row.get(KEY_COLUMNS + 12)?,
         partial: row.get(KEY_COLUMNS + 13)?,
         estimated: row.get(KEY_COLUMNS + 14)?,
-        tokens: counts(row, KEY_COLUMNS + 15)?,
-        units: counts(row, KEY_COLUMNS + 15 + TokenType::ALL.len())?,
+        unbilled: row.get(KEY_COLUMNS + 15)?,
+        tokens: counts(row, KEY_COLUMNS + 16)?,
+        units: counts(row, KEY_COLUMNS + 16 + TokenType::ALL.len())?,
     })
 }
 
@@ -141,6 +153,7 @@ fn of_request(row: &Row<'_>) -> Result<Sums, ReadError> {
     Ok(Sums {
         requests: 1,
         errors: i64::from(is_error(outcome)),
+        unbilled: i64::from(is_unbilled(outcome)),
         unpriced: i64::from(is_unpriced(source, cost.is_some())),
         missing_usage: i64::from(source == UsageSource::Missing),
         cost,
@@ -163,6 +176,7 @@ impl Sums {
     fn merge(&mut self, other: &Self) {
         add(&mut self.requests, other.requests);
         add(&mut self.errors, other.errors);
+        add(&mut self.unbilled, other.unbilled);
         add(&mut self.unpriced, other.unpriced);
         add(&mut self.missing_usage, other.missing_usage);
         add(&mut self.partial, other.partial);
@@ -198,6 +212,7 @@ impl Sums {
             group,
             requests: count(self.requests),
             errors: count(self.errors),
+            unbilled_requests: count(self.unbilled),
             tokens,
             total_tokens: self.total_tokens.map(count),
             cost: self.cost.map(NanoUsd),

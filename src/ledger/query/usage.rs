@@ -109,6 +109,8 @@ pub struct UsageRow {
     /// How many of them failed: every outcome but `ok` and `client_closed` (a client that leaves
     /// is no fault of the provider's or Tollgate's).
     pub errors: u64,
+    /// How many of [`UsageRow::errors`] bill nothing: they reached no provider, or were turned away.
+    pub unbilled_requests: u64,
     /// Tokens by type; `None` where no request stated any of that type.
     pub tokens: Tokens,
     /// Tokens in total; `None` where no request stated any.

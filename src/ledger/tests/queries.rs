@@ -14,6 +14,7 @@ use crate::ledger::is_error;
 use crate::ledger::query::{
     Cursor, GroupBy, Order, Reader, RequestFilter, Sequence, StoredRequest, UsageQuery, UsageRow,
 };
+use crate::ledger::rollup::is_unbilled;
 use crate::money::NanoUsd;
 use crate::record::{Outcome, Phase, RequestRecord, TokenType, UsageSource};
 
@@ -74,6 +75,7 @@ fn summed(records: &[&RequestRecord], group: Vec<Option<String>>) -> UsageRow {
             record.outcome,
             Outcome::Ok | Outcome::ClientClosed
         ));
+        row.unbilled_requests += u64::from(is_unbilled(record.outcome));
         assert_eq!(
             is_error(record.outcome),
             !matches!(record.outcome, Outcome::Ok | Outcome::ClientClosed)

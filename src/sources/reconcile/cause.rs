@@ -38,6 +38,8 @@ closed_set! {
         FeesApart => "fees_apart",
         /// None of these.
         Unexplained => "unexplained",
+        /// The provider counted some of the requests that failed here.
+        Failed => "failed_requests",
     }
 }
 
@@ -75,6 +77,10 @@ impl Cause {
             }
             Self::FeesApart => "fees for tools are items of their own on the bill, listed below",
             Self::Unexplained => "no cause was found",
+            Self::Failed => {
+                "requests that failed here when the provider had them: it bills those that it had \
+                 begun to answer"
+            }
         }
     }
 }
@@ -125,7 +131,14 @@ fn less(one: Option<u64>, other: Option<u64>) -> i64 {
 /// Why the two sides of a pair are likely to differ; nothing when they agree.
 pub(super) fn causes(pair: &Pair, facts: &Facts, terms: &Terms<'_>) -> BTreeSet<Cause> {
     let mut causes = BTreeSet::new();
-    let more_in_ledger = pair.difference()[0];
+    let answered = pair.difference()[0];
+    let failed = i64::try_from(pair.failed).unwrap_or(i64::MAX);
+    // Of those that failed any number may be on the bill.
+    let more_in_ledger = if answered < 0 {
+        answered.saturating_add(failed).min(0)
+    } else {
+        answered
+    };
     let (same_tokens, same_cost) = (pair.same_tokens(), pair.same_cost());
     // More requests alone are no difference: to ask for a batch's state, or for an answer that was
     // made in the background, is a request here and bills nothing.
@@ -152,6 +165,9 @@ pub(super) fn causes(pair: &Pair, facts: &Facts, terms: &Terms<'_>) -> BTreeSet<
         causes.insert(Cause::NotBilled);
     }
     if !same_tokens || !same_cost {
+        if answered < 0 && failed > 0 && !facts.crosses_midnight {
+            causes.insert(Cause::Failed);
+        }
         for (requests, cause) in [
             (pair.missing_usage, Cause::MissingUsage),
             (pair.partial, Cause::Partial),

@@ -173,6 +173,37 @@ fn each_difference_has_its_cause() {
 }
 
 #[test]
+fn what_failed_when_the_provider_had_it_came_through_tollgate() {
+    use Cause::*;
+    let failed = |usage: &mut LedgerUsage, failed: u64| {
+        usage.requests = 8;
+        usage.failed = failed;
+        usage.missing_usage = failed;
+        usage.input_tokens = Some(800);
+        usage.cost = Some(usd("0.0006"));
+    };
+    // Any number of them is on the bill.
+    for count in [2, 5] {
+        assert_eq!(
+            causes_of(|usage, _| failed(usage, count)),
+            [MissingUsage, Failed]
+        );
+    }
+    assert_eq!(
+        causes_of(|usage, _| failed(usage, 1)),
+        [NotThroughTollgate, OtherProjects, MissingUsage, Failed]
+    );
+    // All that was used is known.
+    assert_eq!(
+        causes_of(|usage, _| {
+            usage.requests = 8;
+            usage.failed = 2;
+        }),
+        []
+    );
+}
+
+#[test]
 fn requests_around_midnight_are_recognised() {
     let next = date(2026, 11, 11);
     let mut usage = [ledger("gpt-5-mini"), ledger("gpt-5-mini")];
