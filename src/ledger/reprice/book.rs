@@ -23,6 +23,14 @@ pub struct PriceBook {
     pub sellers: Arc<Sellers>,
 }
 
+/// Whose prices hold for a row.
+#[derive(Clone, Copy)]
+enum Seller<'r> {
+    /// Those of the models' makers.
+    Makers,
+    Provider(&'r str),
+}
+
 impl PriceBook {
     /// What is to become of a row.
     pub(super) fn judge(&self, row: &StoredRequest) -> Verdict {
@@ -61,29 +69,31 @@ impl PriceBook {
         Some(cost.amount).filter(|_| estimate.cost != Some(cost.amount))
     }
 
-    fn price(&self, row: &StoredRequest, usage: &Usage, seller: Option<&str>) -> Option<Cost> {
+    fn price(&self, row: &StoredRequest, usage: &Usage, seller: Seller<'_>) -> Option<Cost> {
+        let provider = match seller {
+            Seller::Makers => None,
+            Seller::Provider(provider) => Some(provider),
+        };
         self.table.price_row(
             row.api,
-            ModelName::at(seller, model_of(row)?),
+            ModelName::at(provider, model_of(row)?),
             row.service_tier.as_deref(),
             usage,
             row.priced_at.unwrap_or(row.started_at),
         )
     }
 
-    /// Whose prices hold for a row, `Some(None)` those of the models' makers; `None` when nobody
-    /// knows any more.
-    fn seller<'r>(&'r self, row: &'r StoredRequest) -> Option<Option<&'r str>> {
+    /// Whose prices hold for a row; `None` when nobody knows any more.
+    fn seller<'r>(&'r self, row: &'r StoredRequest) -> Option<Seller<'r>> {
         let Some(channel) = &row.channel else {
-            return Some(None);
+            return Some(Seller::Makers);
         };
-        match self.sellers.get(channel) {
-            Some(&seller) => Some(seller),
-            None => {
-                let provider = provider_in(&row.cost.as_ref()?.price_version)?;
-                self.is_known(provider).then_some(Some(provider))
-            }
+        if let Some(seller) = self.sellers.get(channel) {
+            return Some(seller.map_or(Seller::Makers, Seller::Provider));
         }
+        let provider = provider_in(&row.cost.as_ref()?.price_version)?;
+        self.is_known(provider)
+            .then_some(Seller::Provider(provider))
     }
 
     /// Whether anybody sells under this name: what stands there may be part of a model's.
