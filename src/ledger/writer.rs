@@ -110,7 +110,7 @@ impl Writer {
     pub(super) fn open_store(&mut self) -> Result<(), StoreError> {
         if self.store.is_none() {
             let database = Database::open(&database::path_in(&self.data_dir))?;
-            // Once: later the memory is ahead of the database.
+            // Once a role: later the memory is ahead of the database.
             if !self.loaded {
                 self.deferred.load(&database.connection)?;
                 self.loaded = true;
@@ -143,6 +143,8 @@ impl Writer {
                 self.lock = None;
                 // Once more: a round was perhaps under way when it was said first.
                 self.deferred.set_complete(false);
+                // What the other one commits is to be read, should the role come back.
+                self.loaded = false;
                 role_from = Instant::now() + HANDED_OVER;
                 tracing::info!("handed the ledger over");
             }
