@@ -38,7 +38,8 @@ pub(super) struct Arguments {
         hide_default_value = true
     )]
     api: Api,
-    /// Who was asked: openai, azure, anthropic, gemini, …; not known when not given.
+    /// Who was asked: openai, `openai_regional` (eu.api.openai.com and the like), azure, anthropic,
+    /// gemini, …; not known when not given.
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     /// As JSON.
@@ -221,14 +222,21 @@ fn period(price: &PriceJson) -> Option<String> {
 /// Each part as count × rate = amount, and the total.
 fn sum(explained: &PriceExplanationJson, output: &Output) -> String {
     let mut sheet = Sheet::new(output);
-    for (title, numeric) in [
+    let is_regional = explained
+        .charges
+        .iter()
+        .any(|charge| charge.residency_times != "1");
+    let titles = [
         ("", false),
         ("count", true),
         ("USD", true),
         ("tier", true),
         ("threshold", true),
+        ("residency", true),
         ("amount", true),
-    ] {
+    ];
+    let shown = |title: &str| is_regional || title != "residency";
+    for (title, numeric) in titles.into_iter().filter(|(title, _)| shown(title)) {
         sheet.column(title, numeric, 0);
     }
     let times = |factor: &str| match factor {
@@ -249,9 +257,12 @@ fn sum(explained: &PriceExplanationJson, output: &Output) -> String {
             rate(charge),
             times(&charge.tier_times),
             times(&charge.threshold_times),
+            times(&charge.residency_times),
             amount,
         ];
-        sheet.row(cells.map(|cell| (cell, tone)));
+        let cells = cells.into_iter().zip(titles);
+        let cells = cells.filter(|(_, (title, _))| shown(title));
+        sheet.row(cells.map(|(cell, _)| (cell, tone)));
     }
     let (total, tone) = match (explained.usd, &explained.unpriced) {
         (Some(usd), _) => (usd_exact(usd.0), Tone::Strong),
@@ -260,18 +271,14 @@ fn sum(explained: &PriceExplanationJson, output: &Output) -> String {
             Tone::Bad,
         ),
     };
-    let empty = String::new;
-    sheet.row(
-        [
-            "total".to_owned(),
-            empty(),
-            empty(),
-            empty(),
-            empty(),
-            total,
-        ]
-        .map(|cell| (cell, tone)),
-    );
+    let cells = titles.map(|(title, _)| (title, String::new()));
+    let cells = cells.into_iter().filter(|(title, _)| shown(title));
+    let cells = cells.map(|(title, empty)| match title {
+        "" => ("total".to_owned(), tone),
+        "amount" => (total.clone(), tone),
+        _ => (empty, tone),
+    });
+    sheet.row(cells);
     sheet.render()
 }
 
@@ -310,6 +317,11 @@ fn rates(price: &PriceJson) -> String {
             (None, None) => continue,
         };
         line(tier, value);
+    }
+    if let Some(times) = &price.residency_times
+        && times != "1"
+    {
+        line("data residency", format!("× {times}"));
     }
     for threshold in &price.thresholds {
         let above = format!("> {} input", count(threshold.above_input_tokens));

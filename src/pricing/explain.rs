@@ -2,7 +2,7 @@
 //! adds up, so that an explanation cannot drift from the price.
 
 use super::names::ModelName;
-use super::rate::{Item, Tier};
+use super::rate::{Factor, Item, Tier};
 use super::row::{Charge, PriceRow, Threshold};
 use super::table::{Match, PriceTable};
 use crate::clock::UnixMicros;
@@ -23,6 +23,9 @@ pub enum Unpriced {
     /// Nobody states the rate of something that was used.
     #[error("nobody states the rate of {}", .0.as_str())]
     Item(Item),
+    /// Nobody states what data residency adds.
+    #[error("nobody states what it costs where data is kept in a region")]
+    Residency,
     /// It is what several requests used, and thresholds are one request's.
     #[error(
         "these are the tokens of several requests, together past {above_input_tokens} input tokens: \
@@ -66,11 +69,18 @@ impl PriceTable {
         let tier = Tier::of(service_tier)
             .ok_or_else(|| Unpriced::UnknownTier(service_tier.unwrap_or_default().to_owned()))?;
         let row: &PriceRow = found.row;
+        let residency = found.residency();
         let mut threshold = row.threshold(&usage.tokens);
         let mut charges = Vec::new();
-        let known = row.charges(tier, usage, |charge| charges.push(charge));
+        let known = row.charges(tier, residency.unwrap_or(Factor::ONE), usage, |charge| {
+            charges.push(charge);
+        });
         let unpriced = charges.iter().find(|charge| charge.rate.is_none());
-        let cost = match (row.amount_for(api, tier, usage), unpriced) {
+        let cost = match (
+            residency.and_then(|times| row.amount_for(api, tier, times, usage)),
+            unpriced,
+        ) {
+            (None, _) if residency.is_none() => Err(Unpriced::Residency),
             (Some(amount), _) => Ok(Cost {
                 amount,
                 price_version: found.price_version().clone(),

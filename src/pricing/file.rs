@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::names::canonical;
-use super::rate::{Fees, Rate, Rates};
+use super::rate::{Factor, Fees, Rate, Rates};
 use super::row::PriceRow;
 use super::table::Alias;
 use crate::clock::UnixMicros;
@@ -35,6 +35,7 @@ pub(super) struct OwnPrices {
 struct Common {
     provider: String,
     source: String,
+    residency: Option<Factor>,
 }
 
 /// Reads prices in Tollgate's own shape. `file` is the path as it was written by the operator, for
@@ -55,9 +56,12 @@ pub(super) fn read(file: &Path, text: &str) -> Result<OwnPrices, Problems> {
             let mut common = Common {
                 provider: String::new(),
                 source: file.display().to_string(),
+                residency: None,
             };
             top.set(reader, "provider", &mut common.provider, provider);
             top.set(reader, "source", &mut common.source, name);
+            let residency = |text: &str| tiers::factor(text).map(Some);
+            top.set(reader, "residency", &mut common.residency, residency);
             let listed = top.list(reader, "prices", |section, reader| {
                 let place = section.place.clone().unwrap_or(Place::Default);
                 if let Some(row) = row(section, reader, &common, &mut prices.aliases) {
@@ -140,6 +144,9 @@ fn row(
             hint,
         );
     }
+    row.residency = common.residency;
+    let residency = |text: &str| tiers::factor(text).map(Some);
+    section.set(reader, "residency", &mut row.residency, residency);
     section.set(reader, "family", &mut row.family, switch);
     section.set(reader, "images_as_text", &mut row.images_as_text, switch);
     for given in section.texts(reader, "cache_not_of") {

@@ -27,8 +27,10 @@ impl AsOf {
 /// of a period are said of it, whenever the catalogue was written or fetched. Other rates hold in the
 /// period of the catalogue's moment; by a file's time alone only from the model's newest known change
 /// on. Where that leaves nothing, the shipped prices hold.
-pub(super) fn dated(row: PriceRow, as_of: AsOf, shipped: &Layer) -> Vec<PriceRow> {
+/// What data residency adds is the model's, whatever its rates are.
+pub(super) fn dated(mut row: PriceRow, as_of: AsOf, shipped: &Layer) -> Vec<PriceRow> {
     let periods = shipped.periods(&row.provider, &row.model);
+    row.residency = periods.iter().find_map(|period| period.residency);
     let said: Vec<PriceRow> = periods
         .iter()
         .filter(|period| period.standard.agree(&row.standard))

@@ -103,9 +103,18 @@ pub(super) fn canonical(provider: &str) -> &str {
     }
 }
 
+/// `OpenAI` at a host that keeps data in a region (`eu.api.openai.com`), which may cost more.
+const OPENAI_REGIONAL: &str = "openai_regional";
+
+/// Whose prices hold, with what data residency adds, at a seller that keeps data in a region.
+pub(super) fn regional_of(provider: &str) -> Option<&'static str> {
+    (provider == OPENAI_REGIONAL).then_some("openai")
+}
+
 /// Whose prices hold in a channel of this kind to this host; `None` where neither says. A gateway
 /// of one's own that is shaped like `OpenAI` sells what its operator says: it has no price list to
-/// look into.
+/// look into. A host of `OpenAI` that keeps data in a region is `openai_regional`: there `openai`'s
+/// prices hold, with what data residency adds ([`PriceRow::residency`](super::PriceRow::residency)).
 #[must_use]
 pub fn provider_of(kind: ChannelKind, host: &str) -> Option<&'static str> {
     provider_of_host(host).or(match kind {
@@ -143,7 +152,7 @@ fn provider_of_host(host: &str) -> Option<&'static str> {
         (".openai.azure.com", "azure"),
         (".cognitiveservices.azure.com", "azure"),
         (".services.ai.azure.com", "azure"),
-        (".api.openai.com", "openai"),
+        (".api.openai.com", OPENAI_REGIONAL),
         ("aiplatform.googleapis.com", "vertex_ai"),
     ];
     let host = host.to_ascii_lowercase();
@@ -231,7 +240,7 @@ mod tests {
         for (host, provider) in [
             ("api.openai.com", Some("openai")),
             ("API.OpenAI.com", Some("openai")),
-            ("eu.api.openai.com", Some("openai")),
+            ("eu.api.openai.com", Some("openai_regional")),
             ("mine.openai.azure.com", Some("azure")),
             ("us-central1-aiplatform.googleapis.com", Some("vertex_ai")),
             ("api.openai.com.evil.example", None),

@@ -79,6 +79,9 @@ pub struct PriceRow {
     /// Tokens whose cache costs otherwise than the cache's rates say, where Tollgate counts all
     /// cached tokens together. A request with such tokens has no price for its cache.
     pub cache_not_of: MediaSet,
+    /// The factor on every rate of tokens where the provider keeps data in a region; `None` when
+    /// nobody states one, and requests there have no price. Units cost there what they do anywhere.
+    pub residency: Option<Factor>,
     /// The standard tier.
     pub standard: Rates,
     /// The other tiers, as far as they are stated.
@@ -102,10 +105,12 @@ pub struct Charge {
     pub tier: Factor,
     /// The threshold's factor.
     pub threshold: Factor,
+    /// That of data residency.
+    pub residency: Factor,
 }
 
-/// The divisor of [`Charge::numerator`]: a rate's million, and the thousandths of two factors.
-const DIVISOR: i128 = 1_000_000 * 1_000 * 1_000;
+/// The divisor of [`Charge::numerator`]: a rate's million, and the thousandths of three factors.
+const DIVISOR: i128 = 1_000_000 * 1_000 * 1_000 * 1_000;
 
 impl Charge {
     /// The amount in nano-dollars times [`DIVISOR`].
@@ -114,7 +119,8 @@ impl Charge {
             i128::from(self.count)
                 .saturating_mul(i128::from(self.rate?.0))
                 .saturating_mul(i128::from(self.tier.0))
-                .saturating_mul(i128::from(self.threshold.0)),
+                .saturating_mul(i128::from(self.threshold.0))
+                .saturating_mul(i128::from(self.residency.0)),
         )
     }
 
@@ -137,6 +143,7 @@ struct Card<'r> {
     tier: Factor,
     input: Factor,
     output: Factor,
+    residency: Factor,
 }
 
 impl PriceRow {
@@ -157,6 +164,7 @@ impl PriceRow {
             family: false,
             images_as_text: false,
             cache_not_of: MediaSet::default(),
+            residency: None,
             standard,
             tiers: Vec::new(),
             thresholds: Vec::new(),
@@ -171,37 +179,37 @@ impl PriceRow {
             && self.effective_to.is_none_or(|to| at < to)
     }
 
-    /// What `usage` costs in a tier. `None` when nothing is known of the usage, the tier has no
-    /// price, or something that was used has none. Rounded once, at the end, half a nano-dollar up.
+    /// What `usage` costs one request in a tier, where data is kept in no region: as
+    /// [`amount_for`](Self::amount_for).
     #[must_use]
     pub fn amount(&self, tier: Tier, usage: &Usage) -> Option<NanoUsd> {
+        self.amount_for(Api::Chat, tier, Factor::ONE, usage)
+    }
+
+    /// What a row of `api` costs in a tier. `None` when nothing is known of the usage, the tier has no
+    /// price, or something that was used has none. Rounded once, at the end, half a nano-dollar up.
+    ///
+    /// A batch is many requests, whose usage is added up, and a threshold is one request's. Where all
+    /// of them together are past none, none of them is; where they are, the sum does not say which
+    /// are, and a price without it would be too low: `None`.
+    #[must_use]
+    pub fn amount_for(
+        &self,
+        api: Api,
+        tier: Tier,
+        residency: Factor,
+        usage: &Usage,
+    ) -> Option<NanoUsd> {
+        if api == Api::Batches && self.threshold(&usage.tokens).is_some() {
+            return None;
+        }
         let mut total: Option<i128> = Some(0);
-        let known = self.charges(tier, usage, |charge| {
+        let known = self.charges(tier, residency, usage, |charge| {
             total = total
                 .zip(charge.numerator())
                 .map(|(sum, part)| sum.saturating_add(part));
         });
         known.then_some(total?).map(rounded)
-    }
-
-    /// What a row of `api` cost in a tier: a batch is many requests, every other row is one.
-    #[must_use]
-    pub fn amount_for(&self, api: Api, tier: Tier, usage: &Usage) -> Option<NanoUsd> {
-        match api {
-            Api::Batches => self.amount_of_many(tier, usage),
-            _ => self.amount(tier, usage),
-        }
-    }
-
-    /// What many requests cost in a tier whose usage is added up, as [`amount`](Self::amount). A
-    /// threshold is one request's. Where all of them together are past none, none of them is; where
-    /// they are, the sum does not say which are, and a price without it would be too low: `None`.
-    #[must_use]
-    pub fn amount_of_many(&self, tier: Tier, usage: &Usage) -> Option<NanoUsd> {
-        match self.threshold(&usage.tokens) {
-            None => self.amount(tier, usage),
-            Some(_) => None,
-        }
     }
 
     /// The threshold that a request of these tokens is past.
@@ -216,13 +224,19 @@ impl PriceRow {
 
     /// Hands each part of the price to `charge`. False when there is nothing to price: the usage
     /// is unknown or the tier has no rates.
-    pub fn charges(&self, tier: Tier, usage: &Usage, mut charge: impl FnMut(Charge)) -> bool {
+    pub fn charges(
+        &self,
+        tier: Tier,
+        residency: Factor,
+        usage: &Usage,
+        mut charge: impl FnMut(Charge),
+    ) -> bool {
         let Usage { tokens, units, .. } = usage;
         let products = [Unit::Image, Unit::AudioMs, Unit::Character];
         if tokens.sum().is_none() && products.iter().all(|&unit| units[unit].is_none()) {
             return false;
         }
-        let Some(card) = self.card(tier, tokens) else {
+        let Some(card) = self.card(tier, residency, tokens) else {
             return false;
         };
         let hour = units[Unit::CacheWrite1h].unwrap_or(0);
@@ -251,6 +265,7 @@ impl PriceRow {
                     rate,
                     tier: Factor::ONE,
                     threshold: Factor::ONE,
+                    residency: Factor::ONE,
                 });
             }
         }
@@ -282,13 +297,14 @@ impl PriceRow {
         }
     }
 
-    fn card(&self, tier: Tier, tokens: &Tokens) -> Option<Card<'_>> {
+    fn card(&self, tier: Tier, residency: Factor, tokens: &Tokens) -> Option<Card<'_>> {
         let (rates, factor) = self.tier(tier)?;
         let usual = Card {
             rates,
             tier: factor,
             input: Factor::ONE,
             output: Factor::ONE,
+            residency,
         };
         match self.threshold(tokens).map(|threshold| &threshold.price) {
             None => Some(usual),
@@ -341,6 +357,7 @@ impl Card<'_> {
             } else {
                 self.output
             },
+            residency: self.residency,
         }
     }
 }

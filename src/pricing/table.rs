@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use foldhash::HashMap;
 
-use super::names::{ModelName, is_maker, maker_of, split_provider, without_date};
-use super::rate::Tier;
+use super::names::{ModelName, is_maker, maker_of, regional_of, split_provider, without_date};
+use super::rate::{Factor, Tier};
 use super::row::PriceRow;
 use crate::clock::UnixMicros;
 use crate::record::{Api, Cost, Usage, closed_set};
@@ -51,8 +51,9 @@ pub struct Alias {
 #[derive(Debug)]
 struct VersionedRow {
     row: PriceRow,
-    /// One text for each rule, so that pricing a request does not write one.
-    versions: [OnceLock<Arc<str>>; MatchRule::ALL.len()],
+    /// One text for each rule, without and with data residency, so that pricing a request does not
+    /// write one.
+    versions: [[OnceLock<Arc<str>>; MatchRule::ALL.len()]; 2],
 }
 
 /// Whose rows a question is about.
@@ -68,13 +69,23 @@ impl<'s> Scope<'s> {
         let provider = name.provider.or_else(|| maker_of(name.model));
         provider.map_or(Self::Makers, Self::Provider)
     }
+
+    /// Whether data residency adds to the rates of a provider's row.
+    fn is_regional(self, provider: &str) -> bool {
+        match self {
+            Self::Provider(wanted) => regional_of(wanted) == Some(provider),
+            Self::Makers => false,
+        }
+    }
 }
 
 impl Scope<'_> {
     fn holds(self, provider: &str) -> bool {
         provider.is_empty()
             || match self {
-                Self::Provider(wanted) => wanted == provider,
+                Self::Provider(wanted) => {
+                    wanted == provider || regional_of(wanted) == Some(provider)
+                }
                 Self::Makers => is_maker(provider),
             }
     }
@@ -87,15 +98,31 @@ pub struct Match<'t> {
     pub row: &'t PriceRow,
     /// How its name was found.
     pub rule: MatchRule,
+    /// Whether data residency adds to its rates: who was asked keeps data in a region, and the row is
+    /// of elsewhere.
+    is_regional: bool,
     layer: &'t Layer,
     versioned: &'t VersionedRow,
 }
 
 impl Match<'_> {
-    /// `layer/provider/model@since:rule`, as the ledger keeps it.
+    /// What data residency times the rates by: one where it does not matter, `None` where nobody
+    /// states it.
+    #[must_use]
+    pub fn residency(&self) -> Option<Factor> {
+        if self.is_regional {
+            self.row.residency
+        } else {
+            Some(Factor::ONE)
+        }
+    }
+
+    /// `layer/provider/model@since:rule`, as the ledger keeps it; with `+residency` at its end where
+    /// that added to the rates.
     #[must_use]
     pub fn price_version(&self) -> &Arc<str> {
-        self.versioned.versions[self.rule as usize].get_or_init(|| {
+        let is_more = self.residency().is_some_and(|times| times != Factor::ONE);
+        self.versioned.versions[usize::from(is_more)][self.rule as usize].get_or_init(|| {
             let Self { row, rule, .. } = self;
             let since = row.effective_from.map_or_else(String::new, |from| {
                 let date = from.timestamp().strftime("%Y-%m-%d");
@@ -103,7 +130,10 @@ impl Match<'_> {
             });
             let slash = if row.provider.is_empty() { "" } else { "/" };
             let (layer, provider, model) = (&self.layer.version, &row.provider, &row.model);
-            Arc::from(format!("{layer}/{provider}{slash}{model}{since}:{rule}"))
+            let more = if is_more { "+residency" } else { "" };
+            Arc::from(format!(
+                "{layer}/{provider}{slash}{model}{since}:{rule}{more}"
+            ))
         })
     }
 
@@ -181,6 +211,7 @@ impl Layer {
         let found = Match {
             row: &versioned.row,
             rule: closeness.rule,
+            is_regional: scope.is_regional(&versioned.row.provider),
             layer: self,
             versioned,
         };
@@ -295,10 +326,11 @@ impl PriceTable {
         let own = self.closest(Scope::of(name), name.model, at);
         own.or_else(|| {
             let (provider, model) = split_provider(name.model)?;
-            if name.provider.is_some_and(|asked| asked != provider) {
+            let asked = name.provider.unwrap_or(provider);
+            if regional_of(asked).unwrap_or(asked) != provider {
                 return None;
             }
-            let found = self.closest(Scope::Provider(provider), model, at)?;
+            let found = self.closest(Scope::Provider(asked), model, at)?;
             Some(Match {
                 rule: MatchRule::Provider,
                 ..found
@@ -370,7 +402,7 @@ impl PriceTable {
         let found = self.find(name, at)?;
         let tier = Tier::of(service_tier)?;
         Some(Cost {
-            amount: found.row.amount_for(api, tier, usage)?,
+            amount: found.row.amount_for(api, tier, found.residency()?, usage)?,
             price_version: Arc::clone(found.price_version()),
         })
     }

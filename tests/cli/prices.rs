@@ -70,6 +70,22 @@ fn show_explains_a_price_line_by_line() {
     assert_eq!(json["usd"], "0.0025");
     assert_eq!(json["rule"], "dated");
     assert_eq!(json["charges"][0]["usd_per_million"], "2.5");
+    let shown = prices(
+        folder.path(),
+        &[
+            "show",
+            "gpt-5.5",
+            "--provider",
+            "openai_regional",
+            "--tokens",
+            "input=1000",
+        ],
+    );
+    assert!(
+        shown.contains("residency") && shown.contains("× 1.1"),
+        "{shown}"
+    );
+    assert!(shown.contains("$0.0055\n"), "{shown}");
     // A batch is priced as the ledger prices it: in its tier, as many requests.
     let batch = |tokens: &str| {
         let asked = ["show", "gpt-5.4", "--api", "batches", "--tokens", tokens];

@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
+use tollgate::config::ChannelKind;
 use tollgate::pricing::{
-    Alias, Layer, MatchRule, ModelName, PriceRow, PriceTable, Prices, Rate, Rates, load_files,
+    Alias, Layer, MatchRule, ModelName, PriceRow, PriceTable, Prices, Rate, Rates, Unpriced,
+    load_files, provider_of,
 };
 use tollgate::record::TokenType::Input;
+use tollgate::record::{Api, Unit};
 
 use super::{TODAY, usage};
 
@@ -277,4 +280,60 @@ fn a_makers_price_of_somebody_elses_model_is_a_resellers() {
         let found = usd(provider, model);
         assert_eq!(found.as_deref(), expected, "{provider:?} {model}");
     }
+}
+
+#[test]
+fn data_kept_in_a_region_costs_what_its_row_says() {
+    let own = r"
+source: ours
+prices:
+- {model: anyones, per_million: {input: 1}}
+- {model: gpt-6-sol, provider: openai, per_million: {input: 1}}
+- {model: gpt-6-luna, provider: openai_regional, per_million: {input: 1}}
+";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.yaml");
+    std::fs::write(&file, own).unwrap();
+    let prices = Prices::new(load_files(&[file]).unwrap());
+    prices.set_catalogue(Arc::new(super::catalogue::layer(
+        r#"{"gpt-5.4": {"litellm_provider": "openai", "input_cost_per_token": 3e-06},
+            "gpt-7": {"litellm_provider": "openai", "input_cost_per_token": 3e-06}}"#,
+    )));
+    let table = prices.table();
+    let regional = provider_of(ChannelKind::Openai, "eu.api.openai.com");
+    let usd = |model: &str| {
+        let name = ModelName::at(regional, model);
+        let used = usage(&[(Input, 100_000)]);
+        let charged = table.price(name, None, &used, TODAY);
+        let explained = table.explain(Api::Chat, name, None, &used, TODAY);
+        let told = explained.and_then(|explained| explained.cost);
+        assert_eq!(told.as_ref().ok(), charged.as_ref());
+        told.map(|cost| cost.amount.to_string())
+    };
+    for (model, expected) in [
+        ("gpt-4o", Ok("0.25")),
+        ("gpt-5.3-codex", Ok("0.175")),
+        ("gpt-5.5", Ok("0.55")),
+        ("gpt-5.6", Ok("0.44")),
+        ("openai/gpt-5.5", Ok("0.55")),
+        ("gpt-5.5-pro", Ok("3.3")),
+        ("anyones", Ok("0.1")),
+        ("gpt-6-luna", Ok("0.1")),
+        // It is the model's, whose rates are the catalogue's.
+        ("gpt-5.4", Ok("0.33")),
+        // Nobody states it.
+        ("gpt-6-sol", Err(Unpriced::Residency)),
+        ("gpt-7", Err(Unpriced::Residency)),
+        ("gpt-none", Err(Unpriced::Model)),
+    ] {
+        let found = usd(model);
+        assert_eq!(found.as_deref(), expected.as_deref(), "{model}");
+    }
+    let usual = version(&table, ModelName::at(Some("openai"), "gpt-5.5")).unwrap();
+    let more = version(&table, ModelName::at(regional, "gpt-5.5")).unwrap();
+    assert_eq!(more, format!("{usual}+residency"));
+    // Calls of tools cost there what they do anywhere: 100,000 × 5 × 1.1 and one search.
+    let searched = super::with_units(&[(Input, 100_000)], &[(Unit::WebSearch, 1)]);
+    let cost = table.price(ModelName::at(regional, "gpt-5.5"), None, &searched, TODAY);
+    assert_eq!(cost.unwrap().amount.to_string(), "0.56");
 }

@@ -30,6 +30,9 @@ pub struct PriceJson {
     pub source: String,
     /// Whether names that begin with this one and a hyphen cost the same.
     pub family: bool,
+    /// The factor on the rates of tokens where the provider keeps data in a region, a decimal string;
+    /// null when nobody states one.
+    pub residency_times: Option<String>,
     /// Decimal strings of USD for a million tokens, by type.
     pub per_million: RatesJson,
     /// Decimal strings of USD for one of what is billed besides tokens.
@@ -90,6 +93,8 @@ pub struct ChargeJson {
     pub tier_times: String,
     /// The threshold's factor.
     pub threshold_times: String,
+    /// That of data residency.
+    pub residency_times: String,
     /// The part's amount; null when there is none.
     pub usd: Option<Usd>,
 }
@@ -127,6 +132,7 @@ impl PriceJson {
             effective_to: row.effective_to.map(Moment),
             source: row.source.clone().into_owned(),
             family: row.family,
+            residency_times: row.residency.map(|times| times.to_string()),
             per_million: rates(&row.standard),
             per_unit: row
                 .fees
@@ -245,6 +251,7 @@ impl From<&Charge> for ChargeJson {
             usd_for_one: charge.rate.map(Rate::usd_for_one),
             tier_times: charge.tier.to_string(),
             threshold_times: charge.threshold.to_string(),
+            residency_times: charge.residency.to_string(),
             usd: charge.amount().map(Usd),
         }
     }

@@ -148,7 +148,7 @@ fn tokens(text: &str) -> Result<u64, Refusal> {
     }
 }
 
-fn factor(text: &str) -> Result<Factor, Refusal> {
+pub(super) fn factor(text: &str) -> Result<Factor, Refusal> {
     Factor::exactly(text).map_err(|error| {
         Refusal::new(
             error.to_string(),
