@@ -21,6 +21,10 @@ use super::recorder::Ending;
 /// hands over some 64 KiB at a time; events, which repeat much, unpack to some thirty times as much.
 const MOST_UNPACKED_BYTES: usize = 4 * 1024 * 1024;
 
+/// What is kept of an encoded answer of which nothing was unpacked yet, should it turn out not to
+/// be encoded at all.
+const MOST_PACKED_BYTES: usize = 64 * 1024;
+
 /// Why an encoded answer cannot go on unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotUnpacked {
@@ -52,8 +56,75 @@ pub(super) struct Passing {
 #[derive(Debug)]
 struct Stripping {
     /// The upstream compressed although it was asked not to: the client gets it plain.
-    decoder: Option<Decoder>,
+    unpacking: Option<Unpacking>,
     stripper: UsageStripper,
+}
+
+/// Unpacks an encoded answer.
+#[derive(Debug)]
+struct Unpacking {
+    decoder: Decoder,
+    /// What came while nothing had been unpacked; `None` from then on.
+    packed: Option<BytesMut>,
+    /// Its bytes are wrong from here on.
+    fault: Option<DecodeError>,
+}
+
+/// What a piece of an encoded answer unpacks to.
+enum Unpacked {
+    Plain(Bytes),
+    /// The header is wrong: nothing of the body was ever encoded so. All of it so far.
+    Never(Bytes),
+}
+
+impl Unpacking {
+    fn new(decoder: Decoder) -> Self {
+        Self {
+            decoder,
+            packed: Some(BytesMut::new()),
+            fault: None,
+        }
+    }
+
+    fn unpack(&mut self, piece: &[u8]) -> Result<Unpacked, NotUnpacked> {
+        let mut plain = BytesMut::new();
+        if self.fault.is_some() {
+            return Ok(Unpacked::Plain(Bytes::new()));
+        }
+        let unpacked = self.decoder.decode(piece, &mut |piece| {
+            plain.extend_from_slice(piece);
+            if plain.len() > MOST_UNPACKED_BYTES {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        if !plain.is_empty() {
+            self.packed = None;
+        }
+        if let Some(packed) = &mut self.packed {
+            packed.extend_from_slice(piece);
+        }
+        match (unpacked, self.packed.take()) {
+            (Ok(ControlFlow::Break(())), _) => return Err(NotUnpacked::TooLarge),
+            (Ok(ControlFlow::Continue(())), packed) => {
+                // No encoding's beginning is longer than that without a byte to show for it.
+                self.packed = packed.filter(|packed| packed.len() <= MOST_PACKED_BYTES);
+            }
+            (Err(_), Some(packed)) => return Ok(Unpacked::Never(packed.freeze())),
+            (Err(fault), None) => self.fault = Some(fault),
+        }
+        Ok(Unpacked::Plain(plain.freeze()))
+    }
+
+    /// Whether what came is what was packed; asked once no more comes, or where it broke off.
+    fn verify(&mut self, end_of_stream: bool) -> Result<(), DecodeError> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None if end_of_stream => self.decoder.finish(),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Passing {
@@ -76,7 +147,7 @@ impl Passing {
             Some(Err(_)) => None,
             _ if !injected || !events => None,
             decoder => Some(Stripping {
-                decoder: decoder.and_then(Result::ok).flatten(),
+                unpacking: decoder.and_then(Result::ok).flatten().map(Unpacking::new),
                 stripper: UsageStripper::new(),
             }),
         };
@@ -128,32 +199,24 @@ impl Passing {
                 .unwrap_or_default());
         };
         let piece = slot.take().unwrap_or_default();
-        let (signals, mut forward) = match &mut stripping.decoder {
-            None => {
-                let signals = self.meter.feed(&piece);
-                (signals, stripping.stripper.feed(piece))
-            }
-            Some(decoder) => {
-                let mut plain = BytesMut::new();
-                let unpacked = decoder.decode(&piece, &mut |piece| {
-                    plain.extend_from_slice(piece);
-                    if plain.len() > MOST_UNPACKED_BYTES {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                })?;
-                if unpacked.is_break() {
-                    return Err(NotUnpacked::TooLarge);
+        let plain = match &mut stripping.unpacking {
+            None => piece,
+            Some(unpacking) => match unpacking.unpack(&piece)? {
+                Unpacked::Plain(plain) => plain,
+                Unpacked::Never(all) => {
+                    stripping.unpacking = None;
+                    all
                 }
-                if end_of_stream {
-                    decoder.finish()?;
-                }
-                let plain = plain.freeze();
-                let signals = self.meter.feed(&plain);
-                (signals, stripping.stripper.feed(plain))
-            }
+            },
         };
+        let signals = self.meter.feed(&plain);
+        // Behind the announced end there is nothing that a client could miss.
+        if let Some(unpacking) = &mut stripping.unpacking
+            && !self.meter.observed().terminal_seen
+        {
+            unpacking.verify(end_of_stream)?;
+        }
+        let mut forward = stripping.stripper.feed(plain);
         if end_of_stream {
             forward = append(forward, &stripping.stripper.finish());
         }

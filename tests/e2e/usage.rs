@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::answers::{self, SERVED_MODEL, Truth, UPSTREAM_REQUEST_ID};
 use crate::support::client::Request;
 use crate::support::tollgate::Tollgate;
-use crate::support::upstream::{Upstream, chunk, last_chunk};
+use crate::support::upstream::{Answer, Upstream, chunk, last_chunk};
 
 struct Case {
     api: &'static str,
@@ -225,6 +225,40 @@ fn usage_leaves_no_trace_in_an_answer_that_was_to_come_plain_and_did_not() {
         assert_eq!(plain, answers::chat_stream(false).concat(), "{coding}");
         let row = tollgate.ledger().request(&response.request_id());
         assert_eq!(row.tokens(), answers::CHAT_TOKENS, "{coding}: {row:#?}");
+    }
+}
+
+/// What a client that takes no encodings would not have noticed must not fail it.
+#[test]
+fn an_answer_that_is_encoded_wrongly_reaches_the_client_all_the_same() {
+    let stream = answers::chat_stream(true).concat();
+    let packed = answers::compress("gzip", stream.as_bytes());
+    let (whole, _trailer) = packed.split_at(packed.len() - 8);
+    let wrong_sum = [whole, &[7; 8]].concat();
+    for (what, body) in [
+        ("no trailer", whole),
+        ("a wrong checksum", &wrong_sum[..]),
+        ("never packed", stream.as_bytes()),
+    ] {
+        let mut script = Answer::new("200 OK")
+            .header("content-type", "text/event-stream")
+            .header("content-encoding", "gzip")
+            .open_chunked();
+        script.extend(body.chunks(7).map(chunk));
+        script.push(last_chunk());
+        let upstream = Upstream::always(script);
+        let tollgate = Tollgate::before(&upstream.base_url());
+        let body = json!({"model": "gpt-5-mini", "messages": [], "stream": true});
+        let response = tollgate.send(&Request::json("/v1/chat/completions", &body));
+        assert!(response.whole, "{what}: {response:?}");
+        assert_eq!(
+            response.text(),
+            answers::chat_stream(false).concat(),
+            "{what}"
+        );
+        let row = tollgate.ledger().request(&response.request_id());
+        assert_eq!(row.outcome(), "ok", "{what}");
+        assert_eq!(row.tokens(), answers::CHAT_TOKENS, "{what}: {row:#?}");
     }
 }
 
