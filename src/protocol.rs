@@ -39,7 +39,7 @@ pub use request::{RequestFacts, inject_include_usage, knows_stream_options, read
 pub use route::{MalformedPath, Operation, PathBase, Route, classify, model_in_query};
 pub use strip::UsageStripper;
 pub use websocket::{Advance, Create, Dialogue, Leave, Told, reads_socket};
-pub use words::{AnswerText, count_request, reads_text, writes_text};
+pub use words::{AnswerText, RequestText, reads_text, writes_text};
 
 #[cfg(test)]
 mod tests;

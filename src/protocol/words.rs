@@ -69,21 +69,61 @@ pub fn writes_text(api: Api) -> bool {
         .is_some_and(|words| words.answer.is_some())
 }
 
-/// Tollgate's own count of the tokens of a request, by `count`; `None` when the texts of the API's
-/// requests are not known.
-#[must_use]
-pub fn count_request(api: Api, body: &[u8], count: &mut dyn FnMut(&str) -> u64) -> Option<u64> {
-    let words = conventions(api).words?;
-    let places = places(words.request, body);
-    let mut size = Size::default();
-    for (part, place) in &places {
-        strings(&body[place.clone()], *part, &mut size);
+/// What is counted of a request's texts: a bounded part of them, evenly spaced.
+#[derive(Debug)]
+pub struct RequestText {
+    texts: String,
+    /// Where each text in it ends.
+    ends: Vec<usize>,
+    /// Bytes of the texts in the request, and of those that are counted.
+    all: u64,
+    counted: u64,
+    messages: u64,
+}
+
+impl RequestText {
+    /// Out of a request's body; `None` when the texts of the API's requests are not known. Takes
+    /// time in proportion to the body.
+    #[must_use]
+    pub fn of(api: Api, body: &[u8]) -> Option<Self> {
+        let words = conventions(api).words?;
+        let places = places(words.request, body);
+        let mut size = Size::default();
+        for (part, place) in &places {
+            strings(&body[place.clone()], *part, &mut size);
+        }
+        let (mut texts, mut ends) = (String::new(), Vec::new());
+        let keep = &mut |text: &str| {
+            texts.push_str(text);
+            ends.push(texts.len());
+            0
+        };
+        let mut windows = Windows::over(size.bytes, keep);
+        for (part, place) in &places {
+            strings(&body[place.clone()], *part, &mut windows);
+        }
+        windows.flush();
+        let counted = windows.counted;
+        Some(Self {
+            texts,
+            ends,
+            all: size.bytes,
+            counted,
+            messages: size.messages,
+        })
     }
-    let mut windows = Windows::over(size.bytes, count);
-    for (part, place) in &places {
-        strings(&body[place.clone()], *part, &mut windows);
+
+    /// Tollgate's own count of the tokens of the request, by `count`.
+    #[must_use]
+    pub fn count(&self, count: &mut dyn FnMut(&str) -> u64) -> u64 {
+        let mut start = 0;
+        let mut tokens = 0;
+        for &end in &self.ends {
+            tokens += count(&self.texts[start..end]);
+            start = end;
+        }
+        proportion(tokens, self.all, self.counted) + self.messages * TOKENS_A_MESSAGE
     }
-    Some(windows.tokens_in_all() + size.messages * TOKENS_A_MESSAGE)
 }
 
 /// The content of an answer as far as it was kept.

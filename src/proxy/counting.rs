@@ -5,10 +5,12 @@
 //! counts as open, and the journal holds its admission. It is closed exactly once there too: a
 //! pool that is shut down drops what it does not run, and the drop closes the account.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::protocol::{AnswerText, count_request, writes_text};
+use crate::protocol::{AnswerText, RequestText, writes_text};
 use crate::record::{Api, Estimate, TokenType, Usage, UsageSource};
 use crate::tokenizer::{Encoding, count_roughly};
 
@@ -33,7 +35,7 @@ pub(super) struct Counting {
     pub(super) purpose: Purpose,
     pub(super) api: Api,
     /// The request, where its text is at hand.
-    pub(super) request: Option<Plain>,
+    pub(super) request: Option<Asked>,
     /// The answer, where one began.
     pub(super) answer: Option<AnswerText>,
     /// Bytes of the answer's content that the client was sent, where it was not sent all.
@@ -42,6 +44,15 @@ pub(super) struct Counting {
     pub(super) unanswered: bool,
     /// The process stops, or something in it broke: nobody waits for an exact count.
     pub(super) at_once: bool,
+}
+
+/// A request whose text is counted.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Its body, with the room it takes.
+    Whole(Plain),
+    /// What is counted of it.
+    Text(Option<RequestText>),
 }
 
 /// An account that is closed as soon as its tokens are counted.
@@ -56,11 +67,18 @@ struct Pending {
 /// and those that go on come first.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
+/// Accounts that wait for their turn…
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+/// …and how many may, each with up to 36 KiB of text. Those beyond are counted roughly, at once.
+const MOST_WAITING: usize = 1024;
+
 /// Closes `account`, its tokens counted, off the threads that serve requests; at once where there
 /// is no time left.
-pub(super) fn close(account: Account, counting: Counting, entered: Entered) {
+pub(super) fn close(account: Account, mut counting: Counting, entered: Entered) {
+    let before = WAITING.fetch_add(1, Ordering::Relaxed);
+    counting.at_once |= before >= MOST_WAITING;
     let at_once = counting.at_once;
-    let pending = Pending {
+    let mut pending = Pending {
         account,
         counting: Some(counting),
         _entered: entered,
@@ -71,15 +89,36 @@ pub(super) fn close(account: Account, counting: Counting, entered: Entered) {
     // A runtime that is shut down drops what it does not run, and with it `pending`.
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
-            let _turn = TURNS.acquire().await;
+            // Before it waits: bodies take the room that other requests need.
+            let shortened = tokio::task::spawn_blocking(move || {
+                pending.shorten();
+                pending
+            });
             // A panic in it has closed the account, and is in the log.
+            let Ok(pending) = shortened.await else {
+                return;
+            };
+            let _turn = TURNS.acquire().await;
             let _ = tokio::task::spawn_blocking(move || drop(pending)).await;
         });
     }
 }
 
+impl Pending {
+    /// Keeps of the request what is counted, and gives its body back.
+    fn shorten(&mut self) {
+        if let Some(counting) = &mut self.counting
+            && let Some(Asked::Whole(plain)) = &counting.request
+        {
+            let text = RequestText::of(counting.api, &plain.body);
+            counting.request = Some(Asked::Text(text));
+        }
+    }
+}
+
 impl Drop for Pending {
     fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
         let closing = Closing(&mut self.account);
         if let Some(counting) = self.counting.take().filter(|_| !std::thread::panicking()) {
             counting.apply(closing.0);
@@ -150,7 +189,10 @@ impl Counting {
     }
 
     fn request_tokens(&self, count: &mut dyn FnMut(&str) -> u64) -> Option<u64> {
-        count_request(self.api, &self.request.as_ref()?.body, count)
+        match self.request.as_ref()? {
+            Asked::Whole(plain) => Some(RequestText::of(self.api, &plain.body)?.count(count)),
+            Asked::Text(text) => Some(text.as_ref()?.count(count)),
+        }
     }
 
     /// What was stated, and the rest by Tollgate's own count; `None` when neither says how long

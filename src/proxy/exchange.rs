@@ -14,7 +14,7 @@ use crate::record::{Api, Outcome, UsageSource};
 use super::body::Body;
 use super::capture::Capture;
 use super::cork::Cork;
-use super::counting::{Counting, Purpose};
+use super::counting::{Asked, Counting, Purpose};
 use super::deadline::Watchdog;
 use super::departure::Departure;
 use super::failure::Failure;
@@ -270,7 +270,7 @@ impl Exchange {
                         && ending.outcome == Outcome::ClientClosed
                         && writes_text(self.api),
                     at_once,
-                    request: self.body.plain(),
+                    request: self.body.plain().map(Asked::Whole),
                     answer: self.passing.as_mut().and_then(Passing::take_text),
                     received: self
                         .received

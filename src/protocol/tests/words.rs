@@ -9,10 +9,12 @@ use crate::record::UsageSource;
 /// What would be counted, and of how much.
 fn read(api: Api, body: &[u8]) -> (String, Option<u64>) {
     let mut texts = String::new();
-    let counted = count_request(api, body, &mut |text| {
-        texts.push_str(text);
-        texts.push('|');
-        text.len() as u64
+    let counted = RequestText::of(api, body).map(|text| {
+        text.count(&mut |text| {
+            texts.push_str(text);
+            texts.push('|');
+            text.len() as u64
+        })
     });
     (texts, counted)
 }
@@ -96,13 +98,13 @@ fn a_long_request_is_counted_in_windows() {
     let long = "word ".repeat(1_000_000);
     let body = format!(r#"{{"input":"{long}"}}"#);
     let mut read = 0;
-    let counted = count_request(Api::Responses, body.as_bytes(), &mut |text| {
+    let text = RequestText::of(Api::Responses, body.as_bytes()).unwrap();
+    let counted = text.count(&mut |text| {
         read += text.len();
         // A token a word.
         text.len() as u64 / 5
     });
     assert!(read <= 33 * 1024, "{read}");
-    let counted = counted.unwrap();
     assert!((990_000..1_010_000).contains(&counted), "{counted}");
 }
 
