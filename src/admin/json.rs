@@ -172,6 +172,9 @@ pub struct UnitCounts {
     pub characters: Option<u64>,
     /// How many of the `input_cache_write_tokens` live an hour.
     pub cache_write_1h_tokens: Option<u64>,
+    /// Uses of the provider's tools that are billed and have no price here: what has some has no
+    /// cost.
+    pub other_tools: Option<u64>,
 }
 
 impl From<Units> for UnitCounts {
@@ -183,6 +186,7 @@ impl From<Units> for UnitCounts {
             audio_ms: units[Unit::AudioMs],
             characters: units[Unit::Character],
             cache_write_1h_tokens: units[Unit::CacheWrite1h],
+            other_tools: units[Unit::OtherTool],
         }
     }
 }
@@ -198,6 +202,7 @@ impl UnitCounts {
         units[Unit::AudioMs] = self.audio_ms;
         units[Unit::Character] = self.characters;
         units[Unit::CacheWrite1h] = self.cache_write_1h_tokens;
+        units[Unit::OtherTool] = self.other_tools;
         units
     }
 }

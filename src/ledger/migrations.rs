@@ -208,6 +208,7 @@ ALTER TABLE requests ADD COLUMN images INTEGER;
 ALTER TABLE requests ADD COLUMN audio_ms INTEGER;
 ALTER TABLE requests ADD COLUMN characters INTEGER;
 ALTER TABLE requests ADD COLUMN cache_write_1h_tokens INTEGER;
+ALTER TABLE requests ADD COLUMN other_tools INTEGER;
 ALTER TABLE requests ADD COLUMN response_id TEXT;
 ALTER TABLE requests ADD COLUMN deferral TEXT;
 ALTER TABLE requests ADD COLUMN estimated_input_tokens INTEGER;
@@ -224,6 +225,7 @@ ALTER TABLE usage_minutely ADD COLUMN images INTEGER;
 ALTER TABLE usage_minutely ADD COLUMN audio_ms INTEGER;
 ALTER TABLE usage_minutely ADD COLUMN characters INTEGER;
 ALTER TABLE usage_minutely ADD COLUMN cache_write_1h_tokens INTEGER;
+ALTER TABLE usage_minutely ADD COLUMN other_tools INTEGER;
 ALTER TABLE usage_minutely ADD COLUMN estimated_cost_nanousd INTEGER;
 ";
 

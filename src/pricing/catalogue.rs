@@ -226,7 +226,9 @@ fn absurdity(row: &PriceRow) -> Option<String> {
                 10_000
             }
             // A hundred for one.
-            Item::Unit(Unit::WebSearch | Unit::FileSearch | Unit::Image) => 100_000_000,
+            Item::Unit(Unit::WebSearch | Unit::FileSearch | Unit::Image | Unit::OtherTool) => {
+                100_000_000
+            }
         };
         (rate.0 / 1_000_000_000 > most_usd_per_million).then(|| {
             format!(

@@ -283,7 +283,9 @@ impl PriceRow {
         let used = |kind| tokens[kind].is_some_and(|count| count > 0);
         let stated = self.fees.stated(unit);
         let (in_tokens, any_tier) = match unit {
-            Unit::WebSearch | Unit::FileSearch | Unit::CacheWrite1h => (false, true),
+            Unit::WebSearch | Unit::FileSearch | Unit::CacheWrite1h | Unit::OtherTool => {
+                (false, true)
+            }
             Unit::Image => (used(TokenType::OutputImage), false),
             Unit::AudioMs => (
                 used(TokenType::InputAudio) || used(TokenType::OutputAudio),

@@ -190,6 +190,8 @@ pub(super) enum Said {
     Item,
     ItemKind,
     ItemAction,
+    /// Where a tool runs.
+    ItemPlace,
     /// A turn of the model inside an answer, which may be billed beside the totals.
     Iteration,
     IterationKind,
@@ -198,6 +200,8 @@ pub(super) enum Said {
     Speed,
     /// One search of the web.
     WebSearchQuery,
+    /// A place on Google's maps that the answer rests on: an object.
+    Maps,
     /// Why the answer ends, when not empty.
     Finish,
     /// Seconds of audio, as a decimal number.

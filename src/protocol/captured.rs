@@ -95,6 +95,8 @@ enum Modality {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Item {
     search: Option<Count>,
+    /// It runs in a container of the provider's.
+    hosted: bool,
     /// What it does is stated, and is no search.
     other_action: bool,
 }
@@ -268,8 +270,17 @@ impl Sink<Said> for Captured {
                 self.item.search = match token {
                     b"\"web_search_call\"" => Some(Count::WebSearch),
                     b"\"file_search_call\"" => Some(Count::FileSearch),
+                    // A container is billed by its session, an image by tokens of a model that is
+                    // not stated.
+                    b"\"code_interpreter_call\"" | b"\"image_generation_call\"" => {
+                        Some(Count::OtherTool)
+                    }
                     _ => None,
                 }
+            }
+            // Only a shell states one. On the caller's machine it costs nothing.
+            Said::ItemPlace if token == b"\"container_reference\"" => {
+                self.item.hosted = true;
             }
             Said::ItemAction => self.item.other_action = token != b"\"search\"",
             Said::IterationKind => self.iteration.beside = token == b"\"compaction\"",
@@ -287,7 +298,9 @@ impl Sink<Said> for Captured {
             | Said::Usage
             | Said::Part(_)
             | Said::Item
+            | Said::ItemPlace
             | Said::Iteration
+            | Said::Maps
             | Said::Image
             | Said::Live(_) => {}
         }
@@ -305,6 +318,8 @@ impl Sink<Said> for Captured {
             Said::Count(_) | Said::PartTokens => self.counts.is_no_number(),
             Said::IterationCount(_) => self.iteration.counts.is_no_number(),
             Said::Beside(_) => self.searches.is_no_number(),
+            // By the prompt, however many places it showed.
+            Said::Maps => self.searches.set(Count::OtherTool, Some(1)),
             Said::Part(_) => self.part = Part::default(),
             Said::Item => self.item = Item::default(),
             Said::Iteration => self.iteration = Iteration::default(),
@@ -322,8 +337,10 @@ impl Sink<Said> for Captured {
             }
             Said::Iteration if self.iteration.beside => self.counts.sum_up(&self.iteration.counts),
             Said::Item => {
-                if let Some(search) = self.item.search.filter(|_| !self.item.other_action) {
-                    self.searches.add(search, 1);
+                let search = self.item.search.filter(|_| !self.item.other_action);
+                let hosted = self.item.hosted.then_some(Count::OtherTool);
+                if let Some(billed) = search.or(hosted) {
+                    self.searches.add(billed, 1);
                 }
             }
             Said::Error => self.error |= !empty,

@@ -307,6 +307,9 @@ impl Reading {
             counts.change(Count::WebSearch, |searches| {
                 (shape.billed_searches)(model, searches)
             });
+            if (shape.other_tools)(model) {
+                counts.set(Count::OtherTool, Some(1));
+            }
             counts.overwrite(&self.told.usage);
             observed.several_models |= counts.get(Count::BesideInput).is_some()
                 || counts.get(Count::BesideOutput).is_some();

@@ -51,17 +51,19 @@ pub(super) enum Count {
     /// What a second model used: text beside `Input` and `Output`.
     BesideInput,
     BesideOutput,
+    /// Uses of tools that are billed and have no price here: no token.
+    OtherTool,
 }
 
 /// The last of them.
-const LAST: Count = Count::BesideOutput;
-const _: () = assert!((LAST as u32) < u32::BITS, "one bit for each");
+const LAST: Count = Count::OtherTool;
+const _: () = assert!((LAST as u32) < u64::BITS, "one bit for each");
 
 /// The stated numbers of one usage object; `None` where unstated or unreadable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// One bit for each number that is stated.
-    stated: u32,
+    stated: u64,
     /// A number is stated that is none: what the others add up to would be too little.
     unreadable: bool,
     /// 0 where unstated.
@@ -167,6 +169,8 @@ pub(super) struct UsageShape {
     pub(super) cumulative: bool,
     /// How many of the searches that an answer of that model shows are billed.
     pub(super) billed_searches: fn(model: &str, searches: u64) -> u64,
+    /// Whether every answer of that model uses a tool that is billed and not stated.
+    pub(super) other_tools: fn(model: &str) -> bool,
 }
 
 impl UsageShape {
@@ -176,6 +180,7 @@ impl UsageShape {
         output_includes_reasoning: true,
         cumulative: false,
         billed_searches: |_, searches| searches,
+        other_tools: |_| false,
     };
 
     /// The reasoning, and whether it stands beside the output.
@@ -281,6 +286,7 @@ impl UsageShape {
         }
         units[Unit::WebSearch] = counts.get(Count::WebSearch);
         units[Unit::FileSearch] = counts.get(Count::FileSearch);
+        units[Unit::OtherTool] = counts.get(Count::OtherTool);
         let written = tokens[TokenType::InputCacheWrite];
         units[Unit::CacheWrite1h] = both(Count::CacheWrite1h, Count::MoreCacheWrite1h)
             .map(|hour| written.map_or(hour, |written| hour.min(written)));

@@ -195,6 +195,9 @@ closed_set! {
         /// How many of the `input_cache_write` tokens live an hour: a part of that count, at a
         /// price of its own (Anthropic).
         CacheWrite1h => "cache_write_1h",
+        /// Uses of the provider's tools that are billed and have no price here (a container for
+        /// code, an image made on the way, maps): what has some has no cost.
+        OtherTool => "other_tool",
     }
 }
 
@@ -209,6 +212,7 @@ impl Unit {
             Self::AudioMs => "audio_ms",
             Self::Character => "characters",
             Self::CacheWrite1h => "cache_write_1h_tokens",
+            Self::OtherTool => "other_tools",
         }
     }
 }

@@ -30,10 +30,19 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
     also: Also::Nothing,
     needles: LazyLock::new(|| finders(&["\"usage\"", "\"error\"", "\"finish_reason\""])),
     turn: no_turn,
-    usage: Some(UsageShape::OPENAI),
+    usage: Some(UsageShape {
+        other_tools: searches_always,
+        ..UsageShape::OPENAI
+    }),
     making: Making::AT_ONCE,
     words: Some(&WORDS),
 };
+
+/// The models that search the web for every answer are billed for that too, and state nothing of
+/// it.
+fn searches_always(model: &str) -> bool {
+    model.contains("-search-preview") || model.contains("-search-api")
+}
 
 static WORDS: Words = Words {
     request: &Node::object(&[

@@ -5,7 +5,7 @@
 //! one JSON array of answers; each answer repeats the usage so far, some hold nothing else, and
 //! nothing announces the end but the finish reason. A prompt that was blocked is billed as input.
 //! Grounding with Google Search is billed by the query, each once and empty ones not, and before
-//! Gemini 3 by the prompt. Shares of the totals by modality come as
+//! Gemini 3 by the prompt; with Google Maps it is billed apart from it. Shares of the totals by modality come as
 //! arrays. Embeddings state their usage on newer models only.
 
 use std::sync::LazyLock;
@@ -29,6 +29,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         finders(&[
             "\"usageMetadata\"",
             "\"webSearchQueries\"",
+            "\"maps\"",
             "\"finishReason\"",
             "\"blockReason\"",
             "\"error\"",
@@ -40,6 +41,7 @@ pub(super) static CONVENTIONS: Conventions = Conventions {
         output_includes_reasoning: false,
         cumulative: true,
         billed_searches,
+        ..UsageShape::OPENAI
     }),
     making: Making::AT_ONCE,
     words: Some(&WORDS),
@@ -142,7 +144,10 @@ static CANDIDATE: Node<Said> = Node::object(&[
     ("finishReason", Node::leaf(Said::Finish)),
     (
         "groundingMetadata",
-        Node::object(&[("webSearchQueries", Node::each(&QUERY))]),
+        Node::object(&[
+            ("webSearchQueries", Node::each(&QUERY)),
+            ("groundingChunks", Node::each(&SOURCE)),
+        ]),
     ),
 ]);
 
@@ -153,5 +158,7 @@ static CONTENT_PART: Node<Said> = Node::object(&[
     ("executableCode", Node::leaf(Said::Content)),
     ("codeExecutionResult", Node::leaf(Said::Content)),
 ]);
+
+static SOURCE: Node<Said> = Node::object(&[("maps", Node::leaf(Said::Maps))]);
 
 static QUERY: Node<Said> = Node::leaf(Said::WebSearchQuery);

@@ -154,7 +154,8 @@ const RESPONSE_FIELDS: &[(&str, Node<Said>)] = &[
 ];
 
 /// A search of the web or of files is billed by the call. Opening a page that was found, or
-/// searching in it, is an action of the same kind of item, and is not.
+/// searching in it, is an action of the same kind of item, and is not. Containers and images made
+/// on the way are billed apart, too; calls of functions, MCP servers and computers are not.
 static ITEM: Node<Said> = Node::group(
     Said::Item,
     &[
@@ -162,6 +163,10 @@ static ITEM: Node<Said> = Node::group(
         (
             "action",
             Node::object(&[("type", Node::leaf(Said::ItemAction))]),
+        ),
+        (
+            "environment",
+            Node::object(&[("type", Node::leaf(Said::ItemPlace))]),
         ),
     ],
 );
