@@ -104,7 +104,7 @@ pub(super) fn canonical(provider: &str) -> &str {
 }
 
 /// `OpenAI` at a host that keeps data in a region (`eu.api.openai.com`), which may cost more.
-const OPENAI_REGIONAL: &str = "openai_regional";
+pub(super) const OPENAI_REGIONAL: &str = "openai_regional";
 
 /// Whose prices hold, with what data residency adds, at a seller that keeps data in a region.
 pub(super) fn regional_of(provider: &str) -> Option<&'static str> {

@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use foldhash::HashMap;
 
-use super::names::{ModelName, is_maker, maker_of, regional_of, split_provider, without_date};
+use super::names::{
+    ModelName, OPENAI_REGIONAL, is_maker, maker_of, regional_of, split_provider, without_date,
+};
 use super::rate::{Factor, Tier};
 use super::row::PriceRow;
 use crate::clock::UnixMicros;
@@ -117,23 +119,25 @@ impl Match<'_> {
         }
     }
 
-    /// `layer/provider/model@since:rule`, as the ledger keeps it; with `+residency` at its end where
-    /// that added to the rates.
+    /// `layer/provider/model@since:rule`, as the ledger keeps it. Where data residency matters the
+    /// provider is the one that was asked, so that the row can be priced anew as it was.
     #[must_use]
     pub fn price_version(&self) -> &Arc<str> {
-        let is_more = self.residency().is_some_and(|times| times != Factor::ONE);
-        self.versioned.versions[usize::from(is_more)][self.rule as usize].get_or_init(|| {
+        let by_rule = &self.versioned.versions[usize::from(self.is_regional)];
+        by_rule[self.rule as usize].get_or_init(|| {
             let Self { row, rule, .. } = self;
             let since = row.effective_from.map_or_else(String::new, |from| {
                 let date = from.timestamp().strftime("%Y-%m-%d");
                 format!("@{date}")
             });
             let slash = if row.provider.is_empty() { "" } else { "/" };
-            let (layer, provider, model) = (&self.layer.version, &row.provider, &row.model);
-            let more = if is_more { "+residency" } else { "" };
-            Arc::from(format!(
-                "{layer}/{provider}{slash}{model}{since}:{rule}{more}"
-            ))
+            let (layer, model) = (&self.layer.version, &row.model);
+            let provider = if self.is_regional {
+                OPENAI_REGIONAL
+            } else {
+                &row.provider
+            };
+            Arc::from(format!("{layer}/{provider}{slash}{model}{since}:{rule}"))
         })
     }
 
