@@ -5,6 +5,7 @@
 //! dashboard a request. Pingora's own server loop is not used: it sleeps through the whole grace
 //! period even when nothing runs any more, and panics when a port is taken.
 
+mod arrivals;
 mod listeners;
 mod log;
 mod stop;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings as PingoraTls;
 use pingora::protocols::http::v2::server::H2Options;
-use pingora::proxy::{HttpProxy, http_proxy_service_with_name};
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
@@ -33,6 +34,7 @@ use crate::pricing::Prices;
 use crate::proxy::{Gateway, OpenRequests};
 use crate::sources::prices::{FetchError, Refresher};
 
+use arrivals::{ARRIVAL, Patient};
 use listeners::{ListenError, Listeners};
 
 /// Time the ledger has at the end to commit what the journal holds. What is left after it is in
@@ -271,6 +273,7 @@ impl DataPlane {
     /// signal ends them at once.
     async fn drain(self, grace: Duration, signals: &mut stop::Signals) {
         self.stop_accepting.send_replace(true);
+        tokio::time::sleep(ARRIVAL).await;
         stop::drained(&self.open, grace, signals).await;
         let left = self.open.count();
         if left > 0 {
@@ -287,7 +290,7 @@ impl DataPlane {
     }
 }
 
-fn service(settings: &Settings, gateway: Gateway, workers: usize) -> Service<HttpProxy<Gateway>> {
+fn service(settings: &Settings, gateway: Gateway, workers: usize) -> Service<Patient> {
     let conf = ServerConf {
         threads: workers,
         // Every address of a name once, and a stale pooled connection.
@@ -295,16 +298,14 @@ fn service(settings: &Settings, gateway: Gateway, workers: usize) -> Service<Htt
         upstream_keepalive_pool_size: POOLED_CONNECTIONS,
         ..ServerConf::default()
     };
-    let mut service = http_proxy_service_with_name(&Arc::new(conf), gateway, "data plane");
-    if let Some(proxy) = service.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        proxy.server_options = Some(options);
-        let mut h2 = H2Options::new();
-        h2.max_header_list_size(u32::try_from(settings.limits.header_bytes).unwrap_or(u32::MAX));
-        proxy.h2_options = Some(h2);
-    }
-    service
+    let mut proxy = http_proxy(&Arc::new(conf), gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    proxy.server_options = Some(options);
+    let mut h2 = H2Options::new();
+    h2.max_header_list_size(u32::try_from(settings.limits.header_bytes).unwrap_or(u32::MAX));
+    proxy.h2_options = Some(h2);
+    Service::new("data plane".to_owned(), Patient::new(proxy))
 }
 
 fn certificate(tls: &crate::config::TlsSettings) -> Result<PingoraTls, RunError> {
