@@ -16,6 +16,7 @@ use super::prices::in_use;
 use super::question::{moment, wait};
 use super::reconcile_output::{self, ReconciliationJson};
 use super::source::{Source, is_no_ledger};
+use super::usage::Format;
 use crate::admin::json::{UsageRowJson, UsageSummaryJson};
 use crate::clock::UnixMicros;
 use crate::config::{Secret, Settings};
@@ -63,13 +64,6 @@ pub(super) struct Arguments {
 enum By {
     Day,
     Model,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
-    Csv,
 }
 
 /// Prints ledger against bill.

@@ -41,8 +41,9 @@ pub(super) struct Arguments {
     format: Format,
 }
 
+/// How sums are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Table,
     Json,
     Csv,

@@ -1,31 +1,15 @@
 //! Moderations: `POST /v1/moderations`. They are free, and state no usage.
 
-use std::sync::LazyLock;
-
 use super::super::json::Node;
-use super::{Also, Asked, Conventions, ERROR, Making, Said, finders, no_turn};
+use super::unread::unread;
+use super::{Asked, Conventions};
 use crate::record::Api;
 
-pub(super) static CONVENTIONS: Conventions = Conventions {
-    api: Api::Moderations,
-    paths: &["moderations"],
-    creates: &["moderations"],
-    usage_on_request: false,
-    request: &REQUEST,
-    answer: &ANSWER,
-    event: &ANSWER,
-    also: Also::Nothing,
-    needles: LazyLock::new(|| finders(&["\"error\""])),
-    turn: no_turn,
-    usage: None,
-    making: Making::AT_ONCE,
-    words: None,
-};
+pub(super) static CONVENTIONS: Conventions = unread(
+    Api::Moderations,
+    &["moderations"],
+    &["moderations"],
+    &REQUEST,
+);
 
 static REQUEST: Node<Asked> = Node::group(Asked::Body, &[("model", Node::leaf(Asked::Model))]);
-
-static ANSWER: Node<Said> = Node::object(&[
-    ("id", Node::leaf(Said::Id)),
-    ("model", Node::leaf(Said::Model)),
-    ("error", ERROR),
-]);

@@ -7,17 +7,19 @@ use super::super::json::Node;
 use super::{Also, Asked, Conventions, ERROR, Making, Said, finders, no_turn};
 use crate::record::Api;
 
-const fn unread(
+/// The conventions of an API without usage, whose requests say what `request` reads.
+pub(super) const fn unread(
     api: Api,
     paths: &'static [&'static str],
     creates: &'static [&'static str],
+    request: &'static Node<Asked>,
 ) -> Conventions {
     Conventions {
         api,
         paths,
         creates,
         usage_on_request: false,
-        request: &REQUEST,
+        request,
         answer: &ANSWER,
         event: &ANSWER,
         also: Also::Nothing,
@@ -29,9 +31,9 @@ const fn unread(
     }
 }
 
-pub(super) static MODELS: Conventions = unread(Api::Models, &["models"], &[]);
-pub(super) static FILES: Conventions = unread(Api::Files, &["files", "uploads"], &[]);
-pub(super) static OTHER: Conventions = unread(Api::Other, &[], &[]);
+pub(super) static MODELS: Conventions = unread(Api::Models, &["models"], &[], &REQUEST);
+pub(super) static FILES: Conventions = unread(Api::Files, &["files", "uploads"], &[], &REQUEST);
+pub(super) static OTHER: Conventions = unread(Api::Other, &[], &[], &REQUEST);
 
 static REQUEST: Node<Asked> = Node::group(
     Asked::Body,
