@@ -25,7 +25,7 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::admin::{AdminParts, AdminState, Readiness};
-use crate::channel::{Registry, RegistryError, sellers};
+use crate::channel::{Registry, RegistryError, Unobserved, sellers};
 use crate::config::{Loaded, Problems, Settings};
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
@@ -121,7 +121,7 @@ async fn run_here(
     // Signals first: one that comes while the rest starts must not kill half a process.
     let mut signals = stop::Signals::install()?;
     let prices = Arc::new(Prices::of_files(settings.prices.files.clone())?);
-    let channels = Arc::new(Registry::new(&settings.channels)?);
+    let channels = Arc::new(Registry::new(settings, Arc::new(Unobserved))?);
     let listeners = Listeners::open(settings, options.upgrade)?;
     let takeover = if options.upgrade {
         Takeover::Wait

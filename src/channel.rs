@@ -3,7 +3,10 @@
 //! The registry is built from the settings and shared by all workers; a request finds its channel
 //! once, by name or by order.
 
+mod gate;
+mod placing;
 mod resolve;
+mod verdict;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +14,15 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName, InvalidHeaderValue};
 
-use crate::config::{BaseUrl, ChannelKind, ChannelSettings};
+use crate::config::{
+    BaseUrl, BreakerSettings, ChannelKind, ChannelSettings, RoutingSettings, Settings,
+};
 use crate::pricing::provider_of;
 
+pub use gate::{Closing, GateObserver, GateStatus, Hold, Unobserved};
+pub use placing::{Bond, NoPlace, Place, Placing, Wanted};
 pub use resolve::Resolver;
+pub use verdict::{Effect, Fault, Sighted, Verdict};
 
 /// One upstream with one credential.
 #[derive(Debug)]
@@ -135,30 +143,52 @@ pub struct NoSuchChannel(pub String);
 pub struct Registry {
     first: Arc<Channel>,
     rest: Vec<Arc<Channel>>,
+    by_name: HashMap<Arc<str>, Arc<Channel>>,
+    routing: RoutingSettings,
+    breaker: BreakerSettings,
+    observer: Arc<dyn GateObserver>,
 }
 
 impl Registry {
-    /// The channels of the settings.
-    pub fn new(settings: &[ChannelSettings]) -> Result<Self, RegistryError> {
-        let mut channels = settings.iter().map(|channel| {
+    /// The channels of the settings; `observer` is told of every change of a gate.
+    pub fn new(
+        settings: &Settings,
+        observer: Arc<dyn GateObserver>,
+    ) -> Result<Self, RegistryError> {
+        let mut channels = settings.channels.iter().map(|channel| {
             Channel::new(channel)
                 .map(Arc::new)
                 .map_err(|_| RegistryError::Unsendable(Arc::clone(&channel.name)))
         });
+        let first = channels.next().ok_or(RegistryError::Empty)??;
+        let rest = channels.collect::<Result<Vec<_>, _>>()?;
+        let all = std::iter::once(&first).chain(&rest);
         Ok(Self {
-            first: channels.next().ok_or(RegistryError::Empty)??,
-            rest: channels.collect::<Result<_, _>>()?,
+            by_name: all
+                .map(|channel| (Arc::clone(&channel.name), Arc::clone(channel)))
+                .collect(),
+            first,
+            rest,
+            routing: settings.routing.clone(),
+            breaker: settings.breaker.clone(),
+            observer,
         })
     }
 
-    /// The channel a request goes to: the one it names, else the first.
-    pub fn select(&self, named: Option<&str>) -> Result<&Arc<Channel>, NoSuchChannel> {
-        let Some(name) = named else {
-            return Ok(&self.first);
+    /// A registry of these channels with every other setting at its default, whose gates nobody
+    /// observes.
+    pub fn of(channels: Vec<ChannelSettings>) -> Result<Self, RegistryError> {
+        let settings = Settings {
+            channels,
+            ..Settings::defaults(std::path::Path::new(""))
         };
-        self.iter()
-            .find(|channel| &*channel.name == name)
-            .ok_or_else(|| NoSuchChannel(name.to_owned()))
+        Self::new(&settings, Arc::new(Unobserved))
+    }
+
+    /// The channel of that name.
+    #[must_use]
+    pub fn channel(&self, name: &str) -> Option<&Arc<Channel>> {
+        self.by_name.get(name)
     }
 
     /// Every channel, in order.
@@ -181,18 +211,14 @@ mod tests {
 
     #[test]
     fn a_named_channel_is_found_and_a_stranger_is_not() {
-        let registry = Registry::new(&[settings("a"), settings("b")]).unwrap();
-        assert_eq!(&*registry.select(None).unwrap().name, "a");
-        assert_eq!(&*registry.select(Some("b")).unwrap().name, "b");
-        assert_eq!(
-            registry.select(Some("c")).unwrap_err().to_string(),
-            "no channel is named `c`"
-        );
+        let registry = Registry::of(vec![settings("a"), settings("b")]).unwrap();
+        assert_eq!(&*registry.channel("b").unwrap().name, "b");
+        assert!(registry.channel("c").is_none());
     }
 
     #[test]
     fn a_channels_key_does_not_print_itself() {
-        let registry = Registry::new(&[ChannelSettings {
+        let registry = Registry::of(vec![ChannelSettings {
             api_key: Some(Secret::new("sk-canary")),
             ..settings("a")
         }])

@@ -14,10 +14,12 @@ mod example;
 mod expand;
 mod json_path;
 mod load;
+mod patterns;
 mod payloads;
 mod prices;
 mod problem;
 mod reader;
+mod routing;
 mod secret;
 mod section;
 mod sections;
@@ -34,11 +36,17 @@ pub(crate) use units::{Refusal, switch};
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use json_path::{JsonPath, JsonPathError, MOST_STEPS, PathStep};
 pub use load::{DEFAULT_FILE, Loaded, load};
+pub use patterns::ModelPattern;
 pub use payloads::{NoShare, PayloadCapture, PayloadSettings, Share};
 pub use problem::{Place, Position, Problem, Problems};
+pub use routing::{
+    BreakerSettings, KeyGrant, KeySettings, ModelList, ModelListSettings, ModelsSettings, Recovery,
+    RoutingSettings, Strategy,
+};
 pub use secret::Secret;
 pub use settings::{
     AdminSettings, BillingSettings, ChannelKind, ChannelSettings, LedgerSettings, LedgerStore,
-    Limits, LogFormat, LogSettings, MetricsSettings, OnClientClose, OnLedgerFailure,
-    PriceUpdateSettings, PricesSettings, Settings, SourcesSettings, StreamingSettings, TlsSettings,
+    Limits, LogFormat, LogSettings, MetricsSettings, NewApiSettings, OnClientClose,
+    OnLedgerFailure, PriceUpdateSettings, PricesSettings, Settings, SourcesSettings,
+    StreamingSettings, TlsSettings,
 };

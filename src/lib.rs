@@ -17,6 +17,7 @@ pub mod tokenizer;
 
 // Floor 2: what is chosen, kept and counted.
 pub mod channel;
+pub mod keys;
 pub mod ledger;
 pub mod meter;
 pub mod payloads;

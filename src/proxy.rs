@@ -26,6 +26,7 @@ mod failure;
 mod gateway;
 mod head;
 mod passing;
+mod placing;
 mod recorder;
 mod timeline;
 mod tunnel;

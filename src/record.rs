@@ -4,6 +4,7 @@
 //! Unknown is `None`, never 0. The closed vocabularies (labels, columns, API values) live in
 //! a file of their own; each has one `as_str`.
 
+mod channel_event;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 
+pub use channel_event::{ChannelEvent, GateReason, GateState, Owner};
 pub(crate) use vocabulary::closed_set;
 pub use vocabulary::{
     Api, Deferral, ErrorSource, LimitKind, Outcome, Phase, Source, TokenType, Unit, UnknownName,

@@ -18,7 +18,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const FLOORS: [&[&str]; 6] = [
     &["clock", "money", "record", "alert"],
     &["config", "protocol", "pricing", "tokenizer"],
-    &["meter", "ledger", "channel", "payloads", "rules"],
+    &["meter", "ledger", "channel", "keys", "payloads", "rules"],
     &["notify", "dispatch", "sources"],
     &["proxy", "admin"],
     &["app", "cli", "main"],

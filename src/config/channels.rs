@@ -102,9 +102,9 @@ fn channel(
         settings: ChannelSettings {
             name: name?,
             kind: kind.unwrap_or_else(|| ChannelKind::of(&base_url)),
-            base_url,
             api_key,
             headers,
+            ..ChannelSettings::openai(base_url)
         },
         url_key,
         url_place: url_place.unwrap_or(Place::Default),

@@ -9,7 +9,9 @@ use http::{HeaderName, HeaderValue, Uri};
 use jiff::tz::TimeZone;
 
 use super::base_url::BaseUrl;
+use super::patterns::ModelPattern;
 use super::payloads::PayloadSettings;
+use super::routing::{BreakerSettings, KeySettings, ModelsSettings, RoutingSettings};
 use super::secret::Secret;
 use crate::record::closed_set;
 
@@ -23,6 +25,14 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// The upstreams in order of mention; at least one, names unique.
     pub channels: Vec<ChannelSettings>,
+    /// How a request finds its channel, and the next one when that fails.
+    pub routing: RoutingSettings,
+    /// When a channel is closed by itself, and opened again.
+    pub breaker: BreakerSettings,
+    /// Names of models, and the list of them.
+    pub models: ModelsSettings,
+    /// The clients' own keys, in order of mention; names unique. Any makes a key required.
+    pub keys: Vec<KeySettings>,
     /// The folder of the database and the journal. It may not exist yet.
     pub data_dir: PathBuf,
     /// The zone of calendar days.
@@ -55,6 +65,10 @@ impl Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             tls: None,
             channels: vec![ChannelSettings::openai(BaseUrl::openai())],
+            routing: RoutingSettings::default(),
+            breaker: BreakerSettings::default(),
+            models: ModelsSettings::default(),
+            keys: Vec::new(),
             data_dir: base_dir.join("data"),
             timezone: TimeZone::UTC,
             admin: AdminSettings::default(),
@@ -130,6 +144,21 @@ pub struct ChannelSettings {
     /// Set on every request to the upstream, in place of the client's of the same name. The values
     /// are marked sensitive, so they do not print themselves.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Which models it serves; `None` serves every model. Also what a client asks for by an alias.
+    pub models: Option<Vec<ModelPattern>>,
+    /// What a model is called there: the client's name and the upstream's, names unique.
+    pub model_map: Vec<(Arc<str>, Arc<str>)>,
+    /// Channels with a higher one are tried first.
+    pub priority: i32,
+    /// Its share among channels of one priority, where the strategy is `weighted`; not zero.
+    pub weight: u32,
+    /// Requests at the same time; `None` sets no bound.
+    pub max_in_flight: Option<u32>,
+    /// Azure's classic API in this version (`api-version` in the query, the deployment in the
+    /// path); `None` for its v1 API, and for other kinds.
+    pub api_version: Option<Arc<str>>,
+    /// The number of the same channel in new-api or one-api, which is disabled and enabled along.
+    pub new_api: Option<u64>,
 }
 
 impl ChannelSettings {
@@ -142,6 +171,13 @@ impl ChannelSettings {
             base_url,
             api_key: None,
             headers: Vec::new(),
+            models: None,
+            model_map: Vec::new(),
+            priority: 0,
+            weight: 1,
+            max_in_flight: None,
+            api_version: None,
+            new_api: None,
         }
     }
 }
@@ -350,6 +386,19 @@ impl PriceUpdateSettings {
 pub struct SourcesSettings {
     /// The provider's own account.
     pub billing: BillingSettings,
+    /// The gateway whose channels are disabled and enabled along; `None` for none.
+    pub new_api: Option<NewApiSettings>,
+}
+
+/// `sources.new_api`: a new-api or one-api.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewApiSettings {
+    /// Where it is: its origin, without `/api`.
+    pub base_url: BaseUrl,
+    /// The access token of one of its administrators (no relay token).
+    pub token: Secret,
+    /// That administrator's number, which new-api asks for; one-api has no such header.
+    pub user: Option<u64>,
 }
 
 /// `sources.billing`: the provider's usage and cost API, which `tollgate reconcile` reads.

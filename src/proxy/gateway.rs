@@ -29,7 +29,6 @@ use super::deadline;
 use super::departure::{Departure, Drains};
 use super::exchange::{Exchange, OpenRequests};
 use super::failure::Failure;
-use super::head;
 use super::recorder::{Recorder, Sinks};
 use super::tunnel::Socket;
 
@@ -46,7 +45,7 @@ pub struct Gateway {
     on_ledger_failure: OnLedgerFailure,
     /// Where bytes are kept, where they are.
     pub(super) payloads: Option<Arc<Payloads>>,
-    channels: Arc<Registry>,
+    pub(super) channels: Arc<Registry>,
     sinks: Arc<Sinks>,
     room: Arc<Room>,
     open: OpenRequests,
@@ -108,7 +107,7 @@ impl Gateway {
         self.check_capacity(exchange).map_err(Stopped::Refused)?;
         self.read_body(session, exchange).await?;
         exchange.recorder.timeline().body_read(Instant::now());
-        self.choose(session, exchange, &target)
+        self.place(session, exchange, &target)
             .map_err(Stopped::Refused)?;
         self.expect_departure(session, exchange);
         Ok(())
@@ -238,27 +237,6 @@ impl Gateway {
         Ok(())
     }
 
-    fn choose(
-        &self,
-        session: &Session,
-        exchange: &mut Exchange,
-        target: &Target,
-    ) -> Result<(), Failure> {
-        let channel = self
-            .channels
-            .select(target.channel.as_deref())
-            .map_err(|missing| Failure::NoSuchChannel { name: missing.0 })?;
-        let uri = &session.req_header().uri;
-        let start = uri.path().len().saturating_sub(target.rest_bytes);
-        let rest = uri.path().get(start..).unwrap_or_default();
-        exchange.upstream_path =
-            head::upstream_path(channel, target.base, rest, uri.query(), uri.path());
-        exchange.channel = Some(Arc::clone(channel));
-        exchange.recorder.admit(&channel.name);
-        exchange.recorder.sold_by(channel.provider);
-        Ok(())
-    }
-
     pub(super) async fn address(
         &self,
         exchange: &mut Exchange,
@@ -336,11 +314,11 @@ fn form(session: &Session, api: Api) -> Option<Box<FormReader>> {
 }
 
 /// What the path and headers ask for.
-struct Target {
-    channel: Option<String>,
+pub(super) struct Target {
+    pub(super) channel: Option<String>,
     /// Length of the path's tail that is put behind the base.
-    rest_bytes: usize,
-    base: PathBase,
+    pub(super) rest_bytes: usize,
+    pub(super) base: PathBase,
 }
 
 /// Bytes of the request line and headers, as HTTP/1.1 writes them.

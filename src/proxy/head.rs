@@ -247,8 +247,8 @@ mod tests {
             api_key: key.map(Secret::new),
             ..ChannelSettings::openai(base.parse().unwrap())
         };
-        let registry = Registry::new(&[settings]).unwrap();
-        std::sync::Arc::clone(registry.select(None).unwrap())
+        let registry = Registry::of(vec![settings]).unwrap();
+        std::sync::Arc::clone(registry.iter().next().unwrap())
     }
 
     #[test]

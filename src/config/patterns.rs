@@ -1,0 +1,100 @@
+//! Patterns of model names.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wildmatch::WildMatch;
+
+/// A model's name, or several by `*` (any characters, also none) and `?` (one character). Upper
+/// and lower case differ, as they do for providers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Arc<str>", from = "Arc<str>")]
+pub struct ModelPattern {
+    text: Arc<str>,
+    glob: Option<WildMatch>,
+}
+
+impl ModelPattern {
+    /// The pattern `text` is.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self {
+            text: Arc::from(text),
+            glob: text.contains(['*', '?']).then(|| WildMatch::new(text)),
+        }
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it means `model` and no other.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.glob.is_none()
+    }
+
+    /// Whether it means `model`.
+    #[must_use]
+    pub fn matches(&self, model: &str) -> bool {
+        match &self.glob {
+            None => *self.text == *model,
+            Some(glob) => glob.matches(model),
+        }
+    }
+}
+
+impl PartialEq for ModelPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for ModelPattern {}
+
+impl From<Arc<str>> for ModelPattern {
+    fn from(text: Arc<str>) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<ModelPattern> for Arc<str> {
+    fn from(pattern: ModelPattern) -> Self {
+        pattern.text
+    }
+}
+
+impl fmt::Display for ModelPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, model, fits) in [
+            ("gpt-5", "gpt-5", true),
+            ("gpt-5", "gpt-5.1", false),
+            ("gpt-5*", "gpt-5", true),
+            ("gpt-5*", "gpt-5-mini-2025-08-07", true),
+            ("*/llama-*", "meta/llama-4", true),
+            ("o?", "o4", true),
+            ("o?", "o4-mini", false),
+            ("*", "", true),
+            ("GPT-5", "gpt-5", false),
+        ] {
+            assert_eq!(
+                ModelPattern::new(pattern).matches(model),
+                fits,
+                "{pattern} {model}"
+            );
+        }
+    }
+}

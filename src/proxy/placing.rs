@@ -1,0 +1,53 @@
+//! Which channel a request goes to, and the next one after a try that failed.
+
+use std::sync::Arc;
+
+use pingora::proxy::Session;
+
+use crate::channel::{NoPlace, Wanted};
+use crate::clock::UnixMicros;
+
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::gateway::{Gateway, Target};
+use super::head;
+
+impl Gateway {
+    /// Finds the request's channels and takes a place at the first.
+    pub(super) fn place(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+        target: &Target,
+    ) -> Result<(), Failure> {
+        let model = exchange.recorder.admission().requested_model.clone();
+        let wanted = Wanted {
+            named: target.channel.as_deref(),
+            preferred: None,
+            allowed: None,
+            api: exchange.api,
+            model: model.as_deref(),
+            caller: 0,
+            bond: None,
+        };
+        let mut placing = self.channels.placing(&wanted).map_err(refused)?;
+        let place = placing.take(UnixMicros::now()).map_err(refused)?;
+        let channel = place.channel();
+        let uri = &session.req_header().uri;
+        let start = uri.path().len().saturating_sub(target.rest_bytes);
+        let rest = uri.path().get(start..).unwrap_or_default();
+        exchange.upstream_path =
+            head::upstream_path(channel, target.base, rest, uri.query(), uri.path());
+        exchange.channel = Some(Arc::clone(channel));
+        exchange.recorder.admit(&channel.name);
+        exchange.recorder.sold_by(channel.provider);
+        Ok(())
+    }
+}
+
+fn refused(none: NoPlace) -> Failure {
+    match none {
+        NoPlace::NoSuchChannel(name) => Failure::NoSuchChannel { name },
+        _ => Failure::Internal,
+    }
+}
