@@ -1,17 +1,30 @@
 //! Checks that look at several settings at once.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::base_url::BaseUrl;
+use super::channels::GivenChannel;
+use super::keys;
 use super::problem::Place;
 use super::reader::Reader;
+use super::routing::Strategy;
 use super::sections::GivenSettings;
+use super::settings::ChannelSettings;
+use super::tree::shown;
+use crate::clock::UnixMicros;
 
 /// Notes what does not go together, and what does but is dubious.
-pub(super) fn check(reader: &mut Reader<'_>, given: &GivenSettings) {
+pub(super) fn check(reader: &mut Reader<'_>, given: &GivenSettings, now: UnixMicros) {
     listeners(reader, given);
     buffers(reader, given);
-    channels(reader, given);
+    for channel in &given.channels {
+        address(reader, given, channel);
+        credential(reader, given, channel);
+        choice(reader, given, channel);
+    }
+    outside(reader, given);
+    keys::expired(reader, &given.keys, now);
 }
 
 fn listeners(reader: &mut Reader<'_>, given: &GivenSettings) {
@@ -68,37 +81,113 @@ fn buffers(reader: &mut Reader<'_>, given: &GivenSettings) {
     }
 }
 
-fn channels(reader: &mut Reader<'_>, given: &GivenSettings) {
+/// Where a channel's requests go.
+fn address(reader: &mut Reader<'_>, given: &GivenSettings, channel: &GivenChannel) {
+    let (key, place) = (channel.url_key.as_str(), &channel.url_place);
+    let url = &channel.settings.base_url;
+    if leads_to(url, given.settings.listen) {
+        let message =
+            format!("`{url}` is where Tollgate itself listens: requests would go round for ever");
+        let hint = Some("name the provider here, and Tollgate in the clients");
+        reader.problem(place, key, message, hint);
+    } else if !url.tls && !url.is_loopback() {
+        let message = format!(
+            "`{url}` is not encrypted: prompts, answers and credentials cross the network in clear"
+        );
+        let hint = Some("use https:// where the upstream speaks it");
+        reader.warning(place, key, message, hint);
+    }
+}
+
+/// What the requests to a channel show there, and who may make them.
+fn credential(reader: &mut Reader<'_>, given: &GivenSettings, channel: &GivenChannel) {
     let listen = given.settings.listen;
+    let name = &channel.settings.name;
+    let guarded = !given.keys.is_empty();
+    match (&channel.settings.api_key, guarded) {
+        (Some(_), false) if !listen.ip().is_loopback() => {
+            let message =
+                format!("whoever reaches {listen} can spend the API key of the channel `{name}`");
+            let hint = Some(
+                "give clients keys of their own (`keys`), listen on 127.0.0.1, or let only trusted networks reach the port",
+            );
+            reader.warning(&given.listen, "listen", message, hint);
+        }
+        (None, true) if !brings_credential(&channel.settings) => {
+            let message = format!(
+                "the channel `{name}` has no `api_key`: clients' keys are not passed on, so its upstream sees no credential"
+            );
+            let hint =
+                Some("give it an `api_key` or `api_key_file`, unless its upstream asks for none");
+            reader.warning(&channel.place, &channel.path_of("api_key"), message, hint);
+        }
+        _ => {}
+    }
+}
+
+/// Whether a channel has a header that takes the place of its key.
+fn brings_credential(channel: &ChannelSettings) -> bool {
+    const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+    let mut names = channel.headers.iter().map(|(name, _)| name.as_str());
+    names.any(|name| CREDENTIALS.contains(&name))
+}
+
+/// Which requests a channel takes.
+fn choice(reader: &mut Reader<'_>, given: &GivenSettings, channel: &GivenChannel) {
+    let strategy = given.settings.routing.strategy;
+    if let Some(place) = channel
+        .weight
+        .as_ref()
+        .filter(|_| strategy != Strategy::Weighted)
+    {
+        let message = format!("the weight has no effect: the strategy is {strategy}");
+        let hint = Some("set `routing.strategy: weighted`, or take it away");
+        reader.warning(place, &channel.path_of("weight"), message, hint);
+    }
+    let Some(patterns) = &channel.settings.models else {
+        return;
+    };
+    for ((model, _), place) in channel.settings.model_map.iter().zip(&channel.mapped) {
+        if !patterns.iter().any(|pattern| pattern.matches(model)) {
+            let key = channel.path_of(&format!("model_map.{}", shown(model)));
+            let message = format!(
+                "`models` leaves `{model}` out, and the channel serves it all the same, because it is here"
+            );
+            let hint = Some("add it to `models`, or take it out of `model_map`");
+            reader.warning(place, &key, message, hint);
+        }
+    }
+}
+
+/// What is done in new-api.
+fn outside(reader: &mut Reader<'_>, given: &GivenSettings) {
+    let mut taken: HashMap<u64, &GivenChannel> = HashMap::new();
     for channel in &given.channels {
-        let (key, place) = (channel.url_key.as_str(), &channel.url_place);
-        let url = &channel.settings.base_url;
-        if leads_to(url, listen) {
-            reader.problem(
-                place,
-                key,
-                format!(
-                    "`{url}` is where Tollgate itself listens: requests would go round for ever"
-                ),
-                Some("name the provider here, and Tollgate in the clients"),
-            );
-        } else if !url.tls && !url.is_loopback() {
-            reader.warning(
-                place,
-                key,
-                format!("`{url}` is not encrypted: prompts, answers and credentials cross the network in clear"),
-                Some("use https:// where the upstream speaks it"),
-            );
+        let (Some(id), Some(place)) = (channel.settings.new_api, &channel.new_api) else {
+            continue;
+        };
+        let key = channel.path_of("new_api.id");
+        if given.new_api.is_none() {
+            let hint = Some("set `sources.new_api`, or take it away");
+            let message = "nobody says where new-api is";
+            reader.problem(place, &key, message, hint);
         }
-        if channel.settings.api_key.is_some() && !listen.ip().is_loopback() {
-            let name = &channel.settings.name;
-            reader.warning(
-                &given.listen,
-                "listen",
-                format!("whoever reaches {listen} can spend the API key of the channel `{name}`"),
-                Some("listen on 127.0.0.1, or let only trusted networks reach the port"),
-            );
+        if let Some(first) = taken.get(&id) {
+            let name = &first.settings.name;
+            let message = format!("the channel {id} of new-api follows `{name}` already");
+            let hint = Some("one of new-api's channels can follow one of Tollgate's only");
+            reader.problem(place, &key, message, hint);
+        } else {
+            taken.insert(id, channel);
         }
+    }
+    if let Some(place) = given.new_api.as_ref()
+        && given.settings.sources.new_api.is_some()
+        && taken.is_empty()
+    {
+        let message = "no channel names its number in new-api, so nothing is done there";
+        let hint = Some("set `new_api: {id: …}` at the channels that new-api has too");
+        reader.warning(place, "sources.new_api", message, hint);
     }
 }
 

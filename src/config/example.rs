@@ -11,11 +11,11 @@ use super::{load, sections};
 const EXAMPLE: &str = include_str!("../../tollgate.example.yaml");
 
 /// The example with its optional lines made real: `#key` and `#  key` are settings, `# Words` are
-/// words. `upstream` goes, because it excludes `channels`.
+/// words. What excludes another goes: `upstream` for `channels`, one of two ways to give a secret.
 fn in_full() -> String {
     EXAMPLE
         .lines()
-        .filter(|line| !line.starts_with("upstream:"))
+        .filter(|line| !line.starts_with("upstream:") && !line.starts_with("#    token:"))
         .map(|line| match line.strip_prefix('#') {
             Some(rest) if !rest.starts_with(' ') || rest.starts_with("  ") => rest,
             _ => line,
@@ -53,7 +53,7 @@ fn names_every_key_and_every_environment_twin() {
     let mut reader = Reader::new(None, here, here, &|_| None);
     sections::read(&mut reader, &root, here);
 
-    let mut shown = BTreeSet::from(["upstream".to_owned()]);
+    let mut shown = BTreeSet::from(["upstream", "sources.new_api.token"].map(str::to_owned));
     keys(&root, "", &mut shown);
     let missing: Vec<&String> = reader.known.difference(&shown).collect();
     assert!(missing.is_empty(), "not in the example: {missing:?}");
@@ -78,6 +78,9 @@ fn its_optional_lines_are_valid() {
     }
     for (name, text) in [
         ("secrets/spare-key", "key"),
+        ("secrets/azure-key", "key"),
+        ("secrets/team-b-key", "a-key-of-team-b-alone"),
+        ("secrets/new-api-token", "token"),
         ("secrets/admin-token", "token"),
         ("secrets/metrics-token", "token"),
         ("secrets/openai-admin-key", "sk-admin"),
@@ -87,9 +90,15 @@ fn its_optional_lines_are_valid() {
     ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
-    let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-1".to_owned());
+    let env = |name: &str| match name {
+        "OPENAI_API_KEY" => Some("sk-1".to_owned()),
+        "TEAM_A_KEY" => Some("a-key-of-team-a-alone".to_owned()),
+        _ => None,
+    };
     let loaded = load(Some(&file), &env, folder.path()).unwrap_or_else(|told| panic!("{told}"));
-    assert_eq!(loaded.settings.channels.len(), 2);
+    assert_eq!(loaded.settings.channels.len(), 3);
+    assert_eq!(loaded.settings.keys.len(), 2);
+    assert!(loaded.settings.sources.new_api.is_some());
     assert!(loaded.settings.tls.is_some());
     assert!(loaded.settings.admin.metrics_token.is_some());
 }

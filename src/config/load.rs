@@ -10,6 +10,7 @@ use super::problem::{Place, Position, Problem, Problems};
 use super::reader::Reader;
 use super::settings::Settings;
 use super::{consistency, sections, tree};
+use crate::clock::UnixMicros;
 
 /// The file that is read when none is named and it is there.
 pub const DEFAULT_FILE: &str = "tollgate.yaml";
@@ -98,7 +99,7 @@ fn read(
     // After a syntax error there is no tree, and every key would look as if it were missing.
     if let Some(root) = root {
         let given = sections::read(&mut reader, &root, base_dir);
-        consistency::check(&mut reader, &given);
+        consistency::check(&mut reader, &given, UnixMicros::now());
         reader.refuse_unknown();
         if reader.problems.is_empty() {
             sort(&mut reader.warnings);

@@ -6,6 +6,9 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::patterns::ModelPattern;
+use super::reader::Reader;
+use super::section::Section;
+use super::units::{self, Refusal};
 use crate::record::closed_set;
 
 closed_set! {
@@ -160,4 +163,92 @@ pub struct KeyGrant {
     pub channel: Option<Arc<str>>,
     /// Tags of every request made with it; a request's own of the same name give way.
     pub tags: std::collections::BTreeMap<String, String>,
+}
+
+pub(super) fn read_routing(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    routing: &mut RoutingSettings,
+) {
+    let strategy = units::word(Strategy::ALL, Strategy::as_str);
+    section.set(reader, "strategy", &mut routing.strategy, strategy);
+    section.set(
+        reader,
+        "retries",
+        &mut routing.retries,
+        units::whole(0, 100),
+    );
+    let queue = &mut routing.queue;
+    section.set_duration(reader, "queue", queue, units::duration_or_zero);
+    let path = section.key("session_headers");
+    for given in section.texts(reader, "session_headers") {
+        let headers = &mut routing.session_headers;
+        match session_header(&given.text, headers) {
+            Ok(name) => headers.push(name),
+            Err(refusal) => reader.refuse(&given, &path, &refusal),
+        }
+    }
+}
+
+fn session_header(text: &str, earlier: &[HeaderName]) -> Result<HeaderName, Refusal> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
+        Refusal::new(
+            "is not a header name",
+            "write letters, digits and hyphens, as `x-session-id`",
+        )
+    })?;
+    if earlier.contains(&name) {
+        return Err(Refusal::new(
+            "is in the list twice; upper and lower case are the same",
+            "take one of them away",
+        ));
+    }
+    Ok(name)
+}
+
+pub(super) fn read_breaker(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    breaker: &mut BreakerSettings,
+) {
+    let (failures, of) = (&mut breaker.failures, &mut breaker.of);
+    let failures = section.set(reader, "failures", failures, units::whole(1, 1000));
+    let of = section.set(reader, "of", of, units::whole(1, 1000));
+    section.set_duration(reader, "window", &mut breaker.window, units::duration);
+    let slow = units::or_none(units::duration);
+    section.set_duration(reader, "slow", &mut breaker.slow, slow);
+    let (after, most) = (&mut breaker.probe_after, &mut breaker.probe_at_most);
+    let after = section.set_duration(reader, "probe_after", after, units::duration);
+    let most = section.set_duration(reader, "probe_at_most", most, units::duration);
+    for (key, target) in [
+        ("out_of_money", &mut breaker.out_of_money),
+        ("bad_credential", &mut breaker.bad_credential),
+    ] {
+        let recovery = units::word(Recovery::ALL, Recovery::as_str);
+        section.set(reader, key, target, recovery);
+    }
+    section.set(reader, "allow_last", &mut breaker.allow_last, units::switch);
+
+    // Whoever sets one of two has not to know that the other one follows it.
+    match (&failures, &of) {
+        (Some(_), None) => breaker.of = breaker.of.max(breaker.failures),
+        (None, Some(_)) => breaker.failures = breaker.failures.min(breaker.of),
+        _ => {}
+    }
+    match (&after, &most) {
+        (Some(_), None) => breaker.probe_at_most = breaker.probe_at_most.max(breaker.probe_after),
+        (None, Some(_)) => breaker.probe_after = breaker.probe_after.min(breaker.probe_at_most),
+        _ => {}
+    }
+    if let Some(place) = failures.filter(|_| breaker.failures > breaker.of) {
+        let (failures, of) = (breaker.failures, breaker.of);
+        let message = format!("{failures} failures of {of} requests cannot be");
+        let hint = Some("lower `failures`, or raise `of`");
+        reader.problem(&place, &section.key("failures"), message, hint);
+    }
+    if let Some(place) = after.filter(|_| breaker.probe_after > breaker.probe_at_most) {
+        let message = "the first probe comes later than `probe_at_most` allows";
+        let hint = Some("lower `probe_after`, or raise `probe_at_most`");
+        reader.problem(&place, &section.key("probe_after"), message, hint);
+    }
 }

@@ -83,6 +83,12 @@ impl<'t> Section<'t> {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
+    /// Where the value of `key` is, when the file mentions it.
+    pub(crate) fn place_of(&self, reader: &Reader<'_>, key: &str) -> Option<Place> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(reader.at(entry.node.at))
+    }
+
     /// Reads the section `key`, there or not.
     pub(crate) fn section(
         &mut self,
@@ -198,24 +204,35 @@ impl<'t> Section<'t> {
         in_file.into_iter().chain(twin).collect()
     }
 
-    /// The members of the list `key`, each a single value.
+    /// The members of the list `key`, each a single value; none when it is not there.
     pub(crate) fn texts(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Given> {
-        let Some(entry) = self.ask(reader, key) else {
-            return Vec::new();
-        };
+        self.listed(reader, key)
+            .map_or_else(Vec::new, |list| list.1)
+    }
+
+    /// As [`Section::texts`], with the place of the list; `None` when it is not there or no list.
+    pub(crate) fn listed(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+    ) -> Option<(Place, Vec<Given>)> {
+        let entry = self.ask(reader, key)?;
         let path = self.key(key);
+        let place = reader.at(entry.key_at);
         match &entry.node.value {
-            Value::List(items) => items
-                .iter()
-                .filter_map(|item| reader.text(item, item.at, &path))
-                .collect(),
-            Value::Null | Value::Refused => Vec::new(),
+            Value::List(items) => {
+                let texts = items
+                    .iter()
+                    .filter_map(|item| reader.text(item, item.at, &path))
+                    .collect();
+                Some((place, texts))
+            }
+            Value::Null | Value::Refused => None,
             other => {
                 let message = format!("takes a list, not {}", other.shape());
                 let hint = Some("begin each member with `- `");
-                let place = reader.at(entry.key_at);
                 reader.problem(&place, &path, message, hint);
-                Vec::new()
+                None
             }
         }
     }

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::channels::{self, GivenChannel};
+use super::keys::{self, GivenKey};
+use super::models;
 use super::payloads;
 use super::problem::Place;
 use super::reader::Reader;
+use super::routing;
 use super::section::Section;
 use super::settings::{
     AdminSettings, LedgerSettings, LedgerStore, Limits, LogFormat, LogSettings, MetricsSettings,
@@ -19,6 +22,9 @@ use super::units::{self, Refusal};
 pub(super) struct GivenSettings {
     pub(super) settings: Settings,
     pub(super) channels: Vec<GivenChannel>,
+    pub(super) keys: Vec<GivenKey>,
+    /// Where `sources.new_api` is.
+    pub(super) new_api: Option<Place>,
     pub(super) listen: Place,
     pub(super) admin_listen: Place,
     pub(super) request_body: Place,
@@ -32,6 +38,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
     let mut given = GivenSettings {
         settings: Settings::defaults(base_dir),
         channels: Vec::new(),
+        keys: Vec::new(),
+        new_api: None,
         listen: Place::Default,
         admin_listen: Place::Default,
         request_body: Place::Default,
@@ -44,6 +52,15 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
             given.settings.tls = tls(section, reader);
         });
         let settings = &mut given.settings;
+        top.section(reader, "routing", |section, reader| {
+            routing::read_routing(section, reader, &mut settings.routing);
+        });
+        top.section(reader, "breaker", |section, reader| {
+            routing::read_breaker(section, reader, &mut settings.breaker);
+        });
+        top.section(reader, "models", |section, reader| {
+            models::read(section, reader, &mut settings.models);
+        });
         top.section(reader, "admin", |section, reader| {
             given.admin_listen = admin(section, reader, &mut settings.admin);
         });
@@ -70,7 +87,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
             super::prices::read(section, reader, &mut settings.prices);
         });
         top.section(reader, "sources", |section, reader| {
-            super::sources::read(section, reader, &mut settings.sources);
+            given.new_api = super::sources::read(section, reader, &mut settings.sources);
         });
     });
     given
@@ -86,13 +103,12 @@ fn top_level(top: &mut Section<'_>, reader: &mut Reader<'_>, given: &mut GivenSe
     ) {
         given.listen = place;
     }
-    given.channels = channels::read(top, reader);
-    given.settings.channels = given
+    let given_channels = channels::read(top, reader);
+    settings.channels = given_channels
         .channels
         .iter()
         .map(|channel| channel.settings.clone())
         .collect();
-    let settings = &mut given.settings;
     for data_dir in top.values(reader, "data_dir") {
         let path = reader.resolve(&data_dir);
         if data_dir.text.is_empty() || (path.exists() && !path.is_dir()) {
@@ -103,6 +119,9 @@ fn top_level(top: &mut Section<'_>, reader: &mut Reader<'_>, given: &mut GivenSe
         }
     }
     top.set(reader, "timezone", &mut settings.timezone, units::time_zone);
+    given.keys = keys::read(top, reader, &given_channels.names, &settings.timezone);
+    settings.keys = given.keys.iter().map(|key| key.settings.clone()).collect();
+    given.channels = given_channels.channels;
 }
 
 fn tls(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<TlsSettings> {

@@ -1,11 +1,15 @@
 //! Values with units, and the words that stand for them.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::base_url::{BaseUrl, BaseUrlError};
+use crate::clock::UnixMicros;
 
 /// Why a value is not accepted. It continues the sentence "`value` …", and never repeats the value.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,11 +128,19 @@ pub(crate) fn size(text: &str) -> Result<u64, Refusal> {
 
 /// A whole number from 1 to `max`.
 pub(crate) fn count(max: u64) -> impl Fn(&str) -> Result<u64, Refusal> {
-    move |text| match text.parse::<u64>() {
-        Ok(number) if (1..=max).contains(&number) => Ok(number),
+    whole(1, max)
+}
+
+/// A whole number from `least` to `most`.
+pub(crate) fn whole<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, Refusal>
+where
+    T: FromStr + PartialOrd + Copy + Display,
+{
+    move |text| match text.parse::<T>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(Refusal::new(
             "is not in range",
-            &format!("write a whole number from 1 to {max}"),
+            &format!("write a whole number from {least} to {most}"),
         )),
     }
 }
@@ -185,6 +197,25 @@ pub(crate) fn time_zone(text: &str) -> Result<TimeZone, Refusal> {
             "write a name as `UTC`, `Europe/Berlin` or `Asia/Shanghai`",
         )
     })
+}
+
+/// A moment: RFC 3339, or a date, which is its first moment in `timezone`.
+pub(crate) fn moment(timezone: &TimeZone) -> impl Fn(&str) -> Result<UnixMicros, Refusal> {
+    move |text| {
+        let stated = text.parse::<jiff::Timestamp>().ok();
+        // The library's own reading of a date forgives a time behind it.
+        let date = || text.parse::<Date>().ok().filter(|_| text.len() == 10);
+        let begins = |date: Date| date.to_zoned(timezone.clone()).ok();
+        stated
+            .or_else(|| Some(date().and_then(begins)?.timestamp()))
+            .map(UnixMicros::from)
+            .ok_or_else(|| {
+                Refusal::new(
+                    "is neither a date nor a moment",
+                    "write `2027-01-31`, the first moment of that day in `timezone`, or `2027-01-31T18:00:00+01:00`",
+                )
+            })
+    }
 }
 
 /// Log filter directives: levels, alone or as `target=level`, parted by commas.
@@ -281,6 +312,29 @@ mod tests {
         );
         assert_eq!(time_zone("UTC"), Ok(TimeZone::UTC));
         assert!(time_zone("Mars/Olympus").is_err());
+    }
+
+    #[test]
+    fn a_date_begins_where_the_operator_is() {
+        let shanghai = TimeZone::get("Asia/Shanghai").unwrap();
+        let moment = moment(&shanghai);
+        for (text, utc) in [
+            ("2027-01-31", "2027-01-30T16:00:00.000000Z"),
+            ("2027-01-31T00:00:00Z", "2027-01-31T00:00:00.000000Z"),
+            ("2027-01-31T18:00:00+01:00", "2027-01-31T17:00:00.000000Z"),
+        ] {
+            assert_eq!(moment(text).unwrap().to_string(), utc, "{text}");
+        }
+        for text in [
+            "",
+            "never",
+            "90d",
+            "2027-02-30",
+            "2027-01-31T18:00:00",
+            "31.1.2027",
+        ] {
+            assert!(moment(text).is_err(), "{text}");
+        }
     }
 
     #[test]
