@@ -3,7 +3,9 @@
 //! The registry is built from the settings and shared by all workers; a request finds its channel
 //! once, by name or by order.
 
+mod credential;
 mod gate;
+mod path;
 mod placing;
 mod resolve;
 mod verdict;
@@ -12,14 +14,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, HeaderName, InvalidHeaderValue};
+use http::header::{HeaderName, InvalidHeaderValue};
 
 use crate::config::{
-    BaseUrl, BreakerSettings, ChannelKind, ChannelSettings, RoutingSettings, Settings,
+    BaseUrl, BreakerSettings, ChannelKind, ChannelSettings, RoutingSettings, Secret, Settings,
 };
 use crate::pricing::provider_of;
 
+pub use credential::Credential;
 pub use gate::{Closing, GateObserver, GateStatus, Hold, Unobserved};
+pub use path::{Asked, Destination, key_in_pair};
 pub use placing::{Bond, NoPlace, Place, Placing, Wanted};
 pub use resolve::Resolver;
 pub use verdict::{Effect, Fault, Sighted, Verdict};
@@ -33,13 +37,13 @@ pub struct Channel {
     pub kind: ChannelKind,
     /// Where requests go.
     pub base: BaseUrl,
-    /// The path that what follows `/v1` in a client's path is put behind.
-    pub v1_prefix: String,
-    /// The path that any other path of a client's is put behind, whole.
-    pub prefix: String,
-    /// The header that replaces the client's own credential; `None` passes the client's through.
-    /// Marked sensitive.
-    pub credential: Option<(HeaderName, HeaderValue)>,
+    /// Where its paths begin.
+    paths: path::Paths,
+    /// The header that replaces the client's own credential at the provider's own APIs; `None`
+    /// passes the client's through. [`credential_for`](Self::credential_for) tells which one goes.
+    pub credential: Option<Credential>,
+    /// The same key as a bearer token.
+    bearer: Option<Credential>,
     /// Set on every request to the upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The `Host` its upstream expects.
@@ -54,27 +58,15 @@ pub struct Channel {
 
 impl Channel {
     fn new(settings: &ChannelSettings) -> Result<Self, InvalidHeaderValue> {
-        let credential = match &settings.api_key {
-            Some(key) => {
-                let name = credential_header(settings.kind);
-                let mut value = if name == AUTHORIZATION {
-                    HeaderValue::try_from(format!("Bearer {}", key.expose()))?
-                } else {
-                    HeaderValue::try_from(key.expose())?
-                };
-                value.set_sensitive(true);
-                Some((name, value))
-            }
-            None => None,
-        };
-        let (v1_prefix, prefix) = prefixes(settings.kind, &settings.base_url.path);
+        let key = settings.api_key.as_ref().map(Secret::expose);
+        let credential = key.map(|key| credential::credential(settings.kind, key));
         Ok(Self {
             name: Arc::clone(&settings.name),
             kind: settings.kind,
             base: settings.base_url.clone(),
-            v1_prefix,
-            prefix,
-            credential,
+            paths: path::Paths::new(settings),
+            credential: credential.transpose()?,
+            bearer: key.map(credential::bearer).transpose()?,
             headers: settings.headers.clone(),
             host: HeaderValue::try_from(settings.base_url.authority.as_str())?,
             name_header: HeaderValue::try_from(&*settings.name)?,
@@ -94,32 +86,6 @@ pub fn sellers(channels: &[ChannelSettings]) -> HashMap<String, Option<&'static 
             (channel.name.to_string(), seller)
         })
         .collect()
-}
-
-/// Where a provider looks for the key.
-fn credential_header(kind: ChannelKind) -> HeaderName {
-    match kind {
-        ChannelKind::Openai => AUTHORIZATION,
-        ChannelKind::Azure => HeaderName::from_static("api-key"),
-        ChannelKind::Anthropic => HeaderName::from_static("x-api-key"),
-        ChannelKind::Gemini => HeaderName::from_static("x-goog-api-key"),
-    }
-}
-
-/// What a client's path is put behind: what follows its `/v1`, and any other path. OpenAI's SDKs
-/// take a base URL that has the version, and other paths of such a host stand at its root. Those of
-/// Anthropic and Gemini put the version behind it; one that has it all the same means the same.
-fn prefixes(kind: ChannelKind, path: &str) -> (String, String) {
-    match kind {
-        ChannelKind::Openai | ChannelKind::Azure => (path.to_owned(), String::new()),
-        ChannelKind::Anthropic | ChannelKind::Gemini => {
-            let unversioned = ["/v1", "/v1beta"]
-                .iter()
-                .find_map(|version| path.strip_suffix(version))
-                .unwrap_or(path);
-            (format!("{unversioned}/v1"), unversioned.to_owned())
-        }
-    }
 }
 
 /// Why the registry cannot be built. Validated settings never lead here.
@@ -200,7 +166,6 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
 
     fn settings(name: &str) -> ChannelSettings {
         ChannelSettings {

@@ -1,7 +1,5 @@
-//! The request's head on its way to the upstream: where it goes, whose credential it carries, and
-//! what is withheld. And what is withheld of the answer's.
-
-use std::borrow::Cow;
+//! The request's head on its way to the upstream: whose credential it carries, and what is withheld.
+//! And what is withheld of the answer's.
 
 use http::HeaderName;
 use http::header::{
@@ -10,9 +8,8 @@ use http::header::{
 };
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, key_in_pair};
 use crate::config::Secret;
-use crate::protocol::PathBase;
 
 /// The prefix of Tollgate's own headers.
 const OWN_PREFIX: &str = "x-tollgate-";
@@ -23,9 +20,6 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// Headers that carry a credential of one API or another. All go when the channel has its own.
 const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
-
-/// The same in the query: Azure's for a WebSocket, and Gemini's.
-const QUERY_CREDENTIALS: [&str; 2] = ["api-key", "key"];
 
 /// The credentials that a request came with and goes out with: the client's own and the channel's.
 pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Vec<Secret> {
@@ -42,7 +36,7 @@ pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Ve
     let as_protocols = protocols(head).filter_map(key_of_protocol);
     let mut credentials: Vec<_> = in_headers.chain(as_protocols).map(Secret::new).collect();
     for pair in head.uri.query().unwrap_or_default().split('&') {
-        if let Some(decoded) = key_of_pair(pair) {
+        if let Some(decoded) = key_in_pair(pair) {
             // As it stands there, and as whoever reads it would quote it.
             let raw = pair.split_once('=').map_or("", |(_, value)| value);
             credentials.push(Secret::new(&*decoded));
@@ -54,62 +48,6 @@ pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Ve
     credentials
 }
 
-/// The value of a query's pair that is a credential.
-fn key_of_pair(pair: &str) -> Option<Cow<'_, str>> {
-    let (name, value) = form_urlencoded::parse(pair.as_bytes()).next()?;
-    QUERY_CREDENTIALS
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
-        .then_some(value)
-}
-
-/// Puts `rest` behind the channel's base and returns the path to ask the upstream for; `None` when
-/// it is the one the request has already.
-pub(super) fn upstream_path(
-    channel: &Channel,
-    base: PathBase,
-    rest: &str,
-    query: Option<&str>,
-    current: &str,
-) -> Option<String> {
-    let prefix = match base {
-        PathBase::BaseUrl => channel.v1_prefix.as_str(),
-        PathBase::Origin => channel.prefix.as_str(),
-    };
-    let asked = query.map(|query| withheld_key(channel, query));
-    let unchanged = asked.as_deref() == query
-        && current
-            .strip_prefix(prefix)
-            .and_then(|tail| tail.strip_prefix(rest))
-            .is_some_and(str::is_empty);
-    if unchanged {
-        return None;
-    }
-    let query = asked.filter(|query| !query.is_empty());
-    let mut path =
-        String::with_capacity(prefix.len() + rest.len() + query.as_deref().map_or(0, str::len) + 2);
-    path.push_str(prefix);
-    path.push_str(rest);
-    if path.is_empty() {
-        path.push('/');
-    }
-    if let Some(query) = query {
-        path.push('?');
-        path.push_str(&query);
-    }
-    Some(path)
-}
-
-/// The query without the client's key when the channel has its own.
-fn withheld_key<'q>(channel: &Channel, query: &'q str) -> Cow<'q, str> {
-    let is_key = |pair: &str| key_of_pair(pair).is_some();
-    if channel.credential.is_none() || !query.split('&').any(is_key) {
-        return Cow::Borrowed(query);
-    }
-    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
-    Cow::Owned(kept.join("&"))
-}
-
 /// What the body means for the head.
 pub(super) struct Framing {
     /// The body was read whole and has this many bytes.
@@ -118,15 +56,15 @@ pub(super) struct Framing {
     pub(super) plain_answer: bool,
 }
 
-/// Makes `head` the one the upstream gets. Hop-by-hop fields are gone already: Pingora removes
-/// them, and those that `Connection` names, before this.
+/// Makes `head`, whose path is the upstream's already, the one it gets. Hop-by-hop fields are gone:
+/// Pingora removes them, and those that `Connection` names, before this.
 pub(super) fn prepare(
     head: &mut RequestHeader,
     channel: &Channel,
     framing: &Framing,
 ) -> pingora::Result<()> {
     withhold(head);
-    if let Some((credential, value)) = &channel.credential {
+    if let Some((credential, value)) = channel.credential_for(head.uri.path()) {
         for name in CREDENTIALS {
             head.remove_header(name);
         }
@@ -249,106 +187,6 @@ mod tests {
         };
         let registry = Registry::of(vec![settings]).unwrap();
         std::sync::Arc::clone(registry.iter().next().unwrap())
-    }
-
-    #[test]
-    fn the_path_is_put_behind_the_base() {
-        let path = |base: &str, kind, rest, query, current| {
-            upstream_path(&channel(base, None), kind, rest, query, current)
-        };
-        let base = PathBase::BaseUrl;
-        assert_eq!(
-            path("http://a/v1", base, "/models", None, "/v1/models"),
-            None
-        );
-        assert_eq!(
-            path(
-                "http://a/openai/v1",
-                base,
-                "/models",
-                Some("a=1"),
-                "/v1/models"
-            )
-            .as_deref(),
-            Some("/openai/v1/models?a=1")
-        );
-        assert_eq!(
-            path("http://a", base, "/models", None, "/c/a/v1/models").as_deref(),
-            Some("/models")
-        );
-        assert_eq!(
-            path("http://a", base, "", None, "/v1").as_deref(),
-            Some("/")
-        );
-        assert_eq!(
-            path("http://a/v1", PathBase::Origin, "/health", None, "/health"),
-            None
-        );
-    }
-
-    #[test]
-    fn hosts_whose_sdks_bring_the_version_get_the_whole_path() {
-        let path = |base: &str, key, kind, rest, query, current| {
-            upstream_path(&channel(base, key), kind, rest, query, current)
-        };
-        let messages = |base: &str| {
-            let current = "/c/a/v1/messages";
-            path(base, None, PathBase::BaseUrl, "/messages", None, current)
-        };
-        for base in ["https://api.anthropic.com", "https://api.anthropic.com/v1"] {
-            assert_eq!(messages(base).as_deref(), Some("/v1/messages"), "{base}");
-        }
-        let google = "https://generativelanguage.googleapis.com";
-        let rest = "/v1beta/models/g:generateContent";
-        for (key, query, expected) in [
-            (None, Some("key=c&alt=sse"), None),
-            (Some("k"), Some("alt=sse"), None),
-            (Some("k"), Some("key=c"), Some(rest.to_owned())),
-            (
-                Some("k"),
-                Some("alt=sse&key=c&keys=1"),
-                Some(format!("{rest}?alt=sse&keys=1")),
-            ),
-        ] {
-            assert_eq!(
-                path(google, key, PathBase::Origin, rest, query, rest),
-                expected,
-                "{query:?}"
-            );
-        }
-        let behind = path(
-            &format!("{google}/v1beta/openai"),
-            None,
-            PathBase::BaseUrl,
-            "/models",
-            None,
-            "/v1/models",
-        );
-        assert_eq!(behind.as_deref(), Some("/v1beta/openai/models"));
-    }
-
-    #[test]
-    fn a_clients_key_in_the_query_never_goes_with_the_channels_own() {
-        for base in [
-            "https://r.openai.azure.com",
-            "https://api.anthropic.com",
-            "http://a",
-        ] {
-            for (key, query, expected) in [
-                (None, "api-key=c&a=1", None),
-                (Some("k"), "a=1&api_keys=2&monkey=3", None),
-                (Some("k"), "a=1&Api-Key=c", Some("/health?a=1")),
-                (Some("k"), "k%65y=c&b&key", Some("/health?b")),
-            ] {
-                let channel = channel(base, key);
-                let rest = "/health";
-                assert_eq!(
-                    upstream_path(&channel, PathBase::Origin, rest, Some(query), rest).as_deref(),
-                    expected,
-                    "{base} {query}"
-                );
-            }
-        }
     }
 
     #[test]

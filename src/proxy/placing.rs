@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use pingora::proxy::Session;
 
-use crate::channel::{NoPlace, Wanted};
+use crate::channel::{Asked, NoPlace, Wanted};
 use crate::clock::UnixMicros;
 
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::gateway::{Gateway, Target};
-use super::head;
 
 impl Gateway {
     /// Finds the request's channels and takes a place at the first.
@@ -36,8 +35,15 @@ impl Gateway {
         let uri = &session.req_header().uri;
         let start = uri.path().len().saturating_sub(target.rest_bytes);
         let rest = uri.path().get(start..).unwrap_or_default();
-        exchange.upstream_path =
-            head::upstream_path(channel, target.base, rest, uri.query(), uri.path());
+        let destination = channel.destination(&Asked {
+            api: exchange.api,
+            base: target.base,
+            rest,
+            query: uri.query(),
+            path: uri.path(),
+            model: model.as_deref(),
+        });
+        exchange.upstream_path = destination.path;
         exchange.channel = Some(Arc::clone(channel));
         exchange.recorder.admit(&channel.name);
         exchange.recorder.sold_by(channel.provider);
