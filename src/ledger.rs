@@ -7,6 +7,8 @@
 //! transaction. So a crash anywhere repeats nothing and loses nothing, and whatever the database
 //! does, requests do not wait and memory stays bounded: what is not committed lies on disk.
 //!
+//! A change of a channel's gate goes the same way, as one entry, into `channel_events`.
+//!
 //! # What survives what
 //! - *A killed process*: everything it appended. The page cache keeps it, so no request waits for a
 //!   disk. A request that was admitted and has no end becomes a row with the outcome `interrupted`.
@@ -42,10 +44,12 @@ mod admissions;
 mod control;
 mod database;
 mod deferred;
+mod gate_events;
 mod journal;
 mod lock;
 mod migrations;
 pub mod query;
+mod recovery;
 mod rejected;
 mod reprice;
 mod retention;
@@ -73,6 +77,7 @@ pub use self::deferred::Deferred;
 pub use self::journal::Journal;
 pub use self::journal::segment::make_private_folder;
 pub use self::query::{QueryError, Reader};
+pub use self::recovery::Recovery;
 pub use self::reprice::{
     PriceBook, RepriceError, RepriceQuery, RepriceReport, Repriced, Repricer, Sellers,
 };
@@ -310,6 +315,12 @@ impl Ledger {
     #[must_use]
     pub fn repricer(&self) -> Repricer {
         Repricer::new(Arc::clone(&self.control))
+    }
+
+    /// What knows when the database has what earlier processes left in the journal.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        Recovery::new(Arc::clone(&self.control), Arc::clone(&self.stats))
     }
 
     /// Waits until everything appended before this call is in the database. `false` when it is

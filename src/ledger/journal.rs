@@ -23,7 +23,7 @@ use self::frame::{HEADER, MAX_PAYLOAD, Seed};
 use self::segment::Stream;
 use super::stats::LedgerStats;
 use super::wire::{self, EntryRef};
-use crate::record::{Admission, RequestRecord};
+use crate::record::{Admission, ChannelEvent, RequestRecord};
 
 /// How long an append waits after a failed write before it tries the disk again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -42,6 +42,17 @@ pub struct Journal {
     writable: AtomicBool,
     stream: Stream,
     stats: Arc<LedgerStats>,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Appended {
+    /// It is in the journal's file.
+    Written,
+    /// The disk refuses it: it is held, or was dropped and counted.
+    NotWritten,
+    /// No entry may be as large.
+    TooLarge,
 }
 
 struct Appender {
@@ -116,7 +127,7 @@ impl Journal {
     /// Notes that a request is about to be sent to an upstream. What the disk refuses is held in
     /// memory up to a bound and written when it can be; beyond it is dropped and counted.
     pub fn admit(&self, admission: &Admission) {
-        if !self.append(EntryRef::Admitted(admission)) {
+        if self.append(EntryRef::Admitted(admission)) == Appended::TooLarge {
             self.append(EntryRef::Admitted(&wire::cut_admission(admission)));
         }
     }
@@ -125,9 +136,19 @@ impl Journal {
     /// client, once a request. Without an [`Journal::admit`] before it is as good. A record of more
     /// than a mebibyte is written with its texts cut to a kibibyte each.
     pub fn end(&self, record: &RequestRecord) {
-        if !self.append(EntryRef::Ended(record)) {
+        if self.append(EntryRef::Ended(record)) == Appended::TooLarge {
             self.append(EntryRef::Ended(&wire::cut_record(record)));
         }
+    }
+
+    /// Notes that a channel's gate changed. `true` when that is in the journal's file, where it
+    /// survives the process; `false` when the disk refuses it, and it is held in memory for now.
+    pub fn gate_changed(&self, event: &ChannelEvent) -> bool {
+        let mut appended = self.append(EntryRef::Gate(event));
+        if appended == Appended::TooLarge {
+            appended = self.append(EntryRef::Gate(&wire::cut_event(event)));
+        }
+        appended == Appended::Written
     }
 
     /// Whether the journal's last write reached its file. `false` while entries are held in
@@ -218,8 +239,8 @@ impl Journal {
         self.lock().write_at = write_at;
     }
 
-    /// Appends one entry; `false` when it is too large to be one.
-    fn append(&self, entry: EntryRef<'_>) -> bool {
+    /// Appends one entry.
+    fn append(&self, entry: EntryRef<'_>) -> Appended {
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -229,44 +250,50 @@ impl Journal {
             if let Err(error) = wire::encode(entry, frame) {
                 self.stats.dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "cannot encode a journal entry");
-                return true;
+                return Appended::NotWritten;
             }
             if frame.len() > HEADER + MAX_PAYLOAD {
                 *frame = Vec::new();
-                return false;
+                return Appended::TooLarge;
             }
-            self.append_frame(frame);
+            let appended = self.append_frame(frame);
             if frame.capacity() > KEPT_BUFFER {
                 *frame = Vec::new();
             }
-            true
+            appended
         })
     }
 
-    fn append_frame(&self, frame: &mut [u8]) {
+    fn append_frame(&self, frame: &mut [u8]) -> Appended {
         let mut appender = self.lock();
         if appender.alive.is_none() {
             self.stats.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return Appended::NotWritten;
         }
         // Behind others that wait, an entry waits too: an end must not overtake its admission.
         if appender.held.is_empty() {
             match appender.write(frame, &self.stream, &self.stats) {
-                Ok(()) => return,
+                Ok(()) => return Appended::Written,
                 Err(error) => self.refused(&mut appender, &error),
             }
         }
-        if appender.held_bytes + frame.len() > appender.held_limit {
-            self.stats.dropped.fetch_add(1, Ordering::Relaxed);
-        } else {
+        let fits = appender.held_bytes + frame.len() <= appender.held_limit;
+        if fits {
             appender.held_bytes += frame.len();
             appender.held.push_back((&*frame).into());
             self.stats
                 .held
                 .store(appender.held.len() as u64, Ordering::Relaxed);
+        } else {
+            self.stats.dropped.fetch_add(1, Ordering::Relaxed);
         }
         if appender.retry_at.is_none_or(|at| Instant::now() >= at) {
             self.write_held(&mut appender);
+        }
+        if fits && appender.held.is_empty() {
+            Appended::Written
+        } else {
+            Appended::NotWritten
         }
     }
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 #[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 /// Why a database is not at [`VERSION`].
 #[derive(Debug, thiserror::Error)]
@@ -276,6 +276,29 @@ CREATE TABLE repricing_runs (
     difference_nanousd INTEGER NOT NULL,
     finished_at INTEGER
 ) STRICT;
+";
+
+const V5: &str = "
+-- Each change of an owner's hold on a channel's gate. In the order of recording, which is the
+-- journal's: the last one of a channel and owner is what holds. Numbers are never used twice.
+CREATE TABLE channel_events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    hold TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    until INTEGER,
+    who TEXT,
+    note TEXT
+) STRICT;
+
+-- The last one of each channel and owner; one channel's, the newest first.
+CREATE INDEX channel_events_owner ON channel_events (channel, owner, sequence);
+
+-- What has expired.
+CREATE INDEX channel_events_at ON channel_events (at);
 ";
 
 #[cfg(test)]

@@ -28,10 +28,13 @@ pub use requests::{
 };
 pub use usage::{GroupBy, GroupByError, UsageQuery, UsageRow, UsageSummary};
 
+pub use super::gate_events::{GateCursor, GateEventFilter, GateEventPage};
+
 use super::database;
+use super::gate_events;
 use super::migrations::{self, VERSION};
 use super::reprice::{Pass, PriceBook, RepriceQuery, RepriceReport};
-use crate::record::RequestId;
+use crate::record::{ChannelEvent, RequestId};
 
 /// Why a question to the ledger has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +150,17 @@ impl Reader {
         listing::detail(&self.connection, id).map_err(|error| self.explain(error))
     }
 
+    /// The last event of each owner of each channel's gate, in the order of recording: all that
+    /// is known of the gates.
+    pub fn last_gate_events(&self) -> Result<Vec<ChannelEvent>, QueryError> {
+        gate_events::last(&self.connection).map_err(|error| self.explain(error))
+    }
+
+    /// One page of what happened to the channels' gates, the newest first.
+    pub fn gate_events(&self, filter: &GateEventFilter) -> Result<GateEventPage, QueryError> {
+        gate_events::page(&self.connection, filter).map_err(|error| self.explain(error))
+    }
+
     /// What pricing rows anew would do; changes nothing. Its time grows with the range.
     pub fn preview_repricing(
         &self,
@@ -194,7 +208,7 @@ impl From<rusqlite::Error> for ReadError {
 }
 
 /// A name of a closed vocabulary, as stored.
-fn vocabulary<T: FromStr>(column: &'static str, text: &str) -> Result<T, ReadError> {
+pub(super) fn vocabulary<T: FromStr>(column: &'static str, text: &str) -> Result<T, ReadError> {
     text.parse().map_err(|_| ReadError::Unreadable {
         column,
         value: text.to_owned(),

@@ -1,6 +1,6 @@
 //! What the ledger says about itself, for the metrics. Plain atomics: reading them waits for nobody.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::clock::micros;
@@ -27,6 +27,10 @@ pub struct LedgerStats {
     pub(super) journal_errors: AtomicU64,
     /// Microseconds after `started` at which the database last held all of the journal.
     caught_up_us: AtomicU64,
+    /// Whether that was so at least once.
+    has_caught_up: AtomicBool,
+    /// Whether no other process appended to the journal when that was so last.
+    alone: AtomicBool,
     commit_counts: [AtomicU64; COMMIT_BUCKETS_US.len() + 1],
     commit_sum_us: AtomicU64,
 }
@@ -57,6 +61,8 @@ impl Default for LedgerStats {
             database_errors: AtomicU64::new(0),
             journal_errors: AtomicU64::new(0),
             caught_up_us: AtomicU64::new(0),
+            has_caught_up: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
             commit_counts: std::array::from_fn(|_| AtomicU64::new(0)),
             commit_sum_us: AtomicU64::new(0),
         }
@@ -160,9 +166,22 @@ impl LedgerStats {
         self.commit_sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Notes that everything appended before `moment` is in the database.
-    pub(super) fn caught_up(&self, moment: Instant) {
+    /// Notes that everything appended before `moment` is in the database, and whether this process
+    /// is the only one that appends.
+    pub(super) fn caught_up(&self, moment: Instant, alone: bool) {
         let us = micros(moment.saturating_duration_since(self.started));
         self.caught_up_us.store(us, Ordering::Relaxed);
+        self.alone.store(alone, Ordering::Relaxed);
+        self.has_caught_up.store(true, Ordering::Release);
+    }
+
+    /// Whether the database once held all of the journal.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.has_caught_up.load(Ordering::Acquire)
+    }
+
+    /// Whether no other process appended when the database held all of the journal last.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
     }
 }

@@ -1,5 +1,5 @@
 //! From the journal to the database: one transaction a batch, which holds the rows, their
-//! attempts, the roll-ups and the position in the journal they came up to. So whatever happens,
+//! attempts, the roll-ups, the gates' events and the position in the journal they came up to. So whatever happens,
 //! each entry is in the database once.
 //!
 //! After any error the memory of the streams is thrown away and read again from the database, which
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::admissions::{Ended, KEPT_BEHIND, OpenAdmissions};
 use super::database::Database;
 use super::deferred;
+use super::gate_events;
 use super::journal::segment::Stream;
 use super::journal::tail::{End, Tail};
 use super::migrations::MigrationError;
@@ -121,8 +122,8 @@ impl StreamState {
                     Ok(Brief::Ended(record)) => {
                         open.end(record.admission.id);
                     }
-                    // Set aside when it was read first.
-                    Err(_) => {}
+                    // Nothing of it stays open; set aside when it was read first.
+                    Ok(Brief::Gate(_)) | Err(_) => {}
                 }
             }
         }
@@ -176,6 +177,8 @@ impl StreamState {
             match wire::decode_brief(payload) {
                 Err(error) => reject(error.to_string()),
                 Ok(Brief::Admitted(id)) => self.open.admit(id, frame.offset),
+                Ok(Brief::Gate(event)) => gate_events::insert(&transaction, &event)
+                    .map_err(|source| blame(stream, frame.offset, source))?,
                 Ok(Brief::Ended(mut record)) => {
                     if !deferred::note(&transaction, &record)? {
                         // It was counted in another row.
@@ -278,7 +281,7 @@ impl StreamState {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Ok(Entry::Ended(_)) => "not an admission".to_owned(),
+                Ok(Entry::Ended(_) | Entry::Gate(_)) => "not an admission".to_owned(),
                 Err(error) => error.to_string(),
             };
             rejected.push(Rejected {

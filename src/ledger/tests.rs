@@ -3,6 +3,7 @@
 mod crash;
 mod deferred;
 mod files;
+mod gates;
 mod handover;
 mod queries;
 mod refusal;

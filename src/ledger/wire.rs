@@ -1,5 +1,5 @@
 //! What a journal entry's payload is: one version byte, then [postcard](https://postcard.jamesmunns.com/wire-format)
-//! of an admission or of an ended request.
+//! of an admission, of an ended request, or of a change of a channel's gate.
 //!
 //! Writing borrows the record. Reading borrows from the bytes read, so that a row costs no
 //! allocation for its dozen texts; that is why the views below repeat the fields of
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
-    Admission, Api, Attempt, Deferral, ErrorSource, Estimate, Outcome, Phases, RequestId,
-    RequestRecord, Source, Usage,
+    Admission, Api, Attempt, ChannelEvent, Deferral, ErrorSource, Estimate, Outcome, Owner, Phases,
+    RequestId, RequestRecord, Source, Usage,
 };
 
 /// The layout of the payloads this program writes, and the only one it reads.
@@ -26,6 +26,8 @@ pub(super) enum EntryRef<'a> {
     Admitted(&'a Admission),
     /// A request ended.
     Ended(&'a RequestRecord),
+    /// A channel's gate changed.
+    Gate(&'a ChannelEvent),
 }
 
 /// An entry read.
@@ -41,6 +43,8 @@ pub(super) enum Entry<'a> {
     /// A request ended.
     #[serde(borrow)]
     Ended(RecordView<'a>),
+    /// A channel's gate changed: too rarely to borrow.
+    Gate(ChannelEvent),
 }
 
 /// [`Admission`], borrowed from a payload.
@@ -155,6 +159,8 @@ pub(super) enum Brief<'a> {
     Admitted(RequestId),
     /// A whole record.
     Ended(RecordView<'a>),
+    /// A whole event.
+    Gate(ChannelEvent),
 }
 
 /// The entry that `payload` holds, an admission's details unread.
@@ -165,6 +171,7 @@ pub(super) fn decode_brief(payload: &[u8]) -> Result<Brief<'_>, DecodeError> {
         _ => match decode(payload)? {
             Entry::Admitted(admission) => Ok(Brief::Admitted(admission.id)),
             Entry::Ended(record) => Ok(Brief::Ended(record)),
+            Entry::Gate(event) => Ok(Brief::Gate(event)),
         },
     }
 }
@@ -234,6 +241,22 @@ pub(super) fn cut_record(record: &RequestRecord) -> RequestRecord {
     }
 }
 
+/// An event whose payload is too large, with its texts cut.
+pub(super) fn cut_event(event: &ChannelEvent) -> ChannelEvent {
+    let cut =
+        |text: &Option<std::sync::Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
+    ChannelEvent {
+        channel: cut_text(&event.channel).into(),
+        owner: match &event.owner {
+            Owner::Alert(name) => Owner::Alert(cut_text(name).into()),
+            owner => owner.clone(),
+        },
+        who: cut(&event.who),
+        note: cut(&event.note),
+        ..*event
+    }
+}
+
 fn cut_text(text: &str) -> &str {
     let mut end = CUT_TEXT.min(text.len());
     while !text.is_char_boundary(end) {
@@ -245,7 +268,9 @@ fn cut_text(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Cost, Phase, TokenType, Tokens, Unit, Units, UsageSource};
+    use crate::record::{
+        Cost, GateReason, GateState, Phase, TokenType, Tokens, Unit, Units, UsageSource,
+    };
 
     fn payload(entry: EntryRef<'_>) -> Vec<u8> {
         let mut payload = Vec::new();
@@ -319,6 +344,20 @@ mod tests {
         }
     }
 
+    fn event() -> ChannelEvent {
+        ChannelEvent {
+            at: UnixMicros(-1),
+            channel: "c".into(),
+            owner: Owner::Alert("a".into()),
+            hold: GateState::Probing,
+            state: GateState::Closed,
+            reason: GateReason::Recovered,
+            until: Some(UnixMicros(1)),
+            who: None,
+            note: Some("n".into()),
+        }
+    }
+
     /// The journal of a running sidecar is read by the next version of it. Where this fails, the
     /// layout has changed: that takes a new [`VERSION`], and reading both.
     #[test]
@@ -342,6 +381,23 @@ mod tests {
                  000105"
             )
         );
+        assert_eq!(
+            hex(payload(EntryRef::Gate(&event()))),
+            "0202010163".to_owned() + "07616c6572743a61" + "010207" + "0102" + "00" + "01016e"
+        );
+    }
+
+    #[test]
+    fn a_gates_event_is_read_as_it_was_written() {
+        let Ok(Brief::Gate(read)) = decode_brief(&payload(EntryRef::Gate(&event()))) else {
+            panic!("not an event");
+        };
+        assert_eq!(read, event());
+        let long = ChannelEvent {
+            note: Some("x".repeat(CUT_TEXT + 1).into()),
+            ..event()
+        };
+        assert_eq!(cut_event(&long).note.unwrap().len(), CUT_TEXT);
     }
 
     #[test]

@@ -310,7 +310,7 @@ impl Writer {
             self.retain(now, 0)?;
         }
         self.deferred.set_complete(alone);
-        self.stats.caught_up(began);
+        self.stats.caught_up(began, alone);
         Ok(true)
     }
 

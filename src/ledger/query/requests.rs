@@ -85,7 +85,7 @@ pub struct Cursor {
 /// A text that is no cursor of this ledger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a cursor; pass `next` of the page before, unchanged, with the same order")]
-pub struct CursorError(String);
+pub struct CursorError(pub(in crate::ledger) String);
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::gates::{gate_event, recorded_events};
 use super::sample::{admission, any_record, record};
 use super::{Manual, assert_sound, open, query_number, rows, settings};
 use crate::ledger::{Closed, catch_up, journal_folder};
@@ -21,6 +22,8 @@ enum Step {
     End(prop::sample::Index),
     /// A request ends that was never admitted (it was refused).
     Refuse,
+    /// A channel's gate changes.
+    Gate,
     /// The writer commits what there is.
     Round,
     /// kill -9, then a new start.
@@ -34,6 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => Just(Step::Admit),
         6 => any::<prop::sample::Index>().prop_map(Step::End),
         1 => Just(Step::Refuse),
+        2 => Just(Step::Gate),
         3 => Just(Step::Round),
         1 => Just(Step::Kill),
         1 => Just(Step::KillAndCatchUp),
@@ -55,6 +59,7 @@ proptest! {
         let mut requests = requests.into_iter();
         let mut open: Vec<RequestRecord> = Vec::new();
         let mut expected: BTreeMap<RequestId, Outcome> = BTreeMap::new();
+        let mut events = Vec::new();
         for step in steps {
             match step {
                 Step::Admit => {
@@ -72,6 +77,11 @@ proptest! {
                     let request = requests.next().unwrap();
                     ledger.journal.end(&request);
                     expected.insert(request.admission.id, request.outcome);
+                }
+                Step::Gate => {
+                    let event = gate_event(events.len());
+                    prop_assert!(ledger.journal.gate_changed(&event));
+                    events.push(event);
                 }
                 Step::Round => ledger.round(),
                 Step::Kill | Step::KillAndCatchUp => {
@@ -92,6 +102,7 @@ proptest! {
         prop_assert_eq!(rows.len(), expected.len());
         let found: BTreeMap<_, _> = rows.iter().map(|row| (row.id, row.outcome)).collect();
         prop_assert_eq!(found, expected);
+        prop_assert_eq!(recorded_events(folder.path()), events);
         if !rows.is_empty() {
             assert_sound(folder.path());
             prop_assert_eq!(
