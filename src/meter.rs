@@ -13,6 +13,7 @@ mod cell;
 mod expose;
 pub mod families;
 mod histogram;
+mod limits;
 mod missing;
 mod series;
 
@@ -21,11 +22,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::HashMap;
 
-use crate::record::{Api, LimitKind, Phase, RequestRecord, UsageSource};
+use crate::clock::UnixMicros;
+use crate::protocol::LimitsSeen;
+use crate::record::{Api, GateReason, GateState, LimitKind, Phase, RequestRecord, UsageSource};
 
 use cell::{Cell, ChannelCell};
 pub use expose::TrafficCollector;
 use histogram::Histogram;
+pub use limits::{KnownLimits, QuotaUse};
 use missing::MissingUsage;
 pub use series::OTHER_MODELS;
 use series::{Model, Series};
@@ -101,6 +105,19 @@ impl Meter {
         InFlight(cell)
     }
 
+    /// Counts that a channel's gate is something else now.
+    pub fn gate_changed(&self, channel: &str, to: GateState, reason: GateReason) {
+        self.channel(channel).observe_transition(to, reason);
+    }
+
+    /// What a channel's provider said last of its limits.
+    #[must_use]
+    pub fn limits(&self, channel: &str, now: UnixMicros) -> KnownLimits {
+        let channels = read(&self.channels);
+        let cell = channels.get(channel);
+        cell.map_or_else(KnownLimits::default, |cell| cell.limits.known(now))
+    }
+
     fn channel(&self, channel: &str) -> Arc<ChannelCell> {
         if let Some(cell) = read(&self.channels).get(channel) {
             return Arc::clone(cell);
@@ -132,7 +149,12 @@ impl InFlight {
     /// Notes what is left of a rate limit of the channel's, by its own word; `None` when it does
     /// not say, or nothing that could be so.
     pub fn ratelimit_remaining(&self, kind: LimitKind, remaining: Option<u64>) {
-        self.0.set_ratelimit_remaining(kind, remaining);
+        self.0.limits.note_remaining(kind, remaining);
+    }
+
+    /// Notes what an answer of the channel's says of its limits.
+    pub fn note_limits(&self, seen: LimitsSeen) {
+        self.0.limits.note(seen);
     }
 }
 
@@ -156,7 +178,6 @@ mod tests {
     use prometheus::{Encoder, TextEncoder};
 
     use super::*;
-    use crate::clock::UnixMicros;
     use crate::money::NanoUsd;
     use crate::record::{
         Admission, Attempt, Cost, Outcome, Phases, RequestId, Source, TokenType, Tokens, Units,
@@ -378,6 +399,66 @@ mod tests {
         assert!(text.contains(
             "tollgate_time_per_output_token_seconds_count{channel=\"x\",model=\"m\",api=\"chat\"} 1\n"
         ));
+    }
+
+    #[test]
+    fn limits_are_shown_while_they_are_known() {
+        let meter = Arc::new(Meter::new(10));
+        let flight = meter.in_flight("x");
+        let note = |lines: &[(&'static str, &'static str)]| {
+            let headers = lines.iter().map(|&(name, value)| {
+                let name = http::HeaderName::from_static(name);
+                (name, http::HeaderValue::from_static(value))
+            });
+            let now = UnixMicros(1_000_000);
+            flight.note_limits(crate::protocol::limits_seen(&headers.collect(), now));
+        };
+        note(&[
+            ("x-ratelimit-limit-tokens", "1,000"),
+            ("x-ratelimit-remaining-tokens", "400"),
+            ("x-ratelimit-reset-tokens", "2s"),
+            ("x-codex-primary-used-percent", "25"),
+            ("x-codex-primary-window-minutes", "300"),
+        ]);
+        let text = scrape(&meter);
+        for line in [
+            "tollgate_channel_ratelimit_limit{channel=\"x\",kind=\"tokens\"} 1000\n",
+            "tollgate_channel_ratelimit_remaining{channel=\"x\",kind=\"tokens\"} 400\n",
+            "tollgate_channel_ratelimit_reset_timestamp_seconds{channel=\"x\",kind=\"tokens\"} 3\n",
+            "tollgate_quota_used_ratio{account=\"x\",window=\"5h\"} 0.25\n",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(!text.contains("kind=\"requests\""), "{text}");
+        // An answer that says nothing of it changes nothing; nonsense is unknown.
+        note(&[("x-request-id", "r")]);
+        assert_eq!(scrape(&meter), text);
+        note(&[
+            ("x-ratelimit-limit-tokens", "0"),
+            ("x-ratelimit-remaining-tokens", "-1"),
+            ("x-codex-primary-used-percent", "25"),
+        ]);
+        let text = scrape(&meter);
+        assert!(!text.contains("ratelimit"), "{text}");
+        assert!(!text.contains("quota"), "{text}");
+    }
+
+    #[test]
+    fn transitions_are_counted_by_what_was_reached_and_why() {
+        let meter = Arc::new(Meter::new(10));
+        for _ in 0..2 {
+            meter.gate_changed("x", GateState::Closed, GateReason::Failures);
+        }
+        meter.gate_changed("x", GateState::Open, GateReason::Recovered);
+        let text = scrape(&meter);
+        for (to, reason, count) in [("closed", "failures", 2), ("open", "recovered", 1)] {
+            let line = format!(
+                "tollgate_channel_transitions_total{{channel=\"x\",to=\"{to}\",\
+                 reason=\"{reason}\"}} {count}\n"
+            );
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+        assert_eq!(text.matches("transitions_total{").count(), 2);
     }
 
     #[test]

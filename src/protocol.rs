@@ -29,8 +29,8 @@ pub use answer::{ErrorAnswer, error_body, outcome_of};
 pub use api::Stage;
 pub use decode::{DecodeError, Decoder, UnsupportedEncoding};
 pub use headers::{
-    MediaType, ParsedTags, parse_tags, ratelimits_remaining, retry_after, session,
-    upstream_request_id,
+    Credits, LimitsSeen, MediaType, ParsedTags, QuotaSeen, QuotaWindow, RateLimit, limits_seen,
+    parse_tags, retry_after, session, upstream_request_id,
 };
 pub use meter::{ResponseKind, ResponseMeter, Signals, states_usage};
 pub use multipart::FormReader;

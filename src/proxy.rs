@@ -45,7 +45,8 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource as Fault, ErrorType};
 
-use crate::protocol::{ratelimits_remaining, upstream_request_id};
+use crate::clock::UnixMicros;
+use crate::protocol::{limits_seen, upstream_request_id};
 
 use body::{Body, Passed, Stopped, Understood, is_handshake};
 use capture::Capture;
@@ -277,9 +278,7 @@ impl ProxyHttp for Gateway {
         let recorder = &mut exchange.recorder;
         recorder.header_received(header.status.as_u16(), now);
         recorder.upstream_request_id(upstream_request_id(&header.headers));
-        for (kind, remaining) in ratelimits_remaining(&header.headers) {
-            recorder.ratelimit_remaining(kind, remaining);
-        }
+        recorder.limits_seen(limits_seen(&header.headers, UnixMicros::now()));
         if header.status != StatusCode::SWITCHING_PROTOCOLS {
             let (api, operation) = (exchange.api, exchange.operation);
             let mut passing = Passing::begin(api, operation, exchange.injected, header)?;

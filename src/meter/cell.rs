@@ -3,13 +3,11 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::record::{
-    LimitKind, Outcome, Phase, RequestRecord, TokenType, UsageSource, is_unpriced,
+    GateReason, GateState, Outcome, Phase, RequestRecord, TokenType, UsageSource, is_unpriced,
 };
 
 use super::histogram::{DURATION_US, FIRST_TOKEN_US, Histogram, PER_TOKEN_US, PHASE_US};
-
-/// Beyond every count that is read from the wire.
-const UNKNOWN: u64 = u64::MAX;
+use super::limits::Limits;
 
 const OUTCOMES: usize = Outcome::ALL.len();
 const SOURCES: usize = UsageSource::ALL.len();
@@ -98,8 +96,9 @@ impl Cell {
 #[derive(Debug)]
 pub(super) struct ChannelCell {
     pub(super) in_flight: AtomicI64,
-    /// [`UNKNOWN`] where the channel has not said.
-    ratelimit_remaining: [AtomicU64; LimitKind::ALL.len()],
+    pub(super) limits: Limits,
+    /// By the state that was reached, and why.
+    transitions: [[AtomicU64; GateReason::ALL.len()]; GateState::ALL.len()],
     attempts: [AtomicU64; OUTCOMES],
     phases: [Histogram; Phase::ALL.len()],
 }
@@ -108,22 +107,24 @@ impl ChannelCell {
     pub(super) fn new() -> Self {
         Self {
             in_flight: AtomicI64::new(0),
-            ratelimit_remaining: std::array::from_fn(|_| AtomicU64::new(UNKNOWN)),
+            limits: Limits::new(),
+            transitions: std::array::from_fn(|_| zeros()),
             attempts: zeros(),
             phases: std::array::from_fn(|_| Histogram::new(PHASE_US)),
         }
     }
 
-    /// What is left of a rate limit by the channel's last word.
-    pub(super) fn set_ratelimit_remaining(&self, kind: LimitKind, remaining: Option<u64>) {
-        let remaining = remaining.unwrap_or(UNKNOWN);
-        self.ratelimit_remaining[kind as usize].store(remaining, Ordering::Relaxed);
+    /// Counts one change of the channel's gate.
+    pub(super) fn observe_transition(&self, to: GateState, reason: GateReason) {
+        self.transitions[to as usize][reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn ratelimits_remaining(&self) -> impl Iterator<Item = (LimitKind, u64)> + '_ {
-        LimitKind::ALL.iter().filter_map(|&kind| {
-            let remaining = self.ratelimit_remaining[kind as usize].load(Ordering::Relaxed);
-            (remaining != UNKNOWN).then_some((kind, remaining))
+    pub(super) fn transitions(&self) -> impl Iterator<Item = (GateState, GateReason, u64)> + '_ {
+        GateState::ALL.iter().flat_map(move |&to| {
+            GateReason::ALL.iter().filter_map(move |&reason| {
+                let count = self.transitions[to as usize][reason as usize].load(Ordering::Relaxed);
+                (count > 0).then_some((to, reason, count))
+            })
         })
     }
 

@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
-use super::families::{self, Family, counter, family, float, gauge};
+use super::cell::ChannelCell;
+use super::families::{self, Family, counter, family, float, gauge, seconds};
 use super::histogram::Histogram;
 use super::{Meter, read};
+use crate::clock::UnixMicros;
 
 const REQUESTS: Family = (
     "tollgate_requests_total",
@@ -66,6 +68,27 @@ const RATELIMIT_REMAINING: Family = (
     "What is left of the channel's own rate limits, by its last word; absent while unknown.",
     &["channel", "kind"],
 );
+const RATELIMIT_LIMIT: Family = (
+    "tollgate_channel_ratelimit_limit",
+    "The channel's own rate limits, by its last word; absent while unknown.",
+    &["channel", "kind"],
+);
+const RATELIMIT_RESET: Family = (
+    "tollgate_channel_ratelimit_reset_timestamp_seconds",
+    "When a rate limit of the channel's is whole again, by its last word; absent while unknown.",
+    &["channel", "kind"],
+);
+const QUOTA_USED: Family = (
+    "tollgate_quota_used_ratio",
+    "How much of a plan's window is used, 1 for all of it; the account is the channel. Absent while \
+     unknown, and once the window began anew.",
+    &["account", "window"],
+);
+const TRANSITIONS: Family = (
+    "tollgate_channel_transitions_total",
+    "Changes of a channel's gate, by what it became and why.",
+    &["channel", "to", "reason"],
+);
 const UNPRICED: Family = (
     "tollgate_unpriced_requests_total",
     "Requests that used tokens no price row covers; their cost is unknown, not zero.",
@@ -93,7 +116,11 @@ const FAMILIES: &[Family] = &[
     OVERHEAD,
     IN_FLIGHT,
     ATTEMPTS,
+    RATELIMIT_LIMIT,
     RATELIMIT_REMAINING,
+    RATELIMIT_RESET,
+    QUOTA_USED,
+    TRANSITIONS,
     UNPRICED,
     MISSING,
     FOLDED,
@@ -168,7 +195,7 @@ impl TrafficCollector {
         channels.sort_by(|left, right| left.0.cmp(&right.0));
         let mut in_flight = Vec::new();
         let mut attempts = Vec::new();
-        let mut limits = Vec::new();
+        let mut transitions = Vec::new();
         let mut phases = Vec::new();
         for (name, cell) in &channels {
             #[allow(
@@ -180,9 +207,9 @@ impl TrafficCollector {
             attempts.extend(cell.attempts().map(|(outcome, count)| {
                 counter(ATTEMPTS, &[name, outcome.as_str()], float(count))
             }));
-            limits.extend(cell.ratelimits_remaining().map(|(kind, remaining)| {
-                let labels = [name, kind.as_str()];
-                gauge(RATELIMIT_REMAINING, &labels, float(remaining))
+            transitions.extend(cell.transitions().map(|(to, reason, count)| {
+                let labels = [name, to.as_str(), reason.as_str()];
+                counter(TRANSITIONS, &labels, float(count))
             }));
             phases.extend(
                 cell.phases()
@@ -192,9 +219,10 @@ impl TrafficCollector {
         families.extend([
             family(IN_FLIGHT, MetricType::GAUGE, in_flight),
             family(ATTEMPTS, MetricType::COUNTER, attempts),
-            family(RATELIMIT_REMAINING, MetricType::GAUGE, limits),
+            family(TRANSITIONS, MetricType::COUNTER, transitions),
             family(PHASES, MetricType::HISTOGRAM, phases),
         ]);
+        limit_families(&channels, families);
     }
 
     fn doubt_families(&self, families: &mut Vec<MetricFamily>) {
@@ -214,6 +242,41 @@ impl TrafficCollector {
             ),
         ]);
     }
+}
+
+fn limit_families(channels: &[(Arc<str>, Arc<ChannelCell>)], families: &mut Vec<MetricFamily>) {
+    let now = UnixMicros::now();
+    let mut limits = Vec::new();
+    let mut remaining = Vec::new();
+    let mut resets = Vec::new();
+    let mut quotas = Vec::new();
+    for (name, cell) in channels {
+        let known = cell.limits.known(now);
+        for (kind, rate) in known.rates {
+            let series = |family, value| gauge(family, &[name, kind.as_str()], value);
+            limits.extend(
+                rate.limit
+                    .map(|limit| series(RATELIMIT_LIMIT, float(limit))),
+            );
+            remaining.extend(
+                rate.remaining
+                    .map(|left| series(RATELIMIT_REMAINING, float(left))),
+            );
+            resets.extend(rate.resets_at.map(|at| {
+                let since_epoch = u64::try_from(at.0).unwrap_or_default();
+                series(RATELIMIT_RESET, seconds(since_epoch))
+            }));
+        }
+        let used = known.quotas.into_iter();
+        quotas
+            .extend(used.map(|quota| gauge(QUOTA_USED, &[name, &quota.window], quota.used_ratio)));
+    }
+    families.extend([
+        family(RATELIMIT_LIMIT, MetricType::GAUGE, limits),
+        family(RATELIMIT_REMAINING, MetricType::GAUGE, remaining),
+        family(RATELIMIT_RESET, MetricType::GAUGE, resets),
+        family(QUOTA_USED, MetricType::GAUGE, quotas),
+    ]);
 }
 
 impl Collector for TrafficCollector {

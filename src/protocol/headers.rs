@@ -1,4 +1,6 @@
-//! Facts in headers: conversation, request ids, tags, when to retry.
+//! Facts in headers: conversation, request ids, tags, when to retry, limits.
+
+mod limits;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +9,8 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use crate::clock::UnixMicros;
-use crate::record::LimitKind;
+
+pub use limits::{Credits, LimitsSeen, QuotaSeen, QuotaWindow, RateLimit, limits_seen};
 
 /// Longest id that is kept; a longer one is none.
 const ID_MAX: usize = 128;
@@ -91,20 +94,6 @@ pub fn session(request: &HeaderMap) -> Option<Box<str>> {
 #[must_use]
 pub fn upstream_request_id(response: &HeaderMap) -> Option<Box<str>> {
     id(response, &["x-request-id", "request-id", "apim-request-id"])
-}
-
-/// What is left of the provider's rate limits: `x-ratelimit-remaining-requests` and `…-tokens`,
-/// whose numbers may hold commas. `None` where a header states none, or a negative one (Azure).
-pub fn ratelimits_remaining(
-    response: &HeaderMap,
-) -> impl Iterator<Item = (LimitKind, Option<u64>)> + '_ {
-    const HEADERS: [(LimitKind, &str); LimitKind::ALL.len()] = [
-        (LimitKind::Requests, "x-ratelimit-remaining-requests"),
-        (LimitKind::Tokens, "x-ratelimit-remaining-tokens"),
-    ];
-    HEADERS
-        .iter()
-        .filter_map(|&(kind, name)| Some((kind, grouped_count(response.get(name)?.as_bytes()))))
 }
 
 /// Digits, in groups or not, up to 2⁶³ − 1.
@@ -213,26 +202,6 @@ mod tests {
         }
         let long = "x".repeat(129);
         assert_eq!(session(&headers(&[("session-id", &long)])), None);
-    }
-
-    #[test]
-    fn what_is_left_of_a_limit_may_be_grouped_and_is_never_negative() {
-        for (stated, expected) in [
-            ("0", Some(0)),
-            (" 1,234,567 ", Some(1_234_567)),
-            ("9223372036854775807", Some(9_223_372_036_854_775_807)),
-            ("9223372036854775808", None),
-            ("-1", None),
-            ("1.5", None),
-            (",", None),
-            ("", None),
-            ("many", None),
-        ] {
-            let answer = headers(&[("x-ratelimit-remaining-tokens", stated)]);
-            let told: Vec<_> = ratelimits_remaining(&answer).collect();
-            assert_eq!(told, [(LimitKind::Tokens, expected)], "{stated:?}");
-        }
-        assert_eq!(ratelimits_remaining(&headers(&[])).count(), 0);
     }
 
     #[test]

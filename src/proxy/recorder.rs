@@ -13,7 +13,7 @@ use crate::ledger::{Deferred, Journal};
 use crate::meter::{InFlight, Meter};
 use crate::money::NanoUsd;
 use crate::pricing::{ModelName, Prices};
-use crate::protocol::{MissingReason, Observed, Stage};
+use crate::protocol::{LimitsSeen, MissingReason, Observed, Stage};
 use crate::record::{
     Admission, Api, Attempt, Cost, Deferral, ErrorSource, LimitKind, Outcome, Phases, RequestId,
     RequestRecord, Source, Tokens, Unit, Units, Usage, UsageSource,
@@ -224,6 +224,13 @@ impl Recorder {
     pub(super) fn ratelimit_remaining(&self, kind: LimitKind, remaining: Option<u64>) {
         if let Some(in_flight) = &self.account.in_flight {
             in_flight.ratelimit_remaining(kind, remaining);
+        }
+    }
+
+    /// What an answer of the channel's says of its limits.
+    pub(super) fn limits_seen(&self, seen: LimitsSeen) {
+        if let Some(in_flight) = &self.account.in_flight {
+            in_flight.note_limits(seen);
         }
     }
 
