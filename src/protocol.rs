@@ -16,6 +16,7 @@ mod meter;
 mod multipart;
 mod observed;
 mod reading;
+mod rename;
 mod request;
 mod route;
 mod sse;
@@ -30,11 +31,12 @@ pub use api::Stage;
 pub use decode::{DecodeError, Decoder, UnsupportedEncoding};
 pub use headers::{
     Credits, LimitsSeen, MediaType, ParsedTags, QuotaSeen, QuotaWindow, RateLimit, limits_seen,
-    parse_tags, retry_after, session, upstream_request_id,
+    parse_tags, pause, retry_after, session, upstream_request_id,
 };
 pub use meter::{ResponseKind, ResponseMeter, Signals, states_usage};
 pub use multipart::FormReader;
 pub use observed::{MissingReason, Observed, ProviderError};
+pub use rename::{ModelPlace, Splice, spliced};
 pub use request::{RequestFacts, inject_include_usage, knows_stream_options, read_request};
 pub use route::{MalformedPath, Operation, PathBase, Route, classify, model_in_query};
 pub use strip::UsageStripper;

@@ -147,6 +147,8 @@ pub(super) enum Asked {
     MaxOutputTokensOld,
     Choices,
     Background,
+    /// What a response goes on from.
+    PreviousResponse,
     /// Azure's search in the caller's own data.
     DataSources,
     /// The text to be spoken.

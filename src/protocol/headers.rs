@@ -123,6 +123,29 @@ pub fn retry_after(response: &HeaderMap, now: UnixMicros) -> Option<Duration> {
     Some(UnixMicros::from(date.timestamp()).since(now))
 }
 
+/// For how long a provider that refuses a request asks not to be called again: what it says outright
+/// ([`retry_after`]), else the longest reset of a limit of which nothing is left.
+#[must_use]
+pub fn pause(response: &HeaderMap, now: UnixMicros) -> Option<Duration> {
+    retry_after(response, now)
+        .or_else(|| reset_of_what_is_used_up(&limits_seen(response, now), now))
+}
+
+/// The longest reset of a rate limit with nothing remaining, and of a plan's own window that is used
+/// up.
+fn reset_of_what_is_used_up(seen: &LimitsSeen, now: UnixMicros) -> Option<Duration> {
+    let rates = seen.rates.iter().flatten();
+    let rates = rates.filter(|rate| rate.remaining == Some(0));
+    let own = seen.quotas.iter().filter(|quota| quota.family.is_none());
+    let windows = own.flat_map(|quota| quota.windows.iter().flatten());
+    let windows = windows.filter(|window| window.used_ratio >= 1.0);
+    rates
+        .filter_map(|rate| rate.resets_at)
+        .chain(windows.filter_map(|window| window.resets_at))
+        .map(|at| at.since(now))
+        .max()
+}
+
 fn non_negative(text: &str) -> Option<f64> {
     text.parse()
         .ok()
@@ -180,6 +203,65 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect()
+    }
+
+    #[test]
+    fn a_pause_is_stated_outright_or_by_a_limit_that_is_used_up() {
+        let second = Duration::from_secs(1);
+        for (fields, expected) in [
+            (&[][..], None),
+            (&[("retry-after", "7")], Some(second * 7)),
+            (
+                &[
+                    ("retry-after", "7"),
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "1h"),
+                ],
+                Some(second * 7),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "6m0s"),
+                    ("x-ratelimit-remaining-tokens", "1,200"),
+                    ("x-ratelimit-reset-tokens", "2h"),
+                ],
+                Some(second * 360),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "12ms"),
+                    ("x-ratelimit-remaining-tokens", "0"),
+                    ("x-ratelimit-reset-tokens", "1m59.868s"),
+                ],
+                Some(Duration::from_millis(119_868)),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "2.5"),
+                ],
+                Some(Duration::from_millis(2_500)),
+            ),
+            // Azure's negatives are unknown, and nobody knows what these mean.
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "-1"),
+                    ("x-ratelimit-reset-requests", "1s"),
+                    ("x-ratelimit-remaining-tokens", "0"),
+                    ("x-ratelimit-reset-tokens", "-5s"),
+                ],
+                None,
+            ),
+            (&[("x-ratelimit-remaining-tokens", "0")], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for &(name, value) in fields {
+                headers.insert(name, value.parse().unwrap());
+            }
+            assert_eq!(pause(&headers, UnixMicros(0)), expected, "{fields:?}");
+        }
     }
 
     #[test]

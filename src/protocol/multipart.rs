@@ -9,6 +9,7 @@
 
 use memchr::memchr;
 
+use super::rename::ModelPlace;
 use super::request::RequestFacts;
 use super::text;
 use crate::record::Api;
@@ -71,6 +72,10 @@ pub struct FormReader {
     field: Option<Field>,
     /// The beginning of the header line or the field under way.
     kept: Vec<u8>,
+    /// Where that begins, in bytes from the beginning of the form.
+    begun_at: usize,
+    /// Bytes of the form that were read.
+    position: usize,
     /// Bytes of it so far.
     length: usize,
     /// Of them, those before the line under way, its line feed included.
@@ -97,6 +102,8 @@ impl FormReader {
             state: State::LineStart { matched: 0 },
             field: None,
             kept: Vec::new(),
+            begun_at: 0,
+            position: 0,
             length: 0,
             before_line: 0,
             facts: RequestFacts::none(api),
@@ -116,6 +123,7 @@ impl FormReader {
                 State::End => return,
             };
             rest = &rest[used..];
+            self.position += used;
         }
     }
 
@@ -170,7 +178,7 @@ impl FormReader {
             (State::Delimiter | State::Padding, b'\n') => {
                 self.take_field();
                 self.state = State::Header;
-                self.begin();
+                self.begin(self.position + 1);
                 return 1;
             }
             _ => {
@@ -195,13 +203,14 @@ impl FormReader {
             } else if whole && let Some(parameters) = disposition(line) {
                 self.field = field(parameters);
             }
-            self.begin();
+            self.begin(self.position + used);
         }
         used
     }
 
-    /// What comes next is kept from its beginning.
-    fn begin(&mut self) {
+    /// What comes next, from the form's byte `at` on, is kept from its beginning.
+    fn begin(&mut self, at: usize) {
+        self.begun_at = at;
         self.kept.clear();
         self.length = 0;
         self.before_line = 0;
@@ -231,7 +240,12 @@ impl FormReader {
         let facts = &mut self.facts;
         let name = stated.map(Box::from);
         match field {
-            Field::Model => facts.model = name,
+            Field::Model => {
+                let begun_at = self.begun_at;
+                facts.model_place =
+                    stated.map(|model| ModelPlace::in_form(begun_at..begun_at + model.len()));
+                facts.model = name;
+            }
             Field::Stream => {
                 facts.stream = stated
                     .and_then(|value| text::boolean(value.trim().to_ascii_lowercase().as_bytes()));

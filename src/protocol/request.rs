@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::api::{Asked, conventions};
 use super::json::{Place, Progress, Scanner, Sink};
+use super::rename::{ModelPlace, Splice, spliced};
 use super::text;
 use crate::record::Api;
 
@@ -34,11 +35,15 @@ pub struct RequestFacts {
     pub input_characters: Option<u64>,
     /// `background` (Responses).
     pub background: Option<bool>,
+    /// `previous_response_id` (Responses): what only the channel that made it can go on from.
+    pub previous_response: Option<Box<str>>,
     /// `data_sources`: Azure answers from the caller's own data, and refuses `stream_options` then.
     pub data_sources: bool,
     /// The body is one JSON object from its first to its last byte. The check is structural:
     /// what stands inside skipped values is not validated.
     pub well_formed: bool,
+    /// Where `model` stands in the body.
+    pub model_place: Option<ModelPlace>,
     body: Object,
     stream_options: Option<StreamOptions>,
 }
@@ -57,11 +62,59 @@ impl RequestFacts {
             choices: None,
             input_characters: None,
             background: None,
+            previous_response: None,
             data_sources: false,
             well_formed: false,
+            model_place: None,
             body: Object::default(),
             stream_options: None,
         }
+    }
+
+    /// What asks for usage in `body`, on which these facts were read; `None` when nothing is to be
+    /// changed: not a Chat or Completions stream, asked for already, not well formed, or refused with
+    /// it (`data_sources`).
+    #[must_use]
+    pub fn usage_injection(&self, body: &[u8]) -> Option<Splice> {
+        let wanted = conventions(self.api).usage_on_request
+            && self.well_formed
+            && self.stream == Some(true)
+            && !self.asked_for_usage
+            && !self.data_sources
+            // The scanner does not look into strings; JSON is UTF-8 in them too (RFC 8259, 8.1).
+            && std::str::from_utf8(body).is_ok();
+        wanted.then(|| self.injection())
+    }
+
+    fn injection(&self) -> Splice {
+        let (place, text) = match &self.stream_options {
+            None => (
+                self.body.inside..self.body.inside,
+                // A stream's body has members: it says `stream`.
+                &br#""stream_options":{"include_usage":true},"#[..],
+            ),
+            Some(StreamOptions {
+                object: None,
+                value,
+                ..
+            }) => (value.clone(), &br#"{"include_usage":true}"#[..]),
+            Some(StreamOptions {
+                include_usage: Some(value),
+                ..
+            }) => (value.clone(), &b"true"[..]),
+            Some(StreamOptions {
+                object: Some(object),
+                ..
+            }) => (
+                object.inside..object.inside,
+                if object.empty {
+                    &br#""include_usage":true"#[..]
+                } else {
+                    &br#""include_usage":true,"#[..]
+                },
+            ),
+        };
+        Splice::new(place, text)
     }
 }
 
@@ -129,7 +182,11 @@ impl Sink<Asked> for Reader {
         let facts = &mut self.facts;
         match mark {
             Asked::Body | Asked::Kind | Asked::EventId | Asked::Lane => {}
-            Asked::Model => facts.model = name(token),
+            Asked::Model => {
+                facts.model = name(token);
+                let place = place.start..place.end;
+                facts.model_place = facts.model.is_some().then(|| ModelPlace::in_json(place));
+            }
             Asked::Stream => facts.stream = text::boolean(token),
             Asked::StreamOptions => {
                 facts.asked_for_usage = false;
@@ -147,6 +204,7 @@ impl Sink<Asked> for Reader {
             Asked::MaxOutputTokensOld => self.max_output_tokens_old = text::count(token),
             Asked::Choices => facts.choices = text::count(token),
             Asked::Background => facts.background = text::boolean(token),
+            Asked::PreviousResponse => facts.previous_response = name(token),
             Asked::DataSources => facts.data_sources = false,
             Asked::Input => self.input = Some(place.start..place.end),
             Asked::StreamFormat => facts.stream = Some(token == b"\"sse\""),
@@ -172,7 +230,10 @@ impl Sink<Asked> for Reader {
                 });
             }
             // An object where a name or number belongs: the last one counts, and says nothing.
-            Asked::Model => self.facts.model = None,
+            Asked::Model => {
+                self.facts.model = None;
+                self.facts.model_place = None;
+            }
             Asked::Stream | Asked::StreamFormat => self.facts.stream = None,
             Asked::User => self.user = None,
             Asked::SafetyIdentifier => self.facts.end_user = None,
@@ -181,6 +242,7 @@ impl Sink<Asked> for Reader {
             Asked::MaxOutputTokensOld => self.max_output_tokens_old = None,
             Asked::Choices => self.facts.choices = None,
             Asked::Background => self.facts.background = None,
+            Asked::PreviousResponse => self.facts.previous_response = None,
             Asked::DataSources => self.facts.data_sources = true,
             Asked::Input => self.input = None,
             Asked::IncludeUsage | Asked::Kind | Asked::EventId | Asked::Lane => {}
@@ -225,53 +287,11 @@ pub fn knows_stream_options(query: Option<&str>) -> bool {
 }
 
 /// The body with `stream_options.include_usage: true` spliced in, all else byte for byte the same;
-/// `None` when nothing is to be changed: not a Chat or Completions stream, asked for already, not
-/// well formed, or refused with it (`data_sources`). `facts` must come from [`read_request`] on this very `body`.
+/// `None` when nothing is to be changed ([`RequestFacts::usage_injection`]). `facts` must come from
+/// [`read_request`] on this very `body`.
 #[must_use]
 pub fn inject_include_usage(body: &[u8], facts: &RequestFacts) -> Option<Vec<u8>> {
-    let wanted = conventions(facts.api).usage_on_request
-        && facts.well_formed
-        && facts.stream == Some(true)
-        && !facts.asked_for_usage
-        && !facts.data_sources
-        // The scanner does not look into strings; JSON is UTF-8 in them too (RFC 8259, 8.1).
-        && std::str::from_utf8(body).is_ok();
-    if !wanted {
-        return None;
-    }
-    let (place, text) = match &facts.stream_options {
-        None => (
-            facts.body.inside..facts.body.inside,
-            // A stream's body has members: it says `stream`.
-            &br#""stream_options":{"include_usage":true},"#[..],
-        ),
-        Some(StreamOptions {
-            object: None,
-            value,
-            ..
-        }) => (value.clone(), &br#"{"include_usage":true}"#[..]),
-        Some(StreamOptions {
-            include_usage: Some(value),
-            ..
-        }) => (value.clone(), &b"true"[..]),
-        Some(StreamOptions {
-            object: Some(object),
-            ..
-        }) => (
-            object.inside..object.inside,
-            if object.empty {
-                &br#""include_usage":true"#[..]
-            } else {
-                &br#""include_usage":true,"#[..]
-            },
-        ),
-    };
-    let (before, after) = (body.get(..place.start)?, body.get(place.end..)?);
-    let mut injected = Vec::with_capacity(body.len() + text.len());
-    injected.extend_from_slice(before);
-    injected.extend_from_slice(text);
-    injected.extend_from_slice(after);
-    Some(injected)
+    spliced(body, [&facts.usage_injection(body)?])
 }
 
 #[cfg(test)]
@@ -327,6 +347,15 @@ mod tests {
         assert_eq!(facts.max_output_tokens, Some(9));
         assert_eq!(facts.background, Some(true));
         assert_eq!(inject_include_usage(body, &facts), None);
+    }
+
+    #[test]
+    fn a_response_that_goes_on_from_another_says_so() {
+        let body = br#"{"previous_response_id":"resp_1","model":"gpt-5"}"#;
+        let facts = read_request(Api::Responses, body);
+        assert_eq!(facts.previous_response.as_deref(), Some("resp_1"));
+        let facts = read_request(Api::Chat, body);
+        assert_eq!(facts.previous_response, None);
     }
 
     #[test]

@@ -81,6 +81,7 @@ static REQUEST: Node<Asked> = Node::group(
         ("service_tier", Node::leaf(Asked::ServiceTier)),
         ("max_output_tokens", Node::leaf(Asked::MaxOutputTokens)),
         ("background", Node::leaf(Asked::Background)),
+        ("previous_response_id", Node::leaf(Asked::PreviousResponse)),
     ],
 );
 
