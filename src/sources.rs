@@ -1,11 +1,14 @@
-//! What comes from outside, and not by way of the proxy.
+//! What comes from outside and goes there, and not by way of the proxy.
 
 mod amount;
 pub mod billing;
+mod cause;
+pub mod new_api;
 pub mod prices;
 pub mod reconcile;
 
 pub use amount::{Amount, AmountError};
+pub use cause::Cause;
 
 /// An HTTP client in the making. Every one begins here: TLS is ring's, as in the proxy, and the
 /// library wants to be told so before it builds the first.

@@ -24,6 +24,7 @@ mod headers;
 mod limits;
 mod media;
 mod memory;
+mod new_api;
 mod payloads;
 mod prices;
 mod protocols;

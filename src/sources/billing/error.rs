@@ -1,5 +1,7 @@
 //! Why the provider's account cannot be had, and what to do.
 
+use crate::sources::Cause;
+
 /// Why the provider's account cannot be had. No text holds the key.
 #[derive(Debug, thiserror::Error)]
 pub enum BillingError {
@@ -73,20 +75,10 @@ pub(super) fn strange(url: &str, reason: String) -> BillingError {
     }
 }
 
-/// The innermost cause: `connection refused`, not `error sending request`.
+/// Nobody answers at `url`, or not to the end.
 pub(super) fn unreachable_at(url: &str, error: reqwest::Error) -> BillingError {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let reason = if error.is_timeout() {
-        "it took too long".to_owned()
-    } else {
-        cause.to_string()
-    };
     BillingError::Unreachable {
         url: url.to_owned(),
-        reason,
+        reason: Cause::from(error).to_string(),
     }
 }

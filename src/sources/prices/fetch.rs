@@ -8,7 +8,7 @@ use reqwest::redirect::{Attempt, Policy};
 use super::store::{LastGood, Origin};
 use crate::clock::UnixMicros;
 use crate::pricing::MOST_CATALOGUE_BYTES;
-use crate::sources::http_client;
+use crate::sources::{Cause, http_client};
 
 /// What bounds one fetch.
 #[derive(Clone, Copy, Debug)]
@@ -51,28 +51,9 @@ pub enum FetchError {
     NotText,
 }
 
-/// The innermost cause of a failed exchange, without the address.
-#[derive(Debug)]
-pub struct Cause(reqwest::Error);
-
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_timeout() {
-            return f.write_str("it took too long");
-        }
-        let mut cause: &dyn std::error::Error = &self.0;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        write!(f, "{cause}")
-    }
-}
-
-impl std::error::Error for Cause {}
-
 impl From<reqwest::Error> for FetchError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Exchange(Cause(error.without_url()))
+        Self::Exchange(error.into())
     }
 }
 
