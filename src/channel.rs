@@ -1,30 +1,59 @@
 //! Channels: the upstreams requests can go to, each with one credential.
 //!
-//! The registry is built from the settings and shared by all workers; a request finds its channel
-//! once, by name or by order.
+//! The registry is built from the settings and shared by all workers. A request asks it for a
+//! *placing*: the channels that could take it (`index`), of which the strategy chooses one after
+//! another (`selection`) that its gate, its cooldowns and its free places let through. What a try
+//! came to goes back to the channel's breaker with the *place* that it had.
 
+mod affinity;
+mod breaker;
+mod chance;
+mod control;
+mod cooldown;
 mod credential;
 mod gate;
+mod index;
 mod path;
+mod place;
+mod places;
 mod placing;
+mod queue;
+mod recent;
 mod resolve;
+mod selection;
 mod verdict;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
 use http::header::{HeaderName, InvalidHeaderValue};
+use tokio::sync::Notify;
 
+use crate::clock::UnixMicros;
 use crate::config::{
-    BaseUrl, BreakerSettings, ChannelKind, ChannelSettings, RoutingSettings, Secret, Settings,
+    BaseUrl, ChannelKind, ChannelSettings, ModelPattern, Secret, Settings, Strategy,
 };
 use crate::pricing::provider_of;
 
+use affinity::Affinity;
+use breaker::{Breaker, Pace};
+use chance::Chance;
+use cooldown::Cooldowns;
+use gate::Gate;
+use index::Index;
+use places::Places;
+use selection::Rotation;
+
+pub use cooldown::Cooling;
 pub use credential::Credential;
 pub use gate::{Closing, GateObserver, GateStatus, Hold, Unobserved};
 pub use path::{Asked, Destination, key_in_pair};
-pub use placing::{Bond, NoPlace, Place, Placing, Wanted};
+pub use place::Place;
+pub use placing::{Bond, NoPlace, Placing, Wanted};
 pub use resolve::Resolver;
 pub use verdict::{Effect, Fault, Sighted, Verdict};
 
@@ -54,10 +83,27 @@ pub struct Channel {
     pub provider: Option<&'static str>,
     /// Finds the addresses behind its host name.
     pub resolver: Resolver,
+    /// Where it stands among all channels.
+    index: u32,
+    /// What it serves; `None` for every model.
+    models: Option<Vec<ModelPattern>>,
+    /// What models are called there that are called otherwise here.
+    model_map: HashMap<Arc<str>, Arc<str>>,
+    priority: i32,
+    weight: u32,
+    gate: Gate,
+    breaker: Breaker,
+    cooldowns: Cooldowns,
+    places: Places,
+    chance: Arc<Chance>,
 }
 
 impl Channel {
-    fn new(settings: &ChannelSettings) -> Result<Self, InvalidHeaderValue> {
+    fn new(
+        settings: &ChannelSettings,
+        index: u32,
+        common: &Common<'_>,
+    ) -> Result<Self, InvalidHeaderValue> {
         let key = settings.api_key.as_ref().map(Secret::expose);
         let credential = key.map(|key| credential::credential(settings.kind, key));
         Ok(Self {
@@ -72,8 +118,61 @@ impl Channel {
             name_header: HeaderValue::try_from(&*settings.name)?,
             provider: provider_of(settings.kind, &settings.base_url.host),
             resolver: Resolver::new(&settings.base_url.host, settings.base_url.port),
+            index,
+            models: settings.models.clone(),
+            model_map: settings.model_map.iter().cloned().collect(),
+            priority: settings.priority,
+            weight: settings.weight.max(1),
+            gate: Gate::new(
+                Arc::clone(&settings.name),
+                Pace::new(&common.settings.breaker),
+                Arc::clone(&common.observer),
+                Arc::clone(&common.changed),
+            ),
+            breaker: Breaker::new(common.settings.breaker.clone()),
+            cooldowns: Cooldowns::default(),
+            places: Places::new(settings.max_in_flight),
+            chance: Arc::clone(&common.chance),
         })
     }
+
+    /// What the upstream calls `model`; `None` where it is called the same.
+    #[must_use]
+    pub fn upstream_model(&self, model: &str) -> Option<&Arc<str>> {
+        self.model_map.get(model)
+    }
+
+    /// Requests on their way through it.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.places.taken()
+    }
+
+    /// Whether it serves `model`: every channel serves what names no model.
+    fn serves(&self, model: Option<&str>) -> bool {
+        let (Some(model), Some(models)) = (model, &self.models) else {
+            return true;
+        };
+        self.model_map.contains_key(model) || models.iter().any(|pattern| pattern.matches(model))
+    }
+
+    /// Whether the provider asked not to be called for `model`.
+    fn cools(&self, model: Option<&str>, now: UnixMicros) -> bool {
+        self.cooldowns.any(now) && self.cooldowns.until(self.limited(model), now).is_some()
+    }
+
+    /// The model that the provider limits by.
+    fn limited<'m>(&'m self, model: Option<&'m str>) -> Option<&'m str> {
+        model.map(|model| self.upstream_model(model).map_or(model, |name| name))
+    }
+}
+
+/// What every channel is built with.
+struct Common<'a> {
+    settings: &'a Settings,
+    observer: Arc<dyn GateObserver>,
+    changed: Arc<Notify>,
+    chance: Arc<Chance>,
 }
 
 /// Whose prices hold at each channel, by its name; `None` where that is not known.
@@ -107,12 +206,23 @@ pub struct NoSuchChannel(pub String);
 /// All channels, in the order of the settings.
 #[derive(Debug)]
 pub struct Registry {
-    first: Arc<Channel>,
-    rest: Vec<Arc<Channel>>,
-    by_name: HashMap<Arc<str>, Arc<Channel>>,
-    routing: RoutingSettings,
-    breaker: BreakerSettings,
-    observer: Arc<dyn GateObserver>,
+    pool: Arc<Pool>,
+    /// What clients may call a model, and what that means.
+    aliases: HashMap<Arc<str>, Arc<str>>,
+}
+
+/// What requests on their way share with the registry.
+#[derive(Debug)]
+struct Pool {
+    index: Index,
+    strategy: Strategy,
+    /// Whether the breaker may close the last channel of a model.
+    allow_last: bool,
+    rotation: Rotation,
+    affinity: Affinity,
+    chance: Arc<Chance>,
+    /// Told when a gate changed.
+    changed: Arc<Notify>,
 }
 
 impl Registry {
@@ -121,23 +231,40 @@ impl Registry {
         settings: &Settings,
         observer: Arc<dyn GateObserver>,
     ) -> Result<Self, RegistryError> {
-        let mut channels = settings.channels.iter().map(|channel| {
-            Channel::new(channel)
+        Self::with_chance(settings, observer, Chance::new())
+    }
+
+    fn with_chance(
+        settings: &Settings,
+        observer: Arc<dyn GateObserver>,
+        chance: Chance,
+    ) -> Result<Self, RegistryError> {
+        let common = Common {
+            settings,
+            observer,
+            changed: Arc::new(Notify::new()),
+            chance: Arc::new(chance),
+        };
+        let channels = (0..).zip(&settings.channels).map(|(index, channel)| {
+            Channel::new(channel, index, &common)
                 .map(Arc::new)
                 .map_err(|_| RegistryError::Unsendable(Arc::clone(&channel.name)))
         });
-        let first = channels.next().ok_or(RegistryError::Empty)??;
-        let rest = channels.collect::<Result<Vec<_>, _>>()?;
-        let all = std::iter::once(&first).chain(&rest);
+        let channels = channels.collect::<Result<Vec<_>, _>>()?;
+        if channels.is_empty() {
+            return Err(RegistryError::Empty);
+        }
         Ok(Self {
-            by_name: all
-                .map(|channel| (Arc::clone(&channel.name), Arc::clone(channel)))
-                .collect(),
-            first,
-            rest,
-            routing: settings.routing.clone(),
-            breaker: settings.breaker.clone(),
-            observer,
+            pool: Arc::new(Pool {
+                index: Index::new(channels),
+                strategy: settings.routing.strategy,
+                allow_last: settings.breaker.allow_last,
+                rotation: Rotation::default(),
+                affinity: Affinity::default(),
+                chance: common.chance,
+                changed: common.changed,
+            }),
+            aliases: settings.models.aliases.iter().cloned().collect(),
         })
     }
 
@@ -151,43 +278,26 @@ impl Registry {
         Self::new(&settings, Arc::new(Unobserved))
     }
 
+    /// What a client means by `model`: where it is an alias, the name it stands for.
+    #[must_use]
+    pub fn meaning<'m>(&'m self, model: &'m str) -> &'m str {
+        self.aliases.get(model).map_or(model, |meaning| meaning)
+    }
+
     /// The channel of that name.
     #[must_use]
     pub fn channel(&self, name: &str) -> Option<&Arc<Channel>> {
-        self.by_name.get(name)
+        self.pool.index.channel(name)
     }
 
     /// Every channel, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Channel>> {
-        std::iter::once(&self.first).chain(&self.rest)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(name: &str) -> ChannelSettings {
-        ChannelSettings {
-            name: Arc::from(name),
-            ..ChannelSettings::openai(BaseUrl::openai())
-        }
+        self.pool.index.channels().iter()
     }
 
-    #[test]
-    fn a_named_channel_is_found_and_a_stranger_is_not() {
-        let registry = Registry::of(vec![settings("a"), settings("b")]).unwrap();
-        assert_eq!(&*registry.channel("b").unwrap().name, "b");
-        assert!(registry.channel("c").is_none());
-    }
-
-    #[test]
-    fn a_channels_key_does_not_print_itself() {
-        let registry = Registry::of(vec![ChannelSettings {
-            api_key: Some(Secret::new("sk-canary")),
-            ..settings("a")
-        }])
-        .unwrap();
-        assert!(!format!("{registry:?}").contains("canary"));
+    /// Remembers that `channel` made the thing called `id` (a response, a batch), which no other
+    /// channel knows: for [`Bond::Made`].
+    pub fn note_made(&self, id: &str, channel: &Channel) {
+        self.pool.affinity.note_made(id, channel.index);
     }
 }

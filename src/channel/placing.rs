@@ -3,8 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::verdict::{Sighted, Verdict};
-use super::{Channel, Registry};
+use super::affinity::SessionKey;
+use super::breaker::Pass;
+use super::gate::Sight;
+use super::index::{Among, Candidates};
+use super::place::Place;
+use super::places::Seat;
+use super::queue::Queue;
+use super::selection::{Choice, Gained, Stage, Trying};
+use super::{Channel, Pool, Registry};
 use crate::clock::UnixMicros;
 use crate::record::Api;
 
@@ -62,67 +69,246 @@ pub enum NoPlace {
 /// One request on its way through the channels.
 #[derive(Debug)]
 pub struct Placing {
-    candidates: Vec<Arc<Channel>>,
-    tried: usize,
+    pool: Arc<Pool>,
+    candidates: Arc<Candidates>,
+    caller: u64,
+    /// The channel that made what the request asks for.
+    maker: Option<Arc<Channel>>,
+    session: Option<SessionKey>,
+    trying: Trying,
 }
 
 impl Registry {
     /// Finds the channels that could take a request, in the order in which they are to be tried.
     pub fn placing(&self, wanted: &Wanted<'_>) -> Result<Placing, NoPlace> {
-        let candidates = match wanted.named {
-            None => vec![Arc::clone(&self.first)],
-            Some(name) => vec![Arc::clone(
-                self.channel(name)
-                    .ok_or_else(|| NoPlace::NoSuchChannel(name.to_owned()))?,
-            )],
+        let among = self.among(wanted)?;
+        let candidates = self.pool.index.candidates(among, wanted.api, wanted.model);
+        if candidates.channels.is_empty() {
+            return Err(self.nobody(wanted));
+        }
+        let (maker, session) = match wanted.bond {
+            None => (None, None),
+            Some(Bond::Made(id)) => (self.maker(id, among), None),
+            Some(Bond::Session(text)) => (None, Some(self.pool.affinity.session(text))),
         };
         Ok(Placing {
+            pool: Arc::clone(&self.pool),
             candidates,
-            tried: 0,
+            caller: wanted.caller,
+            maker,
+            session,
+            trying: Trying::default(),
         })
     }
+
+    fn among<'w>(&self, wanted: &Wanted<'w>) -> Result<Among<'w>, NoPlace> {
+        if let Some(name) = wanted.named.or(wanted.preferred) {
+            let channel = self
+                .channel(name)
+                .ok_or_else(|| NoPlace::NoSuchChannel(name.to_owned()))?;
+            return if may_use(wanted.allowed, channel) {
+                Ok(Among::One(channel.index))
+            } else {
+                Err(NoPlace::NotAllowed)
+            };
+        }
+        Ok(wanted.allowed.map_or(Among::All, Among::These))
+    }
+
+    /// Why nobody could take it.
+    fn nobody(&self, wanted: &Wanted<'_>) -> NoPlace {
+        let everybody = self
+            .pool
+            .index
+            .candidates(Among::All, wanted.api, wanted.model);
+        match wanted.model {
+            Some(model) if everybody.channels.is_empty() => NoPlace::NoModel(model.to_owned()),
+            _ => NoPlace::NotAllowed,
+        }
+    }
+
+    /// Who made what is asked for, where the request may go there.
+    fn maker(&self, id: &str, among: Among<'_>) -> Option<Arc<Channel>> {
+        let index = self.pool.affinity.maker(id)?;
+        let channel = self.pool.index.at(index)?;
+        let fits = match among {
+            Among::All => true,
+            Among::One(named) => named == index,
+            Among::These(names) => may_use(Some(names), channel),
+        };
+        fits.then(|| Arc::clone(channel))
+    }
+}
+
+/// What is left when no channel is well: open ones that cool down, then those that the breaker
+/// closed, unless it may close a model's last.
+const fn last_resorts(allow_last: bool) -> &'static [Stage] {
+    if allow_last {
+        &[Stage::Open]
+    } else {
+        &[Stage::Open, Stage::Held]
+    }
+}
+
+fn may_use(allowed: Option<&[Arc<str>]>, channel: &Channel) -> bool {
+    allowed.is_none_or(|names| names.contains(&channel.name))
 }
 
 impl Placing {
     /// Takes a place at the first channel that has one and was not tried yet.
-    pub fn take(&mut self, _now: UnixMicros) -> Result<Place, NoPlace> {
-        let channel = self.candidates.get(self.tried).ok_or(NoPlace::Exhausted)?;
-        self.tried += 1;
-        Ok(Place {
-            channel: Arc::clone(channel),
-        })
+    pub fn take(&mut self, now: UnixMicros) -> Result<Place, NoPlace> {
+        self.trying.full = false;
+        let gained = match &self.maker {
+            // Nobody else knows it; only when that channel is closed are the others asked.
+            Some(maker) if maker.gate.look(now) == Sight::Open => {
+                let model = self.candidates.model.as_deref();
+                self.trying.gain(maker, model, Stage::Open, now)
+            }
+            _ => self.chosen(now),
+        };
+        gained
+            .map(|gained| self.place(gained, now))
+            .ok_or_else(|| self.reason(now))
     }
 
     /// As [`take`](Self::take), but where every channel is full waits until one is not, or until
     /// `over`.
     pub async fn take_or_wait(&mut self, now: UnixMicros, over: Instant) -> Result<Place, NoPlace> {
-        let _ = over;
-        self.take(now)
+        let started = tokio::time::Instant::now();
+        let over = tokio::time::Instant::from_std(over);
+        let pool = Arc::clone(&self.pool);
+        let mut queue = Queue::default();
+        loop {
+            // Before the look, so that no change in between is missed.
+            let changed = pool.changed.notified();
+            let at = now.plus(started.elapsed());
+            match self.take(at) {
+                Err(NoPlace::Full) => self.line_up(&mut queue, at),
+                decided => return decided,
+            }
+            let granted = tokio::select! {
+                biased;
+                granted = queue.next() => granted,
+                () = tokio::time::sleep_until(over) => return Err(NoPlace::Full),
+                () = changed => continue,
+            };
+            let at = now.plus(started.elapsed());
+            if let Some((channel, seat)) = granted
+                && let Some(gained) = self.seated(&channel, seat, at)
+            {
+                return Ok(self.place(gained, at));
+            }
+        }
     }
 
     /// Whether [`take`](Self::take) would find a further channel.
     #[must_use]
-    pub fn has_another(&self, _now: UnixMicros) -> bool {
-        self.tried < self.candidates.len()
+    pub fn has_another(&self, now: UnixMicros) -> bool {
+        let model = self.candidates.model.as_deref();
+        let finds = |channel: &Channel, stage| self.trying.finds(channel, model, stage, now);
+        if let Some(maker) = &self.maker
+            && maker.gate.look(now) == Sight::Open
+        {
+            return finds(maker, Stage::Open).is_some() && maker.places.has_seat();
+        }
+        let mut full = false;
+        let mut last_resort = false;
+        for channel in &self.candidates.channels {
+            let has_seat = channel.places.has_seat();
+            if finds(channel, Stage::Well).is_some() {
+                if has_seat {
+                    return true;
+                }
+                full = true;
+            }
+            let mut stages = last_resorts(self.pool.allow_last).iter();
+            last_resort |= has_seat && stages.any(|stage| finds(channel, *stage).is_some());
+        }
+        last_resort && !full
     }
-}
 
-/// A place at a channel for one try, given back when dropped.
-#[derive(Debug)]
-pub struct Place {
-    channel: Arc<Channel>,
-}
-
-impl Place {
-    /// The channel.
-    #[must_use]
-    pub fn channel(&self) -> &Arc<Channel> {
-        &self.channel
+    /// The channel of the conversation, then the strategy's, then those that are left.
+    fn chosen(&mut self, now: UnixMicros) -> Option<Gained> {
+        let choice = Choice {
+            pool: &self.pool,
+            candidates: &self.candidates,
+            caller: self.caller,
+            now,
+        };
+        let trying = &mut self.trying;
+        let bound = self
+            .session
+            .and_then(|session| self.pool.affinity.last(session))
+            .filter(|index| self.candidates.has(*index))
+            .and_then(|index| self.pool.index.at(index));
+        if let Some(bound) = bound {
+            let model = self.candidates.model.as_deref();
+            let gained = trying.gain(bound, model, Stage::Well, now);
+            if gained.is_some() {
+                return gained;
+            }
+        }
+        let well = choice.well(trying);
+        // A channel that works and is full is waited for; one that asked for a pause is not pressed.
+        if well.is_some() || trying.full {
+            return well;
+        }
+        let mut stages = last_resorts(self.pool.allow_last).iter();
+        stages.find_map(|stage| choice.first(*stage, trying))
     }
 
-    /// How the try ended: told to the channel's breaker, once, at the end. A place that is dropped
-    /// without this says nothing of its channel.
-    pub fn end(&mut self, sighted: &Sighted<'_>, _now: UnixMicros) -> Verdict {
-        Verdict::of(sighted)
+    fn place(&self, gained: Gained, now: UnixMicros) -> Place {
+        if let (Some(session), Pass::Open) = (self.session, gained.pass) {
+            self.pool.affinity.note_taken(session, gained.channel.index);
+        }
+        Place::new(gained, self.candidates.model.as_ref(), now)
+    }
+
+    /// Queues where the request would be let through, were a place free.
+    fn line_up(&self, queue: &mut Queue, now: UnixMicros) {
+        let model = self.candidates.model.as_deref();
+        let channels = match &self.maker {
+            Some(maker) if maker.gate.look(now) == Sight::Open => std::slice::from_ref(maker),
+            _ => &self.candidates.channels,
+        };
+        for channel in channels {
+            if queue.is_long() {
+                break;
+            }
+            if self
+                .trying
+                .finds(channel, model, self.stage(channel), now)
+                .is_some()
+            {
+                queue.join(channel);
+            }
+        }
+    }
+
+    fn seated(&mut self, channel: &Arc<Channel>, seat: Seat, now: UnixMicros) -> Option<Gained> {
+        let stage = self.stage(channel);
+        let model = self.candidates.model.as_deref();
+        self.trying.seated(channel, seat, model, stage, now)
+    }
+
+    /// What `channel` must be for a request that waits for it.
+    fn stage(&self, channel: &Channel) -> Stage {
+        match &self.maker {
+            Some(maker) if maker.index == channel.index => Stage::Open,
+            _ => Stage::Well,
+        }
+    }
+
+    /// Why no channel takes it.
+    fn reason(&self, now: UnixMicros) -> NoPlace {
+        if self.trying.full {
+            return NoPlace::Full;
+        }
+        if !self.trying.is_fresh() {
+            return NoPlace::Exhausted;
+        }
+        let channels = self.candidates.channels.iter();
+        let opens = channels.filter_map(|channel| channel.gate.opens_at()).min();
+        NoPlace::Closed(opens.map(|at| at.since(now)))
     }
 }

@@ -67,20 +67,122 @@ pub struct Verdict {
     pub effect: Effect,
 }
 
+/// Codes by which providers refuse the channel's credential, or the country it calls from: OpenAI
+/// ("Error codes"), Anthropic ("Errors"), Google's `google.rpc.Code`. Azure repeats the status.
+const CREDENTIAL_CODES: [&str; 6] = [
+    "invalid_api_key",
+    "account_deactivated",
+    "authentication_error",
+    "UNAUTHENTICATED",
+    "unsupported_country_region_territory",
+    "401",
+];
+
+/// Codes by which a provider says, inside an answer that began well, that it failed itself. Any
+/// other word there may be the request's own fault.
+const PROVIDER_CODES: [&str; 11] = [
+    "server_error",
+    "server_is_overloaded",
+    "internal_error",
+    "internal_server_error",
+    "api_error",
+    "overloaded_error",
+    "timeout_error",
+    "vector_store_timeout",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+];
+
 impl Verdict {
+    const NOTHING: Self = Self::here(Effect::None);
+
     /// The verdict on a try.
     #[must_use]
     pub fn of(sighted: &Sighted<'_>) -> Self {
-        let fails_over = sighted
-            .fault
-            .is_some_and(|fault| matches!(fault, Fault::Connect | Fault::Silent | Fault::Broken));
-        Self {
-            fails_over,
-            effect: if sighted.outcome == Outcome::Ok {
-                Effect::Success
-            } else {
-                Effect::None
-            },
+        match (sighted.fault, sighted.status) {
+            (Some(Fault::Connect | Fault::Silent | Fault::Broken), _) => {
+                Self::elsewhere(Effect::Failure)
+            }
+            (Some(Fault::CutShort), _) => Self::here(Effect::Failure),
+            (Some(Fault::NotTheChannels), _) | (None, None) => Self::NOTHING,
+            (None, Some(status)) => Self::of_answer(sighted, status),
         }
     }
+
+    fn of_answer(sighted: &Sighted<'_>, status: u16) -> Self {
+        let Some((effect, of_the_account)) = effect(sighted, status) else {
+            return Self::NOTHING;
+        };
+        if of_the_account && !sighted.own_credential {
+            return Self::NOTHING;
+        }
+        // What is told within an answer that began well reached the client already.
+        match effect {
+            Effect::Success | Effect::None => Self::here(effect),
+            _ if status < 400 => Self::here(effect),
+            _ => Self::elsewhere(effect),
+        }
+    }
+
+    const fn here(effect: Effect) -> Self {
+        Self {
+            fails_over: false,
+            effect,
+        }
+    }
+
+    const fn elsewhere(effect: Effect) -> Self {
+        Self {
+            fails_over: true,
+            effect,
+        }
+    }
+}
+
+/// For how long no request for the model goes to the channel: the pause that the provider states
+/// with a refusal that is its own (RFC 9110, 10.2.3, for 429 and 503 alike). What a success says of
+/// limits is no refusal: Azure states a remainder of 0 without meaning it.
+pub(super) fn pause(sighted: &Sighted<'_>, verdict: Verdict) -> Option<Duration> {
+    let pause = sighted.pause.filter(|pause| !pause.is_zero())?;
+    let refused = match verdict.effect {
+        Effect::Pause => true,
+        Effect::Failure => sighted.fault.is_none() && sighted.status >= Some(500),
+        _ => false,
+    };
+    refused.then_some(pause)
+}
+
+/// The effect of an answer that came whole, and whether it concerns the account whose credential
+/// was shown; `None` for a request's own fault.
+fn effect(sighted: &Sighted<'_>, status: u16) -> Option<(Effect, bool)> {
+    let code = sighted.code;
+    let is = |codes: &[&str]| code.is_some_and(|code| codes.contains(&code));
+    let stated = sighted.pause.is_some_and(|pause| !pause.is_zero());
+    match (sighted.outcome, status) {
+        (Outcome::Ok, ..400) => Some((Effect::Success, false)),
+        (Outcome::QuotaExhausted, _) => Some((Effect::OutOfMoney, true)),
+        (Outcome::RateLimited, _) if stated => Some((Effect::Pause, true)),
+        (Outcome::RateLimited, _) => Some((Effect::Failure, true)),
+        (Outcome::Ok | Outcome::UpstreamError, _) => match status {
+            ..500 if is(&CREDENTIAL_CODES) => Some((Effect::BadCredential, true)),
+            401 | 403 => Some((Effect::Failure, true)),
+            408 | 500.. => Some((Effect::Failure, false)),
+            400.. => None,
+            _ if told_by_provider(code) => Some((Effect::Failure, false)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a failure inside an answer that began well is the provider's: it says so, repeats a
+/// status that does, or says nothing at all.
+fn told_by_provider(code: Option<&str>) -> bool {
+    code.is_none_or(|code| {
+        PROVIDER_CODES.contains(&code)
+            || code
+                .parse::<u16>()
+                .is_ok_and(|status| matches!(status, 408 | 500..=599))
+    })
 }
