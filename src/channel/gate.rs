@@ -191,6 +191,14 @@ impl Gate {
         }
     }
 
+    /// When the holds change by themselves.
+    pub(super) fn changes_at(&self) -> Option<UnixMicros> {
+        match self.word.load(Ordering::Acquire) & !word::BREAKER_ONLY {
+            word::OPEN | word::NEVER => None,
+            moment => i64::try_from(moment).ok().map(UnixMicros),
+        }
+    }
+
     /// How often the breaker has closed the gate or let go of it: what was seen in one turn is no
     /// evidence in another.
     pub(super) fn turn(&self) -> u32 {

@@ -186,10 +186,18 @@ impl Placing {
                 Err(NoPlace::Full) => self.line_up(&mut queue, at),
                 decided => return decided,
             }
+            let next_look = self
+                .next_change(at)
+                .map_or(over, |change| started + change.since(now));
             let granted = tokio::select! {
                 biased;
                 granted = queue.next() => granted,
-                () = tokio::time::sleep_until(over) => return Err(NoPlace::Full),
+                () = tokio::time::sleep_until(over.min(next_look)) => {
+                    if next_look < over {
+                        continue;
+                    }
+                    return Err(NoPlace::Full);
+                }
                 () = changed => continue,
             };
             let at = now.plus(started.elapsed());
@@ -262,6 +270,21 @@ impl Placing {
             self.pool.affinity.note_taken(session, gained.channel.index);
         }
         Place::new(gained, self.candidates.model.as_ref(), now)
+    }
+
+    /// When the next of the channels may open by itself, or has cooled down.
+    fn next_change(&self, now: UnixMicros) -> Option<UnixMicros> {
+        let model = self.candidates.model.as_deref();
+        let channels = self.candidates.channels.iter();
+        let untried = channels.filter(|channel| !self.trying.has_tried(channel));
+        untried
+            .flat_map(|channel| {
+                let cooled = channel.cooldowns.until(channel.limited(model), now);
+                [channel.gate.changes_at(), cooled]
+            })
+            .flatten()
+            .filter(|change| now < *change)
+            .min()
     }
 
     /// Queues where the request would be let through, were a place free.

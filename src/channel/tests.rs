@@ -1,7 +1,9 @@
 //! The pool as the proxy and operators meet it.
 
 mod choice;
+mod interleaving;
 mod recovery;
+mod waiting;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

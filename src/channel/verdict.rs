@@ -1,6 +1,9 @@
 //! What an answer, or its absence, says of the channel it came from: whether another channel is
 //! tried, and what the breaker makes of it. `docs/channels.md` shows the same table.
 
+#[cfg(test)]
+mod table;
+
 use std::time::Duration;
 
 use crate::record::Outcome;
@@ -142,7 +145,8 @@ impl Verdict {
 
 /// For how long no request for the model goes to the channel: the pause that the provider states
 /// with a refusal that is its own (RFC 9110, 10.2.3, for 429 and 503 alike). What a success says of
-/// limits is no refusal: Azure states a remainder of 0 without meaning it.
+/// limits is no refusal: Azure states a remainder of 0 without meaning it. What is said to a client's
+/// own account concerns nobody else.
 pub(super) fn pause(sighted: &Sighted<'_>, verdict: Verdict) -> Option<Duration> {
     let pause = sighted.pause.filter(|pause| !pause.is_zero())?;
     let refused = match verdict.effect {
@@ -150,7 +154,7 @@ pub(super) fn pause(sighted: &Sighted<'_>, verdict: Verdict) -> Option<Duration>
         Effect::Failure => sighted.fault.is_none() && sighted.status >= Some(500),
         _ => false,
     };
-    refused.then_some(pause)
+    (refused && sighted.own_credential).then_some(pause)
 }
 
 /// The effect of an answer that came whole, and whether it concerns the account whose credential
