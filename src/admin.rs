@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod channels;
 mod error;
 mod exposition;
 mod health;
@@ -30,20 +31,22 @@ use http::{Method, Uri};
 use jiff::tz::TimeZone;
 use prometheus::Registry;
 
+use crate::channel::Registry as Pool;
 use crate::clock::UnixMicros;
-use crate::config::Secret;
-use crate::ledger::{LedgerStats, Repricer, Sellers};
+use crate::config::{ChannelSettings, Secret};
+use crate::ledger::{Journal, LedgerStats, Repricer, Sellers};
 use crate::meter::Meter;
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
 
 use access::{Access, guard, harden};
+use channels::Channels;
 use readers::Readers;
 
 pub use api::{MAX_LIMIT, SLOWEST_LOOKS_BACK};
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use info::{REVISION, VERSION, ledger_id};
-pub use moment::{MomentError, parse_moment};
+pub use moment::{MomentError, SpanError, parse_moment, parse_span};
 pub use openapi::document;
 pub use readiness::{NotReady, Readiness};
 pub use serve::serve;
@@ -59,6 +62,12 @@ pub struct AdminParts {
     pub ledger: Arc<LedgerStats>,
     /// What became of payloads.
     pub payloads: Arc<PayloadStats>,
+    /// The channels and their gates.
+    pub channels: Arc<Pool>,
+    /// What the settings say of each of them.
+    pub channel_settings: Vec<ChannelSettings>,
+    /// Where changes of gates are recorded.
+    pub journal: Arc<Journal>,
     /// What prices the ledger's history anew.
     pub repricer: Repricer,
     /// Whose prices hold at which channel.
@@ -83,6 +92,7 @@ pub struct AdminState {
     registry: Registry,
     prices: Arc<Prices>,
     readers: Arc<Readers>,
+    channels: Channels,
     repricer: Repricer,
     sellers: Arc<Sellers>,
     data_dir: PathBuf,
@@ -98,13 +108,20 @@ impl AdminState {
     pub fn new(parts: AdminParts) -> prometheus::Result<Self> {
         Ok(Self {
             registry: exposition::registry(
-                parts.meter,
+                Arc::clone(&parts.meter),
+                Arc::clone(&parts.channels),
                 parts.ledger,
                 parts.payloads,
                 Arc::clone(&parts.prices),
             )?,
             prices: parts.prices,
             readers: Arc::new(Readers::new(parts.data_dir.clone())),
+            channels: Channels {
+                registry: parts.channels,
+                settings: parts.channel_settings,
+                meter: parts.meter,
+                journal: parts.journal,
+            },
             repricer: parts.repricer,
             sellers: parts.sellers,
             data_dir: parts.data_dir,
@@ -130,13 +147,18 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 8] {
+fn api_routes() -> [Route; 13] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
         ("/api/v1/requests/{id}", get(api::request)),
         ("/api/v1/requests/{id}/payload", get(payload::payload)),
         ("/api/v1/usage/summary", get(api::usage_summary)),
+        ("/api/v1/channels", get(channels::channels)),
+        ("/api/v1/channels/{name}", get(channels::channel)),
+        ("/api/v1/channels/{name}/disable", post(channels::disable)),
+        ("/api/v1/channels/{name}/enable", post(channels::enable)),
+        ("/api/v1/channel-events", get(channels::events)),
         ("/api/v1/prices", get(prices::prices)),
         ("/api/v1/prices/reprice", post(repricing::reprice)),
         ("/api/v1/openapi.json", get(openapi::openapi_json)),

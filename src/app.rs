@@ -6,6 +6,7 @@
 //! period even when nothing runs any more, and panics when a port is taken.
 
 mod arrivals;
+mod gates;
 mod listeners;
 mod log;
 mod stop;
@@ -25,16 +26,17 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 
 use crate::admin::{AdminParts, AdminState, Readiness};
-use crate::channel::{Registry, RegistryError, Unobserved, sellers};
+use crate::channel::{Registry, RegistryError, sellers};
 use crate::config::{Loaded, Problems, Settings};
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
-use crate::payloads::{PayloadStats, Payloads, StartError};
+use crate::payloads::{Payloads, StartError, Writer as PayloadWriter};
 use crate::pricing::Prices;
 use crate::proxy::{Gateway, OpenRequests};
 use crate::sources::prices::{FetchError, Refresher};
 
 use arrivals::{ARRIVAL, Patient};
+use gates::{EarlierGates, GateWatch, expire_holds};
 use listeners::{ListenError, Listeners};
 
 /// Time the ledger has at the end to commit what the journal holds. What is left after it is in
@@ -121,21 +123,11 @@ async fn run_here(
     // Signals first: one that comes while the rest starts must not kill half a process.
     let mut signals = stop::Signals::install()?;
     let prices = Arc::new(Prices::of_files(settings.prices.files.clone())?);
-    let channels = Arc::new(Registry::new(settings, Arc::new(Unobserved))?);
     let listeners = Listeners::open(settings, options.upgrade)?;
-    let takeover = if options.upgrade {
-        Takeover::Wait
-    } else {
-        Takeover::Refuse
-    };
-    let ledger = Ledger::open(
-        &LedgerFiles {
-            retention: settings.ledger.retention,
-            ..LedgerFiles::new(&settings.data_dir)
-        },
-        takeover,
-    )?;
+    let ledger = open_ledger(settings, options)?;
     let meter = Arc::new(Meter::new(settings.metrics.max_models));
+    let watch = Arc::new(GateWatch::new(ledger.journal(), Arc::clone(&meter)));
+    let channels = Arc::new(Registry::new(settings, Arc::clone(&watch) as _)?);
     let (payloads, payload_writer) = Payloads::start(&settings.payloads, &settings.data_dir)?;
     let readiness = Arc::new(Readiness::default());
     readiness.ledger_opened(ledger.journal(), settings.ledger.on_failure);
@@ -145,17 +137,41 @@ async fn run_here(
         &settings.data_dir,
         update.map(|update| (update.url, update.every)),
     )?;
-    let admin = admin_state(
-        settings,
-        &ledger,
-        &meter,
-        payloads.stats(),
-        &prices,
-        &readiness,
-    )?;
+    let parts = AdminParts {
+        meter: Arc::clone(&meter),
+        prices: Arc::clone(&prices),
+        ledger: ledger.stats(),
+        payloads: payloads.stats(),
+        channels: Arc::clone(&channels),
+        channel_settings: settings.channels.clone(),
+        journal: ledger.journal(),
+        repricer: ledger.repricer(),
+        sellers: Arc::new(sellers(&settings.channels)),
+        data_dir: settings.data_dir.clone(),
+        token: settings.admin.token.clone(),
+        metrics_token: settings.admin.metrics_token.clone(),
+        timezone: settings.timezone.clone(),
+        readiness: Arc::clone(&readiness),
+        started_at: crate::clock::UnixMicros::now(),
+    };
+    let admin = Arc::new(AdminState::new(parts)?);
+    let mut earlier = EarlierGates::new(
+        Arc::clone(&channels),
+        Arc::clone(&watch),
+        ledger.recovery(),
+        settings.data_dir.clone(),
+    );
+    // Before the first request: a channel that was closed must not get it.
+    tokio::select! {
+        () = earlier.restore() => {}
+        () = signals.hurry() => {
+            finish(payload_writer, ledger).await;
+            return Ok(());
+        }
+    }
     let gateway = Gateway::new(
         settings,
-        channels,
+        Arc::clone(&channels),
         ledger.journal(),
         ledger.deferred(),
         meter,
@@ -163,31 +179,49 @@ async fn run_here(
     )
     .with_payloads(payloads);
     let plane = DataPlane::start(settings, gateway, &listeners)?;
-    let refreshing = tokio::spawn(refresher.run());
-
-    let (admin_stop, admin_stopped) = watch::channel(false);
-    let admin_listener = listeners.admin()?;
-    let ready = Ready {
-        listen: listeners.data_address(),
-        admin: admin_listener.local_addr()?,
-    };
-    let admin = tokio::spawn(crate::admin::serve(
-        admin_listener,
-        admin,
-        until(admin_stopped),
-    ));
+    let admin = Admin::start(listeners.admin()?, admin)?;
+    let beside = [
+        tokio::spawn(refresher.run()),
+        tokio::spawn(earlier.follow()),
+        tokio::spawn(expire_holds(channels, watch.subscribe())),
+    ];
     readiness.listening();
-    on_ready(ready);
+    on_ready(Ready {
+        listen: listeners.data_address(),
+        admin: admin.address,
+    });
 
     let reason = signals.wait(&listeners, &ledger).await;
     readiness.drain();
-    refreshing.abort();
+    for task in beside {
+        task.abort();
+    }
     if reason == stop::Reason::HandedOver {
         // Who asks the admin port now means the new process.
-        admin_stop.send_replace(true);
+        admin.stop.send_replace(true);
     }
     plane.drain(settings.limits.grace, &mut signals).await;
-    let written = tokio::task::spawn_blocking(move || payload_writer.close(PAYLOADS_CLOSE)).await;
+    finish(payload_writer, ledger).await;
+    admin.stop().await;
+    Ok(())
+}
+
+fn open_ledger(settings: &Settings, options: RunOptions) -> Result<Ledger, OpenError> {
+    let files = LedgerFiles {
+        retention: settings.ledger.retention,
+        ..LedgerFiles::new(&settings.data_dir)
+    };
+    let takeover = if options.upgrade {
+        Takeover::Wait
+    } else {
+        Takeover::Refuse
+    };
+    Ledger::open(&files, takeover)
+}
+
+/// Writes what is held.
+async fn finish(payloads: PayloadWriter, ledger: Ledger) {
+    let written = tokio::task::spawn_blocking(move || payloads.close(PAYLOADS_CLOSE)).await;
     if !matches!(written, Ok(true)) {
         tracing::warn!("not every payload that was held is written");
     }
@@ -196,34 +230,32 @@ async fn run_here(
     if matches!(closed, Ok(Closed::Incomplete) | Err(_)) {
         tracing::warn!("the journal still holds records; they are committed at the next start");
     }
-    admin_stop.send_replace(true);
-    let _ = admin.await;
-    Ok(())
 }
 
-fn admin_state(
-    settings: &Settings,
-    ledger: &Ledger,
-    meter: &Arc<Meter>,
-    payloads: Arc<PayloadStats>,
-    prices: &Arc<Prices>,
-    readiness: &Arc<Readiness>,
-) -> Result<Arc<AdminState>, prometheus::Error> {
-    AdminState::new(AdminParts {
-        meter: Arc::clone(meter),
-        prices: Arc::clone(prices),
-        ledger: ledger.stats(),
-        payloads,
-        repricer: ledger.repricer(),
-        sellers: Arc::new(sellers(&settings.channels)),
-        data_dir: settings.data_dir.clone(),
-        token: settings.admin.token.clone(),
-        metrics_token: settings.admin.metrics_token.clone(),
-        timezone: settings.timezone.clone(),
-        readiness: Arc::clone(readiness),
-        started_at: crate::clock::UnixMicros::now(),
-    })
-    .map(Arc::new)
+/// The admin port, while it is served.
+struct Admin {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Admin {
+    fn start(
+        listener: tokio::net::TcpListener,
+        state: Arc<AdminState>,
+    ) -> Result<Self, std::io::Error> {
+        let (stop, stopped) = watch::channel(false);
+        Ok(Self {
+            address: listener.local_addr()?,
+            stop,
+            serving: tokio::spawn(crate::admin::serve(listener, state, until(stopped))),
+        })
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        let _ = self.serving.await;
+    }
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

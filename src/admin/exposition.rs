@@ -1,5 +1,6 @@
 //! `/metrics`: the registry, and what the ledger and the build say of themselves.
 
+mod channels;
 mod prices;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Opts, Registry, TextEncoder};
 
 use super::info::{REVISION, VERSION};
+use crate::channel::Registry as Pool;
 use crate::clock::micros;
 use crate::ledger::{COMMIT_BUCKETS_US, LedgerStats};
 use crate::meter::families::{self, Family, counter, family, float, seconds};
@@ -17,6 +19,7 @@ use crate::meter::{Meter, TrafficCollector};
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
 
+use channels::ChannelsCollector;
 use prices::PricesCollector;
 
 /// The text format's media type, as Prometheus asks for it.
@@ -25,12 +28,14 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// A registry of everything this process exposes.
 pub(super) fn registry(
     meter: Arc<Meter>,
+    channels: Arc<Pool>,
     ledger: Arc<LedgerStats>,
     payloads: Arc<PayloadStats>,
     prices: Arc<Prices>,
 ) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     registry.register(Box::new(TrafficCollector::new(meter)?))?;
+    registry.register(Box::new(ChannelsCollector::new(channels)?))?;
     registry.register(Box::new(LedgerCollector::new(ledger)?))?;
     registry.register(Box::new(PayloadCollector::new(payloads)?))?;
     registry.register(Box::new(PricesCollector::new(prices)?))?;

@@ -4,6 +4,7 @@
 //! Field names are the ledger's column names. Every field is always there: unknown is `null`,
 //! never 0 and never left out.
 
+mod channels;
 mod payloads;
 mod prices;
 mod repricing;
@@ -23,6 +24,10 @@ use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{TokenType, Tokens, Unit, Units};
 
+pub use channels::{
+    ChangedChannelJson, ChannelEventJson, ChannelEventList, ChannelJson, ChannelList, CooldownJson,
+    CreditsJson, HoldJson, QuotaJson, RateLimitJson,
+};
 pub use payloads::{AnswerPayload, BodyPayload, HeaderJson, PayloadJson, RequestPayload};
 pub use prices::{
     ChargeJson, PriceExplanationJson, PriceFilter, PriceJson, PriceList, ThresholdJson,

@@ -1,5 +1,7 @@
 //! Moments as people and dashboards write them.
 
+use std::time::Duration;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
@@ -44,6 +46,24 @@ pub fn parse_moment(
         .ok_or_else(|| MomentError(text.to_owned()))
 }
 
+/// A text that is no length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a length of time above zero; write numbers with units, as `90s`, `1h 30m` or `7d`"
+)]
+pub struct SpanError(String);
+
+/// Longer is surely a slip: leave it out for ever.
+const LONGEST_SPAN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The length of time that `text` says (humantime: `90s`, `1h 30m`, `7d`), above zero.
+pub fn parse_span(text: &str) -> Result<Duration, SpanError> {
+    humantime::parse_duration(text.trim())
+        .ok()
+        .filter(|span| !span.is_zero() && *span <= LONGEST_SPAN)
+        .ok_or_else(|| SpanError(text.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +88,15 @@ mod tests {
             ("2025-11-19", "2025-11-18T23:00:00.000000Z"),
         ] {
             assert_eq!(parse(text).unwrap(), moment, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_above_zero_and_has_units() {
+        assert_eq!(parse_span(" 1h 30m "), Ok(Duration::from_secs(5400)));
+        for text in ["", "0s", "90", "soon", "-1h", "200years"] {
+            let error = parse_span(text).unwrap_err().to_string();
+            assert!(error.contains("write numbers with units"), "{error}");
         }
     }
 

@@ -10,6 +10,7 @@ use utoipa::openapi::{OpenApi as Document, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{self, NoParameters};
+use super::channels;
 use super::error::{AnyFailure, ErrorBody};
 use super::health;
 use super::parameters::Parameters;
@@ -34,6 +35,11 @@ use super::repricing;
         api::request,
         payload::payload,
         api::usage_summary,
+        channels::channels,
+        channels::channel,
+        channels::disable,
+        channels::enable,
+        channels::events,
         prices::prices,
         repricing::reprice,
         openapi_json,

@@ -64,14 +64,19 @@ pub(super) fn invalid(name: &str, message: impl Into<String>) -> ApiError {
     ApiError::parameter(ErrorCode::InvalidParameter, name, message)
 }
 
-fn unknown(name: &str, known: &[&str]) -> ApiError {
-    let nearest = known
+/// The one of the names that `name` may be a slip for.
+pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate))
         .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|left, right| left.0.total_cmp(&right.0));
-    let hint = match nearest {
-        Some((_, candidate)) => format!("did you mean `{candidate}`? "),
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, candidate)| candidate)
+}
+
+fn unknown(name: &str, known: &[&str]) -> ApiError {
+    let hint = match nearest(name, known) {
+        Some(candidate) => format!("did you mean `{candidate}`? "),
         None => String::new(),
     };
     let known = match known {

@@ -63,7 +63,8 @@ impl Signals {
         reason
     }
 
-    async fn hurry(&mut self) {
+    /// Waits for a signal to stop.
+    pub(super) async fn hurry(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -96,7 +96,7 @@ impl From<Owner> for String {
 
 /// One change of one owner's hold on a channel's gate. A gate is open when nobody holds it, so the
 /// last event of each owner says all that is known of the gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChannelEvent {
     /// When.
     pub at: UnixMicros,

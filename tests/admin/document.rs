@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde_json::Value;
 use tollgate::admin::document;
+use tollgate::clock::UnixMicros;
 use tollgate::config::{PayloadCapture, PayloadSettings};
 use tollgate::payloads::{Answer, Payload, Payloads, Request};
+use tollgate::protocol::limits_seen;
 use tollgate::record::Outcome;
 
 use crate::Admin;
@@ -41,6 +43,9 @@ async fn answers_have_exactly_the_fields_of_the_document() {
         }
     }
     keep_bytes(&admin);
+    be_limited(&admin);
+    admin.post("/api/v1/channels/openai/disable?for=1h").await;
+    admin.flush();
     let detail = format!("/api/v1/requests/{}", id(0));
     let payload = format!("{detail}/payload");
     for (path, asked) in [
@@ -52,19 +57,54 @@ async fn answers_have_exactly_the_fields_of_the_document() {
             "/api/v1/usage/summary",
             "/api/v1/usage/summary?by=day,model",
         ),
+        ("/api/v1/channels", "/api/v1/channels"),
+        ("/api/v1/channels/{name}", "/api/v1/channels/openai"),
+        ("/api/v1/channel-events", "/api/v1/channel-events"),
     ] {
         let answer = &described["paths"][path]["get"]["responses"]["200"];
         let schema = &answer["content"]["application/json"]["schema"];
         conforms(&admin.json(asked).await, schema, &described, path);
     }
-    let path = "/api/v1/prices/reprice";
-    let answer = &described["paths"][path]["post"]["responses"]["200"];
-    let schema = &answer["content"]["application/json"]["schema"];
-    let (_, report) = admin.post(&format!("{path}?since=2026-11-20")).await;
-    conforms(&report, schema, &described, path);
+    for (path, asked) in [
+        (
+            "/api/v1/prices/reprice",
+            "/api/v1/prices/reprice?since=2026-11-20",
+        ),
+        (
+            "/api/v1/channels/{name}/disable",
+            "/api/v1/channels/openai/disable?for=1h&reason=test&who=alice",
+        ),
+        (
+            "/api/v1/channels/{name}/enable",
+            "/api/v1/channels/openai/enable",
+        ),
+    ] {
+        let answer = &described["paths"][path]["post"]["responses"]["200"];
+        let schema = &answer["content"]["application/json"]["schema"];
+        let (_, answer) = admin.post(asked).await;
+        conforms(&answer, schema, &described, path);
+    }
     let (_, failure) = admin.failure("/api/v1/requests?x=1").await;
     let schema = &described["components"]["schemas"]["ErrorDetail"];
     conforms(&failure, schema, &described, "ErrorDetail");
+}
+
+/// Lets the channel say everything that it may say of its limits.
+fn be_limited(admin: &Admin) {
+    let headers = [
+        ("x-ratelimit-limit-tokens", "1000"),
+        ("x-ratelimit-remaining-tokens", "400"),
+        ("x-ratelimit-reset-tokens", "2s"),
+        ("x-codex-primary-used-percent", "25"),
+        ("x-codex-primary-window-minutes", "300"),
+        ("x-codex-credits-unlimited", "false"),
+    ];
+    let headers = headers.map(|(name, value)| {
+        let name = HeaderName::from_static(name);
+        (name, HeaderValue::from_static(value))
+    });
+    let seen = limits_seen(&headers.into_iter().collect(), UnixMicros::now());
+    admin.meter.in_flight("openai").note_limits(seen);
 }
 
 /// Keeps the bytes of request 0.
@@ -167,6 +207,7 @@ fn conforms(value: &Value, schema: &Value, document: &Value, place: &str) {
     let own = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(items) => {

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod channels;
 mod connections;
 mod document;
 mod health;
@@ -53,11 +54,15 @@ impl Admin {
         let ledger = traffic::open(data_dir.path());
         let meter = Arc::new(Meter::new(200));
         let readiness = Arc::new(Readiness::default());
+        let (channels, channel_settings) = traffic::channels(&ledger);
         let state = AdminState::new(AdminParts {
             meter: Arc::clone(&meter),
             prices: Arc::new(Prices::builtin()),
             ledger: ledger.stats(),
             payloads: Arc::default(),
+            channels,
+            channel_settings,
+            journal: ledger.journal(),
             repricer: ledger.repricer(),
             sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
             data_dir: data_dir.path().to_owned(),
@@ -112,6 +117,11 @@ impl Admin {
     pub(crate) async fn post(&self, path: &str) -> (StatusCode, Value) {
         let response = self.client.post(self.url(path)).send().await.unwrap();
         (response.status(), response.json().await.unwrap())
+    }
+
+    /// Waits until everything so far is in the database.
+    pub(crate) fn flush(&self) {
+        assert!(self.ledger.flush(traffic::PATIENCE));
     }
 
     /// The status and the failure of a request that fails.

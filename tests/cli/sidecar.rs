@@ -38,11 +38,15 @@ impl Sidecar {
         token: Option<&str>,
     ) -> Self {
         let readiness = Arc::new(Readiness::default());
+        let (channels, channel_settings) = traffic::channels(ledger);
         let state = AdminState::new(AdminParts {
             meter: Arc::new(Meter::new(200)),
             prices: Arc::new(Prices::builtin()),
             ledger: ledger.stats(),
             payloads: Arc::default(),
+            channels,
+            channel_settings,
+            journal: ledger.journal(),
             repricer: ledger.repricer(),
             sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
             data_dir: data_dir.to_owned(),

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tollgate::channel::{GateObserver, Registry};
 use tollgate::clock::UnixMicros;
-use tollgate::ledger::{Ledger, Settings, Takeover};
+use tollgate::config::{BaseUrl, ChannelSettings, Settings as Configured};
+use tollgate::ledger::{Journal, Ledger, Settings, Takeover};
 use tollgate::money::NanoUsd;
 use tollgate::record::{
-    Admission, Api, Attempt, Cost, ErrorSource, Outcome, Phase, Phases, RequestId, RequestRecord,
-    Source, TokenType, Tokens, Units, Usage, UsageSource,
+    Admission, Api, Attempt, ChannelEvent, Cost, ErrorSource, Outcome, Phase, Phases, RequestId,
+    RequestRecord, Source, TokenType, Tokens, Units, Usage, UsageSource,
 };
 
 /// When the first request starts, 2026-11-20T10:00:00Z; each next one a minute later.
@@ -27,6 +29,30 @@ pub(crate) fn open(data_dir: &Path) -> Ledger {
         ..Settings::new(data_dir)
     };
     Ledger::open(&settings, Takeover::Refuse).unwrap()
+}
+
+/// Writes what happens to gates into a ledger's journal.
+#[derive(Debug)]
+struct Recorded(Arc<Journal>);
+
+impl GateObserver for Recorded {
+    fn changed(&self, event: &ChannelEvent) {
+        self.0.gate_changed(event);
+    }
+}
+
+/// The channels `openai` and `spare`, whose gates `ledger` records, and their settings.
+pub(crate) fn channels(ledger: &Ledger) -> (Arc<Registry>, Vec<ChannelSettings>) {
+    let channels = ["openai", "spare"].map(|name| ChannelSettings {
+        name: name.into(),
+        ..ChannelSettings::openai(BaseUrl::openai())
+    });
+    let settings = Configured {
+        channels: channels.to_vec(),
+        ..Configured::defaults(Path::new(""))
+    };
+    let registry = Registry::new(&settings, Arc::new(Recorded(ledger.journal()))).unwrap();
+    (Arc::new(registry), settings.channels)
 }
 
 /// Records `requests` and waits until they are in the database.

@@ -5,7 +5,10 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::admin::ErrorCode;
-use crate::record::{Api, Deferral, ErrorSource, Outcome, Source, UsageSource};
+use crate::config::ChannelKind;
+use crate::record::{
+    Api, Deferral, ErrorSource, GateReason, GateState, LimitKind, Outcome, Source, UsageSource,
+};
 
 macro_rules! schemas {
     ($($set:ty),+) => {$(
@@ -21,9 +24,13 @@ macro_rules! schemas {
 
 schemas!(
     Api,
+    ChannelKind,
     Deferral,
     ErrorCode,
     ErrorSource,
+    GateReason,
+    GateState,
+    LimitKind,
     Outcome,
     Source,
     UsageSource

@@ -1,0 +1,275 @@
+//! The channels' gates over time: every change is recorded, told and counted; what an earlier run
+//! left closed stays closed; holds end when their time is over.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+use crate::channel::{GateObserver, Registry};
+use crate::clock::UnixMicros;
+use crate::ledger::{Journal, QueryError, Reader, Recovery};
+use crate::meter::Meter;
+use crate::record::{ChannelEvent, GateState, Owner};
+
+/// How long a start waits for what earlier runs left in the journal.
+const RESTORE_WITHIN: Duration = Duration::from_secs(10);
+/// How long one look at the journal waits, so that a stop need not wait for it.
+const A_LOOK: Duration = Duration::from_millis(250);
+/// From one look for late news to the next.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The longest sleep until a hold ends: the wall clock may be set in between, and what an earlier run
+/// left be known late.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// The shortest, whatever the next end is said to be.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
+/// Events that a slow listener may be behind by before it misses some.
+const EVENTS_BEHIND: usize = 1_024;
+
+/// Told of each change of a gate: appends it to the journal before the change is answered, logs and
+/// counts it, and wakes whoever listens.
+#[derive(Debug)]
+pub(super) struct GateWatch {
+    journal: Arc<Journal>,
+    meter: Arc<Meter>,
+    events: broadcast::Sender<ChannelEvent>,
+    known: Mutex<HashMap<Arc<str>, Known>>,
+}
+
+/// What is known of one gate.
+#[derive(Debug)]
+struct Known {
+    state: GateState,
+    /// Whose holds this run changed.
+    owners: HashSet<Owner>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            state: GateState::Open,
+            owners: HashSet::new(),
+        }
+    }
+}
+
+impl GateWatch {
+    pub(super) fn new(journal: Arc<Journal>, meter: Arc<Meter>) -> Self {
+        Self {
+            journal,
+            meter,
+            events: broadcast::channel(EVENTS_BEHIND).0,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Every change from now on. What an earlier run left is none: ask the registry for it.
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<ChannelEvent> {
+        self.events.subscribe()
+    }
+
+    /// Whether this run changed that owner's hold.
+    fn has_changed(&self, event: &ChannelEvent) -> bool {
+        let known = self.known();
+        known
+            .get(&event.channel)
+            .is_some_and(|gate| gate.owners.contains(&event.owner))
+    }
+
+    /// Takes note of what the gates became without anybody being told.
+    fn restored(&self, registry: &Registry, now: UnixMicros) {
+        for channel in registry.iter() {
+            let Ok(status) = registry.gate_status(&channel.name, now) else {
+                continue;
+            };
+            let mut known = self.known();
+            known.entry(Arc::clone(&channel.name)).or_default().state = status.state;
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GateObserver for GateWatch {
+    fn changed(&self, event: &ChannelEvent) {
+        // First: what others see of the change shall survive.
+        self.journal.gate_changed(event);
+        let before = {
+            let mut known = self.known();
+            let gate = known.entry(Arc::clone(&event.channel)).or_default();
+            gate.owners.insert(event.owner.clone());
+            std::mem::replace(&mut gate.state, event.state)
+        };
+        if before != event.state {
+            self.meter
+                .gate_changed(&event.channel, event.state, event.reason);
+        }
+        log(event);
+        // Nobody listens: nobody misses it.
+        let _ = self.events.send(event.clone());
+    }
+}
+
+fn log(event: &ChannelEvent) {
+    macro_rules! say {
+        ($level:ident) => {
+            tracing::$level!(
+                channel = &*event.channel,
+                state = %event.state,
+                owner = %event.owner,
+                hold = %event.hold,
+                reason = %event.reason,
+                until = event.until.map(tracing::field::display),
+                who = event.who.as_deref(),
+                note = event.note.as_deref(),
+                "a channel's gate changed"
+            )
+        };
+    }
+    if event.owner == Owner::Breaker && event.hold == GateState::Closed {
+        say!(warn);
+    } else {
+        say!(info);
+    }
+}
+
+/// The gates as earlier runs left them, on their way into this one's.
+pub(super) struct EarlierGates {
+    registry: Arc<Registry>,
+    watch: Arc<GateWatch>,
+    recovery: Recovery,
+    data_dir: PathBuf,
+    /// What was taken over already.
+    taken: HashSet<ChannelEvent>,
+    /// Whether everything there is to take over was.
+    complete: bool,
+    /// Whether a failure to read it was told.
+    told: bool,
+}
+
+impl EarlierGates {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        watch: Arc<GateWatch>,
+        recovery: Recovery,
+        data_dir: PathBuf,
+    ) -> Self {
+        Self {
+            registry,
+            watch,
+            recovery,
+            data_dir,
+            taken: HashSet::new(),
+            complete: false,
+            told: false,
+        }
+    }
+
+    /// Waits a while until what earlier runs left is known, and takes it over.
+    pub(super) async fn restore(&mut self) {
+        let over = Instant::now() + RESTORE_WITHIN;
+        while !self.look().await {
+            if Instant::now() >= over {
+                tracing::warn!(
+                    waited_s = RESTORE_WITHIN.as_secs(),
+                    "the database does not have what earlier runs left in the journal yet; starting \
+                     with open gates, and closing them as soon as it is known which were closed"
+                );
+                return;
+            }
+        }
+    }
+
+    /// Goes on until everything is taken over: where the database was too slow, and while a process
+    /// that hands over to this one may still change something.
+    pub(super) async fn follow(mut self) {
+        while !self.complete {
+            sleep(LOOK_AGAIN).await;
+            self.look().await;
+        }
+    }
+
+    /// Takes over what the database has; `false` while it does not have all that earlier runs left.
+    async fn look(&mut self) -> bool {
+        let (recovery, data_dir) = (self.recovery.clone(), self.data_dir.clone());
+        let looked = spawn_blocking(move || {
+            if !recovery.wait(A_LOOK) {
+                return Ok(None);
+            }
+            // Asked before the database is: who is alone then has read all there will ever be.
+            let alone = recovery.is_alone();
+            let events = Reader::open(&data_dir)?.last_gate_events()?;
+            Ok::<_, QueryError>(Some((events, alone)))
+        });
+        let found = match looked.await {
+            Ok(Ok(found)) => found,
+            failed => {
+                if let Ok(Err(error)) = failed
+                    && !std::mem::replace(&mut self.told, true)
+                {
+                    tracing::warn!(%error, "cannot read which channels earlier runs closed; trying again");
+                }
+                sleep(A_LOOK).await;
+                None
+            }
+        };
+        let Some((events, alone)) = found else {
+            return false;
+        };
+        self.take_over(events, UnixMicros::now());
+        self.complete = alone;
+        true
+    }
+
+    /// Takes over what is new, but for the holds that this run changed itself: what it did is later.
+    fn take_over(&mut self, events: Vec<ChannelEvent>, now: UnixMicros) {
+        let mut new = events;
+        new.retain(|event| !self.taken.contains(event) && !self.watch.has_changed(event));
+        if new.is_empty() {
+            return;
+        }
+        self.registry.restore(&new, now);
+        self.watch.restored(&self.registry, now);
+        for event in &new {
+            let status = self.registry.gate_status(&event.channel, now);
+            if status.is_ok_and(|gate| gate.holds.iter().any(|h| h.closing.owner == event.owner)) {
+                tracing::info!(
+                    channel = &*event.channel,
+                    owner = %event.owner,
+                    reason = %event.reason,
+                    since = %event.at,
+                    until = event.until.map(tracing::field::display),
+                    "a channel is still closed"
+                );
+            }
+        }
+        self.taken.extend(new);
+    }
+}
+
+/// Ends each hold when its time is over; never returns. `changes` tell that one may end earlier than
+/// was known.
+pub(super) async fn expire_holds(
+    registry: Arc<Registry>,
+    mut changes: broadcast::Receiver<ChannelEvent>,
+) {
+    loop {
+        let now = UnixMicros::now();
+        let pause = registry
+            .expire(now)
+            .map_or(LONGEST_SLEEP, |next| next.since(now));
+        tokio::select! {
+            () = sleep(pause.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)) => {}
+            _missed_ones_do_not_matter = changes.recv() => {}
+        }
+    }
+}
