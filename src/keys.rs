@@ -2,11 +2,27 @@
 //!
 //! Where any key exists, one is required. Where none does, callers are told apart by a fingerprint
 //! of the credential they bring for the provider.
+//!
+//! A key stands in the settings (`keys`), or is made by `tollgate keys create` and kept in the
+//! ledger. Of neither kind is the text kept beyond the start: a [`Keyring`] holds keyed hashes,
+//! whose secret is a file in the data folder (`pepper`). It is swapped in whole when a key is made
+//! or revoked ([`Keys`]), and read without a lock.
+//!
+//! A key that was revoked or has expired still makes a key required: the end of the last one must
+//! not open the gateway to everybody.
+
+mod keyring;
+mod making;
+mod pepper;
 
 use std::sync::Arc;
 
-use crate::clock::UnixMicros;
-use crate::config::KeyGrant;
+use crate::config::{KeyGrant, ModelPattern};
+use crate::record::closed_set;
+
+pub use keyring::{KeyEntry, Keyring};
+pub use making::{BadKey, Keys, KeysError, MadeKey, NewKey, check_name, make, revoke};
+pub use pepper::{Pepper, PepperError};
 
 /// Who calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +34,61 @@ pub struct Caller {
     pub grant: Option<Arc<KeyGrant>>,
     /// A number that is evenly distributed over callers.
     pub number: u64,
+}
+
+impl Caller {
+    /// Whether the caller may use the channel of this name.
+    #[must_use]
+    pub fn may_use(&self, channel: &str) -> bool {
+        let channels = self
+            .grant
+            .as_ref()
+            .and_then(|grant| grant.channels.as_ref());
+        channels.is_none_or(|channels| channels.iter().any(|allowed| **allowed == *channel))
+    }
+
+    /// Whether the caller may ask for this model, named as the client does; for one that nobody
+    /// knows, whether it may ask for any.
+    #[must_use]
+    pub fn may_ask_for(&self, model: Option<&str>) -> bool {
+        match (self.models(), model) {
+            (None, _) => true,
+            (Some(models), Some(model)) => models.iter().any(|allowed| allowed.matches(model)),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Whether only some models may be asked for, so that a request's model must be known.
+    #[must_use]
+    pub fn is_bound_to_models(&self) -> bool {
+        self.models().is_some()
+    }
+
+    fn models(&self) -> Option<&[ModelPattern]> {
+        self.grant.as_ref()?.models.as_deref()
+    }
+}
+
+closed_set! {
+    /// Whether a key is good.
+    KeyState ("key state") {
+        /// It is.
+        Good => "good",
+        /// It was, until its time was over.
+        Expired => "expired",
+        /// It was, until somebody said otherwise.
+        Revoked => "revoked",
+    }
+}
+
+closed_set! {
+    /// Where a key comes from.
+    KeyOrigin ("key origin") {
+        /// It stands in the settings.
+        Settings => "settings",
+        /// It was made by `tollgate keys create` or the admin API.
+        Made => "made",
+    }
 }
 
 /// Why a caller is refused.
@@ -32,16 +103,7 @@ pub enum Denied {
     /// The key was good until it expired.
     #[error("the key has expired")]
     Expired,
-}
-
-/// All keys that are good at present.
-#[derive(Debug, Default)]
-pub struct Keyring {}
-
-impl Keyring {
-    /// Who shows `credential`.
-    pub fn identify(&self, credential: Option<&[u8]>, now: UnixMicros) -> Result<Caller, Denied> {
-        let _ = (credential, now);
-        Ok(Caller::default())
-    }
+    /// Which keys there are could not be read yet.
+    #[error("this gateway cannot tell yet which keys there are")]
+    Unread,
 }

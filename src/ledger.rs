@@ -46,6 +46,7 @@ mod database;
 mod deferred;
 mod gate_events;
 mod journal;
+mod keys;
 mod lock;
 mod migrations;
 pub mod query;
@@ -76,6 +77,7 @@ use crate::clock::UnixMicros;
 pub use self::deferred::Deferred;
 pub use self::journal::Journal;
 pub use self::journal::segment::make_private_folder;
+pub use self::keys::{KeyChange, KeyError, KeyWriter, StoredKey, change_key, stored_keys};
 pub use self::query::{QueryError, Reader};
 pub use self::recovery::Recovery;
 pub use self::reprice::{
@@ -321,6 +323,12 @@ impl Ledger {
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         Recovery::new(Arc::clone(&self.control), Arc::clone(&self.stats))
+    }
+
+    /// What keeps the clients' keys, for whoever makes and revokes them.
+    #[must_use]
+    pub fn key_writer(&self) -> KeyWriter {
+        KeyWriter::new(Arc::clone(&self.control))
     }
 
     /// Waits until everything appended before this call is in the database. `false` when it is

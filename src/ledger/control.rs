@@ -3,6 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::keys::{KeyError, KeyJob};
 use super::reprice::{Job, RepriceError};
 
 /// Wishes in one direction, progress in the other.
@@ -19,6 +20,7 @@ struct State {
     hand_over: bool,
     close_by: Option<Instant>,
     reprice: Reprice,
+    keys: Vec<KeyJob>,
 }
 
 /// Where the wish to price history anew stands.
@@ -85,9 +87,29 @@ impl Control {
         }
     }
 
+    /// Asks the writer to change a key.
+    pub(super) fn ask_to_change_key(&self, job: KeyJob) -> Result<(), KeyError> {
+        let mut state = self.lock();
+        if matches!(state.reprice, Reprice::Over) {
+            return Err(KeyError::NotWriter);
+        }
+        state.keys.push(job);
+        drop(state);
+        self.wake();
+        Ok(())
+    }
+
+    /// The changes of keys that the writer was asked for, in order.
+    pub(super) fn take_key_changes(&self) -> Vec<KeyJob> {
+        std::mem::take(&mut self.lock().keys)
+    }
+
     /// The writer ends: nobody need wait for it.
     pub(super) fn writer_ends(&self) {
-        self.lock().reprice = Reprice::Over;
+        let mut state = self.lock();
+        state.reprice = Reprice::Over;
+        // Who waits for one hears that nobody does it.
+        state.keys.clear();
     }
 
     /// Waits until `done` says so, asking it after each of the writer's rounds. `false` after

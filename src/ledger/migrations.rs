@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 #[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
 
 /// Why a database is not at [`VERSION`].
 #[derive(Debug, thiserror::Error)]
@@ -299,6 +299,24 @@ CREATE INDEX channel_events_owner ON channel_events (channel, owner, sequence);
 
 -- What has expired.
 CREATE INDEX channel_events_at ON channel_events (at);
+";
+
+const V6: &str = "
+-- Clients' own keys. What a client shows is not here, only its keyed hash (HMAC-SHA-256), whose
+-- secret lies beside the database. A key that was revoked keeps its row: that there ever was one is
+-- what makes a key required. `grant` is JSON; NULL in expires_at never expires.
+CREATE TABLE keys (
+    hash BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER,
+    grant TEXT NOT NULL,
+    made_by TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A name may be used again once its key is revoked.
+CREATE UNIQUE INDEX keys_name ON keys (name) WHERE revoked_at IS NULL;
 ";
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub use super::gate_events::{GateCursor, GateEventFilter, GateEventPage};
 
 use super::database;
 use super::gate_events;
+use super::keys::{self, StoredKey};
 use super::migrations::{self, VERSION};
 use super::reprice::{Pass, PriceBook, RepriceQuery, RepriceReport};
 use crate::record::{ChannelEvent, RequestId};
@@ -161,6 +162,11 @@ impl Reader {
         gate_events::page(&self.connection, filter).map_err(|error| self.explain(error))
     }
 
+    /// Every key that was ever made, in the order of their making.
+    pub fn keys(&self) -> Result<Vec<StoredKey>, QueryError> {
+        keys::all(&self.connection).map_err(|error| self.explain(error))
+    }
+
     /// What pricing rows anew would do; changes nothing. Its time grows with the range.
     pub fn preview_repricing(
         &self,
@@ -229,7 +235,7 @@ fn count(stored: i64) -> u64 {
 }
 
 /// A connection and the schema version it found.
-fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
     let open = |name: &OsStr, flags: OpenFlags| {
         let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(name, flags)?;

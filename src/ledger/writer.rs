@@ -21,6 +21,7 @@ use super::deferred::Deferred;
 use super::journal::Journal;
 use super::journal::segment::Stream;
 use super::journal::tail::End;
+use super::keys::{KeyChange, KeyError};
 use super::lock::{self, WriterLock};
 use super::reprice::{Job, Pass, RepriceError};
 use super::retention;
@@ -188,9 +189,41 @@ impl Writer {
                     }
                 }
             }
+            self.serve_keys(control, closing.is_some());
             let at_work = self.serve_repricing(control, closing.is_some());
             control.sleep(if at_work { Duration::ZERO } else { tick });
         }
+    }
+
+    /// The changes of keys that were asked for.
+    fn serve_keys(&mut self, control: &Control, closing: bool) {
+        for job in control.take_key_changes() {
+            let done = if closing || self.lock.is_none() {
+                Err(KeyError::NotWriter)
+            } else {
+                self.change_key(&job.change)
+            };
+            job.tell(done);
+        }
+    }
+
+    /// Makes or revokes a key; a power cut later does not undo it.
+    pub(super) fn change_key(&mut self, change: &KeyChange) -> Result<(), KeyError> {
+        let path = database::path_in(&self.data_dir);
+        let mut work = || {
+            self.open_store()
+                .map_err(|error| OpenError::store(&self.data_dir, error))?;
+            let Some(store) = &mut self.store else {
+                return Err(KeyError::NotWriter);
+            };
+            change.commit(&mut store.database.connection, &path)?;
+            if let Err(error) = store.database.sync() {
+                tracing::warn!(%error, "a change of a key may not outlive a power cut");
+            }
+            Ok(())
+        };
+        // As in a round: the thread outlives a fault. The transaction is rolled back by its drop.
+        panic::catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or(Err(KeyError::Fault))
     }
 
     /// A step of pricing history anew, when that is asked for; `true` while there is more to do.

@@ -1,0 +1,303 @@
+//! Finding the caller: every key that there is, by its hash.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use subtle::ConstantTimeEq as _;
+
+use super::{Caller, Denied, Pepper};
+use crate::clock::UnixMicros;
+use crate::config::KeyGrant;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// One key that is good, or was until it expired.
+#[derive(Clone)]
+pub struct KeyEntry {
+    /// Its keyed hash, by [`Pepper::hash`].
+    pub hash: [u8; 32],
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it is good for.
+    pub grant: Arc<KeyGrant>,
+}
+
+/// Without the hash.
+impl std::fmt::Debug for KeyEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyEntry")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All keys that are good at present.
+#[derive(Debug)]
+pub struct Keyring {
+    pepper: Pepper,
+    /// `None` until it is known which keys there are.
+    keys: ArcSwapOption<Found>,
+}
+
+/// The keys as they are searched.
+struct Found {
+    /// Whether there ever was a key.
+    required: bool,
+    /// The beginnings of the hashes, sorted: close together, so that a search stays in the cache.
+    starts: Box<[u64]>,
+    /// In the same order.
+    entries: Box<[KeyEntry]>,
+}
+
+/// Without the hashes' beginnings.
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found")
+            .field("required", &self.required)
+            .field("entries", &self.entries)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Found {
+    fn new(required: bool, mut entries: Vec<KeyEntry>) -> Self {
+        entries.sort_by_key(|entry| start_of(&entry.hash));
+        Self {
+            required,
+            starts: entries.iter().map(|entry| start_of(&entry.hash)).collect(),
+            entries: entries.into(),
+        }
+    }
+
+    /// By its beginning, which without the secret nobody can choose, and then as a whole, in a time
+    /// that says nothing of how much of it fits.
+    fn get(&self, hash: &[u8; 32]) -> Option<&KeyEntry> {
+        let start = start_of(hash);
+        let first = self.starts.partition_point(|&other| other < start);
+        self.entries[first..]
+            .iter()
+            .take_while(|entry| start_of(&entry.hash) == start)
+            .find(|entry| entry.hash.ct_eq(hash).into())
+    }
+}
+
+/// Evenly distributed, as every part of such a hash is.
+fn start_of(hash: &[u8; 32]) -> u64 {
+    hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
+}
+
+impl Keyring {
+    /// A ring that does not know yet which keys there are, and refuses everybody.
+    #[must_use]
+    pub fn unread(pepper: Pepper) -> Self {
+        Self {
+            pepper,
+            keys: ArcSwapOption::empty(),
+        }
+    }
+
+    /// A ring of these keys; `required` says whether there ever was one.
+    #[must_use]
+    pub fn new(pepper: Pepper, required: bool, keys: Vec<KeyEntry>) -> Self {
+        let ring = Self::unread(pepper);
+        ring.replace(required, keys);
+        ring
+    }
+
+    /// Puts these keys in the place of all earlier ones. Who asks after this has returned gets an
+    /// answer by them.
+    pub fn replace(&self, required: bool, keys: Vec<KeyEntry>) {
+        self.keys.store(Some(Arc::new(Found::new(required, keys))));
+    }
+
+    /// What hashes keys.
+    #[must_use]
+    pub fn pepper(&self) -> &Pepper {
+        &self.pepper
+    }
+
+    /// Who shows `credential`.
+    pub fn identify(&self, credential: Option<&[u8]>, now: UnixMicros) -> Result<Caller, Denied> {
+        self.identify_any(credential, now)
+    }
+
+    /// Who shows one of these credentials: a client may send several, of which one is a key. Where
+    /// none is required the first counts.
+    pub fn identify_any<C: AsRef<[u8]>>(
+        &self,
+        credentials: impl IntoIterator<Item = C>,
+        now: UnixMicros,
+    ) -> Result<Caller, Denied> {
+        let keys = self.keys.load();
+        let Some(keys) = keys.as_deref() else {
+            return Err(Denied::Unread);
+        };
+        let mut credentials = credentials.into_iter();
+        if !keys.required {
+            let first = credentials.next();
+            return Ok(first.map_or_else(Caller::default, |first| self.stranger(first.as_ref())));
+        }
+        let mut denied = Denied::Missing;
+        for credential in credentials {
+            match keys.get(&self.pepper.hash(credential.as_ref())) {
+                Some(key) if key.grant.expires_at.is_some_and(|end| end <= now) => {
+                    denied = Denied::Expired;
+                }
+                Some(key) => {
+                    return Ok(Caller {
+                        name: Some(Arc::clone(&key.name)),
+                        grant: Some(Arc::clone(&key.grant)),
+                        number: start_of(&key.hash),
+                    });
+                }
+                None if denied == Denied::Missing => denied = Denied::Unknown,
+                None => {}
+            }
+        }
+        Err(denied)
+    }
+
+    /// A caller with a credential of a provider's: of its hash so much is shown as tells callers
+    /// apart.
+    fn stranger(&self, credential: &[u8]) -> Caller {
+        let hash = self.pepper.fingerprint(credential);
+        let mut text = *b"fp-000000000000";
+        for (digits, byte) in text[3..].chunks_exact_mut(2).zip(hash) {
+            digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        Caller {
+            name: std::str::from_utf8(&text).ok().map(Arc::from),
+            grant: None,
+            number: start_of(&hash),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMicros = UnixMicros(1_000);
+
+    fn pepper() -> Pepper {
+        let folder = tempfile::tempdir().unwrap();
+        Pepper::open(folder.path()).unwrap().0
+    }
+
+    fn entry(pepper: &Pepper, name: &str, text: &str, expires_at: Option<i64>) -> KeyEntry {
+        KeyEntry {
+            hash: pepper.hash(text.as_bytes()),
+            name: name.into(),
+            grant: Arc::new(KeyGrant {
+                expires_at: expires_at.map(UnixMicros),
+                ..KeyGrant::default()
+            }),
+        }
+    }
+
+    fn name(found: Result<Caller, Denied>) -> Result<String, Denied> {
+        found.map(|caller| caller.name.unwrap().to_string())
+    }
+
+    #[test]
+    fn each_key_of_many_is_found_and_nothing_else() {
+        let pepper = pepper();
+        let keys = (0..2_000)
+            .map(|n| entry(&pepper, &n.to_string(), &format!("tg-{n}"), None))
+            .collect();
+        let ring = Keyring::new(pepper, true, keys);
+        for n in 0..2_000 {
+            let text = format!("tg-{n}");
+            assert_eq!(
+                name(ring.identify(Some(text.as_bytes()), NOW)),
+                Ok(n.to_string())
+            );
+        }
+        for stranger in ["", "tg-", "tg-2000", "tg-1 ", "TG-1"] {
+            assert_eq!(
+                ring.identify(Some(stranger.as_bytes()), NOW),
+                Err(Denied::Unknown)
+            );
+        }
+        assert_eq!(ring.identify(None, NOW), Err(Denied::Missing));
+    }
+
+    #[test]
+    fn hashes_that_begin_alike_are_told_apart() {
+        let pepper = pepper();
+        let good = entry(&pepper, "good", "tg-good", None);
+        let mut keys = vec![good.clone()];
+        for byte in [8, 20, 31] {
+            let mut alike = good.clone();
+            alike.hash[byte] ^= 1;
+            alike.name = "alike".into();
+            keys.insert(0, alike);
+        }
+        let ring = Keyring::new(pepper, true, keys);
+        assert_eq!(
+            name(ring.identify(Some(b"tg-good"), NOW)),
+            Ok("good".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_key_is_good_until_the_moment_it_expires() {
+        let pepper = pepper();
+        let keys = vec![
+            entry(&pepper, "old", "tg-old", Some(1_000)),
+            entry(&pepper, "new", "tg-new", Some(1_001)),
+        ];
+        let ring = Keyring::new(pepper, true, keys);
+        assert_eq!(ring.identify(Some(b"tg-old"), NOW), Err(Denied::Expired));
+        assert_eq!(name(ring.identify(Some(b"tg-new"), NOW)), Ok("new".into()));
+        // Whatever else it shows.
+        let shown = ["sk-x", "tg-old", "sk-y"];
+        assert_eq!(ring.identify_any(shown, NOW), Err(Denied::Expired));
+        let shown = ["sk-x", "tg-old", "tg-new"];
+        assert_eq!(name(ring.identify_any(shown, NOW)), Ok("new".into()));
+    }
+
+    #[test]
+    fn the_end_of_the_last_key_opens_nothing() {
+        let ring = Keyring::new(pepper(), true, Vec::new());
+        assert_eq!(ring.identify(Some(b"tg-a"), NOW), Err(Denied::Unknown));
+        assert_eq!(ring.identify(None, NOW), Err(Denied::Missing));
+        let ring = Keyring::unread(pepper());
+        assert_eq!(ring.identify(Some(b"tg-a"), NOW), Err(Denied::Unread));
+        ring.replace(false, Vec::new());
+        assert!(ring.identify(Some(b"tg-a"), NOW).is_ok());
+    }
+
+    #[test]
+    fn without_keys_callers_are_told_apart() {
+        let ring = Keyring::new(pepper(), false, Vec::new());
+        let of = |credential: &str| ring.identify(Some(credential.as_bytes()), NOW).unwrap();
+        let caller = of("sk-canary-1");
+        let text = caller.name.as_deref().unwrap();
+        assert_eq!(text.len(), 15, "{text}");
+        assert!(text.starts_with("fp-"));
+        assert!(text[3..].bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(caller, of("sk-canary-1"));
+        assert_ne!(caller.name, of("sk-canary-2").name);
+        assert_ne!(caller.number, of("sk-canary-2").number);
+        assert_eq!(caller.grant, None);
+        assert_eq!(ring.identify(None, NOW), Ok(Caller::default()));
+    }
+
+    #[test]
+    fn a_ring_prints_no_hash() {
+        let pepper = pepper();
+        let key = entry(&pepper, "a", "tg-canary", None);
+        let hash = format!("{:?}", key.hash);
+        let start = start_of(&key.hash).to_string();
+        let ring = Keyring::new(pepper, true, vec![key]);
+        let printed = format!("{ring:?} {ring:#?}");
+        assert!(printed.contains("\"a\""), "{printed}");
+        assert!(
+            !printed.contains(hash.trim_matches(['[', ']'])),
+            "{printed}"
+        );
+        assert!(!printed.contains(&start), "{printed}");
+        assert!(!printed.contains("canary"), "{printed}");
+    }
+}
