@@ -39,6 +39,8 @@ impl Gates for Hands {
             state: hold.as_ref().map_or(GateState::Open, |hold| hold.state),
             holds: hold.into_iter().collect(),
             in_flight: 0,
+            next_probe: None,
+            cooling: Vec::new(),
         })
     }
 }

@@ -80,6 +80,8 @@ mod tests {
             state,
             holds,
             in_flight: 0,
+            next_probe: None,
+            cooling: Vec::new(),
         }
     }
 
