@@ -350,12 +350,15 @@ impl Paths {
     }
 
     fn query<'a>(&self, asked: &Asked<'a>, edits: Edits<'a>) -> Option<Cow<'a, str>> {
-        let given = asked.query.unwrap_or_default();
+        let Some(given) = asked.query else {
+            let version = edits.version?;
+            return Some(Cow::Owned(format!("{API_VERSION}={version}")));
+        };
         let version = edits.version.filter(|_| !states_version(given));
         let edited = |pair: &'a str| self.edited(pair, given, edits);
         let untouched = |pair| matches!(edited(pair), Some(Cow::Borrowed(_)));
         if version.is_none() && given.split('&').all(untouched) {
-            return asked.query.map(Cow::Borrowed);
+            return Some(Cow::Borrowed(given));
         }
         let version = version.map(|version| Cow::Owned(format!("{API_VERSION}={version}")));
         let pairs = given.split('&').filter(|pair| !pair.is_empty());

@@ -21,6 +21,7 @@ mod departures;
 mod endings;
 mod golden;
 mod headers;
+mod kinds;
 mod limits;
 mod media;
 mod memory;

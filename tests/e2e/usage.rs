@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::answers::{self, SERVED_MODEL, Truth, UPSTREAM_REQUEST_ID};
 use crate::support::client::Request;
-use crate::support::tollgate::Tollgate;
+use crate::support::tollgate::{Setup, Tollgate};
 use crate::support::upstream::{Answer, Upstream, chunk, last_chunk};
 
 struct Case {
@@ -188,7 +188,7 @@ fn azure_is_asked_for_usage_where_its_version_knows_the_question() {
         let asked = request.json()["stream_options"]["include_usage"] == true;
         answers::stream(&answers::chat_stream(asked))
     });
-    let tollgate = Tollgate::before(&upstream.base_url());
+    let tollgate = Setup::channels(&[("azure", &upstream.base_url(), ", kind: azure")]).start();
     let own = json!([{"type": "azure_search", "parameters": {}}]);
     for (version, data, knows) in [
         ("2024-10-21", json!(null), true),
