@@ -27,12 +27,14 @@ use tokio::sync::watch;
 
 use crate::admin::{AdminParts, AdminState, Readiness};
 use crate::channel::{Registry, RegistryError, sellers};
+use crate::clock::UnixMicros;
 use crate::config::{Loaded, Problems, Settings};
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
 use crate::payloads::{Payloads, StartError, Writer as PayloadWriter};
 use crate::pricing::Prices;
-use crate::proxy::{Gateway, OpenRequests};
+use crate::proxy::{Gateway, Models, OpenRequests};
+use crate::sources::models::ListError;
 use crate::sources::prices::{FetchError, Refresher};
 
 use arrivals::{ARRIVAL, Patient};
@@ -96,6 +98,9 @@ pub enum RunError {
     /// Nothing can be fetched: the system has no usable certificates.
     #[error("cannot fetch prices: {0}")]
     Fetch(#[from] FetchError),
+    /// The same, for the channels' lists of models.
+    #[error("cannot ask channels for their models: {0}")]
+    Lists(#[from] ListError),
     /// Two metric families of one name: a fault of the program.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -152,7 +157,7 @@ async fn run_here(
         metrics_token: settings.admin.metrics_token.clone(),
         timezone: settings.timezone.clone(),
         readiness: Arc::clone(&readiness),
-        started_at: crate::clock::UnixMicros::now(),
+        started_at: UnixMicros::now(),
     };
     let admin = Arc::new(AdminState::new(parts)?);
     let mut earlier = EarlierGates::new(
@@ -169,6 +174,7 @@ async fn run_here(
             return Ok(());
         }
     }
+    let models = Models::new(settings, &channels, UnixMicros::now())?;
     let gateway = Gateway::new(
         settings,
         Arc::clone(&channels),
@@ -177,7 +183,8 @@ async fn run_here(
         meter,
         prices,
     )
-    .with_payloads(payloads);
+    .with_payloads(payloads)
+    .with_models(models);
     let plane = DataPlane::start(settings, gateway, &listeners)?;
     let admin = Admin::start(listeners.admin()?, admin)?;
     let beside = [

@@ -13,6 +13,7 @@ mod decode;
 mod headers;
 mod json;
 mod meter;
+mod models;
 mod multipart;
 mod observed;
 mod reading;
@@ -34,6 +35,7 @@ pub use headers::{
     parse_tags, pause, retry_after, session, upstream_request_id,
 };
 pub use meter::{ResponseKind, ResponseMeter, Signals, states_usage};
+pub use models::{ListShape, ListedModel, ModelsCall, models_body, read_models};
 pub use multipart::FormReader;
 pub use observed::{MissingReason, Observed, ProviderError};
 pub use rename::{ModelPlace, Splice, spliced};

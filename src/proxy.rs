@@ -25,6 +25,7 @@ mod exchange;
 mod failure;
 mod gateway;
 mod head;
+mod models;
 mod passing;
 mod placing;
 mod recorder;
@@ -57,6 +58,7 @@ use failure::Failure;
 pub use gateway::Gateway;
 use gateway::MOST_ADDRESSES;
 use head::Framing;
+pub use models::Models;
 use passing::Passing;
 use tunnel::Socket;
 
@@ -84,6 +86,17 @@ impl ProxyHttp for Gateway {
             Err(Stopped::Refused(failure)) => {
                 answer::fail(session, exchange, &failure).await;
                 exchange.running = None;
+                body::linger(session).await;
+                Ok(true)
+            }
+            Err(Stopped::Answered(listed)) => {
+                exchange.running = None;
+                models::send(session, exchange, &listed)
+                    .await
+                    .map_err(|mut error| {
+                        error.as_down();
+                        error
+                    })?;
                 body::linger(session).await;
                 Ok(true)
             }

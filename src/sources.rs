@@ -3,9 +3,12 @@
 mod amount;
 pub mod billing;
 mod cause;
+pub mod models;
 pub mod new_api;
 pub mod prices;
 pub mod reconcile;
+#[cfg(test)]
+mod scripted;
 
 pub use amount::{Amount, AmountError};
 pub use cause::Cause;

@@ -206,7 +206,7 @@ fn named_channel(path: &str) -> Result<(Option<Cow<'_, str>>, &str), MalformedPa
 
 /// The path with escapes resolved, without empty segments and without a slash at its end.
 /// Allocates only for a path that has any of them.
-fn plain(path: &str) -> Cow<'_, str> {
+pub(super) fn plain(path: &str) -> Cow<'_, str> {
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     if !trimmed.contains('%') && !trimmed.contains("//") && !trimmed.ends_with('/') {
         return Cow::Borrowed(trimmed);
@@ -255,19 +255,21 @@ const PREFIXES: &[&str] = &[
 /// Classic Azure: the deployment stands in the path.
 const DEPLOYMENTS: &str = "/openai/deployments/";
 
+/// The name of the operation at a [`plain`] path, below wherever providers put it.
+pub(super) fn operation_of(path: &str) -> &str {
+    PREFIXES
+        .iter()
+        .find_map(|prefix| path.strip_prefix(prefix))
+        .unwrap_or_default()
+}
+
 fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
     let (name, deployment) = match path
         .strip_prefix(DEPLOYMENTS)
         .and_then(|p| p.split_once('/'))
     {
         Some((deployment, name)) => (name, Some(deployment)),
-        None => (
-            PREFIXES
-                .iter()
-                .find_map(|prefix| path.strip_prefix(prefix))
-                .unwrap_or_default(),
-            None,
-        ),
+        None => (operation_of(path), None),
     };
     if let Some(called) = called_by_verb(method, name) {
         return called;

@@ -25,6 +25,7 @@ use crate::protocol::{Decoder, RequestFacts, inject_include_usage, read_request}
 use crate::record::Api;
 
 use super::failure::Failure;
+use super::models::Listed;
 use super::timeline::Timeline;
 
 /// What Pingora keeps of a body for another try.
@@ -125,9 +126,11 @@ impl Read {
     }
 }
 
-/// Why reading stopped: a failure of ours, or the connection's own error.
+/// Why a request goes no further: a failure of ours, an answer of ours, or the connection's own
+/// error.
 pub(super) enum Stopped {
     Refused(Failure),
+    Answered(Listed),
     Broken(Box<pingora::Error>),
 }
 

@@ -29,6 +29,7 @@ use super::deadline;
 use super::departure::{Departure, Drains};
 use super::exchange::{Exchange, OpenRequests};
 use super::failure::Failure;
+use super::models::{Listed, Models};
 use super::recorder::{Recorder, Sinks};
 use super::tunnel::Socket;
 
@@ -46,6 +47,8 @@ pub struct Gateway {
     /// Where bytes are kept, where they are.
     pub(super) payloads: Option<Arc<Payloads>>,
     pub(super) channels: Arc<Registry>,
+    /// The list of models, where it is not the upstream's.
+    models: Option<Models>,
     sinks: Arc<Sinks>,
     room: Arc<Room>,
     open: OpenRequests,
@@ -71,6 +74,7 @@ impl Gateway {
             on_ledger_failure: settings.ledger.on_failure,
             payloads: None,
             channels,
+            models: None,
             sinks: Arc::new(Sinks {
                 journal,
                 deferred,
@@ -92,6 +96,12 @@ impl Gateway {
         }
     }
 
+    /// The same, with a list of models of its own where there is one.
+    #[must_use]
+    pub fn with_models(self, models: Option<Models>) -> Self {
+        Self { models, ..self }
+    }
+
     /// The requests that have not ended: what a shutdown waits for.
     #[must_use]
     pub fn open_requests(&self) -> OpenRequests {
@@ -105,12 +115,31 @@ impl Gateway {
     ) -> Result<(), Stopped> {
         let target = self.identify(session, exchange).map_err(Stopped::Refused)?;
         self.check_capacity(exchange).map_err(Stopped::Refused)?;
+        if let Some(listed) = self.listed(session, exchange, &target).await {
+            return Err(Stopped::Answered(listed));
+        }
         self.read_body(session, exchange).await?;
         exchange.recorder.timeline().body_read(Instant::now());
         self.place(session, exchange, &target)
             .map_err(Stopped::Refused)?;
         self.expect_departure(session, exchange);
         Ok(())
+    }
+
+    /// The list of models, where that is asked for and Tollgate's to answer.
+    async fn listed(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+        target: &Target,
+    ) -> Option<Listed> {
+        let models = self.models.as_ref()?;
+        if exchange.api != Api::Models {
+            return None;
+        }
+        let timeline = exchange.recorder.timeline();
+        let head = session.req_header();
+        models.answer(head, target, None, timeline).await
     }
 
     /// Where drains are configured, and there is a usage to learn from the answer's end, the

@@ -25,6 +25,7 @@ mod kinds;
 mod limits;
 mod media;
 mod memory;
+mod models;
 mod new_api;
 mod payloads;
 mod prices;

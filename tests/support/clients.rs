@@ -226,6 +226,28 @@ impl Talk<'_> {
     }
 }
 
+/// The list of models as the SDKs for Python of several providers see it; the plan is described in
+/// models.py.
+pub(crate) fn python_models(plan: &Value) -> Vec<Value> {
+    let mut command = Command::new(installed("TOLLGATE_TEST_PYTHON"));
+    command.arg(folder().join("models.py"));
+    lines(&feed(&mut command, plan.to_string().as_bytes()))
+}
+
+/// The same with the SDK for Node.
+pub(crate) fn javascript_models(plan: &Value) -> Vec<Value> {
+    let mut command = node();
+    command.arg(folder().join("models.mjs"));
+    lines(&feed(&mut command, plan.to_string().as_bytes()))
+}
+
+fn lines(output: &str) -> Vec<Value> {
+    let lines = output.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 /// `promtool check metrics`: what it finds wrong with an exposition, or nothing.
 pub(crate) fn promtool(exposition: &[u8]) {
     feed(
