@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::chance::scaled;
+use super::chance::{Chance, scaled};
 use super::gate::{Change, Closing, Gate, Holds, Ticket};
 use crate::clock::UnixMicros;
 use crate::config::{BreakerSettings, Recovery};
@@ -147,12 +147,17 @@ impl Breaker {
     }
 
     /// Takes note of a try that ended. `turn` is the gate's when the request came past it; `code` is
-    /// the provider's word for a failure; `draw` is any number.
-    pub(super) fn note(&self, gate: &Gate, tried: &Tried<'_>, draw: u64, now: UnixMicros) {
+    /// the provider's word for a failure.
+    pub(super) fn note(&self, gate: &Gate, tried: &Tried<'_>, chance: &Chance, now: UnixMicros) {
+        if (tried.pass, &tried.finding) == (Pass::Open, &Finding::Works) {
+            self.count(false, now);
+        } else {
+            self.note_news(gate, tried, chance.draw(), now);
+        }
+    }
+
+    fn note_news(&self, gate: &Gate, tried: &Tried<'_>, draw: u64, now: UnixMicros) {
         match (tried.pass, &tried.finding) {
-            (Pass::Open, Finding::Works) => {
-                self.count(false, now);
-            }
             // What was on its way when the gate closed or opened again is no news.
             (Pass::Open, _) if gate.turn() != tried.turn => {}
             (Pass::Open, Finding::Fails) => {
@@ -165,7 +170,7 @@ impl Breaker {
                 self.forget();
                 gate.trip(*reason, *recovery, tried.code.map(Arc::from), draw, now);
             }
-            (Pass::Open, Finding::Pauses(_) | Finding::Nothing) => {}
+            (Pass::Open, Finding::Works | Finding::Pauses(_) | Finding::Nothing) => {}
             (Pass::Probe(ticket), finding) => {
                 gate.probed(ticket, finding, tried.code, draw, now);
             }

@@ -69,9 +69,30 @@ impl Place {
             finding: self.finding(sighted, verdict),
             code: sighted.code,
         };
-        let draw = channel.chance.draw();
-        channel.breaker.note(&channel.gate, &tried, draw, now);
+        channel.tried(&tried, now);
         verdict
+    }
+
+    /// An answer begins, of which `sighted` says what is known: a probe that has found out need not
+    /// keep the channel closed until its stream is over. From here on it is a request as any other.
+    /// To be called or not; [`end`](Self::end) is told all the same.
+    pub fn answered(&mut self, sighted: &Sighted<'_>, now: UnixMicros) {
+        let Some(pass @ (Pass::Probe(_) | Pass::LastResort)) = self.pass else {
+            return;
+        };
+        let finding = self.finding(sighted, Verdict::of(sighted));
+        if finding != Finding::Works {
+            return;
+        }
+        let tried = Tried {
+            pass,
+            turn: self.turn,
+            finding,
+            code: None,
+        };
+        self.channel.tried(&tried, now);
+        self.pass = Some(Pass::Open);
+        self.turn = self.channel.gate.turn();
     }
 
     fn finding(&self, sighted: &Sighted<'_>, verdict: Verdict) -> Finding {
@@ -88,6 +109,12 @@ impl Place {
                 Finding::Refused(GateReason::BadCredential, settings.bad_credential)
             }
         }
+    }
+}
+
+impl Channel {
+    fn tried(&self, tried: &Tried<'_>, now: UnixMicros) {
+        self.breaker.note(&self.gate, tried, &self.chance, now);
     }
 }
 

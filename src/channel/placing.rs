@@ -174,8 +174,18 @@ impl Placing {
     /// As [`take`](Self::take), but where every channel is full waits until one is not, or until
     /// `over`.
     pub async fn take_or_wait(&mut self, now: UnixMicros, over: Instant) -> Result<Place, NoPlace> {
+        match self.take(now) {
+            Err(NoPlace::Full) => self.wait(now, over.into()).await,
+            decided => decided,
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        now: UnixMicros,
+        over: tokio::time::Instant,
+    ) -> Result<Place, NoPlace> {
         let started = tokio::time::Instant::now();
-        let over = tokio::time::Instant::from_std(over);
         let pool = Arc::clone(&self.pool);
         let mut queue = Queue::default();
         loop {

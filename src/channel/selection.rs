@@ -140,7 +140,14 @@ impl Trying {
         let turn = channel.gate.turn();
         let pass = match self.finds(channel, model, stage, now)? {
             Sight::Open => Pass::Open,
-            Sight::ProbeDue => Pass::Probe(channel.gate.probe(now)?),
+            Sight::ProbeDue => match channel.gate.probe(now) {
+                Some(ticket) => Pass::Probe(ticket),
+                // Another request was faster.
+                None if self.finds(channel, model, stage, now)? == Sight::BreakerOnly => {
+                    Pass::LastResort
+                }
+                None => return None,
+            },
             Sight::BreakerOnly => Pass::LastResort,
             Sight::Shut => return None,
         };

@@ -141,7 +141,7 @@ proptest! {
 
 #[test]
 fn no_request_that_comes_after_a_closing_returned_passes() {
-    const ROUNDS: u64 = 3_000;
+    const ROUNDS: u64 = 500;
     let pool = pool(named(&["a"]), |_| {});
     // Odd while the channel is closed for certain.
     let period = AtomicU64::new(0);

@@ -183,6 +183,29 @@ fn one_request_probes_at_a_time_and_says_so() {
 }
 
 #[test]
+fn a_probe_whose_answer_begins_well_opens_the_channel_before_its_end() {
+    let pool = pool(named(&["a", "b"]), |_| {});
+    break_down(&pool, "a", START);
+    let due = next_probe(&pool, "a", START);
+    let mut first = taken(&pool, &CHAT, due);
+    first.answered(&broken(), due);
+    assert_eq!(open(&pool, "a", due), GateState::Probing);
+    first.answered(&well(), due);
+    assert_eq!(open(&pool, "a", due), GateState::Open);
+    // Its end is that of any request.
+    let cut = Sighted {
+        fault: Some(Fault::CutShort),
+        ..well()
+    };
+    first.end(&cut, due);
+    for _ in 0..4 {
+        assert_eq!(open(&pool, "a", due), GateState::Open);
+        send(&pool, &CHAT, &broken(), due);
+    }
+    assert_eq!(open(&pool, "a", due), GateState::Closed);
+}
+
+#[test]
 fn a_refused_account_is_closed_at_once_and_opens_as_configured() {
     let broke = answer(429, Some("insufficient_quota"), Outcome::QuotaExhausted);
     let refused = answer(401, Some("invalid_api_key"), Outcome::UpstreamError);
