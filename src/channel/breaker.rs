@@ -171,11 +171,16 @@ impl Breaker {
                 gate.trip(*reason, *recovery, tried.code.map(Arc::from), draw, now);
             }
             (Pass::Open, Finding::Works | Finding::Pauses(_) | Finding::Nothing) => {}
+            // What was counted while it closed is forgotten.
             (Pass::Probe(ticket), finding) => {
-                gate.probed(ticket, finding, tried.code, draw, now);
+                if gate.probed(ticket, finding, tried.code, draw, now) {
+                    self.forget();
+                }
             }
             (Pass::LastResort, finding) => {
-                gate.passed_through(tried.turn, finding, tried.code, draw, now);
+                if gate.passed_through(tried.turn, finding, tried.code, draw, now) {
+                    self.forget();
+                }
             }
         }
     }
@@ -230,7 +235,8 @@ impl Gate {
         Some(ticket)
     }
 
-    /// A probe ended. One whose hold has ended meanwhile says nothing any more.
+    /// A probe ended. One whose hold has ended meanwhile says nothing any more. Returns whether the
+    /// breaker lets go.
     fn probed(
         &self,
         ticket: Ticket,
@@ -238,10 +244,10 @@ impl Gate {
         code: Option<&str>,
         draw: u64,
         now: UnixMicros,
-    ) {
+    ) -> bool {
         let mut holds = self.lock();
         if holds.probe != Some(ticket) {
-            return;
+            return false;
         }
         holds.probe = None;
         match finding {
@@ -261,10 +267,11 @@ impl Gate {
             }
             Finding::Nothing => self.amend(&mut holds, GateState::Closed, None, now),
         }
+        *finding == Finding::Works
     }
 
     /// A request ended that went through as a last resort. Its success is as good as a probe's; its
-    /// failure is no news.
+    /// failure is no news. Returns whether the breaker lets go.
     fn passed_through(
         &self,
         turn: u32,
@@ -272,17 +279,20 @@ impl Gate {
         code: Option<&str>,
         draw: u64,
         now: UnixMicros,
-    ) {
+    ) -> bool {
         let mut holds = self.lock();
         if self.turn() != turn {
-            return;
+            return false;
         }
         let Some(hold) = holds.breaker() else {
-            return;
+            return false;
         };
         let (probes, reason) = (hold.closing.until.is_some(), hold.closing.reason);
         match finding {
-            Finding::Works if probes => self.recover(&mut holds, now),
+            Finding::Works if probes => {
+                self.recover(&mut holds, now);
+                return true;
+            }
             Finding::Refused(refusal, recovery) if *refusal != reason => {
                 let pause = holds.pace.begin(draw);
                 let note = code.map(Arc::from);
@@ -290,6 +300,7 @@ impl Gate {
             }
             _ => {}
         }
+        false
     }
 
     /// The request that held `ticket` is gone without a word of its channel: the next may probe.
@@ -370,5 +381,53 @@ fn closing(
         },
         who: None,
         note,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+
+    proptest! {
+        /// Against the definition: so many failures among so many of the last tries in the window.
+        #[test]
+        fn it_closes_at_so_many_failures_of_so_many_within_the_window(
+            failures in 1_u32..5,
+            more in 0_u32..5,
+            tries in proptest::collection::vec((0_u64..4, any::<bool>()), 1..80),
+        ) {
+            let settings = BreakerSettings {
+                failures,
+                of: failures + more,
+                window: Duration::from_secs(10),
+                ..BreakerSettings::default()
+            };
+            let breaker = Breaker::new(settings);
+            let mut history: Vec<(UnixMicros, bool)> = Vec::new();
+            let mut now = UnixMicros(1_000_000_000);
+            for (pause, failed) in tries {
+                now = now.plus(Duration::from_secs(pause));
+                history.push((now, failed));
+                let last = history.iter().rev().take((failures + more) as usize);
+                let recent = last.filter(|(at, _)| now.since(*at) <= Duration::from_secs(10));
+                let failed_lately = recent.filter(|(_, failed)| *failed).count();
+                let closes = failed_lately >= failures as usize;
+                prop_assert_eq!(breaker.count(failed, now).is_some(), closes);
+                if closes {
+                    history.clear();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn jitter_shortens_a_pause_by_a_fifth_at_most() {
+        let pause = Duration::from_secs(10);
+        assert_eq!(jittered(pause, 0), pause);
+        assert_eq!(jittered(pause, u64::MAX).as_secs(), 8);
+        assert_eq!(jittered(Duration::ZERO, u64::MAX), Duration::ZERO);
+        assert_eq!(jittered(Duration::MAX, 0), Duration::MAX);
     }
 }

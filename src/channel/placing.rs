@@ -8,8 +8,7 @@ use super::breaker::Pass;
 use super::gate::Sight;
 use super::index::{Among, Candidates};
 use super::place::Place;
-use super::places::Seat;
-use super::queue::Queue;
+use super::queue::{Granted, Queue};
 use super::selection::{Choice, Gained, Stage, Trying};
 use super::{Channel, Pool, Registry};
 use crate::clock::UnixMicros;
@@ -211,8 +210,8 @@ impl Placing {
                 () = changed => continue,
             };
             let at = now.plus(started.elapsed());
-            if let Some((channel, seat)) = granted
-                && let Some(gained) = self.seated(&channel, seat, at)
+            if let Some(granted) = granted
+                && let Some(gained) = self.seated(granted, at)
             {
                 return Ok(self.place(gained, at));
             }
@@ -299,37 +298,34 @@ impl Placing {
 
     /// Queues where the request would be let through, were a place free.
     fn line_up(&self, queue: &mut Queue, now: UnixMicros) {
+        if let Some(maker) = &self.maker
+            && maker.gate.look(now) == Sight::Open
+        {
+            return queue.join(maker, Stage::Open);
+        }
         let model = self.candidates.model.as_deref();
-        let channels = match &self.maker {
-            Some(maker) if maker.gate.look(now) == Sight::Open => std::slice::from_ref(maker),
-            _ => &self.candidates.channels,
-        };
-        for channel in channels {
-            if queue.is_long() {
-                break;
+        let finds = |channel: &Channel, stage| self.trying.finds(channel, model, stage, now);
+        for stage in [&[Stage::Well], last_resorts(self.pool.allow_last)].concat() {
+            for channel in &self.candidates.channels {
+                if finds(channel, stage).is_some() && !queue.is_long() {
+                    queue.join(channel, stage);
+                }
             }
-            if self
-                .trying
-                .finds(channel, model, self.stage(channel), now)
-                .is_some()
-            {
-                queue.join(channel);
+            // As in a choice: where one is well, that one is waited for.
+            if !queue.is_empty() {
+                return;
             }
         }
     }
 
-    fn seated(&mut self, channel: &Arc<Channel>, seat: Seat, now: UnixMicros) -> Option<Gained> {
-        let stage = self.stage(channel);
+    fn seated(&mut self, granted: Granted, now: UnixMicros) -> Option<Gained> {
+        let Granted {
+            channel,
+            seat,
+            stage,
+        } = granted;
         let model = self.candidates.model.as_deref();
-        self.trying.seated(channel, seat, model, stage, now)
-    }
-
-    /// What `channel` must be for a request that waits for it.
-    fn stage(&self, channel: &Channel) -> Stage {
-        match &self.maker {
-            Some(maker) if maker.index == channel.index => Stage::Open,
-            _ => Stage::Well,
-        }
+        self.trying.seated(&channel, seat, model, stage, now)
     }
 
     /// Why no channel takes it.

@@ -95,6 +95,20 @@ async fn who_waits_gets_the_first_place_of_any_in_the_order_of_arrival() {
 }
 
 #[tokio::test]
+async fn where_no_channel_is_well_the_last_resort_is_waited_for() {
+    let pool = pool(vec![narrow("a", 1)], |_| {});
+    let limited = Sighted {
+        pause: Some(Duration::from_secs(30)),
+        ..answer(429, None, Outcome::RateLimited)
+    };
+    taken(&pool, &CHAT, START).end(&limited, START);
+    let place = taken(&pool, &CHAT, START);
+    let request = waiting(&pool, &CHAT).await;
+    drop(place);
+    assert_eq!(name(request).await.0, "a");
+}
+
+#[tokio::test]
 async fn nobody_waits_longer_than_was_said() {
     let pool = pool(vec![narrow("a", 1)], |_| {});
     let place = taken(&pool, &CHAT, START);
