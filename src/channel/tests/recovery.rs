@@ -1,7 +1,7 @@
 //! How channels are closed, and opened again.
 
 use super::*;
-use crate::config::Recovery;
+use crate::config::{Recovery, Strategy};
 
 fn open(pool: &Registry, name: &str, now: UnixMicros) -> GateState {
     pool.gate_status(name, now).unwrap().state
@@ -342,4 +342,60 @@ fn a_restart_leaves_the_gates_as_they_were() {
     assert_eq!(new.expire(after(5)), Some(after(9)));
     assert_eq!(new.expire(after(9)), None);
     assert_eq!(new.witness.heard().len(), 1, "the end of the alert's hold");
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_probe_leaves_it_due() {
+    let before = pool(named(&["a", "b"]), |_| {});
+    break_down(&before, "a", START);
+    let due = next_probe(&before, "a", START);
+    let _probe = taken(&before, &CHAT, due);
+    let last = before.witness.0.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(last.hold, GateState::Probing);
+    let new = pool(named(&["a", "b"]), |_| {});
+    new.restore(&[last], due);
+    assert_eq!(send(&new, &CHAT, &broken(), due), "a");
+    // The pauses go on growing.
+    let next = next_probe(&new, "a", due).since(due);
+    assert!(next > Duration::from_secs(5), "{next:?}");
+}
+
+/// A client of a proxy that tries `retries` further channels; whether it gets an answer, and the
+/// tries at `dead`, which fails whatever it is asked.
+fn request(pool: &Registry, retries: usize, now: UnixMicros) -> (bool, u32) {
+    let mut placing = pool.placing(&CHAT).unwrap();
+    let mut tries = 0;
+    for _ in 0..=retries {
+        let Ok(mut place) = placing.take(now) else {
+            break;
+        };
+        if &*place.channel().name != "dead" {
+            place.end(&well(), now);
+            return (true, tries);
+        }
+        tries += 1;
+        assert!(place.end(&broken(), now).fails_over);
+    }
+    (false, tries)
+}
+
+#[test]
+fn a_dead_channel_costs_no_request_and_is_soon_left_alone() {
+    const REQUESTS: u64 = 10_000;
+    for strategy in Strategy::ALL {
+        let pool = pool(named(&["dead", "b", "c"]), |settings| {
+            settings.routing.strategy = *strategy;
+        });
+        let mut after_a_second = 0;
+        for number in 0..REQUESTS {
+            let now = START.plus(Duration::from_millis(number));
+            let (answered, tries) = request(&pool, 2, now);
+            assert!(answered, "{strategy}: request {number}");
+            if number >= 1_000 {
+                after_a_second += tries;
+            }
+        }
+        assert!(after_a_second < 90, "{strategy}: {after_a_second} of 9,000");
+        assert!(after_a_second > 0, "{strategy}: nobody looked after it");
+    }
 }
