@@ -97,6 +97,14 @@ impl Tier {
         self.cumulative.last().copied().unwrap_or(0)
     }
 
+    /// Where each stands, round and round from the one whose turn it is.
+    pub(super) fn from(&self, turn: u64) -> impl Iterator<Item = usize> + use<> {
+        let length = u64::try_from(self.range.len()).unwrap_or(u64::MAX);
+        let offset = usize::try_from(turn % length.max(1)).unwrap_or(0);
+        let start = self.range.start + offset;
+        (start..self.range.end).chain(self.range.start..start)
+    }
+
     /// Who has the share of the whole weight that `point` falls into.
     pub(super) fn at(&self, point: u64) -> usize {
         let within = self.cumulative.partition_point(|sum| *sum <= point);

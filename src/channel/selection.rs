@@ -205,13 +205,9 @@ impl Choice<'_> {
         trying.gain(channel, self.model(), Stage::Well, self.now)
     }
 
-    /// One after another from `turn` on, round and round.
+    /// The first that takes it, from `turn` on, round and round.
     fn walk(&self, tier: &Tier, turn: u64, trying: &mut Trying) -> Option<Gained> {
-        let length = u64::try_from(tier.range.len()).unwrap_or(u64::MAX);
-        let offset = usize::try_from(turn % length.max(1)).unwrap_or(0);
-        let start = tier.range.start + offset;
-        let mut order = (start..tier.range.end).chain(tier.range.start..start);
-        order.find_map(|at| self.gain(at, trying))
+        tier.from(turn).find_map(|at| self.gain(at, trying))
     }
 
     /// By chance, in proportion to the weights of those that can take it. Drawing again while the
@@ -244,24 +240,24 @@ impl Choice<'_> {
             .or_else(|| self.walk(tier, 0, trying))
     }
 
-    /// The one with the fewest requests on their way; the first of several.
+    /// The one with the fewest requests on their way; several such take turns.
     fn least_in_flight(&self, tier: &Tier, trying: &mut Trying) -> Option<Gained> {
-        let count = tier.range.len();
+        let turn = self.turn(trying);
         let taken = |at: &usize| self.candidates.channels[*at].places.taken();
         let able = |at: &usize| self.is_able(*at, trying);
+        let count = tier.range.len();
         let least = if count <= ALL_COMPARED {
-            tier.range.clone().filter(able).min_by_key(taken)
+            tier.from(turn).filter(able).min_by_key(taken)
         } else {
             let length = u64::try_from(count).unwrap_or(u64::MAX);
-            let mut sampled = (0..SAMPLE).filter_map(|_| {
-                let offset = usize::try_from(self.pool.chance.below(length)).ok()?;
-                Some(tier.range.start + offset)
-            });
-            sampled.by_ref().filter(able).min_by_key(taken)
+            let drawn =
+                (0..SAMPLE).filter_map(|_| tier.from(self.pool.chance.below(length)).next());
+            drawn.filter(able).min_by_key(taken)
         };
+        // Another request may have been faster, or nobody of the sample can.
         least
             .and_then(|at| self.gain(at, trying))
-            .or_else(|| self.walk(tier, 0, trying))
+            .or_else(|| self.walk(tier, turn, trying))
     }
 
     /// Whether the channel would take the request just now.

@@ -263,6 +263,9 @@ fn the_least_busy_channel_is_chosen() {
     places.retain(|place| &*place.channel().name != "b");
     assert_eq!(in_flight("b"), 0);
     assert_eq!(&*taken(&pool, &CHAT, START).channel().name, "b");
+    drop(places);
+    let idle = firsts(&pool, &CHAT, 30);
+    assert!(idle.values().all(|count| *count == 10), "{idle:?}");
 }
 
 #[test]
