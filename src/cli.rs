@@ -5,6 +5,8 @@
 
 mod amounts;
 mod banner;
+mod channel_table;
+mod channels;
 mod check;
 mod client;
 mod csv;
@@ -86,6 +88,8 @@ enum Command {
     Usage(usage::Arguments),
     /// List requests, follow them as they end, or show one in full.
     Requests(requests::Arguments),
+    /// Channels: which are open, close one, open it again, what happened to them.
+    Channels(channels::Arguments),
     /// Prices: what a model costs and why, all of them, a newer catalogue, the past priced anew.
     Prices(prices::Arguments),
     /// Compare the ledger with the provider's own account of usage and cost (OpenAI).
@@ -133,6 +137,7 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Check) => check::check(load, output),
         Some(Command::Usage(own)) => usage::usage(&own, &load()?.settings, now, output),
         Some(Command::Requests(own)) => requests::requests(own, &load()?.settings, now, output),
+        Some(Command::Channels(own)) => channels::channels(own, &load()?.settings, now, output),
         Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
         Some(Command::Reconcile(own)) => reconcile::compare(&own, &load()?.settings, now, output),
         Some(Command::Healthcheck) => healthcheck::healthcheck(&load()?.settings, output),

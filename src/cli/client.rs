@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 use super::banner::reachable;
 use crate::admin::ErrorBody;
 use crate::admin::json::{
-    Info, PayloadJson, RepriceReportJson, RequestDetailJson, RequestList, UsageSummaryJson,
+    ChangedChannelJson, ChannelEventList, ChannelList, Info, PayloadJson, RepriceReportJson,
+    RequestDetailJson, RequestList, UsageSummaryJson,
 };
 use crate::config::{AdminSettings, Secret};
 use crate::ledger::RepriceQuery;
-use crate::ledger::query::{Order, RequestFilter, Sequence, UsageQuery};
+use crate::ledger::query::{GateEventFilter, Order, RequestFilter, Sequence, UsageQuery};
 use crate::record::RequestId;
 use crate::sources::http_client;
 
@@ -218,6 +219,66 @@ impl Client {
         let url = self.api_url("prices/reprice");
         let request = authorised(self.http.post(url), self.token.as_ref());
         self.ask(request.timeout(LONG_ANSWER).query(&pairs)).await
+    }
+
+    /// Every channel.
+    pub(super) async fn channels(&self) -> Result<ChannelList, AskError> {
+        self.ask(self.api("channels")).await
+    }
+
+    /// One page of what happened to the channels' gates, from `cursor` on.
+    pub(super) async fn channel_events(
+        &self,
+        filter: &GateEventFilter,
+        cursor: Option<&str>,
+    ) -> Result<ChannelEventList, AskError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "channel", filter.channel.as_ref());
+        push(&mut pairs, "since", filter.since);
+        push(&mut pairs, "until", filter.until);
+        push(&mut pairs, "limit", Some(filter.limit));
+        push(&mut pairs, "cursor", cursor);
+        self.ask(self.api("channel-events").query(&pairs)).await
+    }
+
+    /// Closes a channel, for `span` or for good.
+    pub(super) async fn disable(
+        &self,
+        name: &str,
+        span: Option<Duration>,
+        reason: Option<&str>,
+        who: Option<&str>,
+    ) -> Result<ChangedChannelJson, AskError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "for", span.map(humantime::format_duration));
+        push(&mut pairs, "reason", reason);
+        push(&mut pairs, "who", who);
+        self.change(name, "disable", &pairs).await
+    }
+
+    /// Opens a channel.
+    pub(super) async fn enable(
+        &self,
+        name: &str,
+        reason: Option<&str>,
+        who: Option<&str>,
+    ) -> Result<ChangedChannelJson, AskError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "reason", reason);
+        push(&mut pairs, "who", who);
+        self.change(name, "enable", &pairs).await
+    }
+
+    /// `name` holds nothing that means something in a path.
+    async fn change(
+        &self,
+        name: &str,
+        what: &str,
+        pairs: &[(&'static str, String)],
+    ) -> Result<ChangedChannelJson, AskError> {
+        let url = self.api_url(&format!("channels/{name}/{what}"));
+        let request = authorised(self.http.post(url), self.token.as_ref());
+        self.ask(request.query(pairs)).await
     }
 
     /// `/readyz`: its status and words.

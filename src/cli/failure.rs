@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::client::AskError;
-use crate::admin::MomentError;
+use crate::admin::{MomentError, SpanError};
 use crate::app::RunError;
 use crate::config::Problems;
 use crate::ledger::{QueryError, RepriceError};
@@ -31,6 +31,14 @@ pub(super) enum Failure {
         /// What is wrong with it.
         source: MomentError,
     },
+    /// An argument that should be a length of time is none.
+    #[error("--{argument}: {source}")]
+    Span {
+        /// Which argument.
+        argument: &'static str,
+        /// What is wrong with it.
+        source: SpanError,
+    },
     /// The settings were found wrong and that was told already.
     #[error("the settings have problems")]
     Told,
@@ -55,6 +63,15 @@ pub(super) enum Failure {
     /// The ledger is in use and whoever uses it cannot be asked.
     #[error("nothing was changed: {0}, and only the sidecar that writes this ledger may change it")]
     NotWritten(String),
+    /// No sidecar runs whose channel could be closed or opened.
+    #[error(
+        "nothing was changed: no sidecar answers at {0} (`admin.listen`), and without one no request \
+         goes anywhere; start it first"
+    )]
+    NoSidecar(std::net::SocketAddr),
+    /// Who answers will not do.
+    #[error("nothing was changed: {0}")]
+    NotChanged(String),
     /// Pricing history anew was not done, or not to its end.
     #[error(transparent)]
     Reprice(#[from] RepriceError),
@@ -103,6 +120,7 @@ impl Failure {
             | Self::Run(RunError::Prices(_))
             | Self::Usage(_)
             | Self::Moment { .. }
+            | Self::Span { .. }
             | Self::Told => ExitCode::from(EX_USAGE),
             failure if failure.is_closed_pipe() => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,

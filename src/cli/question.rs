@@ -1,11 +1,12 @@
 //! What the commands that ask have in common: arguments that are times, and waiting for answers.
 
 use std::future::Future;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::failure::Failure;
-use crate::admin::parse_moment;
+use crate::admin::{parse_moment, parse_span};
 use crate::clock::UnixMicros;
 
 /// The time that `--argument text` means.
@@ -16,6 +17,20 @@ pub(super) fn moment(
     timezone: &TimeZone,
 ) -> Result<UnixMicros, Failure> {
     parse_moment(text, now, timezone).map_err(|source| Failure::Moment { argument, source })
+}
+
+/// The length of time that `--argument text` means.
+pub(super) fn length(argument: &'static str, text: &str) -> Result<Duration, Failure> {
+    parse_span(text).map_err(|source| Failure::Span { argument, source })
+}
+
+/// Who is at the terminal, for the audit; at most 64 characters.
+pub(super) fn login_name() -> Option<String> {
+    let name = ["LOGNAME", "USER"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty());
+    name.map(|name| name.chars().take(64).collect())
 }
 
 /// Waits for an answer. One thread is enough for one question at a time.

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::patience::patiently;
 use super::prices::in_use;
-use super::question::{moment, wait};
+use super::question::{login_name, moment, wait};
 use super::source::{NoSidecar, catch_up, sidecar};
 use super::table::{Sheet, Tone};
 use crate::admin::json::{RepriceReportJson, RepricedJson, Usd};
@@ -57,7 +57,7 @@ pub(super) fn reprice(
             None => now,
         },
         model: arguments.model.clone(),
-        who: who(),
+        who: login_name().unwrap_or_else(|| "command line".to_owned()),
     };
     if query.until <= query.since {
         return Err(Failure::Usage(
@@ -72,18 +72,6 @@ pub(super) fn reprice(
     };
     output.text(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Who is at the terminal, for the audit.
-fn who() -> String {
-    let name = ["LOGNAME", "USER"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .find(|name| !name.is_empty());
-    name.map_or_else(
-        || "command line".to_owned(),
-        |name| name.chars().take(64).collect(),
-    )
 }
 
 /// By the sidecar that runs, which alone may write its ledger; else here, in its place.

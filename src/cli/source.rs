@@ -1,18 +1,24 @@
 //! Where answers come from: the sidecar that runs, or the ledger itself when none does.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::client::{AskError, Client};
 use super::failure::Failure;
 use super::output::Output;
 use super::patience::patiently;
-use crate::admin::json::{PayloadJson, RequestDetailJson, RequestJson, UsageSummaryJson};
+use crate::admin::json::{
+    ChannelEventJson, ChannelJson, PayloadJson, RequestDetailJson, RequestJson, UsageSummaryJson,
+};
 use crate::admin::{ErrorCode, MAX_LIMIT, ledger_id};
+use crate::app::RunError;
+use crate::channel::{Registry, Unobserved};
+use crate::clock::UnixMicros;
 use crate::config::Settings;
-use crate::ledger::query::{RequestFilter, Sequence, UsageQuery};
+use crate::ledger::query::{GateEventFilter, RequestFilter, Sequence, UsageQuery};
 use crate::ledger::{self, OpenError, QueryError, Reader};
 use crate::payloads;
-use crate::record::RequestId;
+use crate::record::{ChannelEvent, RequestId};
 
 /// Who answers. Both answer in the API's types, so that what is printed does not depend on it.
 #[derive(Debug)]
@@ -102,6 +108,52 @@ impl Source {
         }
     }
 
+    /// Every channel; without a sidecar as the next start will find them.
+    pub(super) async fn channels(
+        &self,
+        settings: &Settings,
+        now: UnixMicros,
+    ) -> Result<Vec<ChannelJson>, Failure> {
+        match self {
+            Self::Sidecar(client) => Ok(client.channels().await?.channels),
+            Self::Ledger(reader) => channels_at_rest(settings, &reader.last_gate_events()?, now),
+        }
+    }
+
+    /// What happened last to the channels' gates, the newest first, page by page.
+    pub(super) async fn channel_events(
+        &self,
+        filter: &GateEventFilter,
+        count: u32,
+    ) -> Result<Vec<ChannelEventJson>, Failure> {
+        let mut filter = filter.clone();
+        let mut events = Vec::new();
+        let mut cursor: Option<String> = None;
+        let mut left = count;
+        while left > 0 {
+            filter.limit = left.min(MAX_LIMIT);
+            let page = match self {
+                Self::Sidecar(client) => {
+                    let page = client.channel_events(&filter, cursor.as_deref()).await?;
+                    cursor = page.next;
+                    page.events
+                }
+                Self::Ledger(reader) => {
+                    let page = reader.gate_events(&filter)?;
+                    filter.cursor = page.next;
+                    cursor = page.next.map(|next| next.to_string());
+                    page.events.into_iter().map(Into::into).collect()
+                }
+            };
+            left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+            events.extend(page);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
     /// Where following starts to see only what is recorded from now on.
     pub(super) async fn newest(&self) -> Result<Sequence, Failure> {
         match self {
@@ -169,6 +221,21 @@ pub(super) async fn catch_up(data_dir: &Path, output: &Output) {
         )),
         Err(_) => output.note("what an ended sidecar may have left in the journal is not included"),
     }
+}
+
+/// The channels of these settings, with the gates that a start would restore.
+pub(super) fn channels_at_rest(
+    settings: &Settings,
+    last_events: &[ChannelEvent],
+    now: UnixMicros,
+) -> Result<Vec<ChannelJson>, Failure> {
+    let registry = Registry::new(settings, Arc::new(Unobserved)).map_err(RunError::Channels)?;
+    registry.restore(last_events, now);
+    let channels = settings.channels.iter().filter_map(|channel| {
+        let gate = registry.gate_status(&channel.name, now).ok()?;
+        Some(ChannelJson::new(channel, gate, None))
+    });
+    Ok(channels.collect())
 }
 
 /// Whether there is no ledger because nothing was recorded yet.

@@ -8,6 +8,7 @@
 )]
 
 mod arguments;
+mod channels;
 mod prices;
 mod reading;
 mod repricing;
