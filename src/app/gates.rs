@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
@@ -25,13 +25,10 @@ const RESTORE_WITHIN: Duration = Duration::from_secs(10);
 const A_LOOK: Duration = Duration::from_millis(250);
 /// From one look for late news to the next.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// The longest sleep until a hold ends: the wall clock may be set in between, and what an earlier run
-/// left be known late.
-const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// The longest sleep until a hold ends: the wall clock may be set in between.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// The shortest, whatever the next end is said to be.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
-/// Events that a slow listener may be behind by before it misses some.
-const EVENTS_BEHIND: usize = 1_024;
 
 /// Told of each change of a gate: appends it to the journal before the change is answered, logs and
 /// counts it, and wakes whoever listens.
@@ -39,7 +36,8 @@ const EVENTS_BEHIND: usize = 1_024;
 pub(super) struct GateWatch {
     journal: Arc<Journal>,
     meter: Arc<Meter>,
-    events: broadcast::Sender<ChannelEvent>,
+    /// How many changes there were.
+    changes: watch::Sender<u64>,
     known: Mutex<HashMap<Arc<str>, Known>>,
 }
 
@@ -65,14 +63,19 @@ impl GateWatch {
         Self {
             journal,
             meter,
-            events: broadcast::channel(EVENTS_BEHIND).0,
+            changes: watch::Sender::new(0),
             known: Mutex::default(),
         }
     }
 
-    /// Every change from now on. What an earlier run left is none: ask the registry for it.
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<ChannelEvent> {
-        self.events.subscribe()
+    /// Changes whenever a gate did, after it did; also when an earlier run's holds were restored.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn wake(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Whether this run changed that owner's hold.
@@ -92,6 +95,7 @@ impl GateWatch {
             let mut known = self.known();
             known.entry(Arc::clone(&channel.name)).or_default().state = status.state;
         }
+        self.wake();
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
@@ -114,8 +118,7 @@ impl GateObserver for GateWatch {
                 .gate_changed(&event.channel, event.state, event.reason);
         }
         log(event);
-        // Nobody listens: nobody misses it.
-        let _ = self.events.send(event.clone());
+        self.wake();
     }
 }
 
@@ -258,10 +261,7 @@ impl EarlierGates {
 
 /// Ends each hold when its time is over; never returns. `changes` tell that one may end earlier than
 /// was known.
-pub(super) async fn expire_holds(
-    registry: Arc<Registry>,
-    mut changes: broadcast::Receiver<ChannelEvent>,
-) {
+pub(super) async fn expire_holds(registry: Arc<Registry>, mut changes: watch::Receiver<u64>) {
     loop {
         let now = UnixMicros::now();
         let pause = registry
@@ -269,7 +269,7 @@ pub(super) async fn expire_holds(
             .map_or(LONGEST_SLEEP, |next| next.since(now));
         tokio::select! {
             () = sleep(pause.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)) => {}
-            _missed_ones_do_not_matter = changes.recv() => {}
+            Ok(()) = changes.changed() => {}
         }
     }
 }
