@@ -19,6 +19,7 @@ mod crash;
 mod deferred;
 mod departures;
 mod endings;
+mod gates;
 mod golden;
 mod headers;
 mod kinds;
