@@ -38,6 +38,7 @@ use crate::ledger::{Journal, LedgerStats, Repricer, Sellers};
 use crate::meter::Meter;
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
+use crate::sources::new_api::FollowerStats;
 
 use access::{Access, guard, harden};
 use channels::Channels;
@@ -131,6 +132,12 @@ impl AdminState {
             readiness: parts.readiness,
             started_at: parts.started_at,
         })
+    }
+
+    /// Shows, too, how channels outside follow the gates.
+    pub fn with_followed(self, stats: Arc<FollowerStats>) -> prometheus::Result<Self> {
+        exposition::add_followed(&self.registry, stats)?;
+        Ok(self)
     }
 }
 

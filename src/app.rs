@@ -9,6 +9,7 @@ mod arrivals;
 mod gates;
 mod listeners;
 mod log;
+mod outside;
 mod stop;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use crate::meter::Meter;
 use crate::payloads::{Payloads, StartError, Writer as PayloadWriter};
 use crate::pricing::Prices;
 use crate::proxy::{Gateway, Models, OpenRequests};
+use crate::sources::Cause;
 use crate::sources::models::ListError;
 use crate::sources::prices::{FetchError, Refresher};
 
@@ -101,6 +103,9 @@ pub enum RunError {
     /// The same, for the channels' lists of models.
     #[error("cannot ask channels for their models: {0}")]
     Lists(#[from] ListError),
+    /// No client for the gateway outside: the system has no usable certificates.
+    #[error("cannot reach new-api: {0}")]
+    Outside(#[source] Cause),
     /// Two metric families of one name: a fault of the program.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -159,7 +164,8 @@ async fn run_here(
         readiness: Arc::clone(&readiness),
         started_at: UnixMicros::now(),
     };
-    let admin = Arc::new(AdminState::new(parts)?);
+    let follower = outside::follower(settings, &channels, &watch)?;
+    let admin = Arc::new(outside::shown(AdminState::new(parts)?, follower.as_ref())?);
     let mut earlier = EarlierGates::new(
         Arc::clone(&channels),
         Arc::clone(&watch),
@@ -187,11 +193,13 @@ async fn run_here(
     .with_models(models);
     let plane = DataPlane::start(settings, gateway, &listeners)?;
     let admin = Admin::start(listeners.admin()?, admin)?;
-    let beside = [
+    let mut beside = vec![
         tokio::spawn(refresher.run()),
         tokio::spawn(earlier.follow()),
         tokio::spawn(expire_holds(channels, watch.subscribe())),
     ];
+    // After what earlier runs left closed is known: until then every gate is open.
+    beside.extend(follower.map(|follower| tokio::spawn(follower.run())));
     readiness.listening();
     on_ready(Ready {
         listen: listeners.data_address(),

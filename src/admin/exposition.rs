@@ -1,6 +1,7 @@
 //! `/metrics`: the registry, and what the ledger and the build say of themselves.
 
 mod channels;
+mod followed;
 mod prices;
 
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use crate::meter::families::{self, Family, counter, family, float, seconds};
 use crate::meter::{Meter, TrafficCollector};
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
+use crate::sources::new_api::FollowerStats;
 
 use channels::ChannelsCollector;
+use followed::FollowedCollector;
 use prices::PricesCollector;
 
 /// The text format's media type, as Prometheus asks for it.
@@ -51,6 +54,14 @@ pub(super) fn registry(
     build.set(1.0);
     registry.register(Box::new(build))?;
     Ok(registry)
+}
+
+/// Adds what channels outside do.
+pub(super) fn add_followed(
+    registry: &Registry,
+    stats: Arc<FollowerStats>,
+) -> prometheus::Result<()> {
+    registry.register(Box::new(FollowedCollector::new(stats)?))
 }
 
 /// Everything in `registry` in the text format.

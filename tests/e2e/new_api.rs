@@ -1,22 +1,24 @@
 //! Channels of a new-api or one-api follow the gates: every generation of its API, and every way in
 //! which it fails.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tollgate::channel::{Closing, GateStatus, Hold};
+use tokio::sync::broadcast;
+use tollgate::channel::{Closing, GateObserver, Registry};
 use tollgate::clock::UnixMicros;
-use tollgate::config::{BaseUrl, ChannelSettings, NewApiSettings, Secret};
-use tollgate::record::{GateReason, GateState, Owner};
-use tollgate::sources::new_api::{Follower, FollowerStats, Gates, Pauses, SyncResult};
+use tollgate::config::{BaseUrl, ChannelSettings, NewApiSettings, Secret, Settings};
+use tollgate::record::{ChannelEvent, GateReason, Owner};
+use tollgate::sources::new_api::{Follower, FollowerStats, Pauses, SyncResult};
 
-use crate::support::eventually;
+use crate::support::answers;
+use crate::support::client::Request;
 use crate::support::new_api::{Fault, Kind, OutsideGateway, TOKEN, USER};
-use crate::support::tollgate::free_port;
+use crate::support::tollgate::{Setup, Tollgate, free_port};
+use crate::support::upstream::Upstream;
+use crate::support::{Gate, eventually};
 
 const ENABLED: i64 = 1;
 const DISABLED: i64 = 2;
@@ -28,28 +30,20 @@ const PAUSES: Pauses = Pauses {
     longest: Duration::from_millis(40),
 };
 
-/// Gates that the test moves.
-#[derive(Default)]
-struct Hands(Mutex<BTreeMap<String, Hold>>);
+/// Tells the follower what happens to gates.
+#[derive(Debug)]
+struct Told(broadcast::Sender<ChannelEvent>);
 
-impl Gates for Hands {
-    fn gate(&self, channel: &str, _now: UnixMicros) -> Option<GateStatus> {
-        let hold = self.0.lock().unwrap().get(channel).cloned();
-        Some(GateStatus {
-            state: hold.as_ref().map_or(GateState::Open, |hold| hold.state),
-            holds: hold.into_iter().collect(),
-            in_flight: 0,
-            next_probe: None,
-            cooling: Vec::new(),
-        })
+impl GateObserver for Told {
+    fn changed(&self, event: &ChannelEvent) {
+        self.0.send(event.clone()).unwrap();
     }
 }
 
 /// A follower at work, and the gates that it follows. It ends when dropped, as in a crash.
 struct Following {
     runtime: Runtime,
-    gates: Arc<Hands>,
-    changes: watch::Sender<u64>,
+    gates: Arc<Registry>,
     stats: Arc<FollowerStats>,
 }
 
@@ -57,28 +51,31 @@ impl Following {
     /// Follows the channel `a` as 7 and `b` as 8, whose gates are closed by an operator where
     /// `closed` names them.
     fn start(base_url: &str, data: &Path, closed: &[&str]) -> Self {
-        let gates = Arc::new(Hands::default());
-        let (changes, told) = watch::channel(0);
-        let settings = NewApiSettings {
-            base_url: base_url.parse().unwrap(),
-            token: Secret::new(TOKEN),
-            user: Some(USER),
-        };
         let channel = |(name, new_api): (&str, Option<u64>)| ChannelSettings {
             name: Arc::from(name),
             new_api,
             ..ChannelSettings::openai(BaseUrl::openai())
         };
-        let channels = [("a", Some(7)), ("b", Some(8)), ("inside", None)].map(channel);
+        let settings = Settings {
+            channels: [("a", Some(7)), ("b", Some(8)), ("inside", None)]
+                .map(channel)
+                .into(),
+            ..Settings::defaults(data)
+        };
+        let gateway = NewApiSettings {
+            base_url: base_url.parse().unwrap(),
+            token: Secret::new(TOKEN),
+            user: Some(USER),
+        };
+        let (events, told) = broadcast::channel(4);
+        let gates = Arc::new(Registry::new(&settings, Arc::new(Told(events))).unwrap());
         let runtime = Runtime::new().unwrap();
-        let view = Arc::clone(&gates);
-        let follower = Follower::new(settings, &channels, data, view, told, PAUSES).unwrap();
-        let stats = follower.stats();
+        let (channels, registry) = (&settings.channels, Arc::clone(&gates));
+        let follower = Follower::new(gateway, channels, data, registry, told, PAUSES).unwrap();
         let following = Self {
             runtime,
+            stats: follower.stats(),
             gates,
-            changes,
-            stats,
         };
         for name in closed {
             following.closes(name, Owner::Operator, None);
@@ -88,28 +85,21 @@ impl Following {
     }
 
     fn closes(&self, channel: &str, owner: Owner, until: Option<UnixMicros>) {
-        let hold = Hold {
-            since: UnixMicros::now(),
-            closing: Closing {
-                owner,
-                reason: GateReason::Operator,
-                until,
-                who: None,
-                note: None,
-            },
-            state: GateState::Closed,
+        let closing = Closing {
+            owner,
+            reason: GateReason::Operator,
+            until,
+            who: None,
+            note: None,
         };
-        self.gates
-            .0
-            .lock()
-            .unwrap()
-            .insert(channel.to_owned(), hold);
-        self.changes.send_modify(|changes| *changes += 1);
+        let now = UnixMicros::now();
+        self.gates.close(channel, closing, now).unwrap();
     }
 
     fn opens(&self, channel: &str) {
-        self.gates.0.lock().unwrap().remove(channel);
-        self.changes.send_modify(|changes| *changes += 1);
+        let now = UnixMicros::now();
+        let by = Owner::Operator;
+        self.gates.reopen(channel, &by, None, None, now).unwrap();
     }
 
     fn count(&self, channel: &str, result: SyncResult) -> u64 {
@@ -283,7 +273,7 @@ fn whatever_fails_is_tried_again_until_it_is_done() {
             let following = Following::start(&gateway.base_url(), data.path(), &["a"]);
             following.until_status(&gateway, "a", 7, DISABLED);
             let failed = following.count("a", SyncResult::Failed);
-            assert!(failed >= 1, "{kind:?} {faults:?}");
+            assert!(failed >= 1, "{kind:?}, {} faults", faults.len());
             gateway.fails(faults.clone());
             following.opens("a");
             following.until_status(&gateway, "a", 7, ENABLED);
@@ -297,7 +287,7 @@ fn a_yes_is_believed_when_it_shows() {
     let gateway = OutsideGateway::start(Kind::Newer, [(7, ENABLED), (8, ENABLED)]);
     let data = tempfile::tempdir().unwrap();
     let following = Following::start(&gateway.base_url(), data.path(), &[]);
-    gateway.fails([Fault::Pretends; 3]);
+    gateway.fails([const { Fault::Pretends }; 3]);
     following.closes("a", Owner::Operator, None);
     following.until_status(&gateway, "a", 7, DISABLED);
     assert_eq!(following.count("a", SyncResult::Failed), 3);
@@ -351,4 +341,118 @@ fn a_probe_that_is_due_opens_the_channel_outside() {
     });
     following.until_status(&gateway, "a", 7, ENABLED);
     assert_eq!(gateway.status(8), DISABLED, "it waits for an operator");
+}
+
+/// A Tollgate whose channel `a` is 7 in that gateway, with this access token.
+fn beside(gateway: &OutsideGateway, token: &str) -> Tollgate {
+    let channel = ("a", "http://127.0.0.1:9/v1", ", new_api: {id: 7}");
+    let source = format!(
+        "sources: {{new_api: {{base_url: '{}', token: {token}, user: {USER}}}}}",
+        gateway.base_url()
+    );
+    Setup::channels(&[channel]).setting(&source).start()
+}
+
+fn operator(tollgate: &Tollgate, what: &str) {
+    let request = Request::new("POST", &format!("/api/v1/channels/a/{what}"));
+    assert_eq!(tollgate.ask(&request).status, 200);
+}
+
+fn until_synced(tollgate: &Tollgate) {
+    eventually("it follows", || {
+        let synced = tollgate
+            .metrics()
+            .sum("tollgate_new_api_synced", &[("channel", "a")]);
+        (synced > 0.0).then_some(())
+    });
+}
+
+#[test]
+fn what_an_operator_closes_is_disabled_there_over_restarts_too() {
+    let gateway = OutsideGateway::start(Kind::Newer, [(7, ENABLED)]);
+    let mut tollgate = beside(&gateway, TOKEN);
+    until_synced(&tollgate);
+    operator(&tollgate, "disable");
+    eventually("it is disabled", || {
+        (gateway.status(7) == DISABLED).then_some(())
+    });
+    until_synced(&tollgate);
+    tollgate.kill();
+
+    // It is closed still, and somebody enabled it there meanwhile.
+    gateway.change(7, ENABLED);
+    tollgate.start_again();
+    eventually("it is disabled again", || {
+        (gateway.status(7) == DISABLED).then_some(())
+    });
+    operator(&tollgate, "enable");
+    eventually("it is enabled", || {
+        (gateway.status(7) == ENABLED).then_some(())
+    });
+    until_synced(&tollgate);
+    let changed = [("channel", "a"), ("result", "changed")];
+    let metrics = tollgate.metrics();
+    assert!(metrics.sum("tollgate_new_api_sync_total", &changed) >= 1.0);
+
+    // And what somebody disables there while it is open here is nobody else's business.
+    gateway.change(7, DISABLED);
+    tollgate.stop();
+    tollgate.start_again();
+    until_synced(&tollgate);
+    assert_eq!(gateway.status(7), DISABLED);
+}
+
+#[test]
+fn neither_gates_nor_requests_wait_for_the_gateway() {
+    let gateway = OutsideGateway::start(Kind::Newer, [(7, ENABLED)]);
+    let provider = Upstream::start(answers::provider);
+    let source = format!(
+        "sources: {{new_api: {{base_url: '{}', token: {TOKEN}, user: {USER}}}}}",
+        gateway.base_url()
+    );
+    let channels = [
+        ("a", &*provider.base_url(), ", new_api: {id: 7}"),
+        ("b", &*provider.base_url(), ""),
+    ];
+    let tollgate = Setup::channels(&channels).setting(&source).start();
+    let silent = Gate::default();
+    gateway.fails([Fault::Wait(silent.clone())]);
+    operator(&tollgate, "disable");
+    let state = tollgate.admin("/api/v1/channels/a").json()["state"].clone();
+    assert_eq!(state, "closed");
+    let embed = serde_json::json!({"model": "text-embedding-3-small", "input": "x"});
+    let request = Request::json("/c/b/v1/embeddings", &embed);
+    assert_eq!(tollgate.send(&request).status, 200);
+    assert_eq!(gateway.status(7), ENABLED);
+    silent.open();
+    eventually("it is disabled", || {
+        (gateway.status(7) == DISABLED).then_some(())
+    });
+}
+
+#[test]
+fn a_gateway_that_refuses_is_told_of_once_and_without_the_token() {
+    for (kind, told) in [
+        (Kind::Newer, "refuses the token (401"),
+        (Kind::One, "says no (200"),
+    ] {
+        let gateway = OutsideGateway::start(kind, [(7, ENABLED)]);
+        let tollgate = beside(&gateway, "wrong-token-canary");
+        operator(&tollgate, "disable");
+        let failed = [("channel", "a"), ("result", "failed")];
+        eventually("tries", || {
+            let failures = tollgate.metrics();
+            (failures.sum("tollgate_new_api_sync_total", &failed) >= 3.0).then_some(())
+        });
+        let synced = tollgate.metrics().sum("tollgate_new_api_synced", &[]);
+        assert!(synced < 1.0, "{kind:?}");
+        let log = tollgate.log();
+        assert_eq!(log.matches("does not follow the gate").count(), 1, "{log}");
+        assert!(log.contains(told), "{log}");
+        gateway.takes("wrong-token-canary");
+        until_synced(&tollgate);
+        let log = tollgate.log();
+        assert!(log.contains("follows the gate"), "{log}");
+        assert!(!log.contains("canary"), "{log}");
+    }
 }

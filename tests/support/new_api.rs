@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
+use super::Gate;
 use super::upstream::{Answer, Received, Script, Step, Upstream};
 
 /// The access token of its administrator.
@@ -35,8 +36,10 @@ impl Kind {
 }
 
 /// How it fails once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) enum Fault {
+    /// It answers when the test opens the gate.
+    Wait(Gate),
     /// The connection breaks before anything is done.
     Drop,
     /// It does what it is asked, and the connection breaks before it says so.
@@ -157,6 +160,11 @@ impl State {
         };
         match fault {
             None => self.serve(request),
+            Some(Fault::Wait(gate)) => {
+                let mut script = vec![Step::Await(gate)];
+                script.extend(self.serve(request));
+                script
+            }
             Some(Fault::Drop) => vec![Step::Close],
             Some(Fault::DropAfter) => {
                 self.serve(request);
@@ -252,6 +260,9 @@ impl State {
         }
         self.statuses.insert(id, status);
         self.changes.push((id, status));
-        answer("200 OK", &json!({"success": true, "message": ""}))
+        answer(
+            "200 OK",
+            &json!({"success": true, "message": "", "data": true}),
+        )
     }
 }

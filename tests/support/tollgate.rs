@@ -176,6 +176,11 @@ impl Tollgate {
         Request::new("GET", target).send(self.admin)
     }
 
+    /// Sends a request to the admin port.
+    pub(crate) fn ask(&self, request: &Request) -> Response {
+        request.send(self.admin)
+    }
+
     /// What `/metrics` says now.
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::parse(&self.admin("/metrics").text())

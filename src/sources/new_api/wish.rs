@@ -1,8 +1,8 @@
 //! What a gate means for the same channel outside.
 
-use crate::channel::{GateStatus, Hold};
+use crate::channel::GateStatus;
 use crate::clock::UnixMicros;
-use crate::record::{GateState, Owner};
+use crate::record::GateState;
 
 /// What an outside channel should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,41 +14,26 @@ pub(super) struct Wish {
 }
 
 impl Wish {
+    const ENABLED: Self = Self {
+        disabled: false,
+        until: None,
+    };
+
     /// What `gate` means.
     ///
     /// Where a request is to find out whether the channel works again, it has to get here: behind
     /// new-api no request comes to a channel that is disabled there. So as soon as a probe is due
     /// the channel is enabled outside, before any request came.
     pub(super) fn of(gate: &GateStatus, now: UnixMicros) -> Self {
-        let mut wish = Self {
-            disabled: false,
-            until: None,
-        };
-        if gate.state != GateState::Closed {
-            return wish;
+        match (gate.state, gate.next_probe) {
+            (GateState::Closed, Some(due)) if due <= now => Self::ENABLED,
+            (GateState::Closed, due) => Self {
+                disabled: true,
+                until: due,
+            },
+            (GateState::Open | GateState::Probing, _) => Self::ENABLED,
         }
-        wish.disabled = true;
-        let closed = || {
-            gate.holds
-                .iter()
-                .filter(|hold| hold.state == GateState::Closed)
-        };
-        if closed().any(|hold| hold.closing.owner != Owner::Breaker) {
-            return wish;
-        }
-        // No time at all means that an operator has to.
-        let probe: Option<UnixMicros> = closed().filter_map(probe_due).max();
-        match probe {
-            Some(due) if due <= now => wish.disabled = false,
-            due => wish.until = due,
-        }
-        wish
     }
-}
-
-/// When a request may find out whether the breaker's hold is to end.
-fn probe_due(hold: &Hold) -> Option<UnixMicros> {
-    hold.closing.until
 }
 
 #[cfg(test)]
@@ -56,85 +41,51 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::channel::Closing;
-    use crate::record::GateReason;
+    use crate::channel::{Closing, Registry};
+    use crate::config::{BaseUrl, ChannelSettings};
+    use crate::record::{GateReason, Owner};
 
     const NOW: UnixMicros = UnixMicros(1_000);
+    const ENABLED: Wish = Wish::ENABLED;
 
-    fn hold(owner: Owner, state: GateState, until: Option<i64>) -> Hold {
-        Hold {
-            since: UnixMicros(0),
-            closing: Closing {
-                owner,
-                reason: GateReason::Failures,
-                until: until.map(UnixMicros),
-                who: None,
-                note: None,
-            },
-            state,
-        }
-    }
-
-    fn gate(state: GateState, holds: Vec<Hold>) -> GateStatus {
-        GateStatus {
-            state,
-            holds,
-            in_flight: 0,
-            next_probe: None,
-            cooling: Vec::new(),
-        }
-    }
-
-    fn wish(disabled: bool, until: Option<i64>) -> Wish {
+    const fn disabled(until: Option<UnixMicros>) -> Wish {
         Wish {
-            disabled,
-            until: until.map(UnixMicros),
+            disabled: true,
+            until,
         }
     }
 
     #[test]
     fn a_channel_is_enabled_for_the_request_that_finds_out() {
-        use GateState::{Closed, Open, Probing};
-        use Owner::{Breaker, Operator};
-        let alert = || Owner::Alert(Arc::from("Spend"));
-        for (state, holds, expected) in [
-            (Open, vec![], wish(false, None)),
-            (Closed, vec![hold(Operator, Closed, None)], wish(true, None)),
-            // Whoever sets a time for it says when it is over.
+        let alert = Owner::Alert(Arc::from("Spend"));
+        let (past, present, later) = (UnixMicros(1), NOW, UnixMicros(1_001));
+        for (holds, expected) in [
+            (vec![], ENABLED),
+            (vec![(Owner::Operator, None)], disabled(None)),
+            // Whoever sets a time for it says when it is over: then its gate changes.
+            (vec![(alert, Some(later))], disabled(None)),
+            (vec![(Owner::Breaker, None)], disabled(None)),
+            (vec![(Owner::Breaker, Some(later))], disabled(Some(later))),
+            (vec![(Owner::Breaker, Some(present))], ENABLED),
             (
-                Closed,
-                vec![hold(alert(), Closed, Some(10))],
-                wish(true, None),
-            ),
-            (Closed, vec![hold(Breaker, Closed, None)], wish(true, None)),
-            (
-                Closed,
-                vec![hold(Breaker, Closed, Some(1_001))],
-                wish(true, Some(1_001)),
-            ),
-            (
-                Closed,
-                vec![hold(Breaker, Closed, Some(1_000))],
-                wish(false, None),
-            ),
-            (
-                Probing,
-                vec![hold(Breaker, Probing, None)],
-                wish(false, None),
-            ),
-            (
-                Closed,
-                vec![hold(Breaker, Closed, Some(1)), hold(Operator, Closed, None)],
-                wish(true, None),
-            ),
-            (
-                Closed,
-                vec![hold(Breaker, Probing, None), hold(Operator, Closed, None)],
-                wish(true, None),
+                vec![(Owner::Breaker, Some(past)), (Owner::Operator, None)],
+                disabled(None),
             ),
         ] {
-            let gate = gate(state, holds);
-            assert_eq!(Wish::of(&gate, NOW), expected, "{gate:?}");
+            let channel = ChannelSettings::openai(BaseUrl::openai());
+            let registry = Registry::of(vec![channel]).unwrap();
+            for (owner, until) in &holds {
+                let closing = Closing {
+                    owner: owner.clone(),
+                    reason: GateReason::Failures,
+                    until: *until,
+                    who: None,
+                    note: None,
+                };
+                registry.close("openai", closing, NOW).unwrap();
+            }
+            let gate = registry.gate_status("openai", NOW).unwrap();
+            assert_eq!(Wish::of(&gate, NOW), expected, "{holds:?}");
         }
     }
 }
