@@ -14,6 +14,7 @@ mod exchange;
 mod support;
 
 mod accounting;
+mod alerts;
 mod bad_input;
 mod crash;
 mod deferred;

@@ -256,6 +256,20 @@ pub(crate) fn promtool(exposition: &[u8]) {
     );
 }
 
+/// `promtool` with these arguments about rules; fails the test, with its words, when it is not content.
+pub(crate) fn promtool_rules(arguments: &[&str]) {
+    let output = Command::new("promtool")
+        .args(arguments)
+        .output()
+        .expect("promtool (Debian package `prometheus`) is not there; `make test` installs it");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let more = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "promtool {arguments:?}\n{told}\n{more}"
+    );
+}
+
 /// One turn of the Codex CLI without a terminal, in a home of its own; returns what it printed.
 pub(crate) fn codex(home: &Path, base_url: &str, prompt: &str) -> String {
     let config = format!(
