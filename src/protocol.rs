@@ -36,11 +36,13 @@ pub use headers::{
 };
 pub use meter::{ResponseKind, ResponseMeter, Signals, states_usage};
 pub use models::{ListShape, ListedModel, ModelsCall, models_body, read_models};
-pub use multipart::FormReader;
+pub use multipart::{FormReader, StatedModel};
 pub use observed::{MissingReason, Observed, ProviderError};
 pub use rename::{ModelPlace, Splice, spliced};
 pub use request::{RequestFacts, inject_include_usage, knows_stream_options, read_request};
-pub use route::{MalformedPath, Operation, PathBase, Route, classify, model_in_query};
+pub use route::{
+    MalformedPath, Operation, PathBase, Route, classify, model_in_query, names_one_model,
+};
 pub use strip::UsageStripper;
 pub use websocket::{Advance, Create, Dialogue, Leave, Told, reads_socket};
 pub use words::{AnswerText, RequestText, reads_text, writes_text};

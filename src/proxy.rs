@@ -16,6 +16,7 @@
 
 mod answer;
 mod body;
+mod caller;
 mod capture;
 mod cork;
 mod counting;
@@ -50,6 +51,7 @@ use crate::clock::UnixMicros;
 use crate::protocol::{limits_seen, upstream_request_id};
 
 use body::{Body, Passed, Stopped, Understood, is_handshake};
+use caller::Unallowed;
 use capture::Capture;
 use cork::Cork;
 use deadline::Watchdog;
@@ -225,7 +227,12 @@ impl ProxyHttp for Gateway {
             if let Some(tunnel) = exchange.socket.tunnel() {
                 match sent {
                     Some(bytes) => {
-                        tunnel.client_sent(&mut exchange.recorder, bytes, Instant::now());
+                        let (caller, recorder) = (&exchange.caller, &mut exchange.recorder);
+                        let read = tunnel.client_sent(caller, recorder, bytes, Instant::now());
+                        if let Err(Unallowed(model)) = read {
+                            let failure = Failure::ModelDenied(caller::named(caller), model);
+                            return exchange.refuse(failure);
+                        }
                     }
                     None => tunnel.client_left(),
                 }
@@ -245,10 +252,17 @@ impl ProxyHttp for Gateway {
         if let Some(piece) = slot.as_deref() {
             exchange.read_form(piece);
         }
+        // Before the piece that may be the last leaves: what is not whole is not worked on.
+        exchange.check_form(end_of_stream)?;
         if end_of_stream {
             exchange.form_ended();
         }
+        let collecting = matches!(exchange.body, Body::Collecting { .. });
         match exchange.body.pass(slot, end_of_stream, &self.limits) {
+            Passed::On if collecting && matches!(exchange.body, Body::Passing) => {
+                // Too long to be read: its model stays unknown.
+                exchange.check_model_now()?;
+            }
             Passed::On => {}
             Passed::Complete(body) => {
                 let understood = Understood::of(
@@ -260,6 +274,7 @@ impl ProxyHttp for Gateway {
                     self.include_usage && exchange.passing.is_none(),
                 );
                 exchange.understand(&understood.facts);
+                exchange.check_model_now()?;
                 exchange.injected = understood.injected;
                 *slot = Some(understood.forward);
             }

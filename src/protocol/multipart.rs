@@ -82,6 +82,19 @@ pub struct FormReader {
     before_line: usize,
     facts: RequestFacts,
     user: Option<Box<str>>,
+    /// How often the model was stated.
+    models: u32,
+}
+
+/// What a form said of its model so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatedModel<'f> {
+    /// Nothing.
+    None,
+    /// This.
+    One(&'f str),
+    /// More than one, or one that cannot be read: servers differ in what they make of it.
+    Several,
 }
 
 impl FormReader {
@@ -108,7 +121,24 @@ impl FormReader {
             before_line: 0,
             facts: RequestFacts::none(api),
             user: None,
+            models: 0,
         })
+    }
+
+    /// The model, as far as the form was read.
+    #[must_use]
+    pub fn model(&self) -> StatedModel<'_> {
+        match (self.models, self.facts.model.as_deref()) {
+            (0, _) => StatedModel::None,
+            (1, Some(model)) => StatedModel::One(model),
+            _ => StatedModel::Several,
+        }
+    }
+
+    /// Whether the last delimiter passed: what follows says nothing.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == State::End
     }
 
     /// Reads the next fragment.
@@ -245,6 +275,7 @@ impl FormReader {
                 facts.model_place =
                     stated.map(|model| ModelPlace::in_form(begun_at..begun_at + model.len()));
                 facts.model = name;
+                self.models = self.models.saturating_add(1);
             }
             Field::Stream => {
                 facts.stream = stated
@@ -357,6 +388,29 @@ mod tests {
             "--limit--\r\nmodel=an epilogue\r\n--limit\r\n",
         ]
         .concat()
+    }
+
+    #[test]
+    fn the_model_is_known_once_its_part_has_passed() {
+        let whole = [&part("model", "whisper-1"), FILE, "--limit--\r\n"].concat();
+        let mut reader = FormReader::new(Api::Audio, TYPE).unwrap();
+        let (before, behind) = whole.split_once("RIFF").unwrap();
+        assert_eq!(reader.model(), StatedModel::None);
+        reader.feed(before.as_bytes());
+        assert_eq!(reader.model(), StatedModel::One("whisper-1"));
+        assert!(!reader.is_over());
+        reader.feed(behind.as_bytes());
+        assert!(reader.is_over());
+        for several in [
+            [part("model", "a"), part("model", "a")].concat(),
+            part("model", &"m".repeat(300)),
+            part("model", ""),
+        ] {
+            let mut reader = FormReader::new(Api::Audio, TYPE).unwrap();
+            reader.feed(several.as_bytes());
+            reader.feed(b"--limit--");
+            assert_eq!(reader.model(), StatedModel::Several, "{several}");
+        }
     }
 
     #[test]

@@ -129,6 +129,17 @@ pub fn model_in_query(query: &str) -> Option<String> {
     value("model").or_else(|| value("deployment"))
 }
 
+/// Whether the query of a WebSocket names a model once at most, however it is written. Of several,
+/// upstreams differ in which one they take.
+#[must_use]
+pub fn names_one_model(query: &str) -> bool {
+    let names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    names
+        .filter(|name| ["model", "deployment"].contains(&&**name))
+        .count()
+        <= 1
+}
+
 fn check(path: &str) -> Result<(), MalformedPath> {
     if !path.starts_with('/') {
         return Err(MalformedPath::NotAbsolute);

@@ -149,9 +149,12 @@ impl Dialogue {
     pub fn new(api: Api, extended: bool) -> Option<Self> {
         let client = api::client_event(api)?;
         let stopped = extended.then_some(MissingReason::Undecodable);
+        // The model of a Realtime session is the connection's, and what its client says is mostly
+        // sound. Elsewhere each event says its own.
+        let reader = ClientReader::new(client, api == Api::Realtime);
         let upstream = UpstreamReader::new(api::conventions(api));
         Some(Self {
-            client: Direction::new(Frames::masked(), ClientReader::new(client), stopped),
+            client: Direction::new(Frames::masked(), reader, stopped),
             upstream: Direction::new(Frames::plain(), upstream, stopped),
         })
     }
@@ -172,6 +175,12 @@ impl Dialogue {
     #[must_use]
     pub fn unread(&self) -> Option<MissingReason> {
         self.upstream.stopped
+    }
+
+    /// Whether all that the client said so far was read.
+    #[must_use]
+    pub fn hears_client(&self) -> bool {
+        self.client.stopped.is_none()
     }
 
     /// Whether and how the client took leave.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -76,10 +76,14 @@ async fn write(
         wording.code,
         &wording.message,
     );
-    let mut header = ResponseHeader::build(wording.status, Some(6))?;
+    let mut header = ResponseHeader::build(wording.status, Some(7))?;
     header.insert_header(CONTENT_TYPE, answer.content_type)?;
     header.insert_header(CONTENT_LENGTH, answer.body.len())?;
     header.insert_header(ERROR, wording.code)?;
+    if wording.status == 401 {
+        // RFC 9110, 11.6.1: a 401 says how to authenticate.
+        header.insert_header(WWW_AUTHENTICATE, "Bearer")?;
+    }
     if let Some(wait) = wording.retry_after {
         header.insert_header(RETRY_AFTER, wait.as_secs())?;
     }

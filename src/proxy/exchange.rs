@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::channel::Channel;
+use crate::keys::Caller;
 use crate::protocol::{
     FormReader, MissingReason, Operation, RequestFacts, Stage, reads_text, writes_text,
 };
 use crate::record::{Api, Outcome, UsageSource};
 
 use super::body::Body;
+use super::caller::Bound;
 use super::capture::Capture;
 use super::cork::Cork;
 use super::counting::{Asked, Counting, Purpose};
@@ -64,6 +66,10 @@ impl Drop for Entered {
 #[derive(Debug)]
 pub struct Exchange {
     pub(super) recorder: Recorder,
+    /// Who calls.
+    pub(super) caller: Caller,
+    /// What the caller's key has to do with the model.
+    pub(super) bound: Bound,
     pub(super) api: Api,
     pub(super) operation: Operation,
     pub(super) channel: Option<Arc<Channel>>,
@@ -114,6 +120,8 @@ impl Exchange {
     pub(super) fn new(recorder: Recorder, open: &OpenRequests) -> Self {
         Self {
             recorder,
+            caller: Caller::default(),
+            bound: Bound::default(),
             api: Api::Other,
             operation: Operation::Manage,
             channel: None,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use pingora::{Error, ErrorSource as Fault, ErrorType};
 
 use crate::channel::Channel;
+use crate::keys::Denied;
 use crate::protocol::MalformedPath;
 use crate::record::{ErrorSource, Outcome};
 
@@ -34,6 +35,14 @@ pub(super) enum Failure {
     TooManyInFlight { limit: u64 },
     /// The journal cannot be written and `ledger.on_failure` is `refuse`.
     LedgerDown,
+    /// The caller shows no key of this gateway, though one is required.
+    Denied(Denied),
+    /// The key of this name may not use the channel of that name, or none that could take the
+    /// request.
+    ChannelDenied(Arc<str>, Option<Arc<str>>),
+    /// The key of this name may not ask for that model; or the request does not say in time for
+    /// which, and the key is bound to some.
+    ModelDenied(Arc<str>, Option<Arc<str>>),
     /// No channel of that name.
     NoSuchChannel { name: String },
     /// The upstream's name has no address.
@@ -113,8 +122,11 @@ impl Failure {
             | Self::MalformedRequest
             | Self::HeaderTooLarge { .. }
             | Self::BodyTooLarge { .. }
-            | Self::SlowClient => (Outcome::Refused, ErrorSource::Downstream),
-            Self::TooManyInFlight { .. } | Self::LedgerDown => {
+            | Self::SlowClient
+            | Self::Denied(Denied::Missing | Denied::Unknown | Denied::Expired)
+            | Self::ChannelDenied(..)
+            | Self::ModelDenied(..) => (Outcome::Refused, ErrorSource::Downstream),
+            Self::TooManyInFlight { .. } | Self::LedgerDown | Self::Denied(Denied::Unread) => {
                 (Outcome::Refused, ErrorSource::Internal)
             }
             Self::NoSuchChannel { .. } => (Outcome::NoChannel, ErrorSource::Downstream),
@@ -141,6 +153,7 @@ impl Failure {
     pub(super) fn wording(&self) -> Wording {
         const INVALID: &str = "invalid_request_error";
         const SERVER: &str = "server_error";
+        const PERMISSION: &str = "permission_error";
         let (status, kind, code) = match self {
             Self::MalformedPath(_) => (400, INVALID, "malformed_path"),
             Self::MalformedRequest => (400, INVALID, "malformed_request"),
@@ -149,6 +162,11 @@ impl Failure {
             Self::SlowClient => (408, INVALID, "request_timeout"),
             Self::TooManyInFlight { .. } => (503, SERVER, "too_many_in_flight"),
             Self::LedgerDown => (503, SERVER, "ledger_unavailable"),
+            Self::Denied(Denied::Unread) => (503, SERVER, "keys_unavailable"),
+            // OpenAI's own words for a wrong key.
+            Self::Denied(_) => (401, INVALID, "invalid_api_key"),
+            Self::ChannelDenied(..) => (403, PERMISSION, "channel_not_allowed"),
+            Self::ModelDenied(..) => (403, PERMISSION, "model_not_allowed"),
             Self::NoSuchChannel { .. } => (404, INVALID, "no_channel"),
             Self::Unresolved { .. } | Self::Connect { .. } => (502, SERVER, "connect_error"),
             Self::ConnectTimeout { .. } => (504, SERVER, "connect_timeout"),
@@ -160,8 +178,11 @@ impl Failure {
             Self::ClientClosed => (499, INVALID, "client_closed"),
             Self::Internal => (500, SERVER, "internal"),
         };
-        let retry_after = matches!(self, Self::TooManyInFlight { .. } | Self::LedgerDown)
-            .then_some(Duration::from_secs(1));
+        let passing = matches!(
+            self,
+            Self::TooManyInFlight { .. } | Self::LedgerDown | Self::Denied(Denied::Unread)
+        );
+        let retry_after = passing.then_some(Duration::from_secs(1));
         Wording {
             status,
             kind,
@@ -194,6 +215,31 @@ impl fmt::Display for Failure {
             ),
             Self::LedgerDown => f.write_str(
                 "the ledger's journal cannot be written and ledger.on_failure is `refuse`",
+            ),
+            Self::Denied(denied @ (Denied::Missing | Denied::Unknown)) => write!(
+                f,
+                "{denied}: send one as the API key (whoever runs it makes them with `tollgate \
+                 keys create`)"
+            ),
+            Self::Denied(denied @ Denied::Expired) => write!(
+                f,
+                "{denied}: ask whoever runs this gateway for another (`tollgate keys create`)"
+            ),
+            Self::Denied(denied @ Denied::Unread) => write!(f, "{denied}; try again"),
+            Self::ChannelDenied(key, Some(channel)) => {
+                write!(f, "the key `{key}` may not use the channel `{channel}`")
+            }
+            Self::ChannelDenied(key, None) => write!(
+                f,
+                "the key `{key}` may not use any channel that could take this request"
+            ),
+            Self::ModelDenied(key, Some(model)) => {
+                write!(f, "the key `{key}` may not ask for the model `{model}`")
+            }
+            Self::ModelDenied(key, None) => write!(
+                f,
+                "the key `{key}` may ask for some models only, and this request does not say, or \
+                 not before it is sent on, which one it is for"
             ),
             Self::NoSuchChannel { name } => write!(
                 f,

@@ -14,6 +14,7 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::channel::{Channel, Registry};
 use crate::clock::UnixMicros;
 use crate::config::{Limits, OnClientClose, OnLedgerFailure, Settings};
+use crate::keys::Keyring;
 use crate::ledger::{Deferred, Journal};
 use crate::meter::Meter;
 use crate::payloads::Payloads;
@@ -46,6 +47,8 @@ pub struct Gateway {
     on_ledger_failure: OnLedgerFailure,
     /// Where bytes are kept, where they are.
     pub(super) payloads: Option<Arc<Payloads>>,
+    /// Where callers are looked up, where they are.
+    pub(super) keys: Option<Arc<Keyring>>,
     pub(super) channels: Arc<Registry>,
     /// The list of models, where it is not the upstream's.
     models: Option<Models>,
@@ -73,6 +76,7 @@ impl Gateway {
             drains: Drains::default(),
             on_ledger_failure: settings.ledger.on_failure,
             payloads: None,
+            keys: None,
             channels,
             models: None,
             sinks: Arc::new(Sinks {
@@ -102,6 +106,15 @@ impl Gateway {
         Self { models, ..self }
     }
 
+    /// The same, looking its callers up in `keys`.
+    #[must_use]
+    pub fn with_keys(self, keys: Arc<Keyring>) -> Self {
+        Self {
+            keys: Some(keys),
+            ..self
+        }
+    }
+
     /// The requests that have not ended: what a shutdown waits for.
     #[must_use]
     pub fn open_requests(&self) -> OpenRequests {
@@ -114,11 +127,14 @@ impl Gateway {
         exchange: &mut Exchange,
     ) -> Result<(), Stopped> {
         let target = self.identify(session, exchange).map_err(Stopped::Refused)?;
+        self.recognise(session, exchange, &target)
+            .map_err(Stopped::Refused)?;
         self.check_capacity(exchange).map_err(Stopped::Refused)?;
         if let Some(listed) = self.listed(session, exchange, &target).await {
             return Err(Stopped::Answered(listed));
         }
         self.read_body(session, exchange).await?;
+        exchange.check_model().map_err(Stopped::Refused)?;
         exchange.recorder.timeline().body_read(Instant::now());
         self.place(session, exchange, &target)
             .map_err(Stopped::Refused)?;

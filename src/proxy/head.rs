@@ -1,12 +1,15 @@
 //! The request's head on its way to the upstream: whose credential it carries, and what is withheld.
 //! And what is withheld of the answer's.
 
+use std::borrow::Cow;
+
 use http::HeaderName;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL,
     TRANSFER_ENCODING,
 };
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{ErrorType, OrErr as _};
 
 use crate::channel::{Channel, key_in_pair};
 use crate::config::Secret;
@@ -20,6 +23,9 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// Headers that carry a credential of one API or another. All go when the channel has its own.
 const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+
+/// Credentials of one request that are looked up.
+const MOST_SHOWN: usize = 8;
 
 /// The credentials that a request came with and goes out with: the client's own and the channel's.
 pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Vec<Secret> {
@@ -46,6 +52,80 @@ pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Ve
         }
     }
     credentials
+}
+
+/// What the client shows of itself: its credentials in the order of the places that it may put them
+/// in, none of them empty. No more than [`MOST_SHOWN`], for each is looked up.
+pub(super) fn shown(head: &RequestHeader) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let in_headers = CREDENTIALS
+        .iter()
+        .flat_map(|&name| head.headers.get_all(name))
+        .map(|value| Cow::Borrowed(without_scheme(value.as_bytes())));
+    let as_protocols = protocols(head)
+        .filter_map(key_of_protocol)
+        .map(|key| Cow::Borrowed(key.as_bytes()));
+    let query = head.uri.query().unwrap_or_default();
+    let in_query = query
+        .split('&')
+        .filter_map(key_in_pair)
+        .map(|key| match key {
+            Cow::Borrowed(key) => Cow::Borrowed(key.as_bytes()),
+            Cow::Owned(key) => Cow::Owned(key.into_bytes()),
+        });
+    in_headers
+        .chain(as_protocols)
+        .chain(in_query)
+        .filter(|key| !key.is_empty())
+        .take(MOST_SHOWN)
+}
+
+/// The credential of an `Authorization` field, whose scheme has no case (RFC 9110, 11.1).
+fn without_scheme(value: &[u8]) -> &[u8] {
+    const BEARER: &[u8] = b"Bearer ";
+    match value.split_at_checked(BEARER.len()) {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case(BEARER) => key.trim_ascii(),
+        _ => value.trim_ascii(),
+    }
+}
+
+/// Takes the client's credentials out, wherever it may have put them: they are this gateway's, and
+/// nobody behind it is to see them.
+pub(super) fn withhold_credentials(head: &mut RequestHeader) -> pingora::Result<()> {
+    for name in CREDENTIALS {
+        head.remove_header(name);
+    }
+    withhold_key(head)?;
+    let Some(query) = head.uri.query() else {
+        return Ok(());
+    };
+    let Cow::Owned(kept) = without_key(query) else {
+        return Ok(());
+    };
+    let mut target = head.uri.path().to_owned();
+    if !kept.is_empty() {
+        target.push('?');
+        target.push_str(&kept);
+    }
+    let mut parts = head.uri.clone().into_parts();
+    let malformed = "the path fits no URI";
+    parts.path_and_query = Some(
+        target
+            .parse()
+            .or_err(ErrorType::InvalidHTTPHeader, malformed)?,
+    );
+    let uri = http::Uri::from_parts(parts).or_err(ErrorType::InvalidHTTPHeader, malformed)?;
+    head.set_uri(uri);
+    Ok(())
+}
+
+/// The query without what is a credential in it.
+fn without_key(query: &str) -> Cow<'_, str> {
+    let is_key = |pair: &str| key_in_pair(pair).is_some();
+    if !query.split('&').any(is_key) {
+        return Cow::Borrowed(query);
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    Cow::Owned(kept.join("&"))
 }
 
 /// What the body means for the head.
@@ -209,6 +289,60 @@ mod tests {
                 "plain"
             ]
         );
+    }
+
+    fn full(target: &[u8]) -> RequestHeader {
+        let mut head = RequestHeader::build("GET", target, None).unwrap();
+        for (name, value) in [
+            ("authorization", "bEARER  tg-1 "),
+            ("x-api-key", "tg-3"),
+            ("x-goog-api-key", "tg-4"),
+            (
+                "sec-websocket-protocol",
+                "realtime, openai-insecure-api-key.tg-5",
+            ),
+            ("api-key", "tg-2"),
+            ("user-agent", "x"),
+        ] {
+            head.append_header(name, value).unwrap();
+        }
+        head
+    }
+
+    #[test]
+    fn what_a_client_shows_is_found_wherever_it_puts_it() {
+        let head = full(b"/v1/models?a=1&key=t%67-6&api-key=tg-7&key=");
+        let found: Vec<_> = shown(&head)
+            .map(|key| String::from_utf8(key.into_owned()).unwrap())
+            .collect();
+        let expected = ["tg-1", "tg-2", "tg-3", "tg-4", "tg-5", "tg-6", "tg-7"];
+        assert_eq!(found, expected);
+        let many = format!("/?{}", "key=x&".repeat(1_000));
+        let head = RequestHeader::build("GET", many.as_bytes(), None).unwrap();
+        assert_eq!(shown(&head).count(), MOST_SHOWN);
+        let none = RequestHeader::build("GET", b"/?monkey=1", None).unwrap();
+        assert_eq!(shown(&none).count(), 0);
+    }
+
+    #[test]
+    fn nothing_that_a_client_shows_is_left_once_it_is_withheld() {
+        for (target, left) in [
+            (
+                &b"/v1/models?a=1&key=tg-6&b=%20&Api-Key=tg-7"[..],
+                "/v1/models?a=1&b=%20",
+            ),
+            (b"/v1/models?key=tg-6", "/v1/models"),
+            (b"/v1/models?a=tg", "/v1/models?a=tg"),
+            (b"http://host:1/v1/models?key=tg-6&a", "/v1/models?a"),
+        ] {
+            let mut head = full(target);
+            withhold_credentials(&mut head).unwrap();
+            assert_eq!(shown(&head).count(), 0);
+            assert_eq!(head.uri.to_string(), left);
+            assert!(!String::from_utf8_lossy(head.raw_path()).contains("tg-"));
+            assert_eq!(head.headers[SEC_WEBSOCKET_PROTOCOL], "realtime");
+            assert_eq!(head.headers.len(), 2);
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@ use pingora::proxy::Session;
 
 use crate::channel::{Asked, NoPlace, Wanted};
 use crate::clock::UnixMicros;
+use crate::keys::Caller;
 
+use super::caller;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::gateway::{Gateway, Target};
@@ -20,17 +22,23 @@ impl Gateway {
         target: &Target,
     ) -> Result<(), Failure> {
         let model = exchange.recorder.admission().requested_model.clone();
+        let grant = exchange.caller.grant.as_deref();
         let wanted = Wanted {
             named: target.channel.as_deref(),
-            preferred: None,
-            allowed: None,
+            preferred: grant.and_then(|grant| grant.channel.as_deref()),
+            allowed: grant.and_then(|grant| grant.channels.as_deref()),
             api: exchange.api,
             model: model.as_deref(),
-            caller: 0,
+            caller: exchange.caller.number,
             bond: None,
         };
-        let mut placing = self.channels.placing(&wanted).map_err(refused)?;
-        let place = placing.take(UnixMicros::now()).map_err(refused)?;
+        let mut placing = self
+            .channels
+            .placing(&wanted)
+            .map_err(|none| refused(none, &exchange.caller))?;
+        let place = placing
+            .take(UnixMicros::now())
+            .map_err(|none| refused(none, &exchange.caller))?;
         let channel = place.channel();
         let uri = &session.req_header().uri;
         let start = uri.path().len().saturating_sub(target.rest_bytes);
@@ -51,8 +59,9 @@ impl Gateway {
     }
 }
 
-fn refused(none: NoPlace) -> Failure {
+fn refused(none: NoPlace, caller: &Caller) -> Failure {
     match none {
+        NoPlace::NotAllowed => Failure::ChannelDenied(caller::named(caller), None),
         NoPlace::NoSuchChannel(name) => Failure::NoSuchChannel { name },
         _ => Failure::Internal,
     }

@@ -14,9 +14,11 @@ use http::header::{SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::config::Secret;
+use crate::keys::Caller;
 use crate::protocol::{Dialogue, Leave, MissingReason, reads_socket};
 use crate::record::{Api, ErrorSource, Outcome};
 
+use super::caller::Unallowed;
 use super::recorder::{Ending, Recorder};
 use accounts::Accounts;
 
@@ -101,17 +103,40 @@ enum Left {
 impl Tunnel {
     /// Reads what the client sent, before it goes on. The bytes are counted in the `connection`'s
     /// account already; those of a response's go over to its own.
-    pub(super) fn client_sent(&mut self, connection: &mut Recorder, bytes: &[u8], now: Instant) {
+    ///
+    /// Fails where it asks for a model that the `caller` may not ask for; these bytes must not go
+    /// on then.
+    pub(super) fn client_sent(
+        &mut self,
+        caller: &Caller,
+        connection: &mut Recorder,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), Unallowed> {
         let Self {
             dialogue, accounts, ..
         } = self;
+        let mut unallowed = None;
         dialogue.client_sent(bytes, &mut |create| {
+            let of_connection = connection.admission().requested_model.clone();
+            let model = create.model.as_deref().map(Arc::from).or(of_connection);
+            if !caller.may_ask_for(model.as_deref()) {
+                unallowed.get_or_insert(Unallowed(model));
+                return;
+            }
             let apart = accounts.asked(connection, create, now);
             connection.counted_apart(apart, 0);
         });
+        if caller.is_bound_to_models() && !dialogue.hears_client() {
+            unallowed.get_or_insert(Unallowed(None));
+        }
+        if let Some(unallowed) = unallowed {
+            return Err(unallowed);
+        }
         if dialogue.client_leave().is_some() {
             self.left.get_or_insert(Left::Client);
         }
+        Ok(())
     }
 
     /// The client sends nothing more.

@@ -26,6 +26,9 @@ pub(super) struct ClientReader {
     scanner: Scanner<Asked>,
     event: ClientEvent,
     created: Vec<Create>,
+    /// Whether an event is passed over once its type says that it cannot matter. Of two types the
+    /// last one counts for an upstream: only where nothing depends on it.
+    skips: bool,
 }
 
 #[derive(Debug, Default)]
@@ -42,11 +45,12 @@ impl ClientEvent {
 }
 
 impl ClientReader {
-    pub(super) fn new(event: &'static Node<Asked>) -> Self {
+    pub(super) fn new(event: &'static Node<Asked>, skips: bool) -> Self {
         Self {
             scanner: Scanner::unescaping(event),
             event: ClientEvent::default(),
             created: Vec::new(),
+            skips,
         }
     }
 
@@ -63,7 +67,7 @@ impl ClientReader {
 impl Reader for ClientReader {
     fn piece(&mut self, piece: &[u8]) -> bool {
         self.scanner.feed(piece, &mut self.event);
-        self.event.can_matter() && self.scanner.progress() != Progress::Broken
+        (!self.skips || self.event.can_matter()) && self.scanner.progress() != Progress::Broken
     }
 
     fn end(&mut self, bytes: u64) {
