@@ -1,7 +1,7 @@
 //! The admin port: metrics, health, and the API over the ledger. Apart from traffic, so that it can
 //! be closed off, and so that neither can starve the other of connections.
 //!
-//! A GET asks, a POST changes something; no path reads a request body.
+//! A GET asks, a POST changes something: by its query, or by a JSON body where it makes something.
 
 mod access;
 mod api;
@@ -11,6 +11,7 @@ mod exposition;
 mod health;
 mod info;
 pub mod json;
+mod keys;
 mod moment;
 mod openapi;
 mod parameters;
@@ -34,6 +35,7 @@ use prometheus::Registry;
 use crate::channel::Registry as Pool;
 use crate::clock::UnixMicros;
 use crate::config::{ChannelSettings, Secret};
+use crate::keys::Keys;
 use crate::ledger::{Journal, LedgerStats, Repricer, Sellers};
 use crate::meter::Meter;
 use crate::payloads::PayloadStats;
@@ -47,7 +49,8 @@ use readers::Readers;
 pub use api::{MAX_LIMIT, SLOWEST_LOOKS_BACK};
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use info::{REVISION, VERSION, ledger_id};
-pub use moment::{MomentError, SpanError, parse_moment, parse_span};
+pub(crate) use keys::new_key;
+pub use moment::{DeadlineError, MomentError, SpanError, parse_deadline, parse_moment, parse_span};
 pub use openapi::document;
 pub use readiness::{NotReady, Readiness};
 pub use serve::serve;
@@ -73,6 +76,8 @@ pub struct AdminParts {
     pub repricer: Repricer,
     /// Whose prices hold at which channel.
     pub sellers: Arc<Sellers>,
+    /// The clients' keys.
+    pub keys: Arc<Keys>,
     /// The ledger's folder, for connections that read it.
     pub data_dir: PathBuf,
     /// The bearer token of `/api/v1/`.
@@ -96,6 +101,7 @@ pub struct AdminState {
     channels: Channels,
     repricer: Repricer,
     sellers: Arc<Sellers>,
+    keys: Arc<Keys>,
     data_dir: PathBuf,
     token: Option<Secret>,
     metrics_token: Option<Secret>,
@@ -125,6 +131,7 @@ impl AdminState {
             },
             repricer: parts.repricer,
             sellers: parts.sellers,
+            keys: parts.keys,
             data_dir: parts.data_dir,
             token: parts.token,
             metrics_token: parts.metrics_token,
@@ -154,7 +161,7 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 13] {
+fn api_routes() -> [Route; 15] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
@@ -168,6 +175,8 @@ fn api_routes() -> [Route; 13] {
         ("/api/v1/channel-events", get(channels::events)),
         ("/api/v1/prices", get(prices::prices)),
         ("/api/v1/prices/reprice", post(repricing::reprice)),
+        ("/api/v1/keys", get(keys::list).post(keys::create)),
+        ("/api/v1/keys/{name}/revoke", post(keys::revoke)),
         ("/api/v1/openapi.json", get(openapi::openapi_json)),
     ]
 }

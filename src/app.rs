@@ -30,6 +30,7 @@ use crate::admin::{AdminParts, AdminState, Readiness};
 use crate::channel::{Registry, RegistryError, sellers};
 use crate::clock::UnixMicros;
 use crate::config::{Loaded, Problems, Settings};
+use crate::keys::{Keys, PepperError};
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
 use crate::payloads::{Payloads, StartError, Writer as PayloadWriter};
@@ -49,6 +50,9 @@ const LEDGER_CLOSE: Duration = Duration::from_secs(30);
 
 /// Time the payloads that are held have at the end to be written.
 const PAYLOADS_CLOSE: Duration = Duration::from_secs(10);
+
+/// How often the ledger is asked for the clients' keys that could not be read at the start.
+const READ_KEYS_EVERY: Duration = Duration::from_secs(1);
 
 /// Pooled connections kept for each worker and upstream.
 const POOLED_CONNECTIONS: usize = 1024;
@@ -78,6 +82,9 @@ pub enum RunError {
     /// The ledger's files.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// The secret of the clients' keys.
+    #[error(transparent)]
+    Keys(#[from] PepperError),
     /// The channels.
     #[error(transparent)]
     Channels(#[from] RegistryError),
@@ -135,6 +142,7 @@ async fn run_here(
     let prices = Arc::new(Prices::of_files(settings.prices.files.clone())?);
     let listeners = Listeners::open(settings, options.upgrade)?;
     let ledger = open_ledger(settings, options)?;
+    let keys = Arc::new(Keys::open(settings, ledger.key_writer())?);
     let meter = Arc::new(Meter::new(settings.metrics.max_models));
     let watch = Arc::new(GateWatch::new(ledger.journal(), Arc::clone(&meter)));
     let channels = Arc::new(Registry::new(settings, Arc::clone(&watch) as _)?);
@@ -157,6 +165,7 @@ async fn run_here(
         journal: ledger.journal(),
         repricer: ledger.repricer(),
         sellers: Arc::new(sellers(&settings.channels)),
+        keys: Arc::clone(&keys),
         data_dir: settings.data_dir.clone(),
         token: settings.admin.token.clone(),
         metrics_token: settings.admin.metrics_token.clone(),
@@ -190,11 +199,13 @@ async fn run_here(
         prices,
     )
     .with_payloads(payloads)
-    .with_models(models);
+    .with_models(models)
+    .with_keys(keys.ring());
     let plane = DataPlane::start(settings, gateway, &listeners)?;
     let admin = Admin::start(listeners.admin()?, admin)?;
     let mut beside = vec![
         tokio::spawn(refresher.run()),
+        tokio::spawn(read_keys(keys)),
         tokio::spawn(earlier.follow()),
         tokio::spawn(expire_holds(channels, watch.subscribe())),
     ];
@@ -270,6 +281,17 @@ impl Admin {
     async fn stop(self) {
         self.stop.send_replace(true);
         let _ = self.serving.await;
+    }
+}
+
+/// Asks the ledger for the clients' keys until it tells.
+async fn read_keys(keys: Arc<Keys>) {
+    while !keys.is_read() {
+        tokio::time::sleep(READ_KEYS_EVERY).await;
+        let asked = Arc::clone(&keys);
+        if let Ok(Ok(_)) = tokio::task::spawn_blocking(move || asked.read()).await {
+            tracing::info!("it is known which keys there are; requests are taken");
+        }
     }
 }
 

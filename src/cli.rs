@@ -13,6 +13,7 @@ mod csv;
 mod failure;
 mod follow;
 mod healthcheck;
+mod keys;
 mod output;
 mod patience;
 mod payload_detail;
@@ -94,6 +95,8 @@ enum Command {
     Prices(prices::Arguments),
     /// Compare the ledger with the provider's own account of usage and cost (OpenAI).
     Reconcile(reconcile::Arguments),
+    /// Keys for clients: make one, list them, revoke one.
+    Keys(keys::Arguments),
     /// Ask the running sidecar whether it takes traffic; exit 0 if so.
     Healthcheck,
 }
@@ -140,6 +143,7 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Channels(own)) => channels::channels(own, &load()?.settings, now, output),
         Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
         Some(Command::Reconcile(own)) => reconcile::compare(&own, &load()?.settings, now, output),
+        Some(Command::Keys(own)) => keys::keys(own, &load()?.settings, now, output),
         Some(Command::Healthcheck) => healthcheck::healthcheck(&load()?.settings, output),
     }
 }

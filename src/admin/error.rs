@@ -35,6 +35,8 @@ closed_set! {
         Internal => "internal",
         /// A web page wants to change something, and there is no token.
         OriginNotAllowed => "origin_not_allowed",
+        /// The name is in use.
+        Conflict => "conflict",
         /// A price file is wrong: nothing is priced by it.
         InvalidPrices => "invalid_prices",
     }
@@ -47,6 +49,7 @@ impl ErrorCode {
             Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::UnknownParameter | Self::InvalidParameter => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Conflict => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoLedger | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal | Self::InvalidPrices => StatusCode::INTERNAL_SERVER_ERROR,
@@ -61,6 +64,7 @@ impl ErrorCode {
             Self::UnknownParameter
             | Self::InvalidParameter
             | Self::NotFound
+            | Self::Conflict
             | Self::MethodNotAllowed => "invalid_request_error",
             Self::NoLedger | Self::Busy | Self::Internal | Self::InvalidPrices => "server_error",
         }

@@ -5,6 +5,7 @@
 //! never 0 and never left out.
 
 mod channels;
+mod keys;
 mod payloads;
 mod prices;
 mod repricing;
@@ -28,6 +29,7 @@ pub use channels::{
     ChangedChannelJson, ChannelEventJson, ChannelEventList, ChannelJson, ChannelList, CooldownJson,
     CreditsJson, HoldJson, QuotaJson, RateLimitJson,
 };
+pub use keys::{KeyJson, KeyList, KeyRequest, MadeKeyJson};
 pub use payloads::{AnswerPayload, BodyPayload, HeaderJson, PayloadJson, RequestPayload};
 pub use prices::{
     ChargeJson, PriceExplanationJson, PriceFilter, PriceJson, PriceList, ThresholdJson,

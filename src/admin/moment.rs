@@ -64,6 +64,27 @@ pub fn parse_span(text: &str) -> Result<Duration, SpanError> {
         .ok_or_else(|| SpanError(text.to_owned()))
 }
 
+/// A text that names no moment to come.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a time to come; write how long from now (`90d`, `12h`), a date (`2026-11-20`) or \
+     RFC 3339 (`2026-11-20T10:00:00Z`)"
+)]
+pub struct DeadlineError(String);
+
+/// The moment at which something is to end: as [`parse_moment`], but that a duration counts from
+/// `now` on.
+pub fn parse_deadline(
+    text: &str,
+    now: UnixMicros,
+    timezone: &TimeZone,
+) -> Result<UnixMicros, DeadlineError> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(ahead) => Ok(now.plus(ahead)),
+        Err(_) => parse_moment(text, now, timezone).map_err(|_| DeadlineError(text.to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use super::banner::reachable;
 use crate::admin::ErrorBody;
 use crate::admin::json::{
-    ChangedChannelJson, ChannelEventList, ChannelList, Info, PayloadJson, RepriceReportJson,
-    RequestDetailJson, RequestList, UsageSummaryJson,
+    ChangedChannelJson, ChannelEventList, ChannelList, Info, KeyJson, KeyList, KeyRequest,
+    MadeKeyJson, PayloadJson, RepriceReportJson, RequestDetailJson, RequestList, UsageSummaryJson,
 };
 use crate::config::{AdminSettings, Secret};
 use crate::ledger::RepriceQuery;
@@ -279,6 +279,23 @@ impl Client {
         let url = self.api_url(&format!("channels/{name}/{what}"));
         let request = authorised(self.http.post(url), self.token.as_ref());
         self.ask(request.query(pairs)).await
+    }
+
+    /// Every key.
+    pub(super) async fn keys(&self) -> Result<KeyList, AskError> {
+        self.ask(self.api("keys")).await
+    }
+
+    /// Has the sidecar make a key.
+    pub(super) async fn create_key(&self, key: &KeyRequest) -> Result<MadeKeyJson, AskError> {
+        let request = self.http.post(self.api_url("keys")).json(key);
+        self.ask(authorised(request, self.token.as_ref())).await
+    }
+
+    /// Has the sidecar revoke the key of this name, which must be one.
+    pub(super) async fn revoke_key(&self, name: &str) -> Result<KeyJson, AskError> {
+        let request = self.http.post(self.api_url(&format!("keys/{name}/revoke")));
+        self.ask(authorised(request, self.token.as_ref())).await
     }
 
     /// `/readyz`: its status and words.

@@ -7,6 +7,7 @@ use super::client::AskError;
 use crate::admin::{MomentError, SpanError};
 use crate::app::RunError;
 use crate::config::Problems;
+use crate::keys::KeysError;
 use crate::ledger::{QueryError, RepriceError};
 use crate::sources::billing::BillingError;
 use crate::sources::prices::UpdateError;
@@ -75,6 +76,9 @@ pub(super) enum Failure {
     /// Pricing history anew was not done, or not to its end.
     #[error(transparent)]
     Reprice(#[from] RepriceError),
+    /// A key was not made or revoked.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The provider does not show its account.
     #[error(transparent)]
     Billing(#[from] BillingError),
@@ -119,6 +123,7 @@ impl Failure {
             Self::Settings(_)
             | Self::Run(RunError::Prices(_))
             | Self::Usage(_)
+            | Self::Keys(KeysError::Bad(_))
             | Self::Moment { .. }
             | Self::Span { .. }
             | Self::Told => ExitCode::from(EX_USAGE),

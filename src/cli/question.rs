@@ -1,4 +1,5 @@
-//! What the commands that ask have in common: arguments that are times, and waiting for answers.
+//! What the commands that ask have in common: arguments that are times, who asks, and waiting for
+//! answers.
 
 use std::future::Future;
 use std::time::Duration;
@@ -40,4 +41,9 @@ pub(super) fn wait<T>(answer: impl Future<Output = Result<T, Failure>>) -> Resul
         .build()
         .map_err(Failure::Runtime)?;
     runtime.block_on(answer)
+}
+
+/// As [`login_name`], for what has to be signed.
+pub(super) fn who() -> String {
+    login_name().unwrap_or_else(|| "command line".to_owned())
 }

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::patience::patiently;
 use super::prices::in_use;
-use super::question::{login_name, moment, wait};
+use super::question::{moment, wait, who};
 use super::source::{NoSidecar, catch_up, sidecar};
 use super::table::{Sheet, Tone};
 use crate::admin::json::{RepriceReportJson, RepricedJson, Usd};
@@ -57,7 +57,7 @@ pub(super) fn reprice(
             None => now,
         },
         model: arguments.model.clone(),
-        who: login_name().unwrap_or_else(|| "command line".to_owned()),
+        who: who(),
     };
     if query.until <= query.since {
         return Err(Failure::Usage(

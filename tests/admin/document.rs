@@ -84,6 +84,7 @@ async fn answers_have_exactly_the_fields_of_the_document() {
         let (_, answer) = admin.post(asked).await;
         conforms(&answer, schema, &described, path);
     }
+    made_and_revoked(&admin, &described).await;
     let (_, failure) = admin.failure("/api/v1/requests?x=1").await;
     let schema = &described["components"]["schemas"]["ErrorDetail"];
     conforms(&failure, schema, &described, "ErrorDetail");
@@ -105,6 +106,24 @@ fn be_limited(admin: &Admin) {
     });
     let seen = limits_seen(&headers.into_iter().collect(), UnixMicros::now());
     admin.meter.in_flight("openai").note_limits(seen);
+}
+
+/// Makes and revokes a key, which have answers of their own.
+async fn made_and_revoked(admin: &Admin, described: &Value) {
+    let wish = admin.client.post(admin.url("/api/v1/keys"));
+    let wish = wish.json(&serde_json::json!({"name": "ci", "models": ["a"]}));
+    let made = wish.send().await.unwrap().json().await.unwrap();
+    let list = admin.json("/api/v1/keys").await;
+    let (_, revoked) = admin.post("/api/v1/keys/ci/revoke").await;
+    for (path, method, answer) in [
+        ("/api/v1/keys", "post", made),
+        ("/api/v1/keys", "get", list),
+        ("/api/v1/keys/{name}/revoke", "post", revoked),
+    ] {
+        let described_answer = &described["paths"][path][method]["responses"]["200"];
+        let schema = &described_answer["content"]["application/json"]["schema"];
+        conforms(&answer, schema, described, path);
+    }
 }
 
 /// Keeps the bytes of request 0.

@@ -12,6 +12,7 @@ mod channels;
 mod connections;
 mod document;
 mod health;
+mod keys;
 mod questions;
 mod repricing;
 #[path = "../traffic/mod.rs"]
@@ -28,7 +29,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use tollgate::admin::{AdminParts, AdminState, Readiness, serve};
-use tollgate::config::Secret;
+use tollgate::config::{Secret, Settings};
+use tollgate::keys::Keys;
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
 use tollgate::pricing::Prices;
@@ -55,6 +57,11 @@ impl Admin {
         let meter = Arc::new(Meter::new(200));
         let readiness = Arc::new(Readiness::default());
         let (channels, channel_settings) = traffic::channels(&ledger);
+        let settings = Settings {
+            data_dir: data_dir.path().to_owned(),
+            ..Settings::defaults(data_dir.path())
+        };
+        let keys = Keys::open(&settings, ledger.key_writer()).unwrap();
         let state = AdminState::new(AdminParts {
             meter: Arc::clone(&meter),
             prices: Arc::new(Prices::builtin()),
@@ -65,6 +72,7 @@ impl Admin {
             journal: ledger.journal(),
             repricer: ledger.repricer(),
             sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
+            keys: Arc::new(keys),
             data_dir: data_dir.path().to_owned(),
             token: token.map(Secret::new),
             metrics_token: metrics_token.map(Secret::new),

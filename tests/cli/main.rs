@@ -9,6 +9,7 @@
 
 mod arguments;
 mod channels;
+mod keys;
 mod prices;
 mod reading;
 mod repricing;

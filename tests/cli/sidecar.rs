@@ -13,7 +13,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tollgate::admin::{AdminParts, AdminState, Readiness, serve};
-use tollgate::config::{OnLedgerFailure, Secret};
+use tollgate::config::{OnLedgerFailure, Secret, Settings};
+use tollgate::keys::Keys;
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
 use tollgate::pricing::Prices;
@@ -39,6 +40,11 @@ impl Sidecar {
     ) -> Self {
         let readiness = Arc::new(Readiness::default());
         let (channels, channel_settings) = traffic::channels(ledger);
+        let settings = Settings {
+            data_dir: data_dir.to_owned(),
+            ..Settings::defaults(data_dir)
+        };
+        let keys = Keys::open(&settings, ledger.key_writer()).unwrap();
         let state = AdminState::new(AdminParts {
             meter: Arc::new(Meter::new(200)),
             prices: Arc::new(Prices::builtin()),
@@ -49,6 +55,7 @@ impl Sidecar {
             journal: ledger.journal(),
             repricer: ledger.repricer(),
             sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
+            keys: Arc::new(keys),
             data_dir: data_dir.to_owned(),
             token: token.map(Secret::new),
             metrics_token: None,

@@ -23,6 +23,7 @@ mod endings;
 mod gates;
 mod golden;
 mod headers;
+mod keys;
 mod kinds;
 mod limits;
 mod media;

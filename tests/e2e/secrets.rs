@@ -34,7 +34,10 @@ fn everything(tollgate: &mut Tollgate) -> Vec<u8> {
 
 /// `known` is what must be found: the search would find the secrets if they were there.
 fn assert_nowhere(secrets: &[&str], known: &[&str], tollgate: &mut Tollgate) {
-    let all = everything(tollgate);
+    assert_nowhere_in(&everything(tollgate), secrets, known);
+}
+
+fn assert_nowhere_in(all: &[u8], secrets: &[&str], known: &[&str]) {
     let find = |text: &str| {
         all.windows(text.len())
             .position(|bytes| bytes == text.as_bytes())
@@ -100,6 +103,60 @@ fn the_most_talkative_log_holds_no_secret() {
     ];
     let known = ["WARN", "gpt-5-mini", "SQLite format 3", "# HELP"];
     assert_nowhere(&secrets, &known, &mut tollgate);
+}
+
+#[test]
+fn a_key_of_tollgates_own_is_nowhere() {
+    let upstream = Upstream::start(answers::provider);
+    let mut tollgate = Setup::channels(&[
+        ("paid", &upstream.base_url(), ", api_key: sk-channel-4f1c"),
+        ("free", &upstream.base_url(), ""),
+        ("down", "http://127.0.0.1:1/v1", ""),
+    ])
+    .setting("log: {level: trace}")
+    .setting("payloads: {capture: all}")
+    .start();
+    let created = tollgate.run(&["keys", "create", "canary"]);
+    let key = String::from_utf8(created.stdout).unwrap();
+    let key = key.trim();
+    let wrong = "tg-canary-of-nobodys";
+    let body = json!({"model": "gpt-5-mini", "messages": []}).to_string();
+    let mut sent = 0;
+    for channel in ["paid", "free", "down", "nowhere"] {
+        for text in [key, wrong] {
+            let chat = format!("/c/{channel}/v1/chat/completions");
+            let target = format!("{chat}?key={text}");
+            let post = |target: &str| {
+                Request::new("POST", target)
+                    .header("content-type", "application/json")
+                    .body(&body)
+            };
+            for request in [
+                post(&chat).header("authorization", &format!("Bearer {text}")),
+                post(&chat).header("x-api-key", text),
+                post(&target),
+            ] {
+                tollgate.send(&request);
+                sent += 1;
+            }
+        }
+    }
+    tollgate.ledger().exactly(sent);
+    for received in upstream.received() {
+        let head = format!("{} {:?}", received.target, received.headers);
+        assert!(!head.contains("tg-"), "{head}");
+    }
+    let secret = fs::read(tollgate.data_dir().join("key-secret")).unwrap();
+    let all = everything(&mut tollgate);
+    let holds = |text: &[u8]| {
+        all.windows(text.len())
+            .filter(|bytes| *bytes == text)
+            .count()
+    };
+    // In its own file.
+    assert_eq!(holds(&secret), 1);
+    let known = ["canary", "invalid_api_key", "SQLite format 3", "# HELP"];
+    assert_nowhere_in(&all, &[key, &key[3..], wrong], &known);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::admin::ErrorCode;
 use crate::config::ChannelKind;
+use crate::keys::{KeyOrigin, KeyState};
 use crate::record::{
     Api, Deferral, ErrorSource, GateReason, GateState, LimitKind, Outcome, Source, UsageSource,
 };
@@ -30,6 +31,8 @@ schemas!(
     ErrorSource,
     GateReason,
     GateState,
+    KeyOrigin,
+    KeyState,
     LimitKind,
     Outcome,
     Source,
