@@ -26,6 +26,7 @@ mod exchange;
 mod failure;
 mod gateway;
 mod head;
+mod mask;
 mod models;
 mod passing;
 mod placing;
@@ -313,6 +314,8 @@ impl ProxyHttp for Gateway {
             if passing.is_refusal() {
                 let channel = exchange.channel.as_deref();
                 passing.withhold(head::credentials(session.req_header(), channel));
+                let own = channel.map(head::credentials_of).unwrap_or_default();
+                passing.conceal(&own, header)?;
             }
             exchange.passing = Some(passing);
         }

@@ -54,6 +54,16 @@ pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Ve
     credentials
 }
 
+/// What a channel shows its upstream: no client is to see it.
+pub(super) fn credentials_of(channel: &Channel) -> Vec<Secret> {
+    let set = channel.headers.iter();
+    let set = set.filter(|(name, _)| CREDENTIALS.contains(&name.as_str()));
+    let own = channel.credential.iter().chain(set);
+    own.filter_map(|(_, value)| str::from_utf8(without_scheme(value.as_bytes())).ok())
+        .map(Secret::new)
+        .collect()
+}
+
 /// What the client shows of itself: its credentials in the order of the places that it may put them
 /// in, none of them empty. No more than [`MOST_SHOWN`], for each is looked up.
 pub(super) fn shown(head: &RequestHeader) -> impl Iterator<Item = Cow<'_, [u8]>> {

@@ -15,6 +15,7 @@ use crate::protocol::{
 };
 use crate::record::{Api, ErrorSource, Outcome};
 
+use super::mask::Mask;
 use super::recorder::Ending;
 
 /// What one piece of an encoded answer may unpack to, in bytes, where it goes on unpacked. Pingora
@@ -50,6 +51,15 @@ pub(super) struct Passing {
     credentials: Vec<Secret>,
     meter: ResponseMeter,
     stripping: Option<Stripping>,
+    concealing: Option<Concealing>,
+}
+
+/// Takes the channel's credential out of an error.
+#[derive(Debug)]
+struct Concealing {
+    /// In what is encoded nothing could be found: the client gets it plain.
+    unpacking: Option<Unpacking>,
+    mask: Mask,
 }
 
 /// Takes the traces of the injected usage out.
@@ -178,7 +188,34 @@ impl Passing {
             credentials: Vec::new(),
             meter,
             stripping,
+            concealing: None,
         })
+    }
+
+    /// Sees to it that the client is not shown these `secrets`, which are the channel's. What is
+    /// encoded goes on plain then, so that they can be found; the header is made to fit.
+    pub(super) fn conceal(
+        &mut self,
+        secrets: &[Secret],
+        header: &mut ResponseHeader,
+    ) -> pingora::Result<()> {
+        let Some(mask) = Mask::of(secrets) else {
+            return Ok(());
+        };
+        let encoding = joined_encoding(header);
+        let decoder = encoding.and_then(|encoding| Decoder::new(&encoding).ok().flatten());
+        if decoder.is_some() {
+            header.remove_header(&CONTENT_ENCODING);
+            if header.remove_header(&CONTENT_LENGTH).is_some() {
+                header.insert_header(TRANSFER_ENCODING, "chunked")?;
+            }
+            self.to_come = None;
+        }
+        self.concealing = Some(Concealing {
+            unpacking: decoder.map(Unpacking::new),
+            mask,
+        });
+        Ok(())
     }
 
     /// Reads the piece in `slot` and leaves there what goes to the client.
@@ -192,6 +229,24 @@ impl Passing {
         if let Some(to_come) = &mut self.to_come {
             *to_come = to_come.saturating_sub(length);
         }
+        let last = end_of_stream || self.to_come == Some(0);
+        let signals = self.read(slot, end_of_stream)?;
+        if let Some(concealing) = &mut self.concealing {
+            let plain = plain(&mut concealing.unpacking, slot.take().unwrap_or_default())?;
+            if let Some(unpacking) = &mut concealing.unpacking {
+                unpacking.verify(end_of_stream)?;
+            }
+            *slot = Some(concealing.mask.pass(plain, last));
+        }
+        Ok(signals)
+    }
+
+    /// Reads the piece and takes the traces of injected usage out.
+    fn read(
+        &mut self,
+        slot: &mut Option<Bytes>,
+        end_of_stream: bool,
+    ) -> Result<Signals, NotUnpacked> {
         let Some(stripping) = &mut self.stripping else {
             return Ok(slot
                 .as_deref()
@@ -199,16 +254,7 @@ impl Passing {
                 .unwrap_or_default());
         };
         let piece = slot.take().unwrap_or_default();
-        let plain = match &mut stripping.unpacking {
-            None => piece,
-            Some(unpacking) => match unpacking.unpack(&piece)? {
-                Unpacked::Plain(plain) => plain,
-                Unpacked::Never(all) => {
-                    stripping.unpacking = None;
-                    all
-                }
-            },
-        };
+        let plain = plain(&mut stripping.unpacking, piece)?;
         let signals = self.meter.feed(&plain);
         // Behind the announced end there is nothing that a client could miss.
         if let Some(unpacking) = &mut stripping.unpacking
@@ -256,10 +302,13 @@ impl Passing {
 
     /// The body broke off: what was held back of it.
     pub(super) fn release(&mut self) -> Bytes {
-        self.stripping
-            .as_mut()
-            .map(|stripping| stripping.stripper.finish())
-            .unwrap_or_default()
+        let stripping = self.stripping.as_mut();
+        let held = stripping.map(|stripping| stripping.stripper.finish());
+        let held = held.unwrap_or_default();
+        match &mut self.concealing {
+            Some(concealing) => concealing.mask.pass(held, true),
+            None => held,
+        }
     }
 
     /// Whether the answer is an error, whose text may quote a credential.
@@ -288,6 +337,20 @@ impl Passing {
     /// Hands out what was kept of the content.
     pub(super) fn take_text(&mut self) -> Option<AnswerText> {
         self.meter.take_text()
+    }
+}
+
+/// What a piece is that may be encoded.
+fn plain(unpacking: &mut Option<Unpacking>, piece: Bytes) -> Result<Bytes, NotUnpacked> {
+    let Some(encoded) = unpacking else {
+        return Ok(piece);
+    };
+    match encoded.unpack(&piece)? {
+        Unpacked::Plain(plain) => Ok(plain),
+        Unpacked::Never(all) => {
+            *unpacking = None;
+            Ok(all)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::support::client::{Request, Response};
 use crate::support::clients::{self, Call};
 use crate::support::eventually;
 use crate::support::tollgate::{Setup, Tollgate};
-use crate::support::upstream::{Received, Step, Upstream};
+use crate::support::upstream::{Answer, Received, Step, Upstream};
 use crate::support::websocket::{Socket, SocketUpstream, Turn, close_from_server};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -286,6 +286,35 @@ fn an_upstreams_answer_that_quotes_a_key_quotes_no_key_of_ours() {
     assert_eq!(response.status, 401);
     assert!(!response.text().contains("tg-"), "{response:?}");
     assert_eq!(response.headers.get("x-tollgate-error"), None);
+}
+
+#[test]
+fn an_error_that_quotes_the_channels_key_reaches_the_client_without_it() {
+    const KEY: &str = "sk-channel-0123456789";
+    let upstream = Upstream::start(|request| {
+        let body = format!("{{\"error\":{{\"message\":\"wrong: {}\"}}}}", sent(request));
+        let encoding = request.headers.get("x-encoding").unwrap_or("identity");
+        let answer = Answer::new("401 Unauthorized").header("content-type", "application/json");
+        match encoding {
+            "identity" => answer.body(&body),
+            "chunked" => answer.chunked(body.as_bytes().chunks(5)),
+            coding => answer
+                .header("content-encoding", coding)
+                .body(answers::compress(coding, body.as_bytes())),
+        }
+    });
+    let channel = format!(", api_key: {KEY}");
+    let tollgate = Setup::channels(&[("a", &upstream.base_url(), &channel)]).start();
+    for encoding in ["identity", "chunked", "gzip", "zstd"] {
+        let response = tollgate.send(&chat("sk-own").header("x-encoding", encoding));
+        assert_eq!(response.status, 401);
+        assert!(response.whole, "{response:?}");
+        assert_eq!(response.headers.get("content-encoding"), None);
+        let text = response.text();
+        assert!(text.contains("wrong: /v1/chat"), "{encoding}: {text}");
+        assert!(text.contains(&"*".repeat(KEY.len())), "{encoding}: {text}");
+        assert!(!text.contains("0123456789"), "{encoding}: {text}");
+    }
 }
 
 #[test]
