@@ -24,14 +24,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::channel::Registry;
 use crate::clock::UnixMicros;
 use crate::config::{ChannelSettings, NewApiSettings};
-use crate::record::ChannelEvent;
 use crate::sources::Cause;
 
 use client::{Client, Status};
@@ -45,9 +43,8 @@ pub use stats::{FollowedChannel, FollowerStats, SyncResult};
 /// for all its callers.
 const AT_ONCE: usize = 4;
 
-/// How often gates are looked at though none is said to have changed: what an earlier run left closed
-/// may be known late, and is not told.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The longest sleep until a probe is due: the wall clock may be set in between.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// The pauses after tries that failed.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +68,8 @@ impl Pauses {
 pub struct Follower {
     client: Client,
     gates: Arc<Registry>,
-    events: broadcast::Receiver<ChannelEvent>,
+    /// Changes whenever a gate did.
+    changes: watch::Receiver<u64>,
     marks: Arc<Mutex<Marks>>,
     room: Semaphore,
     pauses: Pauses,
@@ -80,14 +78,14 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// For those of `channels` that have a number outside. `events` tell that a gate changed, in time
-    /// to find it so; `data_dir` keeps what Tollgate disabled.
+    /// For those of `channels` that have a number outside. `changes` says that a gate did, in time to
+    /// find it so; `data_dir` keeps what Tollgate disabled.
     pub fn new(
         settings: NewApiSettings,
         channels: &[ChannelSettings],
         data_dir: &Path,
         gates: Arc<Registry>,
-        events: broadcast::Receiver<ChannelEvent>,
+        changes: watch::Receiver<u64>,
         pauses: Pauses,
     ) -> Result<Self, Cause> {
         let followed = || channels.iter().filter(|channel| channel.new_api.is_some());
@@ -98,7 +96,7 @@ impl Follower {
         Ok(Self {
             client: Client::new(settings)?,
             gates,
-            events,
+            changes,
             marks: Arc::new(Mutex::new(marks)),
             room: Semaphore::new(AT_ONCE),
             pauses,
@@ -115,28 +113,19 @@ impl Follower {
 
     /// Follows, for ever.
     pub async fn run(self) {
-        let (tell, changes) = watch::channel(());
-        let mut events = self.events.resubscribe();
-        let telling = async move {
-            // Which one changed does not matter, nor how many were missed.
-            while !matches!(events.recv().await, Err(RecvError::Closed)) {
-                tell.send_replace(());
-            }
-        };
         let channels = self.ids.iter().zip(self.stats.channels());
-        let following = channels.map(|(&id, channel)| self.follow(id, channel, changes.clone()));
-        tokio::join!(telling, join_all(following));
+        join_all(channels.map(|(&id, channel)| self.follow(id, channel))).await;
     }
 
-    async fn follow(&self, id: u64, channel: &FollowedChannel, mut changes: watch::Receiver<()>) {
+    async fn follow(&self, id: u64, channel: &FollowedChannel) {
+        let mut changes = self.changes.clone();
         let mut marked = self.marks().has(id);
         // What the channel was last made, or seen to be.
         let mut done: Option<bool> = None;
         let mut failures: u32 = 0;
         while let Some((wish, over)) = self.wish(channel, &mut changes) {
             if done == Some(wish.disabled) {
-                let most = over.map_or(LOOK_AGAIN, |over| over.min(LOOK_AGAIN));
-                changed_within(&mut changes, most).await;
+                changed_within(&mut changes, over).await;
                 continue;
             }
             channel.behind();
@@ -166,13 +155,16 @@ impl Follower {
     fn wish(
         &self,
         channel: &FollowedChannel,
-        changes: &mut watch::Receiver<()>,
+        changes: &mut watch::Receiver<u64>,
     ) -> Option<(Wish, Option<Duration>)> {
         // First: what changes from here on is told again.
         changes.mark_unchanged();
         let now = UnixMicros::now();
         let wish = Wish::of(&self.gates.gate_status(channel.name(), now).ok()?, now);
-        Some((wish, wish.until.map(|until| until.since(now))))
+        Some((
+            wish,
+            wish.until.map(|until| until.since(now).min(LONGEST_SLEEP)),
+        ))
     }
 
     /// Waits until something else is wished than what failed, at most so long.
@@ -180,11 +172,11 @@ impl Follower {
         &self,
         channel: &FollowedChannel,
         failed: Wish,
-        changes: &mut watch::Receiver<()>,
+        changes: &mut watch::Receiver<u64>,
         most: Duration,
     ) {
         let end = Instant::now() + most;
-        while changed_within(changes, end.saturating_duration_since(Instant::now())).await {
+        while changed_within(changes, Some(end.saturating_duration_since(Instant::now()))).await {
             match self.wish(channel, changes) {
                 Some((wish, _)) if wish.disabled == failed.disabled => {}
                 _ => return,
@@ -273,15 +265,19 @@ impl Follower {
     }
 }
 
-/// Waits until a gate changed, at most so long; false when the time was over first.
-async fn changed_within(changes: &mut watch::Receiver<()>, most: Duration) -> bool {
+/// Waits until a gate changed, or for so long; false when the time was over first.
+async fn changed_within(changes: &mut watch::Receiver<u64>, most: Option<Duration>) -> bool {
     let next = async {
         if changes.changed().await.is_err() {
             // Nobody tells any more: the process ends.
             std::future::pending::<()>().await;
         }
     };
-    timeout(most, next).await.is_ok()
+    if let Some(most) = most {
+        return timeout(most, next).await.is_ok();
+    }
+    next.await;
+    true
 }
 
 fn told_good(channel: &FollowedChannel, id: u64, wish: Wish, result: SyncResult, failures: u32) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 use tollgate::channel::{Closing, GateObserver, Registry};
 use tollgate::clock::UnixMicros;
 use tollgate::config::{BaseUrl, ChannelSettings, NewApiSettings, Secret, Settings};
@@ -30,13 +30,13 @@ const PAUSES: Pauses = Pauses {
     longest: Duration::from_millis(40),
 };
 
-/// Tells the follower what happens to gates.
+/// Tells the follower that something happened to a gate.
 #[derive(Debug)]
-struct Told(broadcast::Sender<ChannelEvent>);
+struct Told(watch::Sender<u64>);
 
 impl GateObserver for Told {
-    fn changed(&self, event: &ChannelEvent) {
-        self.0.send(event.clone()).unwrap();
+    fn changed(&self, _event: &ChannelEvent) {
+        self.0.send_modify(|changes| *changes += 1);
     }
 }
 
@@ -67,8 +67,8 @@ impl Following {
             token: Secret::new(TOKEN),
             user: Some(USER),
         };
-        let (events, told) = broadcast::channel(4);
-        let gates = Arc::new(Registry::new(&settings, Arc::new(Told(events))).unwrap());
+        let (changes, told) = watch::channel(0);
+        let gates = Arc::new(Registry::new(&settings, Arc::new(Told(changes))).unwrap());
         let runtime = Runtime::new().unwrap();
         let (channels, registry) = (&settings.channels, Arc::clone(&gates));
         let follower = Follower::new(gateway, channels, data, registry, told, PAUSES).unwrap();
