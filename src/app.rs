@@ -362,8 +362,7 @@ impl DataPlane {
 fn service(settings: &Settings, gateway: Gateway, workers: usize) -> Service<Patient> {
     let conf = ServerConf {
         threads: workers,
-        // Every address of a name once, and a stale pooled connection.
-        max_retries: 5,
+        max_retries: gateway.most_tries(),
         upstream_keepalive_pool_size: POOLED_CONNECTIONS,
         ..ServerConf::default()
     };

@@ -8,7 +8,7 @@
 //! | `connected_to_upstream` | the watchdog begins, where one is needed |
 //! | `upstream_request_filter` | the head is made the channel's |
 //! | `request_body_filter` | the body that was read goes in place of what Pingora kept |
-//! | `upstream_response_filter` | the answer's header is read |
+//! | `upstream_response_filter` | the answer's header is read; another channel is tried instead |
 //! | `response_filter` | the answer is marked with the request's id |
 //! | `response_body_filter` | the answer's bytes are read; the account is closed before the last leave |
 //! | `fail_to_proxy` | a failure becomes an answer, in one place |
@@ -21,8 +21,9 @@ mod capture;
 mod cork;
 mod counting;
 mod deadline;
-mod departure;
+mod downstream;
 mod exchange;
+mod failover;
 mod failure;
 mod gateway;
 mod head;
@@ -48,10 +49,9 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource as Fault, ErrorType};
 
-use crate::clock::UnixMicros;
 use crate::protocol::{limits_seen, upstream_request_id};
 
-use body::{Body, Passed, Stopped, Understood, is_handshake};
+use body::{Stopped, is_handshake};
 use caller::Unallowed;
 use capture::Capture;
 use cork::Cork;
@@ -115,42 +115,56 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let Some(channel) = exchange.channel.clone() else {
-            return Error::e_explain(ErrorType::InternalError, "no channel was chosen");
-        };
-        let now = Instant::now();
-        exchange.connected = false;
-        exchange.recorder.attempt_begins(&channel.name, now);
-        match self.address(exchange, &channel, now).await {
-            Ok(address) => {
-                let mut peer = self.peer(&channel, address, exchange);
-                if is_handshake(session) {
-                    // HTTP/2 knows no upgrade.
-                    peer.options.alpn = ALPN::H1;
+        if let Err(failure) = self.wait_for_place(session, exchange).await {
+            exchange.failure = Some(failure);
+            return Err(Error::new_up(ErrorType::ConnectError));
+        }
+        loop {
+            exchange.way.asked();
+            let Some(channel) = exchange.channel.clone() else {
+                return Error::e_explain(ErrorType::InternalError, "no channel was chosen");
+            };
+            let now = Instant::now();
+            exchange.connected = false;
+            exchange.recorder.attempt_begins(&channel.name, now);
+            match self.address(exchange, &channel, now).await {
+                Ok(address) => {
+                    let mut peer = self.peer(&channel, address, exchange);
+                    if is_handshake(session) {
+                        // HTTP/2 knows no upgrade.
+                        peer.options.alpn = ALPN::H1;
+                    }
+                    return Ok(Box::new(peer));
                 }
-                Ok(Box::new(peer))
-            }
-            Err(failure) => {
-                exchange.failure = Some(failure);
-                Err(Error::new_up(ErrorType::ConnectError))
+                Err(failure) => {
+                    let mut error = Error::new_up(ErrorType::ConnectError);
+                    if !self.goes_on_without(session, exchange, &failure) {
+                        exchange.failure = Some(failure);
+                        return Err(error);
+                    }
+                    if exchange.way.is_waiting() {
+                        error.set_retry(true);
+                        return Err(error);
+                    }
+                }
             }
         }
     }
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         exchange: &mut Box<Exchange>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let others = exchange.addresses.as_ref().map_or(0, |known| known.len());
         let again = exchange.tries < others.min(MOST_ADDRESSES);
+        let failure = Failure::of(&error, exchange.channel.as_deref(), false, None);
         if again {
-            let failure = Failure::of(&error, exchange.channel.as_deref(), false, None);
             exchange.recorder.attempt_ends(&failure.ending());
         }
-        error.set_retry(again);
+        error.set_retry(again || self.goes_on_without(session, exchange, &failure));
         error
     }
 
@@ -200,7 +214,7 @@ impl ProxyHttp for Gateway {
             head.set_uri(uri);
         }
         let framing = Framing {
-            whole_bytes: exchange.whole_bytes,
+            whole_bytes: exchange.body.whole().map(Bytes::len),
             plain_answer: exchange.injected,
         };
         head::prepare(head, channel, &framing)?;
@@ -212,7 +226,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         slot: &mut Option<Bytes>,
         end_of_stream: bool,
         exchange: &mut Box<Exchange>,
@@ -240,7 +254,7 @@ impl ProxyHttp for Gateway {
             }
             return Ok(());
         }
-        if !matches!(exchange.body, Body::Whole { .. }) {
+        if exchange.body.whole().is_none() {
             let received = slot.as_ref().map_or(0, Bytes::len) as u64;
             let admission = exchange.recorder.admission();
             admission.request_bytes += received;
@@ -250,6 +264,7 @@ impl ProxyHttp for Gateway {
                 return Err(Error::new_down(ErrorType::HTTPStatus(413)));
             }
         }
+        exchange.body.pass(slot, end_of_stream);
         if let Some(piece) = slot.as_deref() {
             exchange.read_form(piece);
         }
@@ -257,28 +272,6 @@ impl ProxyHttp for Gateway {
         exchange.check_form(end_of_stream)?;
         if end_of_stream {
             exchange.form_ended();
-        }
-        let collecting = matches!(exchange.body, Body::Collecting { .. });
-        match exchange.body.pass(slot, end_of_stream, &self.limits) {
-            Passed::On if collecting && matches!(exchange.body, Body::Passing) => {
-                // Too long to be read: its model stays unknown.
-                exchange.check_model_now()?;
-            }
-            Passed::On => {}
-            Passed::Complete(body) => {
-                let understood = Understood::of(
-                    body,
-                    exchange.api,
-                    session,
-                    &self.limits,
-                    // An answer that began already passes untouched.
-                    self.include_usage && exchange.passing.is_none(),
-                );
-                exchange.understand(&understood.facts);
-                exchange.check_model_now()?;
-                exchange.injected = understood.injected;
-                *slot = Some(understood.forward);
-            }
         }
         exchange.capture.sent(&exchange.body, slot.as_ref());
         let now = Instant::now();
@@ -305,9 +298,13 @@ impl ProxyHttp for Gateway {
             watchdog.answering(now);
         }
         let recorder = &mut exchange.recorder;
+        let clock = recorder.clock(now);
         recorder.header_received(header.status.as_u16(), now);
         recorder.upstream_request_id(upstream_request_id(&header.headers));
-        recorder.limits_seen(limits_seen(&header.headers, UnixMicros::now()));
+        recorder.limits_seen(limits_seen(&header.headers, clock));
+        if self.goes_on_instead(session, exchange, header) {
+            return another_channel();
+        }
         if header.status != StatusCode::SWITCHING_PROTOCOLS {
             let (api, operation) = (exchange.api, exchange.operation);
             let mut passing = Passing::begin(api, operation, exchange.injected, header)?;
@@ -332,7 +329,7 @@ impl ProxyHttp for Gateway {
         if header.status.is_informational() && !upgraded {
             return Ok(());
         }
-        if !exchange.client_has_left() {
+        if !exchange.client_has_left() && !exchange.way.is_holding() {
             exchange.recorder.answered(header.status.as_u16());
         }
         answer::mark(header, exchange.recorder.id(), exchange.channel.as_deref())?;
@@ -358,7 +355,7 @@ impl ProxyHttp for Gateway {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         slot: &mut Option<Bytes>,
         end_of_stream: bool,
         exchange: &mut Box<Exchange>,
@@ -399,6 +396,15 @@ impl ProxyHttp for Gateway {
         let done = Instant::now();
         exchange.recorder.forwarded(bytes, done - now);
         exchange.capture.received(slot.as_ref());
+        if exchange.way.is_holding() {
+            if self.goes_on_from_piece(session, exchange, bytes, ends) {
+                return another_channel();
+            }
+            if exchange.way.is_holding() {
+                return Ok(None);
+            }
+        }
+        self.note_made(exchange);
         // Before these bytes leave: a client that saw the end finds it in the ledger.
         if ends {
             exchange.close_passed(done);
@@ -412,6 +418,10 @@ impl ProxyHttp for Gateway {
         _trailers: &mut http::HeaderMap,
         exchange: &mut Box<Exchange>,
     ) -> pingora::Result<Option<Bytes>> {
+        if exchange.way.is_holding() {
+            // What it comes to is decided where it is held.
+            return Ok(None);
+        }
         exchange.close_passed(Instant::now());
         Ok(None)
     }
@@ -424,11 +434,15 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
         client_reused: bool,
     ) -> Box<Error> {
+        if exchange.way.has_moved() {
+            error.set_retry(true);
+            return error;
+        }
         if exchange.client_has_left() {
             error.set_retry(false);
             return error;
         }
-        let replayable = matches!(exchange.body, Body::Whole { .. }) || session.is_body_empty();
+        let replayable = exchange.body.whole().is_some() || session.is_body_empty();
         let expired = exchange.watchdog.as_ref().and_then(Watchdog::expired);
         let untouched =
             exchange.passing.is_none() && exchange.failure.is_none() && expired.is_none();
@@ -443,6 +457,8 @@ impl ProxyHttp for Gateway {
             // The same address again: the connection was stale, not the address.
             exchange.tries = exchange.tries.saturating_sub(1);
             exchange.watchdog = None;
+        } else {
+            error.set_retry(self.goes_on_after(session, exchange, &error));
         }
         error
     }
@@ -469,8 +485,8 @@ impl ProxyHttp for Gateway {
                 can_reuse_downstream: false,
             };
         }
-        if let Some(departure) = &exchange.departure {
-            departure.give_back(session);
+        if let Some(downstream) = &exchange.downstream {
+            downstream.give_back(session);
         }
         let failure = exchange.failure(error);
         log(exchange, &failure, error);
@@ -493,9 +509,9 @@ impl ProxyHttp for Gateway {
         error: Option<&Error>,
         exchange: &mut Box<Exchange>,
     ) {
-        if let Some(departure) = &exchange.departure {
+        if let Some(downstream) = &exchange.downstream {
             // Only its own session can take the client's next request.
-            departure.give_back(session);
+            downstream.give_back(session);
         }
         if exchange.recorder.is_closed() {
             return;
@@ -503,7 +519,7 @@ impl ProxyHttp for Gateway {
         match error {
             Some(error) => {
                 let failure = exchange.failure(error);
-                exchange.close_failed(failure.ending(), Instant::now());
+                exchange.close_failed(&failure, Instant::now());
             }
             None => exchange.close_passed(Instant::now()),
         }
@@ -537,6 +553,13 @@ fn open_tunnel(session: &Session, exchange: &mut Exchange, header: &ResponseHead
         let credentials = head::credentials(session.req_header(), Some(channel));
         exchange.socket = Socket::open(exchange.api, &channel.name, header, credentials);
     }
+}
+
+/// Makes Pingora ask for the next channel.
+fn another_channel<T>() -> pingora::Result<T> {
+    let mut error = Error::new_up(ErrorType::new("AnotherChannel"));
+    error.set_retry(true);
+    Err(error)
 }
 
 /// Whether the answer ends with its header (RFC 9110 §6.4.1).

@@ -140,6 +140,28 @@ pub fn names_one_model(query: &str) -> bool {
         <= 1
 }
 
+/// The id in the path of something that was made earlier (`/v1/responses/<id>/cancel`, a batch), as
+/// it is written there.
+#[must_use]
+pub fn made_in_path(path: &str) -> Option<&str> {
+    let below = |prefix: &&str| Some(path.find(*prefix)? + prefix.len());
+    let name = PREFIXES
+        .iter()
+        .filter(|prefix| prefix.len() > 1)
+        .find_map(below)
+        .and_then(|start| path.get(start..))?;
+    let makings = Api::ALL.iter().map(|&api| &conventions(api).making);
+    let folders = makings.flat_map(|making| {
+        let of_results = making.results.as_ref().map(|results| results.path);
+        making.shown.iter().copied().chain(of_results)
+    });
+    let id = folders
+        .filter_map(|folder| one_below(name, folder))
+        .min_by_key(|below| below.len())?;
+    let id = id.split('/').next().unwrap_or_default();
+    Some(id).filter(|id| !id.is_empty())
+}
+
 fn check(path: &str) -> Result<(), MalformedPath> {
     if !path.starts_with('/') {
         return Err(MalformedPath::NotAbsolute);
@@ -463,6 +485,28 @@ mod tests {
             classify(&Method::POST, "/c/%FF/v1/responses"),
             Err(MalformedPath::BadChannel)
         );
+    }
+
+    #[test]
+    fn what_was_made_is_found_by_its_id() {
+        for (path, id) in [
+            ("/v1/responses/resp_1", Some("resp_1")),
+            ("/v1/responses/resp_1/cancel", Some("resp_1")),
+            ("/v1/responses/resp_1/input_items", Some("resp_1")),
+            ("/c/a/v1/batches/batch_1/cancel", Some("batch_1")),
+            (
+                "/v1/messages/batches/msgbatch_1/results",
+                Some("msgbatch_1"),
+            ),
+            ("/openai/v1/responses/resp_1", Some("resp_1")),
+            ("/v1/responses", None),
+            ("/v1/responses/", None),
+            ("/v1/messages/batches", None),
+            ("/v1/chat/completions", None),
+            ("/", None),
+        ] {
+            assert_eq!(made_in_path(path), id, "{path}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
@@ -35,16 +35,24 @@ pub(super) fn mark(
     Ok(())
 }
 
+/// Whether anything of an answer went out: an interim one (RFC 9110 §15.2) is none.
+pub(super) fn has_begun(session: &Session) -> bool {
+    let written = session.response_written().map(|header| header.status);
+    written.is_some_and(|status| {
+        !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
+    })
+}
+
 /// Closes the account for `failure` and, when nothing of an answer went out yet, tells the client
 /// in the shape of the API it called. Returns the status told; 0 when there was nobody to tell.
 pub(super) async fn fail(session: &mut Session, exchange: &mut Exchange, failure: &Failure) -> u16 {
     let wording = failure.wording();
-    let tell = session.response_written().is_none() && *failure != Failure::ClientClosed;
+    let tell = !has_begun(session) && *failure != Failure::ClientClosed;
     if tell {
         exchange.recorder.answered(wording.status);
     }
     // Before the first byte of the answer: whoever saw it finds it in the ledger.
-    exchange.close_failed(failure.ending(), Instant::now());
+    exchange.close_failed(failure, Instant::now());
     if !tell {
         return 0;
     }
@@ -113,7 +121,7 @@ pub(super) async fn release(session: &mut Session, exchange: &mut Exchange) {
     let Some(held) = held.filter(|held| !held.is_empty()) else {
         return;
     };
-    if session.response_written().is_some() {
+    if has_begun(session) {
         exchange.recorder.forwarded(held.len(), Duration::ZERO);
         exchange.capture.received(Some(&held));
         let _ = session

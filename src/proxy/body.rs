@@ -6,9 +6,13 @@
 //! `request_body_filter` on every try, and the filter puts the whole buffer in its place.
 //!
 //! A body of unknown length (chunked, or HTTP/2 without a length) that turns out larger than the
-//! retry buffer is collected while Pingora passes it on, and sent when it is complete: the upstream
-//! is then chosen without its facts, and there is one try. Bodies that are no JSON, larger than
-//! `limits.buffered_body`, or that find no room in `limits.buffered_total`, stream.
+//! retry buffer is read all the same; the wrapped session tells Pingora that it was kept
+//! (`proxy/downstream.rs`). Bodies that are no JSON are read where there are several channels: a form
+//! says which model it is for, and what was read can be sent again. What is larger than
+//! `limits.buffered_body`, or finds no room in `limits.buffered_total`, streams, and there is one try.
+//!
+//! What goes to a channel is made of the client's own bytes for each try: usage is asked for where the
+//! channel knows how, and the model gets the name it has there.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,7 +25,9 @@ use http::{HeaderValue, Method};
 use pingora::proxy::Session;
 
 use crate::config::Limits;
-use crate::protocol::{Decoder, RequestFacts, inject_include_usage, read_request};
+use crate::protocol::{
+    Decoder, FormReader, ModelPlace, RequestFacts, Splice, StatedModel, read_request, spliced,
+};
 use crate::record::Api;
 
 use super::failure::Failure;
@@ -94,15 +100,46 @@ pub(super) enum Body {
     /// There is none, or it streams through untouched.
     #[default]
     Passing,
+    /// It streams, after what had been read of it.
+    Begun(Bytes),
     /// Read whole: sent on every try in place of the tail Pingora kept.
-    Whole {
-        forward: Bytes,
-        /// The client did not compress it.
-        plain: bool,
-        lease: Arc<Lease>,
-    },
-    /// Of unknown length and already too large to be retried: collected, sent when complete.
-    Collecting { so_far: BytesMut, lease: Lease },
+    Whole(Whole),
+}
+
+/// A body that was read whole.
+#[derive(Debug)]
+pub(super) struct Whole {
+    /// The client's.
+    body: Bytes,
+    /// As it goes to the upstream.
+    forward: Bytes,
+    /// JSON that the client did not compress.
+    plain: bool,
+    /// What asks for usage.
+    usage: Option<Splice>,
+    /// Where it says its model.
+    model: Option<ModelPlace>,
+    lease: Arc<Lease>,
+}
+
+impl Whole {
+    /// As [`Body::prepare`].
+    fn prepare(&mut self, model: Option<&str>, asks: bool, once: bool) -> bool {
+        let usage = self.usage.as_ref().filter(|_| asks);
+        let renamed = model.and_then(|model| self.model.as_ref()?.renamed(model));
+        let changed = match (usage, &renamed) {
+            (None, None) => None,
+            (Some(splice), None) | (None, Some(splice)) => spliced(&self.body, [splice]),
+            (Some(usage), Some(renamed)) => spliced(&self.body, [usage, renamed]),
+        };
+        let asks = usage.is_some() && changed.is_some();
+        self.forward = changed.map_or_else(|| self.body.clone(), Bytes::from);
+        if once {
+            self.body = self.forward.clone();
+            (self.usage, self.model) = (None, None);
+        }
+        asks
+    }
 }
 
 /// What reading the body before an upstream is chosen led to.
@@ -111,8 +148,8 @@ pub(super) struct Read {
     pub(super) facts: Option<RequestFacts>,
     /// Bytes received so far.
     pub(super) received_bytes: u64,
-    /// Usage is asked for by Tollgate: its traces are taken out of the answer.
-    pub(super) injected: bool,
+    /// Pingora kept nothing of a body that was read whole.
+    pub(super) unkept: bool,
 }
 
 impl Read {
@@ -121,7 +158,7 @@ impl Read {
             body: Body::Passing,
             facts: None,
             received_bytes: 0,
-            injected: false,
+            unkept: false,
         }
     }
 }
@@ -134,15 +171,24 @@ pub(super) enum Stopped {
     Broken(Box<pingora::Error>),
 }
 
-/// Reads the request body as far as it is read before an upstream is chosen. `over` is the moment
-/// at which the request's whole time is up.
+/// What is read of a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// Also one that is no JSON.
+    pub(super) of_any_kind: bool,
+    /// How usage can be asked for in it.
+    pub(super) usage: bool,
+    /// When the request's whole time is up.
+    pub(super) over: Option<Instant>,
+}
+
+/// Reads the request body as far as it is read before an upstream is chosen.
 pub(super) async fn read(
     session: &mut Session,
     api: Api,
     limits: &Limits,
     room: &Arc<Room>,
-    inject: bool,
-    over: Option<Instant>,
+    wish: Wish,
     timeline: &mut Timeline,
 ) -> Result<Read, Stopped> {
     let length = content_length(session);
@@ -151,7 +197,8 @@ pub(super) async fn read(
             limit_bytes: limits.request_body_bytes,
         }));
     }
-    if session.is_body_empty() || !is_json(session) || is_handshake(session) {
+    let wanted = wish.of_any_kind || is_json(session);
+    if session.is_body_empty() || !wanted || is_handshake(session) {
         return Ok(Read::passing());
     }
     let mut lease = room.lease();
@@ -160,8 +207,8 @@ pub(super) async fn read(
         return Ok(Read::passing());
     }
     timeline.reading(Instant::now());
-    let reading = collect(session, length);
-    let collected = match over {
+    let reading = collect(session, length, limits, &mut lease);
+    let collected = match wish.over {
         None => reading.await,
         Some(over) => match tokio::time::timeout_at(over.into(), reading).await {
             Ok(collected) => collected,
@@ -169,36 +216,42 @@ pub(super) async fn read(
         },
     };
     timeline.arrived(Instant::now());
-    match collected.map_err(Stopped::Broken)? {
-        Collected::Whole(body) => {
-            let received_bytes = body.len() as u64;
-            let understood = Understood::of(body, api, session, limits, inject);
-            Ok(Read {
-                body: Body::Whole {
-                    forward: understood.forward,
-                    plain: understood.plain,
-                    lease: Arc::new(lease),
-                },
-                facts: Some(understood.facts),
-                received_bytes,
-                injected: understood.injected,
-            })
-        }
-        Collected::Beginning(so_far) => Ok(Read {
-            received_bytes: so_far.len() as u64,
-            body: Body::Collecting { so_far, lease },
-            facts: None,
-            injected: false,
-        }),
+    let (body, whole) = collected.map_err(Stopped::Broken)?;
+    let received_bytes = body.len() as u64;
+    if !whole {
+        return Ok(Read {
+            body: Body::Begun(body),
+            received_bytes,
+            ..Read::passing()
+        });
     }
+    let Understood { facts, plain } = Understood::of(&body, api, session, limits);
+    let usage = facts
+        .as_ref()
+        .filter(|_| plain && wish.usage)
+        .and_then(|facts| facts.usage_injection(&body));
+    Ok(Read {
+        body: Body::Whole(Whole {
+            forward: body.clone(),
+            body,
+            plain,
+            usage,
+            model: facts.as_ref().and_then(|facts| facts.model_place.clone()),
+            lease: Arc::new(lease),
+        }),
+        facts,
+        received_bytes,
+        unkept: session.retry_buffer_truncated(),
+    })
 }
 
-enum Collected {
-    Whole(Bytes),
-    Beginning(BytesMut),
-}
-
-async fn collect(session: &mut Session, length: Option<u64>) -> pingora::Result<Collected> {
+/// What was read of the body, and whether that is all of it.
+async fn collect(
+    session: &mut Session,
+    length: Option<u64>,
+    limits: &Limits,
+    lease: &mut Lease,
+) -> pingora::Result<(Bytes, bool)> {
     if session.req_header().headers.contains_key(EXPECT) {
         // The client waits for this before it sends the body that is read here.
         session.write_continue_response().await?;
@@ -211,13 +264,14 @@ async fn collect(session: &mut Session, length: Option<u64>) -> pingora::Result<
         }
         match session.downstream_session.read_request_body().await? {
             Some(piece) => pieces.push(piece, length),
-            None => return Ok(Collected::Whole(pieces.join())),
+            None => return Ok((pieces.join(), true)),
         }
         if session.is_body_done() {
-            return Ok(Collected::Whole(pieces.join()));
+            return Ok((pieces.join(), true));
         }
-        if length.is_none() && session.retry_buffer_truncated() {
-            return Ok(Collected::Beginning(pieces.into_buffer()));
+        let bytes = pieces.bytes();
+        if length.is_none() && (bytes > limits.buffered_body_bytes || !lease.cover(bytes)) {
+            return Ok((pieces.join(), false));
         }
     }
 }
@@ -254,53 +308,58 @@ impl Pieces {
             self.joined.freeze()
         }
     }
-
-    fn into_buffer(self) -> BytesMut {
-        if self.joined.is_empty() {
-            BytesMut::from(self.first)
-        } else {
-            self.joined
-        }
-    }
 }
 
-/// A whole body, read.
-pub(super) struct Understood {
-    pub(super) facts: RequestFacts,
-    pub(super) forward: Bytes,
-    pub(super) plain: bool,
-    pub(super) injected: bool,
+/// What a whole body says.
+struct Understood {
+    facts: Option<RequestFacts>,
+    /// It is JSON, and says it in plain.
+    plain: bool,
 }
 
 impl Understood {
-    /// Reads the facts of `body` and, when `inject` says so, asks for usage in it. A body that the
-    /// client compressed is decoded for its facts only: it goes on as it came.
-    pub(super) fn of(
-        body: Bytes,
-        api: Api,
-        session: &Session,
-        limits: &Limits,
-        inject: bool,
-    ) -> Self {
-        if let Some(plain) = decoded(&body, session, limits.buffered_body_bytes) {
+    /// Reads the facts of `body`. One that the client compressed is decoded for its facts only: it
+    /// goes on as it came.
+    fn of(body: &[u8], api: Api, session: &Session, limits: &Limits) -> Self {
+        let facts = if !is_json(session) {
+            form(session, api).map(|form| read_form(*form, body))
+        } else if let Some(plain) = decoded(body, session, limits.buffered_body_bytes) {
+            let mut facts = read_request(api, &plain);
+            // It stands in other bytes than those that go on.
+            facts.model_place = None;
+            Some(facts)
+        } else {
             return Self {
-                facts: read_request(api, &plain),
-                forward: body,
-                plain: false,
-                injected: false,
+                facts: Some(read_request(api, body)),
+                plain: true,
             };
-        }
-        let facts = read_request(api, &body);
-        let injection = inject
-            .then(|| inject_include_usage(&body, &facts))
-            .flatten();
+        };
         Self {
-            injected: injection.is_some(),
-            forward: injection.map_or(body, Bytes::from),
-            plain: true,
             facts,
+            plain: false,
         }
     }
+}
+
+/// What a whole form says. One that states several models states none: servers differ in which of
+/// them they take.
+fn read_form(mut form: FormReader, body: &[u8]) -> RequestFacts {
+    form.feed(body);
+    let several = form.model() == StatedModel::Several;
+    let mut facts = form.finish();
+    if several {
+        (facts.model, facts.model_place) = (None, None);
+    }
+    facts
+}
+
+/// The reader of a form; `None` for any other body.
+pub(super) fn form(session: &Session, api: Api) -> Option<Box<FormReader>> {
+    let content_type = session.get_header(CONTENT_TYPE)?.to_str().ok()?;
+    if session.get_header(CONTENT_ENCODING).is_some() {
+        return None;
+    }
+    FormReader::new(api, content_type).map(Box::new)
 }
 
 /// The decoded body, as far as it decodes within `limit_bytes`; `None` for a plain one.
@@ -321,14 +380,6 @@ fn decoded(body: &[u8], session: &Session, limit_bytes: u64) -> Option<Vec<u8>> 
     Some(plain)
 }
 
-/// What one piece of a body means for the upstream, while Pingora passes it on.
-pub(super) enum Passed {
-    /// Send it as it stands in the slot.
-    On,
-    /// The body is complete: read and sent in one.
-    Complete(Bytes),
-}
-
 /// A whole body in plain JSON, and its room.
 #[derive(Debug)]
 pub(super) struct Plain {
@@ -340,51 +391,49 @@ impl Body {
     /// The body, where it was read whole and says in plain what it asks for.
     pub(super) fn plain(&self) -> Option<Plain> {
         match self {
-            Self::Whole {
-                forward,
-                plain: true,
-                lease,
-            } => Some(Plain {
-                body: forward.clone(),
-                _lease: Arc::clone(lease),
+            Self::Whole(whole) if whole.plain => Some(Plain {
+                body: whole.forward.clone(),
+                _lease: Arc::clone(&whole.lease),
             }),
             _ => None,
         }
     }
 
-    /// Takes the piece in `slot`, puts what the upstream gets in its place.
-    pub(super) fn pass(
-        &mut self,
-        slot: &mut Option<Bytes>,
-        end_of_stream: bool,
-        limits: &Limits,
-    ) -> Passed {
+    /// As it goes to the upstream, where it was read whole.
+    pub(super) fn whole(&self) -> Option<&Bytes> {
         match self {
-            Self::Passing => Passed::On,
-            Self::Whole { forward, .. } => {
+            Self::Whole(whole) => Some(&whole.forward),
+            Self::Passing | Self::Begun(_) => None,
+        }
+    }
+
+    /// Makes it what the next upstream gets: with that `model` in place of its own, and asking for
+    /// usage where `asks` says so. Whether it does ask. With `once` there is no other upstream: what
+    /// the client sent is kept no longer.
+    pub(super) fn prepare(&mut self, model: Option<&str>, asks: bool, once: bool) -> bool {
+        match self {
+            Self::Whole(whole) => whole.prepare(model, asks, once),
+            Self::Passing | Self::Begun(_) => false,
+        }
+    }
+
+    /// Takes the piece in `slot`, puts what the upstream gets in its place.
+    pub(super) fn pass(&mut self, slot: &mut Option<Bytes>, end_of_stream: bool) {
+        match self {
+            Self::Passing => {}
+            Self::Begun(beginning) => {
+                let mut joined = BytesMut::from(std::mem::take(beginning));
+                joined.extend_from_slice(slot.as_deref().unwrap_or_default());
+                *slot = Some(joined.freeze());
+                *self = Self::Passing;
+            }
+            Self::Whole(whole) => {
                 // An empty piece is not sent; the whole replaces the tail.
                 *slot = Some(if end_of_stream {
-                    forward.clone()
+                    whole.forward.clone()
                 } else {
                     Bytes::new()
                 });
-                Passed::On
-            }
-            Self::Collecting { so_far, lease } => {
-                so_far.extend_from_slice(slot.as_deref().unwrap_or_default());
-                if end_of_stream {
-                    let body = std::mem::take(so_far).freeze();
-                    *self = Self::Passing;
-                    return Passed::Complete(body);
-                }
-                let bytes = so_far.len() as u64;
-                if bytes > limits.buffered_body_bytes || !lease.cover(bytes) {
-                    *slot = Some(std::mem::take(so_far).freeze());
-                    *self = Self::Passing;
-                } else {
-                    *slot = Some(Bytes::new());
-                }
-                Passed::On
             }
         }
     }
@@ -461,24 +510,50 @@ mod tests {
     }
 
     #[test]
-    fn collecting_gives_up_at_the_limit_and_sends_everything() {
-        let limits = Limits {
-            buffered_body_bytes: 8,
-            ..Limits::default()
-        };
-        let room = Room::new(1024);
-        let mut body = Body::Collecting {
-            so_far: BytesMut::from("1234"),
-            lease: room.lease(),
-        };
+    fn a_body_that_was_begun_goes_on_behind_its_beginning() {
+        let mut body = Body::Begun(Bytes::from("1234"));
         let mut slot = Some(Bytes::from("56"));
-        assert!(matches!(body.pass(&mut slot, false, &limits), Passed::On));
-        assert_eq!(slot.unwrap(), "");
+        body.pass(&mut slot, false);
+        assert_eq!(slot.unwrap(), "123456");
         let mut slot = Some(Bytes::from("789"));
-        assert!(matches!(body.pass(&mut slot, false, &limits), Passed::On));
-        assert_eq!(slot.unwrap(), "123456789");
-        assert!(matches!(body, Body::Passing));
-        assert_eq!(room.used_bytes.load(Ordering::Acquire), 0);
+        body.pass(&mut slot, true);
+        assert_eq!(slot.unwrap(), "789");
+    }
+
+    #[test]
+    fn each_channel_gets_a_body_made_of_the_clients() {
+        let client = r#"{"stream":true,"model":"a"}"#;
+        let facts = read_request(Api::Chat, client.as_bytes());
+        let mut body = Body::Whole(Whole {
+            body: Bytes::from(client),
+            forward: Bytes::new(),
+            plain: true,
+            usage: facts.usage_injection(client.as_bytes()),
+            model: facts.model_place,
+            lease: Arc::new(Room::new(100).lease()),
+        });
+        let usage = r#""stream_options":{"include_usage":true},"#;
+        for (model, asks, expected) in [
+            (
+                Some("b"),
+                true,
+                format!(r#"{{{usage}"stream":true,"model":"b"}}"#),
+            ),
+            (
+                None,
+                true,
+                format!(r#"{{{usage}"stream":true,"model":"a"}}"#),
+            ),
+            (
+                Some("c\""),
+                false,
+                r#"{"stream":true,"model":"c\""}"#.to_owned(),
+            ),
+            (None, false, client.to_owned()),
+        ] {
+            assert_eq!(body.prepare(model, asks, false), asks);
+            assert_eq!(body.whole().unwrap(), &expected);
+        }
     }
 
     #[test]

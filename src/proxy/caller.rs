@@ -12,7 +12,7 @@ use crate::keys::Caller;
 use crate::protocol::{Operation, StatedModel, names_one_model};
 use crate::record::Api;
 
-use super::body::{Body, is_handshake};
+use super::body::is_handshake;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::gateway::{Gateway, Target};
@@ -110,7 +110,7 @@ impl Exchange {
     /// Refuses a model that the caller may not ask for, and a request whose model nobody will know.
     /// For one that a streaming body is yet to tell, the decision comes later.
     pub(super) fn check_model(&mut self) -> Result<(), Failure> {
-        let told_later = self.form.is_some() || matches!(self.body, Body::Collecting { .. });
+        let told_later = self.form.is_some();
         let model = &self.recorder.admission().requested_model;
         let decided = match self.bound {
             Bound::Not | Bound::ByMessage => return Ok(()),
@@ -123,14 +123,6 @@ impl Exchange {
         }
         let model = model.clone();
         Err(Failure::ModelDenied(named(&self.caller), model))
-    }
-
-    /// As [`check_model`](Self::check_model), of a body that is on its way and tells nothing more.
-    pub(super) fn check_model_now(&mut self) -> pingora::Result<()> {
-        match self.check_model() {
-            Ok(()) => Ok(()),
-            Err(failure) => self.refuse(failure),
-        }
     }
 
     /// As [`check_model`](Self::check_model), of a form as far as it has passed. `ended` says that

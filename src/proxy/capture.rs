@@ -53,7 +53,7 @@ impl Capture {
     /// is not taken, because that is held anyway.
     pub(super) fn sent(&mut self, body: &Body, piece: Option<&Bytes>) {
         if let (Some(holding), Some(piece)) = (&mut self.0, piece)
-            && !matches!(body, Body::Whole { .. })
+            && body.whole().is_none()
         {
             holding.request.body.push(piece);
         }
@@ -70,6 +70,13 @@ impl Capture {
         }
     }
 
+    /// The answer goes nowhere: another one comes.
+    pub(super) fn forget_answer(&mut self) {
+        if let Some(holding) = &mut self.0 {
+            holding.answer = None;
+        }
+    }
+
     /// A piece of the answer's body, as it goes to the client.
     pub(super) fn received(&mut self, piece: Option<&Bytes>) {
         let answer = self.0.as_mut().and_then(|holding| holding.answer.as_mut());
@@ -83,7 +90,7 @@ impl Capture {
         let Some(mut holding) = self.0.take() else {
             return;
         };
-        if let Body::Whole { forward, .. } = body {
+        if let Some(forward) = body.whole() {
             holding.request.body.share(forward);
         }
         if holding.choice.keeps(outcome) {

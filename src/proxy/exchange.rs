@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Fault, Sighted};
+use crate::config::ChannelKind;
 use crate::keys::Caller;
 use crate::protocol::{
     FormReader, MissingReason, Operation, RequestFacts, Stage, reads_text, writes_text,
@@ -18,9 +19,11 @@ use super::capture::Capture;
 use super::cork::Cork;
 use super::counting::{Asked, Counting, Purpose};
 use super::deadline::Watchdog;
-use super::departure::Departure;
+use super::downstream::{Downstream, is_undecided};
 use super::failure::Failure;
+use super::head::is_credential;
 use super::passing::Passing;
+use super::placing::Way;
 use super::recorder::{Ending, Recorder};
 use super::tunnel::Socket;
 
@@ -72,7 +75,9 @@ pub struct Exchange {
     pub(super) bound: Bound,
     pub(super) api: Api,
     pub(super) operation: Operation,
+    /// The one that is tried, or was last.
     pub(super) channel: Option<Arc<Channel>>,
+    pub(super) way: Way,
     /// The path to ask the upstream for, where it differs from the client's.
     pub(super) upstream_path: Option<String>,
     pub(super) body: Body,
@@ -83,8 +88,6 @@ pub struct Exchange {
     /// Characters to be spoken.
     input_characters: Option<u64>,
     pub(super) capture: Capture,
-    /// Length of the body that was read whole, as it goes to the upstream.
-    pub(super) whole_bytes: Option<usize>,
     /// Tollgate asked for usage on the client's behalf.
     pub(super) injected: bool,
     pub(super) addresses: Option<Arc<[SocketAddr]>>,
@@ -102,8 +105,8 @@ pub struct Exchange {
     pub(super) failure: Option<Failure>,
     /// Counts against `limits.in_flight`; given back as soon as the request is refused.
     pub(super) running: Option<Entered>,
-    /// Keeps to itself that the client left, where drains are configured.
-    pub(super) departure: Option<Departure>,
+    /// The client's session, where it had to be wrapped.
+    pub(super) downstream: Option<Downstream>,
     received: Option<Received>,
     entered: Entered,
 }
@@ -125,13 +128,13 @@ impl Exchange {
             api: Api::Other,
             operation: Operation::Manage,
             channel: None,
+            way: Way::default(),
             upstream_path: None,
             body: Body::default(),
             form: None,
             background: None,
             input_characters: None,
             capture: Capture::default(),
-            whole_bytes: None,
             injected: false,
             addresses: None,
             tries: 0,
@@ -143,7 +146,7 @@ impl Exchange {
             passing: None,
             failure: None,
             running: None,
-            departure: None,
+            downstream: None,
             received: None,
             entered: open.enter(),
         }
@@ -185,19 +188,44 @@ impl Exchange {
         if let Some(failure) = self.failure.take() {
             return failure;
         }
+        if is_undecided(error)
+            && let Some(channel) = &self.channel
+        {
+            let channel = Arc::clone(&channel.name);
+            return Failure::UpstreamBroken { channel };
+        }
         let expired = self.watchdog.as_ref().and_then(Watchdog::expired);
         Failure::of(error, self.channel.as_deref(), self.connected, expired)
     }
 
+    /// The try in progress, as far as it came; `ending` is how it ends.
+    pub(super) fn sighted<'a>(&'a self, fault: Option<Fault>, ending: &'a Ending) -> Sighted<'a> {
+        let observed = self.passing.as_ref().map(Passing::observed);
+        let told = observed.and_then(|observed| observed.error.as_ref()?.code.as_deref());
+        Sighted {
+            fault,
+            status: self.recorder.status_of_try(),
+            // Of a failure of the wire the code is Tollgate's own word.
+            code: told.or(ending.code.as_deref().filter(|_| fault.is_none())),
+            outcome: ending.outcome,
+            own_credential: self.channel.as_deref().is_some_and(has_own_credential),
+            pause: self.way.pause,
+            wait: self.recorder.wait(),
+        }
+    }
+
     /// Whether the client left and the upstream is heard to the end all the same.
     pub(super) fn client_has_left(&self) -> bool {
-        self.departure.as_ref().is_some_and(Departure::has_left)
+        self.downstream.as_ref().is_some_and(Downstream::has_left)
     }
 
     /// Notes how much of the answer a client received that is found to have left: told before the
     /// first piece that it does not receive.
     pub(super) fn note_departure(&mut self) {
-        let bytes = self.departure.as_ref().and_then(Departure::received_bytes);
+        let bytes = self
+            .downstream
+            .as_ref()
+            .and_then(Downstream::received_bytes);
         let (Some(bytes), None) = (bytes, &self.received) else {
             return;
         };
@@ -222,7 +250,12 @@ impl Exchange {
             Some(ending) => ending,
             None => self.end_tunnel(None, now),
         };
-        self.close(ending, now);
+        let observed = self.passing.as_ref().map(Passing::observed);
+        let cut_short = match observed {
+            Some(observed) => observed.cut_short,
+            None => ending.outcome != Outcome::Ok,
+        };
+        self.close(ending, cut_short.then_some(Fault::CutShort), now);
     }
 
     /// Closes the account of a tunnel in which `failure` was seen. It ends when either side leaves
@@ -233,6 +266,9 @@ impl Exchange {
         }
         self.tell_what_is_unknown();
         let ending = self.end_tunnel(Some(failure), now);
+        let broken = ending.outcome != Outcome::Ok;
+        let fault = broken.then_some(Fault::CutShort);
+        self.end_try(fault, &ending, self.recorder.clock(now));
         self.recorder.close(ending, now);
     }
 
@@ -244,7 +280,12 @@ impl Exchange {
     }
 
     /// Closes the account of a request that failed on the way.
-    pub(super) fn close_failed(&mut self, ending: Ending, now: Instant) {
+    pub(super) fn close_failed(&mut self, failure: &Failure, now: Instant) {
+        let fault = failure.fault(self.passing.is_some());
+        self.close_broken(failure.ending(), fault, now);
+    }
+
+    fn close_broken(&mut self, ending: Ending, fault: Fault, now: Instant) {
         if self.recorder.is_closed() {
             return;
         }
@@ -253,16 +294,18 @@ impl Exchange {
         if let Some(tunnel) = self.socket.tunnel() {
             tunnel.abandon(&ending, now);
         }
-        self.close(ending, now);
+        self.close(ending, Some(fault), now);
     }
 
-    fn close(&mut self, ending: Ending, now: Instant) {
-        let mut ending = ending;
+    fn close(&mut self, ending: Ending, fault: Option<Fault>, now: Instant) {
+        let (mut ending, mut fault) = (ending, fault);
         let at_once = matches!(ending.outcome, Outcome::Interrupted | Outcome::Internal);
         if self.client_has_left() {
             self.note_departure();
             ending = Failure::ClientClosed.ending();
+            fault = Some(Fault::NotTheChannels);
         }
+        self.end_try(fault, &ending, self.recorder.clock(now));
         let taken_bytes = self.passing.as_ref().map_or(0, Passing::taken_bytes);
         if let Some(received) = &self.received {
             self.recorder.left_with(received.bytes, taken_bytes);
@@ -350,6 +393,14 @@ impl Exchange {
         self.recorder.observed(observed);
         match self.operation {
             Operation::Create => {
+                // A deployment of Azure's is no model.
+                if let Some(called) = self.way.called()
+                    && good
+                    && !observed.failed
+                    && (self.channel.as_deref()).is_some_and(|at| at.kind != ChannelKind::Azure)
+                {
+                    self.recorder.served_by(called);
+                }
                 if let Some(count) = self.input_characters
                     && good
                     && !observed.failed
@@ -386,7 +437,8 @@ impl Exchange {
             }
             return;
         }
-        if self.connected && self.operation == Operation::Create {
+        let reached = self.connected || self.way.unanswered;
+        if reached && self.operation == Operation::Create {
             let reason = if self.upgraded {
                 MissingReason::NotRead.as_str()
             } else {
@@ -395,6 +447,11 @@ impl Exchange {
             self.recorder.usage_unknown(reason);
         }
     }
+}
+
+/// Whether what the provider says of the credential concerns the channel.
+fn has_own_credential(channel: &Channel) -> bool {
+    channel.credential.is_some() || channel.headers.iter().any(|(name, _)| is_credential(name))
 }
 
 /// As much of `content` as `some` is of `all`.
@@ -406,7 +463,8 @@ fn share(content: u64, some: u64, all: u64) -> u64 {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.recorder.is_closed() {
-            self.close_failed(Ending::abandoned(), Instant::now());
+            let ending = Ending::abandoned();
+            self.close_broken(ending, Fault::NotTheChannels, Instant::now());
         }
         // After the last byte left: nobody waits for it.
         let outcome = self.recorder.outcome();

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use pingora::{Error, ErrorSource as Fault, ErrorType};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Fault as ChannelFault};
 use crate::keys::Denied;
 use crate::protocol::MalformedPath;
 use crate::record::{ErrorSource, Outcome};
 
 use super::deadline::Expired;
 use super::recorder::Ending;
+
+/// When to come back where nobody knows better.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Pingora's name for broken chunked framing.
 const INVALID_CHUNK: &str = "InvalidChunk";
@@ -45,6 +48,12 @@ pub(super) enum Failure {
     ModelDenied(Arc<str>, Option<Arc<str>>),
     /// No channel of that name.
     NoSuchChannel { name: String },
+    /// No channel serves the model.
+    NoModel { model: String },
+    /// Every channel that could take the request is closed; the first opens after this time.
+    AllClosed { opens: Option<Duration> },
+    /// Every channel that could take the request has `max_in_flight` requests.
+    AllFull,
     /// The upstream's name has no address.
     Unresolved { channel: Arc<str>, host: String },
     /// No connection to the upstream.
@@ -115,6 +124,26 @@ impl Failure {
         }
     }
 
+    /// What it says of the channel that was tried; `answering` when an answer had begun.
+    pub(super) const fn fault(&self, answering: bool) -> ChannelFault {
+        match self {
+            Self::Unresolved { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } => {
+                ChannelFault::Connect
+            }
+            Self::Timeout {
+                expired: Expired::Total,
+                ..
+            } => ChannelFault::NotTheChannels,
+            Self::Timeout { .. } | Self::UpstreamBroken { .. } if answering => {
+                ChannelFault::CutShort
+            }
+            Self::Timeout { .. } => ChannelFault::Silent,
+            Self::UpstreamBroken { .. } => ChannelFault::Broken,
+            Self::CutShort { .. } => ChannelFault::CutShort,
+            _ => ChannelFault::NotTheChannels,
+        }
+    }
+
     /// How the account is closed for it.
     pub(super) fn ending(&self) -> Ending {
         let (outcome, source) = match self {
@@ -126,10 +155,14 @@ impl Failure {
             | Self::Denied(Denied::Missing | Denied::Unknown | Denied::Expired)
             | Self::ChannelDenied(..)
             | Self::ModelDenied(..) => (Outcome::Refused, ErrorSource::Downstream),
-            Self::TooManyInFlight { .. } | Self::LedgerDown | Self::Denied(Denied::Unread) => {
-                (Outcome::Refused, ErrorSource::Internal)
+            Self::TooManyInFlight { .. }
+            | Self::LedgerDown
+            | Self::Denied(Denied::Unread)
+            | Self::AllFull => (Outcome::Refused, ErrorSource::Internal),
+            Self::NoSuchChannel { .. } | Self::NoModel { .. } => {
+                (Outcome::NoChannel, ErrorSource::Downstream)
             }
-            Self::NoSuchChannel { .. } => (Outcome::NoChannel, ErrorSource::Downstream),
+            Self::AllClosed { .. } => (Outcome::NoChannel, ErrorSource::Internal),
             Self::Unresolved { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } => {
                 (Outcome::ConnectError, ErrorSource::Upstream)
             }
@@ -168,6 +201,9 @@ impl Failure {
             Self::ChannelDenied(..) => (403, PERMISSION, "channel_not_allowed"),
             Self::ModelDenied(..) => (403, PERMISSION, "model_not_allowed"),
             Self::NoSuchChannel { .. } => (404, INVALID, "no_channel"),
+            Self::NoModel { .. } => (404, INVALID, "model_not_found"),
+            Self::AllClosed { .. } => (503, SERVER, "no_channel"),
+            Self::AllFull => (503, SERVER, "channels_full"),
             Self::Unresolved { .. } | Self::Connect { .. } => (502, SERVER, "connect_error"),
             Self::ConnectTimeout { .. } => (504, SERVER, "connect_timeout"),
             Self::Timeout { expired, .. } => (504, SERVER, expired.code()),
@@ -178,11 +214,18 @@ impl Failure {
             Self::ClientClosed => (499, INVALID, "client_closed"),
             Self::Internal => (500, SERVER, "internal"),
         };
-        let passing = matches!(
-            self,
-            Self::TooManyInFlight { .. } | Self::LedgerDown | Self::Denied(Denied::Unread)
-        );
-        let retry_after = passing.then_some(Duration::from_secs(1));
+        let retry_after = match self {
+            Self::TooManyInFlight { .. }
+            | Self::LedgerDown
+            | Self::Denied(Denied::Unread)
+            | Self::AllFull => Some(SOON),
+            // Whole seconds are all that the header has.
+            Self::AllClosed { opens } => opens.map(|opens| {
+                let begun = u64::from(opens.subsec_nanos() > 0);
+                Duration::from_secs(opens.as_secs().saturating_add(begun))
+            }),
+            _ => None,
+        };
         Wording {
             status,
             kind,
@@ -244,6 +287,17 @@ impl fmt::Display for Failure {
             Self::NoSuchChannel { name } => write!(
                 f,
                 "no channel is named `{name}`; see `channels` in the settings"
+            ),
+            Self::NoModel { model } => write!(
+                f,
+                "no channel serves the model `{model}`; see `channels` in the settings"
+            ),
+            Self::AllClosed { .. } => f.write_str(
+                "every channel that could take the request is closed; `tollgate channels` says why",
+            ),
+            Self::AllFull => f.write_str(
+                "every channel that could take the request has as many as it takes \
+                 (max_in_flight); try again",
             ),
             Self::Unresolved { channel, host } => write!(
                 f,

@@ -1,11 +1,11 @@
 //! The gateway's rooms and limits, and the steps of a request that take more than a line.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Version;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
 use pingora::proxy::Session;
@@ -13,21 +13,21 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::channel::{Channel, Registry};
 use crate::clock::UnixMicros;
-use crate::config::{Limits, OnClientClose, OnLedgerFailure, Settings};
+use crate::config::{Limits, OnClientClose, OnLedgerFailure, RoutingSettings, Settings};
 use crate::keys::Keyring;
 use crate::ledger::{Deferred, Journal};
 use crate::meter::Meter;
 use crate::payloads::Payloads;
 use crate::pricing::Prices;
 use crate::protocol::{
-    FormReader, MalformedPath, Operation, PathBase, classify, knows_stream_options, model_in_query,
-    parse_tags, session as session_of, states_usage,
+    MalformedPath, Operation, PathBase, classify, model_in_query, parse_tags,
+    session as session_of, states_usage,
 };
 use crate::record::Api;
 
-use super::body::{self, Body, Room, Stopped, is_handshake};
+use super::body::{self, Room, Stopped, Wish, is_handshake};
 use super::deadline;
-use super::departure::{Departure, Drains};
+use super::downstream::{Abilities, Downstream, Drains};
 use super::exchange::{Exchange, OpenRequests};
 use super::failure::Failure;
 use super::models::{Listed, Models};
@@ -52,6 +52,11 @@ pub struct Gateway {
     pub(super) channels: Arc<Registry>,
     /// The list of models, where it is not the upstream's.
     models: Option<Models>,
+    /// There is more than one.
+    pub(super) several: bool,
+    pub(super) routing: RoutingSettings,
+    /// What clients may call models, and what that means.
+    pub(super) aliases: HashMap<Arc<str>, Arc<str>>,
     sinks: Arc<Sinks>,
     room: Arc<Room>,
     open: OpenRequests,
@@ -69,6 +74,7 @@ impl Gateway {
         meter: Arc<Meter>,
         prices: Arc<Prices>,
     ) -> Self {
+        let several = channels.iter().nth(1).is_some();
         Self {
             limits: settings.limits.clone(),
             include_usage: settings.streaming.include_usage,
@@ -77,8 +83,11 @@ impl Gateway {
             on_ledger_failure: settings.ledger.on_failure,
             payloads: None,
             keys: None,
+            several,
             channels,
             models: None,
+            routing: settings.routing.clone(),
+            aliases: settings.models.aliases.iter().cloned().collect(),
             sinks: Arc::new(Sinks {
                 journal,
                 deferred,
@@ -121,6 +130,13 @@ impl Gateway {
         self.open.clone()
     }
 
+    /// How often Pingora may ask for a connection: at each channel every address of a name once, and a
+    /// stale pooled connection.
+    #[must_use]
+    pub fn most_tries(&self) -> usize {
+        (self.routing.retries as usize).saturating_add(1) * (MOST_ADDRESSES + 1)
+    }
+
     pub(super) async fn admit(
         &self,
         session: &mut Session,
@@ -133,12 +149,21 @@ impl Gateway {
         if let Some(listed) = self.listed(session, exchange, &target).await {
             return Err(Stopped::Answered(listed));
         }
-        self.read_body(session, exchange).await?;
+        // A channel that is named is the only one.
+        let several = self.several && target.channel.is_none();
+        let unkept = self.read_body(session, exchange, several).await?;
         exchange.check_model().map_err(Stopped::Refused)?;
         exchange.recorder.timeline().body_read(Instant::now());
         self.place(session, exchange, &target)
+            .await
             .map_err(Stopped::Refused)?;
-        self.expect_departure(session, exchange);
+        let abilities = Abilities {
+            drain: self.drain(session, exchange),
+            replay: unkept,
+        };
+        if abilities.drain.is_some() || abilities.replay {
+            exchange.downstream = Some(Downstream::wrap(session, abilities));
+        }
         Ok(())
     }
 
@@ -160,17 +185,15 @@ impl Gateway {
 
     /// Where drains are configured, and there is a usage to learn from the answer's end, the
     /// client's leaving does not end the request.
-    fn expect_departure(&self, session: &mut Session, exchange: &mut Exchange) {
+    fn drain(&self, session: &Session, exchange: &Exchange) -> Option<(Duration, &Drains)> {
         let OnClientClose::Drain(longest) = self.on_client_close else {
-            return;
+            return None;
         };
         let learns = exchange.operation == Operation::Create && states_usage(exchange.api);
         // A tunnel's session changes with its protocol; the end of an HTTP/1.0 answer is the end
         // of its connection.
         let plain = !is_handshake(session) && session.req_header().version != Version::HTTP_10;
-        if learns && plain {
-            exchange.departure = Some(Departure::expect(session, longest, &self.drains));
-        }
+        (learns && plain).then_some((longest, &self.drains))
     }
 
     /// Notes who asks for what.
@@ -246,40 +269,45 @@ impl Gateway {
         Ok(())
     }
 
+    /// Reads the body as far as it is read before a channel is chosen. Whether Pingora kept nothing
+    /// of one that was read whole.
     async fn read_body(
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
-    ) -> Result<(), Stopped> {
+        several: bool,
+    ) -> Result<bool, Stopped> {
         // A request sent ahead waits its turn; Pingora's default ends the one before it.
         session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(self.limits.idle));
         session.set_write_timeout(Some(self.limits.idle));
-        let over = self.over(exchange);
-        let include_usage =
-            self.include_usage && knows_stream_options(session.req_header().uri.query());
+        let wish = Wish {
+            of_any_kind: several,
+            usage: self.include_usage,
+            over: self.over(exchange),
+        };
         let read = body::read(
             session,
             exchange.api,
             &self.limits,
             &self.room,
-            include_usage,
-            over,
+            wish,
             exchange.recorder.timeline(),
         )
         .await?;
         exchange.recorder.admission().request_bytes = read.received_bytes;
-        if let Some(facts) = &read.facts {
-            exchange.understand(facts);
-        }
-        exchange.whole_bytes = match &read.body {
-            Body::Whole { forward, .. } => Some(forward.len()),
-            _ => None,
-        };
-        exchange.injected = read.injected;
-        exchange.form = form(session, exchange.api).filter(|_| matches!(read.body, Body::Passing));
         exchange.body = read.body;
-        Ok(())
+        match read.facts {
+            Some(facts) => {
+                exchange.understand(&facts);
+                exchange.way.previous = facts.previous_response;
+            }
+            None if exchange.body.whole().is_none() => {
+                exchange.form = body::form(session, exchange.api);
+            }
+            None => {}
+        }
+        Ok(read.unkept)
     }
 
     pub(super) async fn address(
@@ -337,7 +365,7 @@ impl Gateway {
     }
 
     /// When the request's whole time is up.
-    fn over(&self, exchange: &Exchange) -> Option<Instant> {
+    pub(super) fn over(&self, exchange: &Exchange) -> Option<Instant> {
         self.limits
             .total
             .map(|total| exchange.recorder.started() + total)
@@ -347,15 +375,6 @@ impl Gateway {
         let recorder = Recorder::open(Arc::clone(&self.sinks), UnixMicros::now(), Instant::now());
         Exchange::new(recorder, &self.open)
     }
-}
-
-/// The reader of an upload that streams through.
-fn form(session: &Session, api: Api) -> Option<Box<FormReader>> {
-    let content_type = session.get_header(CONTENT_TYPE)?.to_str().ok()?;
-    if session.get_header(CONTENT_ENCODING).is_some() {
-        return None;
-    }
-    FormReader::new(api, content_type).map(Box::new)
 }
 
 /// What the path and headers ask for.

@@ -27,6 +27,11 @@ const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog
 /// Credentials of one request that are looked up.
 const MOST_SHOWN: usize = 8;
 
+/// Whether a header of that name carries a credential.
+pub(super) fn is_credential(name: &HeaderName) -> bool {
+    CREDENTIALS.contains(&name.as_str())
+}
+
 /// The credentials that a request came with and goes out with: the client's own and the channel's.
 pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Vec<Secret> {
     let of_client = CREDENTIALS

@@ -273,6 +273,11 @@ impl Passing {
     /// The body ended, whole or not: how, by what was seen in it.
     pub(super) fn finish(&mut self) -> Ending {
         self.meter.finish();
+        self.ending()
+    }
+
+    /// How it would end if nothing more came.
+    pub(super) fn ending(&self) -> Ending {
         let observed = self.meter.observed();
         if self.status < 400 && !observed.failed {
             return Ending::OK;

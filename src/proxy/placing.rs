@@ -1,27 +1,123 @@
-//! Which channel a request goes to, and the next one after a try that failed.
+//! Which channel a request goes to, and what changes with the channel.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use http::HeaderName;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use crate::channel::{Asked, NoPlace, Wanted};
+use crate::channel::{Asked, Bond, Channel, NoPlace, Place, Placing, Wanted};
 use crate::clock::UnixMicros;
 use crate::keys::Caller;
+use crate::protocol::{Operation, PathBase, made_in_path};
 
 use super::caller;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::gateway::{Gateway, Target};
+use super::passing::Passing;
+
+/// The way of one request through the channels.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    placing: Option<Placing>,
+    /// Held for the try in progress.
+    pub(super) place: Option<Place>,
+    /// Held for the try that follows if the answer that is held back says so.
+    pub(super) next: Option<Place>,
+    /// Further channels that may be tried.
+    left: u32,
+    /// Where the request's tail begins, and what it is put behind.
+    tail: Option<Tail>,
+    /// The model that is asked for, aliases resolved.
+    model: Option<Arc<str>>,
+    /// What the present channel calls it, where that is not what the client wrote.
+    called: Option<Arc<str>>,
+    /// What the request goes on from, which only the channel that made it knows.
+    pub(super) previous: Option<Box<str>>,
+    /// Another channel was chosen, and Pingora is still to ask for it.
+    moved: bool,
+    /// The failure after which no other channel had a place, until one has.
+    waits_after: Option<Failure>,
+    /// Bytes of the answer that is held back.
+    pub(super) held_bytes: Option<usize>,
+    /// For how long the provider asks not to be called.
+    pub(super) pause: Option<Duration>,
+    /// An earlier channel had the request and never answered.
+    pub(super) unanswered: bool,
+    /// What was made is known to be made here.
+    noted: bool,
+}
+
+/// The tail of a path.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    base: PathBase,
+    bytes: usize,
+}
+
+impl Way {
+    /// Takes a place at another channel, at once or not at all.
+    pub(super) fn another(&mut self, now: UnixMicros) -> Result<Place, NoPlace> {
+        let placing = self.placing.as_mut().filter(|_| self.left > 0);
+        placing.ok_or(NoPlace::Exhausted)?.take(now)
+    }
+
+    /// Whether Pingora is to ask for the channel of the next try.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// It has asked.
+    pub(super) fn asked(&mut self) {
+        self.moved = false;
+    }
+
+    /// The next try begins as soon as a channel has a place.
+    pub(super) fn waits(&mut self, after: Failure) {
+        self.moved = true;
+        self.waits_after = Some(after);
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waits_after.is_some()
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.held_bytes.is_some()
+    }
+
+    /// The name that the channel has for the model, where it is another than the client's.
+    pub(super) fn called(&self) -> Option<&Arc<str>> {
+        self.called.as_ref()
+    }
+}
 
 impl Gateway {
-    /// Finds the request's channels and takes a place at the first.
-    pub(super) fn place(
+    /// Finds the request's channels and takes a place at the first that has one.
+    pub(super) async fn place(
         &self,
         session: &Session,
         exchange: &mut Exchange,
         target: &Target,
     ) -> Result<(), Failure> {
-        let model = exchange.recorder.admission().requested_model.clone();
+        let asked = exchange.recorder.admission().requested_model.clone();
+        let model = asked.map(|model| match self.aliases.get(&model) {
+            Some(meaning) => Arc::clone(meaning),
+            None => model,
+        });
+        let head = session.req_header();
+        let previous = exchange.way.previous.take();
+        let bond = if self.several {
+            previous
+                .as_deref()
+                .or_else(|| asked_for(head, exchange.operation))
+                .map(Bond::Made)
+                .or_else(|| self.session(head).map(Bond::Session))
+        } else {
+            None
+        };
         let grant = exchange.caller.grant.as_deref();
         let wanted = Wanted {
             named: target.channel.as_deref(),
@@ -30,39 +126,142 @@ impl Gateway {
             api: exchange.api,
             model: model.as_deref(),
             caller: exchange.caller.number,
-            bond: None,
+            bond,
         };
         let mut placing = self
             .channels
             .placing(&wanted)
             .map_err(|none| refused(none, &exchange.caller))?;
-        let place = placing
-            .take(UnixMicros::now())
-            .map_err(|none| refused(none, &exchange.caller))?;
-        let channel = place.channel();
-        let uri = &session.req_header().uri;
-        let start = uri.path().len().saturating_sub(target.rest_bytes);
-        let rest = uri.path().get(start..).unwrap_or_default();
-        let destination = channel.destination(&Asked {
-            api: exchange.api,
-            base: target.base,
-            rest,
-            query: uri.query(),
-            path: uri.path(),
-            model: model.as_deref(),
-        });
-        exchange.upstream_path = destination.path;
-        exchange.channel = Some(Arc::clone(channel));
-        exchange.recorder.admit(&channel.name);
-        exchange.recorder.sold_by(channel.provider);
+        let now = Instant::now();
+        let clock = exchange.recorder.clock(now);
+        let place = match placing.take(clock) {
+            Err(NoPlace::Full) => {
+                let taken = placing.take_or_wait(clock, self.patience(exchange, now));
+                let taken = taken.await;
+                exchange.recorder.timeline().queued(now.elapsed());
+                taken
+            }
+            taken => taken,
+        }
+        .map_err(|none| refused(none, &exchange.caller))?;
+        exchange.way = Way {
+            placing: Some(placing),
+            left: self.routing.retries,
+            tail: Some(Tail {
+                base: target.base,
+                bytes: target.rest_bytes,
+            }),
+            model,
+            ..Way::default()
+        };
+        self.enter(session, exchange, place);
         Ok(())
     }
+
+    /// Until when a request waits for a place.
+    fn patience(&self, exchange: &Exchange, now: Instant) -> Instant {
+        let queue = now + self.routing.queue;
+        self.over(exchange).map_or(queue, |over| over.min(queue))
+    }
+
+    /// The value of the first header that says to which session a request belongs.
+    fn session<'h>(&self, head: &'h RequestHeader) -> Option<&'h str> {
+        let value = |name: &HeaderName| head.headers.get(name)?.to_str().ok();
+        self.routing.session_headers.iter().find_map(value)
+    }
+
+    /// Makes of the request what the channel of `place` gets.
+    pub(super) fn enter(&self, session: &Session, exchange: &mut Exchange, place: Place) {
+        let channel = Arc::clone(place.channel());
+        exchange.way.place = Some(place);
+        let uri = &session.req_header().uri;
+        exchange.way.called = called_at(&channel, exchange);
+        let Some(tail) = exchange.way.tail else {
+            return;
+        };
+        let start = uri.path().len().saturating_sub(tail.bytes);
+        let called = exchange.way.called.as_deref();
+        let destination = channel.destination(&Asked {
+            api: exchange.api,
+            base: tail.base,
+            rest: uri.path().get(start..).unwrap_or_default(),
+            query: uri.query(),
+            path: uri.path(),
+            model: called.or(exchange.way.model.as_deref()),
+        });
+        exchange.upstream_path = destination.path;
+        let asks = self.include_usage && destination.knows_stream_options;
+        exchange.injected = exchange.body.prepare(called, asks, !self.several);
+        exchange.recorder.admit(&channel.name);
+        exchange.recorder.sold_by(channel.provider);
+        exchange.channel = Some(channel);
+    }
+
+    /// Where a try that failed found every other channel full: waits for a place at one of them.
+    /// The failure, when there is none.
+    pub(super) async fn wait_for_place(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+    ) -> Result<(), Failure> {
+        let Some(failure) = exchange.way.waits_after.take() else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let (clock, over) = (exchange.recorder.clock(now), self.patience(exchange, now));
+        let Some(placing) = &mut exchange.way.placing else {
+            return Err(failure);
+        };
+        let Ok(place) = placing.take_or_wait(clock, over).await else {
+            return Err(failure);
+        };
+        self.go_on(session, exchange, place);
+        Ok(())
+    }
+
+    /// The request goes on to the channel of `place`.
+    pub(super) fn go_on(&self, session: &Session, exchange: &mut Exchange, place: Place) {
+        exchange.way.left = exchange.way.left.saturating_sub(1);
+        exchange.way.moved = true;
+        self.enter(session, exchange, place);
+    }
+
+    /// Notes which channel made the thing whose id the answer states: it alone knows it.
+    pub(super) fn note_made(&self, exchange: &mut Exchange) {
+        if !self.several || exchange.way.noted {
+            return;
+        }
+        let observed = exchange.passing.as_ref().map(Passing::observed);
+        let id = observed.and_then(|observed| observed.response_id.as_deref());
+        if let (Some(id), Some(channel)) = (id, &exchange.channel) {
+            self.channels.note_made(id, channel);
+            exchange.way.noted = true;
+        }
+    }
+}
+
+/// What `channel` calls the model, where that is not what the client wrote.
+fn called_at(channel: &Channel, exchange: &mut Exchange) -> Option<Arc<str>> {
+    let model = exchange.way.model.as_ref()?;
+    let called = channel.upstream_model(model).unwrap_or(model);
+    let written = exchange.recorder.admission().requested_model.as_ref();
+    (written != Some(called)).then(|| Arc::clone(called))
+}
+
+/// What was made earlier, where a request asks for it by its id.
+fn asked_for(head: &RequestHeader, operation: Operation) -> Option<&str> {
+    (operation != Operation::Create)
+        .then(|| made_in_path(head.uri.path()))
+        .flatten()
 }
 
 fn refused(none: NoPlace, caller: &Caller) -> Failure {
     match none {
         NoPlace::NotAllowed => Failure::ChannelDenied(caller::named(caller), None),
         NoPlace::NoSuchChannel(name) => Failure::NoSuchChannel { name },
-        _ => Failure::Internal,
+        NoPlace::NoModel(model) => Failure::NoModel { model },
+        NoPlace::Closed(opens) => Failure::AllClosed { opens },
+        NoPlace::Full => Failure::AllFull,
+        NoPlace::Exhausted => Failure::Internal,
     }
 }

@@ -205,8 +205,7 @@ impl Recorder {
     /// under the same session.
     pub(super) fn open_within(&self, now: Instant) -> Self {
         let connection = &self.account.record.admission;
-        let since = now.saturating_duration_since(self.timeline.started);
-        let started_at = connection.started_at.plus(since);
+        let started_at = self.clock(now);
         let mut made = Self::open(Arc::clone(&self.account.sinks), started_at, now);
         made.account.provider = self.account.provider;
         made.account.record.admission = Admission {
@@ -261,14 +260,15 @@ impl Recorder {
         &mut self.timeline
     }
 
-    /// The request goes to `channel`: from here on the journal knows of it.
+    /// The request goes to `channel`: from here on the journal knows of it. A further channel takes
+    /// the place of the one before.
     pub(super) fn admit(&mut self, channel: &Arc<str>) {
-        self.account.record.admission.channel = Some(Arc::clone(channel));
-        self.account.in_flight = Some(self.account.sinks.meter.in_flight(channel));
-        self.account
-            .sinks
-            .journal
-            .admit(&self.account.record.admission);
+        let account = &mut self.account;
+        account.record.admission.channel = Some(Arc::clone(channel));
+        let in_flight = account.sinks.meter.in_flight(channel);
+        if account.in_flight.replace(in_flight).is_none() {
+            account.sinks.journal.admit(&account.record.admission);
+        }
     }
 
     /// Whose prices hold where the request goes.
@@ -276,17 +276,20 @@ impl Recorder {
         self.account.provider = provider;
     }
 
+    /// The answer that began goes nowhere: another channel is asked.
+    pub(super) fn forget_answer(&mut self) {
+        let record = &mut self.account.record;
+        record.status = None;
+        record.upstream_request_id = None;
+        record.response_bytes = 0;
+    }
+
     /// A try at `channel` begins.
     pub(super) fn attempt_begins(&mut self, channel: &Arc<str>, now: Instant) {
         self.timeline.try_begins(now);
         self.attempt = Some(OpenAttempt {
             channel: Arc::clone(channel),
-            started_at: self
-                .account
-                .record
-                .admission
-                .started_at
-                .plus(now - self.timeline.started),
+            started_at: self.clock(now),
             status: None,
         });
     }
@@ -297,6 +300,22 @@ impl Recorder {
         if let Some(attempt) = &mut self.attempt {
             attempt.status = Some(status);
         }
+    }
+
+    /// The status that the try in progress was answered with.
+    pub(super) fn status_of_try(&self) -> Option<u16> {
+        self.attempt.as_ref()?.status
+    }
+
+    /// From the request sent to the answer's header, in the try in progress.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.timeline.wait()
+    }
+
+    /// The time of day at `now`.
+    pub(super) fn clock(&self, now: Instant) -> UnixMicros {
+        let since = now.saturating_duration_since(self.timeline.started);
+        self.account.record.admission.started_at.plus(since)
     }
 
     /// The status that goes to the client.

@@ -15,6 +15,8 @@ pub(super) struct Timeline {
     arrived: Option<Instant>,
     /// The body was understood as well.
     body_read: Option<Instant>,
+    /// Waiting for a place at a channel, before the first try.
+    queued: Duration,
     /// The first try began.
     first_try: Option<Instant>,
     /// The last try began.
@@ -37,6 +39,7 @@ impl Timeline {
             reading: None,
             arrived: None,
             body_read: None,
+            queued: Duration::ZERO,
             first_try: None,
             connecting: None,
             connected: None,
@@ -61,6 +64,11 @@ impl Timeline {
         self.body_read = Some(now);
     }
 
+    /// The request waited for a place at a channel.
+    pub(super) fn queued(&mut self, waited: Duration) {
+        self.queued += waited;
+    }
+
     /// A try begins; what was marked of the one before it is forgotten.
     pub(super) fn try_begins(&mut self, now: Instant) {
         self.first_try.get_or_insert(now);
@@ -68,6 +76,9 @@ impl Timeline {
         self.connected = None;
         self.sent = None;
         self.header = None;
+        self.first_byte = None;
+        self.first_token = None;
+        self.last_byte = None;
     }
 
     pub(super) fn connected(&mut self, now: Instant) {
@@ -108,6 +119,11 @@ impl Timeline {
         between(self.sent, self.header)
     }
 
+    /// The same, while the request is on its way.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        Some(self.header?.saturating_duration_since(self.sent?))
+    }
+
     /// Time since the request went out whole.
     pub(super) fn since_sent(&self, now: Instant) -> Option<Duration> {
         Some(now.saturating_duration_since(self.sent?))
@@ -128,8 +144,8 @@ impl Timeline {
         phases
     }
 
-    /// Tollgate's own time: everything before the first try but the wait for the body, and the
-    /// filters of the answer. From the first try on, all else is waiting for one side or the other,
+    /// Tollgate's own time: everything before the first try but the waits for the body and for a
+    /// place at a channel, and the filters of the answer. From the first try on, all else is waiting for one side or the other,
     /// whichever phase the request ended in.
     fn own_time(&self, now: Instant) -> Duration {
         let admitted = self.first_try.unwrap_or(now);
@@ -139,7 +155,7 @@ impl Timeline {
                 .unwrap_or(admitted)
                 .saturating_duration_since(from)
         });
-        before.saturating_sub(waited) + self.in_filters
+        before.saturating_sub(waited + self.queued) + self.in_filters
     }
 }
 
@@ -217,6 +233,10 @@ mod tests {
         let mut timeline = Timeline::new(start);
         timeline.body_read(at(start, 1));
         timeline.try_begins(at(start, 2));
+        timeline.connected(at(start, 3));
+        timeline.header(at(start, 10_000));
+        timeline.body_byte(at(start, 10_001));
+        timeline.first_token(at(start, 10_001));
         timeline.try_begins(at(start, 10_002));
         timeline.connected(at(start, 10_003));
         timeline.header(at(start, 10_004));
@@ -224,6 +244,21 @@ mod tests {
         assert_eq!(phases[Phase::Admit], Some(1_000));
         assert_eq!(phases[Phase::Connect], Some(1_000));
         assert_eq!(phases[Phase::Overhead], Some(2_000));
-        assert_eq!(phases[Phase::FirstByte], None);
+        assert_eq!(phases[Phase::Wait], Some(1_000));
+        for unreached in [Phase::FirstByte, Phase::FirstToken, Phase::Stream] {
+            assert_eq!(phases[unreached], None);
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_place_is_no_overhead() {
+        let start = Instant::now();
+        let mut timeline = Timeline::new(start);
+        timeline.body_read(at(start, 1));
+        timeline.queued(Duration::from_secs(4));
+        timeline.try_begins(at(start, 4_002));
+        let phases = timeline.phases(at(start, 4_003));
+        assert_eq!(phases[Phase::Admit], Some(4_001_000));
+        assert_eq!(phases[Phase::Overhead], Some(2_000));
     }
 }

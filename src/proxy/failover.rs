@@ -1,0 +1,257 @@
+//! What follows a try that failed: another channel, or the failure.
+//!
+//! A try ends in one of four ways, and each comes through here:
+//!
+//! | the upstream | seen by | then |
+//! |---|---|---|
+//! | cannot be reached | `upstream_peer`, `fail_to_connect` | another channel, once its addresses are through |
+//! | is silent, or breaks before it answers | `error_while_proxy` | another channel |
+//! | answers 5xx or 408 | `upstream_response_filter` | another channel, at the header |
+//! | refuses (401, 402, 403, 429) | `response_body_filter` | the answer is held back until its code is read |
+//!
+//! A place at the next channel is taken before an answer is given up, so that the last answer is the
+//! client's. Once a byte of an answer has reached the client, nothing is tried any more.
+
+use std::time::{Duration, Instant};
+
+use http::Version;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource as Side};
+
+use crate::channel::{Fault, NoPlace, Verdict};
+use crate::clock::UnixMicros;
+use crate::protocol::{outcome_of, pause};
+use crate::record::ErrorSource;
+
+use super::answer;
+use super::body::is_handshake;
+use super::downstream::{Abilities, Downstream, is_undecided};
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::gateway::Gateway;
+use super::has_no_body;
+use super::passing::Passing;
+use super::recorder::Ending;
+
+/// Longest body of an answer that is held back, in bytes …
+const MOST_HELD_BYTES: usize = 64 * 1024;
+/// … and the longest time for it to come.
+const LONGEST_HELD: Duration = Duration::from_secs(2);
+
+impl Gateway {
+    /// After a try that no answer came to: whether the request goes on at another channel.
+    pub(super) fn goes_on_without(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        failure: &Failure,
+    ) -> bool {
+        let fault = failure.fault(false);
+        let ending = failure.ending();
+        // Nothing of a body that streams was taken while there was no connection.
+        let unsent = fault == Fault::Connect;
+        if !self.may_go_on(session, exchange, unsent)
+            || !Verdict::of(&exchange.sighted(Some(fault), &ending)).fails_over
+        {
+            return false;
+        }
+        let now = exchange.recorder.clock(Instant::now());
+        match exchange.way.another(now) {
+            Ok(place) => {
+                exchange.leave(Some(fault), &ending);
+                self.go_on(session, exchange, place);
+                true
+            }
+            Err(NoPlace::Full) => {
+                exchange.leave(Some(fault), &ending);
+                exchange.way.waits(failure.clone());
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// After an error in the middle of a try: whether the request goes on at another channel.
+    pub(super) fn goes_on_after(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        error: &Error,
+    ) -> bool {
+        if exchange.way.is_holding() {
+            let clients = *error.esource() == Side::Downstream && !is_undecided(error);
+            let goes_on = !clients && self.goes_on_from_held(session, exchange, false);
+            if !goes_on {
+                exchange.drop_held();
+            }
+            return goes_on;
+        }
+        let failure = exchange.failure(error);
+        let goes_on = self.goes_on_without(session, exchange, &failure);
+        if !goes_on {
+            exchange.failure = Some(failure);
+        }
+        goes_on
+    }
+
+    /// At the header of an answer: whether the request goes on at another channel without it. Where
+    /// the body decides, the answer is held back from here on.
+    pub(super) fn goes_on_instead(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        header: &ResponseHeader,
+    ) -> bool {
+        let status = header.status.as_u16();
+        if status < 400 {
+            return false;
+        }
+        let now = exchange.recorder.clock(Instant::now());
+        exchange.way.pause = pause(&header.headers, now);
+        let ending = Ending::bare(outcome_of(status, None), Some(ErrorSource::Upstream));
+        if !self.may_go_on(session, exchange, false)
+            || !Verdict::of(&exchange.sighted(None, &ending)).fails_over
+        {
+            return false;
+        }
+        let Ok(place) = exchange.way.another(now) else {
+            return false;
+        };
+        if matches!(status, 401 | 402 | 403 | 429) && can_be_held(session, header) {
+            exchange.way.next = Some(place);
+            exchange.way.held_bytes = Some(0);
+            exchange
+                .downstream
+                .get_or_insert_with(|| Downstream::wrap(session, Abilities::default()))
+                .hold(LONGEST_HELD);
+            return false;
+        }
+        exchange.leave(None, &ending);
+        self.go_on(session, exchange, place);
+        true
+    }
+
+    /// A piece of `bytes` of an answer that is held back has come, with its end where `ends` says so:
+    /// whether the request goes on at another channel. Else, once there is enough of it, the answer
+    /// is released.
+    pub(super) fn goes_on_from_piece(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        bytes: usize,
+        ends: bool,
+    ) -> bool {
+        let held_bytes = exchange.way.held_bytes.unwrap_or(0) + bytes;
+        exchange.way.held_bytes = Some(held_bytes);
+        if !ends && held_bytes <= MOST_HELD_BYTES {
+            return false;
+        }
+        if self.goes_on_from_held(session, exchange, ends) {
+            return true;
+        }
+        exchange.release_held();
+        false
+    }
+
+    /// The answer that is held back is `whole`, or no more of it is waited for.
+    fn goes_on_from_held(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        whole: bool,
+    ) -> bool {
+        let ending = match &mut exchange.passing {
+            Some(passing) if whole => passing.finish(),
+            Some(passing) => passing.ending(),
+            None => return false,
+        };
+        let goes_on = self.may_go_on(session, exchange, false)
+            && Verdict::of(&exchange.sighted(None, &ending)).fails_over;
+        let Some(place) = exchange.way.next.take().filter(|_| goes_on) else {
+            return false;
+        };
+        // What it said by then is all it says.
+        let ending = exchange.passing.as_mut().map_or(ending, Passing::finish);
+        exchange.leave(None, &ending);
+        self.go_on(session, exchange, place);
+        true
+    }
+
+    /// Whether the request can be made again: nothing of an answer went out, there is time, and the
+    /// body is at hand, or `unsent`.
+    fn may_go_on(&self, session: &mut Session, exchange: &Exchange, unsent: bool) -> bool {
+        // Of a connection that is a tunnel there is no way back.
+        !answer::has_begun(session)
+            && !exchange.upgraded
+            && !exchange.client_has_left()
+            && (unsent || exchange.body.whole().is_some() || session.is_body_empty())
+            && self.over(exchange).is_none_or(|over| Instant::now() < over)
+    }
+}
+
+/// Whether an answer can wait. What ends with its header has nothing to wait for; a handshake changes
+/// the session, and the end of an HTTP/1.0 answer is the end of its connection.
+fn can_be_held(session: &Session, header: &ResponseHeader) -> bool {
+    let head = session.req_header();
+    !is_handshake(session) && head.version != Version::HTTP_10 && !has_no_body(&head.method, header)
+}
+
+impl Exchange {
+    /// Ends the try in progress at its channel, as `ending` says, and forgets all that was of it.
+    fn leave(&mut self, fault: Option<Fault>, ending: &Ending) {
+        let channel = self.channel.as_deref().map(|channel| &*channel.name);
+        let (status, code) = (self.recorder.status_of_try(), ending.code.as_deref());
+        let request_id = self.recorder.id();
+        tracing::info!(%request_id, channel, status, code, "another channel is tried");
+        self.end_try(fault, ending, self.recorder.clock(Instant::now()));
+        self.recorder.attempt_ends(ending);
+        self.recorder.forget_answer();
+        self.way.unanswered |= self.connected && self.passing.is_none();
+        self.way.pause = None;
+        self.way.held_bytes = None;
+        self.connected = false;
+        self.passing = None;
+        self.watchdog = None;
+        self.cork = None;
+        self.addresses = None;
+        self.tries = 0;
+        self.capture.forget_answer();
+        if let Some(downstream) = &self.downstream {
+            downstream.forget();
+        }
+    }
+
+    /// What was held back goes to the client after all.
+    fn release_held(&mut self) {
+        self.way.next = None;
+        self.way.held_bytes = None;
+        if let Some(downstream) = &self.downstream {
+            downstream.release();
+        }
+        if let Some(status) = self.recorder.status_of_try()
+            && !self.client_has_left()
+        {
+            self.recorder.answered(status);
+        }
+    }
+
+    /// What was held back goes nowhere, and no other answer comes.
+    fn drop_held(&mut self) {
+        self.way.next = None;
+        self.way.held_bytes = None;
+        if let Some(downstream) = &self.downstream {
+            downstream.forget();
+        }
+        self.recorder.forget_answer();
+        self.capture.forget_answer();
+    }
+
+    /// Tells the channel how its try ended. Each try comes here once.
+    pub(super) fn end_try(&mut self, fault: Option<Fault>, ending: &Ending, now: UnixMicros) {
+        let Some(mut place) = self.way.place.take() else {
+            return;
+        };
+        place.end(&self.sighted(fault, ending), now);
+    }
+}
