@@ -20,6 +20,7 @@ mod crash;
 mod deferred;
 mod departures;
 mod endings;
+mod failover;
 mod gates;
 mod golden;
 mod headers;

@@ -194,7 +194,7 @@ pub(crate) struct Arrived {
     pub(crate) headers: HeaderMap,
 }
 
-/// An upstream behind TLS; it answers every request with the same JSON.
+/// An upstream behind TLS; it answers every request the same way.
 pub(crate) struct TlsUpstream {
     address: SocketAddr,
     arrived: std::sync::mpsc::Receiver<Arrived>,
@@ -204,6 +204,17 @@ pub(crate) struct TlsUpstream {
 impl TlsUpstream {
     /// Starts it; `protocol` is what it agrees to through ALPN: `h2` or `http/1.1`.
     pub(crate) fn start(certificate: &Certificate, protocol: &str, answer: String) -> Self {
+        Self::refusing(certificate, protocol, 200, answer)
+    }
+
+    /// As [`start`](Self::start); over HTTP/2 with another status, and without a body where that is
+    /// empty.
+    pub(crate) fn refusing(
+        certificate: &Certificate,
+        protocol: &str,
+        status: u16,
+        answer: String,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -221,7 +232,7 @@ impl TlsUpstream {
                 };
                 let (sender, answer) = (sender.clone(), answer.clone());
                 if two {
-                    tokio::spawn(serve_two(stream, sender, answer));
+                    tokio::spawn(serve_two(stream, sender, status, answer));
                 } else {
                     tokio::spawn(serve_one(stream, sender, answer));
                 }
@@ -252,7 +263,7 @@ fn server_name(stream: &Tls) -> Option<String> {
     stream.get_ref().1.server_name().map(str::to_owned)
 }
 
-async fn serve_two(stream: Tls, sender: Sender, answer: String) {
+async fn serve_two(stream: Tls, sender: Sender, status: u16, answer: String) {
     let server_name = server_name(&stream);
     let mut connection = h2::server::handshake(stream).await.unwrap();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
@@ -272,12 +283,16 @@ async fn serve_two(stream: Tls, sender: Sender, answer: String) {
             };
             sender.send(arrived).ok();
             let head = Response::builder()
+                .status(status)
                 .header("content-type", "application/json")
                 .header("x-request-id", super::answers::UPSTREAM_REQUEST_ID)
                 .body(())
                 .unwrap();
-            let mut stream = respond.send_response(head, false).unwrap();
-            stream.send_data(Bytes::from(answer), true).unwrap();
+            let bodiless = answer.is_empty();
+            let mut stream = respond.send_response(head, bodiless).unwrap();
+            if !bodiless {
+                stream.send_data(Bytes::from(answer), true).unwrap();
+            }
         });
     }
 }

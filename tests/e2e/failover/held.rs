@@ -1,0 +1,180 @@
+//! Refusals whose body decides: held back until it is there.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+
+use super::{Attempt, attempt, attempts, attempts_of, chat, ok, two};
+use crate::support::client::{Connection, Request};
+use crate::support::upstream::{Answer, Step, Upstream, chunk, last_chunk};
+use crate::support::{Gate, answers, eventually};
+
+fn refused(code: &str) -> Attempt {
+    attempt("first", "rate_limited", Some(429), Some(code))
+}
+
+const BODY: &str = r#"{"error":{"message":"m","type":"t","code":"slow_down"}}"#;
+
+/// The code is read from a body in pieces, compressed or not, and whatever stands before it.
+#[test]
+fn a_code_is_found_wherever_it_stands() {
+    let long = format!(
+        r#"{{"error":{{"message":"{}","code":"slow_down"}}}}"#,
+        "x".repeat(30_000)
+    );
+    let head = || Answer::new("429 Slow").header("content-type", "application/json");
+    let gzipped = answers::compress("gzip", BODY.as_bytes());
+    for script in [
+        head().chunked(BODY.as_bytes().chunks(3)),
+        head().body(&long),
+        head()
+            .header("content-encoding", "gzip")
+            .chunked(gzipped.chunks(5)),
+        head().until_close(BODY),
+    ] {
+        let (first, second) = (Upstream::always(script), Upstream::always(ok()));
+        let tollgate = two(&first.base_url(), &second.base_url()).start();
+        let response = tollgate.send(&chat("m"));
+        assert_eq!(response.text(), answers::chat());
+        assert_eq!(attempts(&tollgate, &response)[0], refused("slow_down"));
+    }
+}
+
+/// A refusal that does not end, or never did, is decided by what came of it.
+#[test]
+fn a_refusal_is_not_waited_for_in_vain() {
+    let head = || Answer::new("429 Slow").header("content-type", "application/json");
+    let begun = |end: Step| {
+        let mut script = head().open_chunked();
+        script.extend([chunk(&BODY.as_bytes()[..BODY.len() - 2]), end]);
+        script
+    };
+    let endless = {
+        let mut script = head().open_chunked();
+        script.push(chunk(BODY.as_bytes()));
+        script.push(Step::Repeat(
+            b"1000\r\n"
+                .iter()
+                .copied()
+                .chain([b' '; 0x1000])
+                .chain(*b"\r\n")
+                .collect(),
+            1000,
+        ));
+        script.push(Step::Hang);
+        script
+    };
+    let cases = [
+        (begun(Step::Hang), Some("slow_down")),
+        (begun(Step::Reset), Some("slow_down")),
+        (endless, Some("slow_down")),
+        (
+            vec![head().header("content-length", "9").head(), Step::Hang],
+            None,
+        ),
+    ];
+    for (script, code) in cases {
+        let (first, second) = (Upstream::always(script), Upstream::always(ok()));
+        let tollgate = two(&first.base_url(), &second.base_url()).start();
+        let response = tollgate.send(&chat("m"));
+        assert_eq!(response.text(), answers::chat());
+        let expected = attempt("first", "rate_limited", Some(429), code);
+        assert_eq!(attempts(&tollgate, &response)[0], expected);
+    }
+}
+
+/// Who leaves while an answer is held back has left, and nobody else is asked for him.
+#[test]
+fn a_client_that_leaves_meanwhile_ends_its_request() {
+    for drains in [false, true] {
+        let gate = Gate::default();
+        let mut script = Answer::new("429 Slow")
+            .header("content-type", "application/json")
+            .open_chunked();
+        script.push(chunk(&BODY.as_bytes()[..9]));
+        script.extend(if drains {
+            vec![
+                Step::Await(gate.clone()),
+                chunk(&BODY.as_bytes()[9..]),
+                last_chunk(),
+            ]
+        } else {
+            vec![Step::Hang]
+        });
+        let (first, second) = (Upstream::always(script), Upstream::always(ok()));
+        let setting = if drains { "drain(1h)" } else { "cancel" };
+        let tollgate = two(&first.base_url(), &second.base_url())
+            .setting(&format!("streaming: {{on_client_close: {setting}}}"))
+            .start();
+        let mut socket = crate::support::client::socket(tollgate.address());
+        socket.write_all(&chat("m").bytes()).unwrap();
+        first.until("it arrived", |received| !received.is_empty());
+        // Once Tollgate has closed its side, it knows.
+        socket.shutdown(Shutdown::Write).unwrap();
+        socket.read_to_end(&mut Vec::new()).ok();
+        gate.open();
+        if !drains {
+            eventually("the upstream is let go", || {
+                (first.abandoned() == 1).then_some(())
+            });
+        }
+        let row = tollgate.ledger().only();
+        assert_eq!(row.outcome(), "client_closed", "{row:#?}");
+        assert_eq!(row.int("status"), None, "{row:#?}");
+        assert_eq!(row.int("response_bytes"), Some(0), "{row:#?}");
+        let tried = attempts_of(&tollgate, row.text("id").unwrap());
+        assert_eq!(tried.len(), 1, "{tried:?}");
+        assert_eq!(second.received().len(), 0);
+    }
+}
+
+/// Where the client's leaving is drained, everything else goes the same way.
+#[test]
+fn drains_and_holding_go_together() {
+    let (first, second) = (
+        Upstream::always(answers::error("429 Slow", "requests", "slow_down")),
+        Upstream::always(ok()),
+    );
+    let tollgate = two(&first.base_url(), &second.base_url())
+        .setting("streaming: {on_client_close: drain(1h)}")
+        .start();
+    let mut connection = Connection::open(tollgate.address());
+    for _ in 0..3 {
+        connection.write(&chat("m").bytes()).unwrap();
+        let (response, rest) = connection.incoming("POST").finish_on();
+        connection = rest;
+        assert_eq!(response.text(), answers::chat());
+        assert_eq!(attempts(&tollgate, &response)[0], refused("slow_down"));
+    }
+}
+
+/// HEAD has no body to wait for, and the end of an HTTP/1.0 answer is the end of its connection.
+#[test]
+fn what_cannot_wait_is_decided_by_the_header() {
+    let good = Upstream::start(|request| {
+        let answer = Answer::new("200 OK");
+        if request.method == "HEAD" {
+            vec![answer.header("content-length", "5").head()]
+        } else {
+            answer.body("hello")
+        }
+    });
+    let bad = Upstream::start(|request| {
+        let answer = Answer::new("401 No");
+        if request.method == "HEAD" {
+            vec![answer.header("content-length", "5").head()]
+        } else {
+            answer.body("nope!")
+        }
+    });
+    let tollgate = two(&bad.base_url(), &good.base_url())
+        .setting("breaker: {failures: 50, of: 50}")
+        .start();
+    let response = tollgate.send(&Request::new("HEAD", "/v1/files/f"));
+    assert_eq!(response.status, 200, "{response:?}");
+    let mut connection = Connection::open(tollgate.address());
+    connection
+        .write(b"GET /v1/files/f HTTP/1.0\r\nhost: a\r\n\r\n")
+        .unwrap();
+    let response = connection.incoming("GET").finish();
+    assert_eq!((response.status, response.text().as_str()), (200, "hello"));
+}
