@@ -7,6 +7,7 @@ use super::amounts;
 use super::failure::Failure;
 use super::output::Output;
 use crate::config::{Loaded, Settings};
+use crate::ledger::stored_keys;
 use crate::pricing::load_files;
 
 /// Loads the settings and says what is wrong with them, or what they amount to. The problems are
@@ -34,6 +35,7 @@ pub(super) fn check(
         // Writing to a String does not fail.
         let _ = writeln!(text, "warning: {warning}");
     }
+    let _ = made_keys(&mut text, &loaded.settings);
     let from = match &loaded.file {
         Some(file) => file.display().to_string(),
         None => "no settings file, all defaults".to_owned(),
@@ -42,6 +44,27 @@ pub(super) fn check(
     let _ = summary(&mut text, &loaded.settings);
     output.text(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the keys that were made mean for channels; the settings' own are checked with them.
+fn made_keys(text: &mut String, settings: &Settings) -> std::fmt::Result {
+    // Whoever cannot read the ledger is told by the commands that are about it.
+    let any = stored_keys(&settings.data_dir).is_ok_and(|keys| !keys.is_empty());
+    if !any || !settings.keys.is_empty() {
+        return Ok(());
+    }
+    for channel in &settings.channels {
+        if !channel.brings_credential() {
+            writeln!(
+                text,
+                "warning: the channel `{}` has no `api_key`: there are clients' keys (`tollgate \
+                 keys list`), which are not passed on, so its upstream sees no credential; give it \
+                 an `api_key` or `api_key_file`, unless its upstream asks for none",
+                channel.name
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn summary(text: &mut String, settings: &Settings) -> std::fmt::Result {

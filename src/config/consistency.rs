@@ -10,7 +10,6 @@ use super::problem::Place;
 use super::reader::Reader;
 use super::routing::Strategy;
 use super::sections::GivenSettings;
-use super::settings::ChannelSettings;
 use super::tree::shown;
 use crate::clock::UnixMicros;
 
@@ -113,7 +112,7 @@ fn credential(reader: &mut Reader<'_>, given: &GivenSettings, channel: &GivenCha
             );
             reader.warning(&given.listen, "listen", message, hint);
         }
-        (None, true) if !brings_credential(&channel.settings) => {
+        (None, true) if !channel.settings.brings_credential() => {
             let message = format!(
                 "the channel `{name}` has no `api_key`: clients' keys are not passed on, so its upstream sees no credential"
             );
@@ -123,13 +122,6 @@ fn credential(reader: &mut Reader<'_>, given: &GivenSettings, channel: &GivenCha
         }
         _ => {}
     }
-}
-
-/// Whether a channel has a header that takes the place of its key.
-fn brings_credential(channel: &ChannelSettings) -> bool {
-    const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
-    let mut names = channel.headers.iter().map(|(name, _)| name.as_str());
-    names.any(|name| CREDENTIALS.contains(&name))
 }
 
 /// Which requests a channel takes.

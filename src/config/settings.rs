@@ -162,6 +162,14 @@ pub struct ChannelSettings {
 }
 
 impl ChannelSettings {
+    /// Whether it has a credential of its own: its key, or a header that takes the key's place.
+    #[must_use]
+    pub fn brings_credential(&self) -> bool {
+        const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+        let mut names = self.headers.iter().map(|(name, _)| name.as_str());
+        self.api_key.is_some() || names.any(|name| CREDENTIALS.contains(&name))
+    }
+
     /// The channel that the short setting `upstream` stands for.
     #[must_use]
     pub fn openai(base_url: BaseUrl) -> Self {

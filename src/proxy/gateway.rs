@@ -178,9 +178,12 @@ impl Gateway {
         if exchange.api != Api::Models {
             return None;
         }
+        let grant = exchange.caller.grant.clone();
         let timeline = exchange.recorder.timeline();
         let head = session.req_header();
-        models.answer(head, target, None, timeline).await
+        models
+            .answer(head, target, grant.as_deref(), timeline)
+            .await
     }
 
     /// Where drains are configured, and there is a usage to learn from the answer's end, the

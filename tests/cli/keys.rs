@@ -201,6 +201,24 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn the_check_says_which_channels_are_left_without_a_credential() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let check = |folder| printed(tollgate(folder, &["check"]));
+    assert!(!check(folder).contains("warning"));
+    created(folder, &["ci"]);
+    let said = check(folder);
+    assert!(
+        said.contains("warning: the channel `openai` has no `api_key`"),
+        "{said}"
+    );
+    let settings =
+        "channels: [{name: a, base_url: 'https://api.openai.com/v1', api_key: sk-0123456789}]";
+    fs::write(folder.join("tollgate.yaml"), settings).unwrap();
+    assert!(!check(folder).contains("no `api_key`"));
+}
+
+#[test]
 fn a_lost_secret_is_told_and_a_damaged_one_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

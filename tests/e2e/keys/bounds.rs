@@ -46,6 +46,45 @@ fn a_key_uses_its_channels_only() {
 }
 
 #[test]
+fn a_key_of_the_settings_goes_to_its_own_channel() {
+    let upstream = Upstream::start(answers::provider);
+    let tollgate = Setup::channels(&[
+        ("a", &upstream.base_url(), ", api_key: sk-a"),
+        ("b", &upstream.base_url(), ", api_key: sk-b"),
+    ])
+    .setting("models: {list: preset, preset: [gpt-5-mini, o4]}")
+    .setting(
+        "keys: [{name: team, key: not-a-real-secret, channel: b, models: ['gpt-5*'], tags: {x: y}}]",
+    )
+    .start();
+    let key = "not-a-real-secret";
+    let response = tollgate.send(&post(CHAT, key, "gpt-5-mini"));
+    assert_eq!(response.status, 200, "{response:?}");
+    let row = tollgate.ledger().request(&response.request_id());
+    assert_eq!(row.text("key"), Some("team"), "{row:#?}");
+    assert_eq!(row.text("channel"), Some("b"), "{row:#?}");
+    assert_eq!(row.json("tags"), json!({"x": "y"}));
+    let received = upstream.only();
+    assert_eq!(received.headers.get("authorization"), Some("Bearer sk-b"));
+
+    let models = Request::new("GET", "/v1/models");
+    assert_refused(&tollgate.send(&models), 401, "invalid_api_key");
+    let listed = tollgate.send(&models.header("authorization", &format!("Bearer {key}")));
+    assert_eq!(listed.status, 200, "{listed:?}");
+    let names = listed.json()["data"].to_string();
+    assert!(
+        names.contains("gpt-5-mini") && !names.contains("o4"),
+        "{names}"
+    );
+    // One that is made is as good as one of the settings.
+    let made = created(&tollgate, &["made", "--default-channel", "a"]);
+    for (key, channel) in [(made.as_str(), "a"), (key, "b")] {
+        let response = tollgate.send(&post(CHAT, key, "gpt-5-mini"));
+        assert_eq!(response.headers.get("x-tollgate-channel"), Some(channel));
+    }
+}
+
+#[test]
 fn a_key_asks_for_its_models_only() {
     let upstream = Upstream::start(answers::provider);
     let tollgate = Tollgate::before(&upstream.base_url());
