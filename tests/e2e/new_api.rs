@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -455,4 +456,47 @@ fn a_gateway_that_refuses_is_told_of_once_and_without_the_token() {
         assert!(log.contains("follows the gate"), "{log}");
         assert!(!log.contains("canary"), "{log}");
     }
+}
+
+#[test]
+fn behind_the_gateway_a_closed_channel_gets_the_request_that_finds_out() {
+    let gateway = OutsideGateway::start(Kind::Newer, [(7, ENABLED)]);
+    let well = Arc::new(AtomicBool::new(false));
+    let is_well = Arc::clone(&well);
+    let provider = Upstream::start(move |request| {
+        if is_well.load(Ordering::SeqCst) {
+            return answers::provider(request);
+        }
+        answers::error("500 Internal Server Error", "server_error", "broken")
+    });
+    let source = format!(
+        "sources: {{new_api: {{base_url: '{}', token: {TOKEN}, user: {USER}}}}}",
+        gateway.base_url()
+    );
+    let url = provider.base_url();
+    let tollgate = Setup::channels(&[("a", &url, ", new_api: {id: 7}, api_key: sk-canary")])
+        .setting(&source)
+        .setting("breaker: {failures: 1, probe_after: 4s, allow_last: true}")
+        .start();
+    // As the gateway does: by the channel's name, and only while it is enabled there.
+    let embed = serde_json::json!({"model": "text-embedding-3-small", "input": "x"});
+    let request = Request::json("/c/a/v1/embeddings", &embed);
+    let sent_by_gateway = || {
+        eventually("it is enabled there", || {
+            (gateway.status(7) == ENABLED).then_some(())
+        });
+        tollgate.send(&request).status
+    };
+    assert_eq!(sent_by_gateway(), 500, "and the breaker closes the channel");
+    eventually("it is disabled there", || {
+        (gateway.status(7) == DISABLED).then_some(())
+    });
+    well.store(true, Ordering::SeqCst);
+    assert_eq!(sent_by_gateway(), 200, "without a request in between");
+    eventually("it is open", || {
+        let state = tollgate.admin("/api/v1/channels/a").json()["state"].clone();
+        (state == "open").then_some(())
+    });
+    until_synced(&tollgate);
+    assert_eq!(gateway.changes(), [(7, DISABLED), (7, ENABLED)]);
 }
