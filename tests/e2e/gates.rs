@@ -178,3 +178,39 @@ fn a_full_disk_is_told_to_who_closes_a_channel() {
         true
     );
 }
+
+#[test]
+fn a_channel_that_the_breaker_closed_is_closed_after_a_kill() {
+    let failing = Upstream::always(answers::error(
+        "500 Internal Server Error",
+        "server_error",
+        "server_error",
+    ));
+    let good = Upstream::start(answers::provider);
+    let channels = [
+        ("east", failing.base_url(), ", api_key: sk-e"),
+        ("west", good.base_url(), ", api_key: sk-w"),
+    ];
+    let channels = channels
+        .each_ref()
+        .map(|(name, url, more)| (*name, url.as_str(), *more));
+    let mut tollgate = Setup::channels(&channels)
+        .setting("breaker: {failures: 3, of: 3, probe_after: 1h, probe_at_most: 1h}")
+        .start();
+    let body = json!({"model": "gpt-5-mini", "messages": [{"role": "user", "content": "plain"}]});
+    let request = Request::json("/v1/chat/completions", &body);
+    let closed = eventually("the breaker closes the channel", || {
+        assert_eq!(tollgate.send(&request).status, 200);
+        Some(channel(&tollgate, "east")).filter(|east| east["state"] == "closed")
+    });
+    let reached = failing.received().len();
+    tollgate.kill();
+    tollgate.start_again();
+    let after = channel(&tollgate, "east");
+    assert_eq!(after["holds"], closed["holds"], "{after:#}");
+    assert_eq!(after["holds"][0]["owner"], "breaker");
+    assert_eq!(after["holds"][0]["reason"], "failures");
+    assert_eq!(tollgate.send(&request).status, 200);
+    assert_eq!(failing.received().len(), reached);
+    assert!(tollgate.log().contains("WARN"), "{}", tollgate.log());
+}
