@@ -1,7 +1,7 @@
 // Makes the calls of a plan with the official SDK for Node, as a user would: only the base URL is
 // set. Reads the plan from standard input, prints one JSON line per call: what the caller saw.
 //
-// plan: {bases: {CHANNEL: URL}, concurrency, calls: [{n, channel, api, model, prompt, stream,
+// plan: {bases: {CHANNEL: URL}, concurrency, retries (of the SDK's own), calls: [{n, channel, api, model, prompt, stream,
 //        include_usage (true, false or null: not said), how: "parsed" | "raw" | "abort"}]}
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
@@ -15,7 +15,7 @@ const plan = JSON.parse(await readAll(process.stdin));
 const clients = Object.fromEntries(
   Object.entries(plan.bases).map(([channel, baseURL]) => [
     channel,
-    new OpenAI.OpenAI({ baseURL, apiKey: "sk-client-secret", maxRetries: 0, timeout: 60_000 }),
+    new OpenAI.OpenAI({ baseURL, apiKey: "sk-client-secret", maxRetries: plan.retries, timeout: 60_000 }),
   ]),
 );
 

@@ -101,7 +101,7 @@ async def main():
     plan = json.load(sys.stdin)
     clients = {
         channel: openai.AsyncOpenAI(
-            base_url=base, api_key="sk-client-secret", max_retries=0, timeout=60
+            base_url=base, api_key="sk-client-secret", max_retries=plan["retries"], timeout=60
         )
         for channel, base in plan["bases"].items()
     }

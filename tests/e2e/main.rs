@@ -32,6 +32,7 @@ mod memory;
 mod models;
 mod new_api;
 mod payloads;
+mod pool;
 mod prices;
 mod protocols;
 mod providers;

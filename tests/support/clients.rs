@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::client::Request;
+
 /// Whether the tests with foreign programs are to be left out, on a machine that lacks them.
 pub(crate) fn left_out() -> bool {
     std::env::var_os("TOLLGATE_TEST_SKIP_CLIENTS").is_some_and(|value| value == "1")
@@ -81,6 +83,15 @@ impl Mock {
         &self.base_url
     }
 
+    /// Makes it fail from now on, by aimock's own rates: `{"rateLimitRate": 1}` answers each request
+    /// with 429 and `Retry-After: 1`, `dropRate` with 500, `disconnectRate` not at all; `{}` mends it.
+    pub(crate) fn chaos(&self, rates: &Value) {
+        let address = self.origin().trim_start_matches("http://");
+        let address = address.parse().unwrap();
+        let answer = Request::json("/__aimock/chaos", rates).send(address);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// The base URL of an SDK that puts the version behind it.
     pub(crate) fn origin(&self) -> &str {
         self.base_url.trim_end_matches("/v1")
@@ -120,9 +131,14 @@ pub(crate) type Seen = BTreeMap<usize, Value>;
 
 /// The SDK for Python.
 pub(crate) fn python(bases: &[(&str, String)], calls: &[Call]) -> Seen {
+    python_retrying(0, bases, calls)
+}
+
+/// The SDK for Python with so many retries of its own.
+pub(crate) fn python_retrying(retries: u32, bases: &[(&str, String)], calls: &[Call]) -> Seen {
     let mut command = Command::new(installed("TOLLGATE_TEST_PYTHON"));
     command.arg(folder().join("calls.py"));
-    run(command, bases, calls)
+    run_retrying(command, retries, bases, calls)
 }
 
 /// The SDKs for Python of several providers; a base is an origin.
@@ -148,12 +164,26 @@ pub(crate) fn javascript_media(bases: &[(&str, String)], calls: &[Call]) -> Seen
 
 /// The SDK for Node.
 pub(crate) fn javascript(bases: &[(&str, String)], calls: &[Call]) -> Seen {
-    let mut command = node();
-    command.arg(folder().join("calls.mjs"));
-    run(command, bases, calls)
+    javascript_retrying(0, bases, calls)
 }
 
-fn run(mut command: Command, bases: &[(&str, String)], calls: &[Call]) -> Seen {
+/// The SDK for Node with so many retries of its own.
+pub(crate) fn javascript_retrying(retries: u32, bases: &[(&str, String)], calls: &[Call]) -> Seen {
+    let mut command = node();
+    command.arg(folder().join("calls.mjs"));
+    run_retrying(command, retries, bases, calls)
+}
+
+fn run(command: Command, bases: &[(&str, String)], calls: &[Call]) -> Seen {
+    run_retrying(command, 0, bases, calls)
+}
+
+fn run_retrying(
+    mut command: Command,
+    retries: u32,
+    bases: &[(&str, String)],
+    calls: &[Call],
+) -> Seen {
     let calls: Vec<_> = calls
         .iter()
         .map(|call| {
@@ -165,7 +195,7 @@ fn run(mut command: Command, bases: &[(&str, String)], calls: &[Call]) -> Seen {
         })
         .collect();
     let bases: BTreeMap<_, _> = bases.iter().cloned().collect();
-    let plan = json!({"bases": bases, "concurrency": 8, "calls": calls});
+    let plan = json!({"bases": bases, "concurrency": 8, "retries": retries, "calls": calls});
     let output = feed(&mut command, plan.to_string().as_bytes());
     let lines = output.lines().map(|line| {
         let seen: Value = serde_json::from_str(line).unwrap();

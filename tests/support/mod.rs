@@ -1,11 +1,12 @@
 //! Real parts for end-to-end tests: a scripted upstream of exact bytes, a raw HTTP client, the
-//! Tollgate binary itself, its ledger and its metrics, a mock of the provider APIs that others
-//! wrote, and the official clients.
+//! Tollgate binary itself, its ledger and its metrics, a chaos proxy, a mock of the provider APIs
+//! that others wrote, and the official clients.
 //!
 //! Nothing here sleeps for a fixed time to be right: [`eventually`] asks again until a condition
 //! holds, and its patience is only how long a failure takes.
 
 pub(crate) mod answers;
+pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod clients;
 pub(crate) mod http2;
