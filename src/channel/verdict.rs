@@ -118,7 +118,11 @@ impl Verdict {
             return Self::NOTHING;
         };
         if of_the_account && !sighted.own_credential {
-            return Self::NOTHING;
+            // The client's account is at its limit here; another channel may have room for it.
+            return match sighted.outcome {
+                Outcome::RateLimited if status >= 400 => Self::elsewhere(Effect::None),
+                _ => Self::NOTHING,
+            };
         }
         // What is told within an answer that began well reached the client already.
         match effect {

@@ -285,6 +285,7 @@ fn slow_answers_close_a_channel_where_that_is_configured() {
 #[test]
 fn a_closed_gate_is_obeyed_by_every_request_admitted_after_the_call_returned() {
     const ROUNDS: usize = 40;
+    const CLIENTS: usize = 4;
     /// The header in which a request says in which phase it was sent.
     const PHASE: &str = "x-phase";
     let strays = Arc::new(AtomicUsize::new(0));
@@ -305,33 +306,40 @@ fn a_closed_gate_is_obeyed_by_every_request_admitted_after_the_call_returned() {
         Arc::new(AtomicUsize::new(0)),
         Arc::new(AtomicBool::new(false)),
     );
-    let sent_in_phase = Arc::new(AtomicUsize::new(0));
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (phase, over, sent) = (
-                Arc::clone(&phase),
-                Arc::clone(&over),
-                Arc::clone(&sent_in_phase),
-            );
+    let sent = Arc::new(AtomicUsize::new(0));
+    // The phase of each client's request on its way; 0 for none.
+    let on_their_way: Arc<[AtomicUsize; CLIENTS]> = Arc::default();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (phase, over, sent) = (Arc::clone(&phase), Arc::clone(&over), Arc::clone(&sent));
+            let on_their_way = Arc::clone(&on_their_way);
             let address = tollgate.address();
             thread::spawn(move || {
                 let mut connection = Connection::open(address);
                 while !over.load(Ordering::SeqCst) {
-                    let now = phase.load(Ordering::SeqCst);
+                    let now = loop {
+                        let now = phase.load(Ordering::SeqCst);
+                        on_their_way[client].store(now, Ordering::SeqCst);
+                        // Told before it changed: whoever ends the phase waits for it.
+                        if phase.load(Ordering::SeqCst) == now {
+                            break now;
+                        }
+                    };
                     let request = chat("gpt-5-mini").header(PHASE, &now.to_string());
                     connection.write(&request.bytes()).unwrap();
                     let (answer, same) = connection.incoming("POST").finish_on();
                     assert_eq!(answer.status, 200);
                     connection = same;
+                    on_their_way[client].store(0, Ordering::SeqCst);
                     sent.fetch_add(1, Ordering::SeqCst);
                 }
             })
         })
         .collect();
     let some_pass = || {
-        let before = sent_in_phase.load(Ordering::SeqCst);
+        let before = sent.load(Ordering::SeqCst);
         eventually("requests pass", || {
-            (sent_in_phase.load(Ordering::SeqCst) > before + 8).then_some(())
+            (sent.load(Ordering::SeqCst) > before + 8).then_some(())
         });
     };
     for round in 0..ROUNDS {
@@ -339,6 +347,10 @@ fn a_closed_gate_is_obeyed_by_every_request_admitted_after_the_call_returned() {
         phase.store(2 * round + 1, Ordering::SeqCst);
         some_pass();
         phase.store(2 * round + 2, Ordering::SeqCst);
+        eventually("every request of the closed phase has its answer", || {
+            let odd = |on_its_way: &AtomicUsize| on_its_way.load(Ordering::SeqCst) % 2 == 1;
+            (!on_their_way.iter().any(odd)).then_some(())
+        });
         post(&tollgate, "/api/v1/channels/left/enable");
         some_pass();
     }
