@@ -16,6 +16,8 @@ pub(crate) const CASE: &str = "x-case";
 /// Columns that differ from run to run, or that another column says already.
 const LEFT_OUT: &[&str] = &[
     "id",
+    // A fingerprint: different in each data folder.
+    "key",
     "sequence",
     "started_at",
     "channel",
