@@ -7,8 +7,8 @@
 //!
 //! A body of unknown length (chunked, or HTTP/2 without a length) that turns out larger than the
 //! retry buffer is read all the same; the wrapped session tells Pingora that it was kept
-//! (`proxy/downstream.rs`). Bodies that are no JSON are read where there are several channels: a form
-//! says which model it is for, and what was read can be sent again. What is larger than
+//! (`proxy/downstream.rs`). Bodies that are no JSON are read where there are several channels, or names of
+//! models change: a form says which model it is for, and what was read can be sent again. What is larger than
 //! `limits.buffered_body`, or finds no room in `limits.buffered_total`, streams, and there is one try.
 //!
 //! What goes to a channel is made of the client's own bytes for each try: usage is asked for where the

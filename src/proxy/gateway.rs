@@ -54,6 +54,8 @@ pub struct Gateway {
     models: Option<Models>,
     /// There is more than one.
     pub(super) several: bool,
+    /// A model may be called otherwise at a channel than by the client.
+    renames: bool,
     pub(super) routing: RoutingSettings,
     /// What clients may call models, and what that means.
     pub(super) aliases: HashMap<Arc<str>, Arc<str>>,
@@ -84,6 +86,11 @@ impl Gateway {
             payloads: None,
             keys: None,
             several,
+            renames: !settings.models.aliases.is_empty()
+                || settings
+                    .channels
+                    .iter()
+                    .any(|channel| !channel.model_map.is_empty()),
             channels,
             models: None,
             routing: settings.routing.clone(),
@@ -285,7 +292,7 @@ impl Gateway {
         session.set_read_timeout(Some(self.limits.idle));
         session.set_write_timeout(Some(self.limits.idle));
         let wish = Wish {
-            of_any_kind: several,
+            of_any_kind: several || self.renames,
             usage: self.include_usage,
             over: self.over(exchange),
         };

@@ -118,12 +118,8 @@ fn a_deployment_is_not_taken_for_the_model() {
 #[test]
 fn a_forms_model_gets_the_channels_name() {
     let upstream = Upstream::always(Answer::new("200 OK").body("heard"));
-    let url = upstream.base_url();
-    let tollgate = Setup::channels(&[
-        ("first", &url, ", model_map: {whisper-1: gpt-4o-transcribe}"),
-        ("other", &url, ", models: [other]"),
-    ])
-    .start();
+    let mapped = ", model_map: {whisper-1: gpt-4o-transcribe}";
+    let tollgate = Setup::channels(&[("only", &upstream.base_url(), mapped)]).start();
     let form = |model: &str| {
         format!("--x\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--x--\r\n")
     };
