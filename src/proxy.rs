@@ -216,6 +216,7 @@ impl ProxyHttp for Gateway {
         let framing = Framing {
             whole_bytes: exchange.body.whole().map(Bytes::len),
             plain_answer: exchange.injected,
+            unpacked: exchange.body.goes_unpacked(),
         };
         head::prepare(head, channel, &framing)?;
         if exchange.socket.is_asked_for() {

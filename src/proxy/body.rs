@@ -115,6 +115,10 @@ pub(super) struct Whole {
     forward: Bytes,
     /// JSON that the client did not compress.
     plain: bool,
+    /// One that it did compress, unpacked: goes in place of it where it has to be changed.
+    unpacked: Option<Bytes>,
+    /// What goes is what was unpacked.
+    goes_unpacked: bool,
     /// What asks for usage.
     usage: Option<Splice>,
     /// Where it says its model.
@@ -127,16 +131,18 @@ impl Whole {
     fn prepare(&mut self, model: Option<&str>, asks: bool, once: bool) -> bool {
         let usage = self.usage.as_ref().filter(|_| asks);
         let renamed = model.and_then(|model| self.model.as_ref()?.renamed(model));
+        let written = self.unpacked.as_ref().unwrap_or(&self.body);
         let changed = match (usage, &renamed) {
             (None, None) => None,
-            (Some(splice), None) | (None, Some(splice)) => spliced(&self.body, [splice]),
-            (Some(usage), Some(renamed)) => spliced(&self.body, [usage, renamed]),
+            (Some(splice), None) | (None, Some(splice)) => spliced(written, [splice]),
+            (Some(usage), Some(renamed)) => spliced(written, [usage, renamed]),
         };
         let asks = usage.is_some() && changed.is_some();
+        self.goes_unpacked = self.unpacked.is_some() && changed.is_some();
         self.forward = changed.map_or_else(|| self.body.clone(), Bytes::from);
         if once {
             self.body = self.forward.clone();
-            (self.usage, self.model) = (None, None);
+            (self.usage, self.model, self.unpacked) = (None, None, None);
         }
         asks
     }
@@ -178,6 +184,8 @@ pub(super) struct Wish {
     pub(super) of_any_kind: bool,
     /// How usage can be asked for in it.
     pub(super) usage: bool,
+    /// What it takes to change its model.
+    pub(super) renames: bool,
     /// When the request's whole time is up.
     pub(super) over: Option<Instant>,
 }
@@ -225,7 +233,18 @@ pub(super) async fn read(
             ..Read::passing()
         });
     }
-    let Understood { facts, plain } = Understood::of(&body, api, session, limits);
+    let Understood {
+        mut facts,
+        plain,
+        unpacked,
+    } = Understood::of(&body, api, session, limits);
+    // Kept where it may be needed and there is room for both.
+    let unpacked = unpacked
+        .filter(|unpacked| wish.renames && lease.cover(received_bytes + unpacked.len() as u64));
+    if !plain && unpacked.is_none() && is_json(session) {
+        // It stands in other bytes than those that go on.
+        facts.as_mut().map(|facts| facts.model_place.take());
+    }
     let usage = facts
         .as_ref()
         .filter(|_| plain && wish.usage)
@@ -235,6 +254,8 @@ pub(super) async fn read(
             forward: body.clone(),
             body,
             plain,
+            unpacked,
+            goes_unpacked: false,
             usage,
             model: facts.as_ref().and_then(|facts| facts.model_place.clone()),
             lease: Arc::new(lease),
@@ -315,28 +336,32 @@ struct Understood {
     facts: Option<RequestFacts>,
     /// It is JSON, and says it in plain.
     plain: bool,
+    /// It is JSON that was compressed: all of it, unpacked.
+    unpacked: Option<Bytes>,
 }
 
 impl Understood {
-    /// Reads the facts of `body`. One that the client compressed is decoded for its facts only: it
-    /// goes on as it came.
+    /// Reads the facts of `body`. One that the client compressed is decoded for its facts: it goes on
+    /// as it came, unless it has to be changed.
     fn of(body: &[u8], api: Api, session: &Session, limits: &Limits) -> Self {
-        let facts = if !is_json(session) {
-            form(session, api).map(|form| read_form(*form, body))
-        } else if let Some(plain) = decoded(body, session, limits.buffered_body_bytes) {
-            let mut facts = read_request(api, &plain);
-            // It stands in other bytes than those that go on.
-            facts.model_place = None;
-            Some(facts)
-        } else {
+        if !is_json(session) {
             return Self {
+                facts: form(session, api).map(|form| read_form(*form, body)),
+                plain: false,
+                unpacked: None,
+            };
+        }
+        match decoded(body, session, limits.buffered_body_bytes) {
+            Some((unpacked, whole)) => Self {
+                facts: Some(read_request(api, &unpacked)),
+                plain: false,
+                unpacked: whole.then(|| Bytes::from(unpacked)),
+            },
+            None => Self {
                 facts: Some(read_request(api, body)),
                 plain: true,
-            };
-        };
-        Self {
-            facts,
-            plain: false,
+                unpacked: None,
+            },
         }
     }
 }
@@ -362,14 +387,15 @@ pub(super) fn form(session: &Session, api: Api) -> Option<Box<FormReader>> {
     FormReader::new(api, content_type).map(Box::new)
 }
 
-/// The decoded body, as far as it decodes within `limit_bytes`; `None` for a plain one.
-fn decoded(body: &[u8], session: &Session, limit_bytes: u64) -> Option<Vec<u8>> {
+/// The decoded body, as far as it decodes within `limit_bytes`, and whether that is all of it; `None`
+/// for a plain one.
+fn decoded(body: &[u8], session: &Session, limit_bytes: u64) -> Option<(Vec<u8>, bool)> {
     let encoding = session.get_header(CONTENT_ENCODING)?.to_str().ok()?;
     // An encoding nobody knows leaves a body that is no JSON, which is all there is to say of it.
     let mut decoder = Decoder::new(encoding).ok().flatten()?;
     let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
     let mut plain = Vec::new();
-    let _ = decoder.decode(body, &mut |piece| {
+    let end = decoder.decode(body, &mut |piece| {
         plain.extend_from_slice(piece);
         if plain.len() > limit {
             ControlFlow::Break(())
@@ -377,7 +403,8 @@ fn decoded(body: &[u8], session: &Session, limit_bytes: u64) -> Option<Vec<u8>> 
             ControlFlow::Continue(())
         }
     });
-    Some(plain)
+    let whole = matches!(end, Ok(ControlFlow::Continue(()))) && decoder.finish().is_ok();
+    Some((plain, whole))
 }
 
 /// A whole body in plain JSON, and its room.
@@ -405,6 +432,11 @@ impl Body {
             Self::Whole(whole) => Some(&whole.forward),
             Self::Passing | Self::Begun(_) => None,
         }
+    }
+
+    /// Whether the client compressed it, and it goes unpacked.
+    pub(super) fn goes_unpacked(&self) -> bool {
+        matches!(self, Self::Whole(whole) if whole.goes_unpacked)
     }
 
     /// Makes it what the next upstream gets: with that `model` in place of its own, and asking for
@@ -528,6 +560,8 @@ mod tests {
             body: Bytes::from(client),
             forward: Bytes::new(),
             plain: true,
+            unpacked: None,
+            goes_unpacked: false,
             usage: facts.usage_injection(client.as_bytes()),
             model: facts.model_place,
             lease: Arc::new(Room::new(100).lease()),

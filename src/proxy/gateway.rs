@@ -294,6 +294,7 @@ impl Gateway {
         let wish = Wish {
             of_any_kind: several || self.renames,
             usage: self.include_usage,
+            renames: self.renames,
             over: self.over(exchange),
         };
         let read = body::read(

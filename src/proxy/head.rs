@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST,
+    SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING,
 };
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr as _};
@@ -149,6 +149,8 @@ pub(super) struct Framing {
     pub(super) whole_bytes: Option<usize>,
     /// The answer must come plain, because traces of the usage asked for are taken out of it.
     pub(super) plain_answer: bool,
+    /// The client compressed the body, and it goes unpacked.
+    pub(super) unpacked: bool,
 }
 
 /// Makes `head`, whose path is the upstream's already, the one it gets. Hop-by-hop fields are gone:
@@ -176,6 +178,9 @@ pub(super) fn prepare(
         }
         // Answered here, when the body was read.
         head.remove_header(&EXPECT);
+    }
+    if framing.unpacked {
+        head.remove_header(&CONTENT_ENCODING);
     }
     if framing.plain_answer {
         head.insert_header(ACCEPT_ENCODING, "identity")?;
@@ -377,6 +382,7 @@ mod tests {
             let framing = Framing {
                 whole_bytes: None,
                 plain_answer: false,
+                unpacked: false,
             };
             prepare(&mut head, &channel(base, Some("sk-channel")), &framing).unwrap();
             assert_eq!(head.headers[header], "sk-channel");
@@ -396,6 +402,7 @@ mod tests {
         let framing = Framing {
             whole_bytes: None,
             plain_answer: false,
+            unpacked: false,
         };
         prepare(
             &mut head,

@@ -11,10 +11,13 @@ use serde_json::json;
 
 use crate::support::answers;
 use crate::support::client::{Request, Response};
-use crate::support::tollgate::{Setup, Tollgate, free_port};
+use crate::support::tollgate::{Setup, Tollgate};
 use crate::support::upstream::{Answer, Received, Script, Step, Upstream};
 
 const CHAT: &str = "/v1/chat/completions";
+
+/// A port that nobody listens on, and that no Tollgate is given either.
+const DEAD: &str = "http://127.0.0.1:1/v1";
 
 fn chat(model: &str) -> Request {
     Request::json(CHAT, &json!({"model": model, "messages": []}))
@@ -180,14 +183,13 @@ fn failing_upstream() -> Upstream {
 #[test]
 fn whatever_a_channel_fails_in_another_one_answers() {
     let (bad, good) = (failing_upstream(), Upstream::always(ok()));
-    let dead = format!("http://{}/v1", free_port());
     // One channel for each way to fail, so that none is closed for what another did.
     let more: Vec<_> = failing()
         .iter()
         .map(|row| format!(", api_key: sk-bad, models: [{}]", row.0))
         .collect();
     let mut channels = vec![
-        ("refused", dead.as_str(), ", models: [refused]"),
+        ("refused", DEAD, ", models: [refused]"),
         (
             "nowhere",
             "http://nowhere.invalid/v1",

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{attempts, ok, two};
+use super::{DEAD, attempts, ok, two};
 use crate::support::client::{Connection, Request};
-use crate::support::tollgate::{Setup, free_port};
+use crate::support::tollgate::Setup;
 use crate::support::upstream::{Answer, Step, Upstream};
 use crate::support::{answers, http2};
 
@@ -106,8 +106,7 @@ fn a_client_that_waits_to_be_told_to_go_on_gets_its_answer() {
     let response = ask(tollgate.address());
     assert_eq!(response.text(), answers::chat());
     assert_eq!(attempts(&tollgate, &response).len(), 2);
-    let dead = format!("http://{}/v1", free_port());
-    let tollgate = two(&dead, &dead).start();
+    let tollgate = two(DEAD, DEAD).start();
     let response = ask(tollgate.address());
     assert_eq!(response.status, 502, "{response:?}");
     assert_eq!(
@@ -169,9 +168,8 @@ fn a_body_too_large_to_be_kept_goes_on_only_where_nothing_was_sent() {
             assert_eq!(second.received().len(), 0);
         }
     }
-    let dead = format!("http://{}/v1", free_port());
     let second = Upstream::always(ok());
-    let tollgate = two(&dead, &second.base_url())
+    let tollgate = two(DEAD, &second.base_url())
         .setting("limits: {buffered_body: 100KiB}")
         .start();
     for chunked in [false, true] {

@@ -134,6 +134,37 @@ fn a_forms_model_gets_the_channels_name() {
     assert_eq!(row.text("requested_model"), Some("whisper-1"));
 }
 
+/// What the client compressed goes as it came, unless it has to be changed.
+#[test]
+fn a_compressed_requests_model_gets_the_channels_name() {
+    let upstream = Upstream::always(ok());
+    let mapped = ", model_map: {gpt-5-mini: gpt-4o-mini}";
+    let tollgate = Setup::channels(&[("only", &upstream.base_url(), mapped)]).start();
+    let body = |model: &str| json!({"model": model, "messages": []}).to_string();
+    for (asked, goes_packed) in [("gpt-5-mini", false), ("gpt-5", true)] {
+        for coding in ["gzip", "zstd", "br"] {
+            let packed = answers::compress(coding, body(asked).as_bytes());
+            let request = Request::new("POST", CHAT)
+                .header("content-type", "application/json")
+                .header("content-encoding", coding)
+                .body(&packed);
+            let response = tollgate.send(&request);
+            assert_eq!(response.status, 200);
+            let received = upstream.received().pop().unwrap();
+            let encoding = received.headers.get("content-encoding");
+            if goes_packed {
+                assert_eq!(encoding, Some(coding));
+                assert_eq!(received.body, packed);
+            } else {
+                assert_eq!(encoding, None);
+                assert_eq!(received.body, body("gpt-4o-mini").as_bytes());
+            }
+            let row = tollgate.ledger().request(&response.request_id());
+            assert_eq!(row.text("requested_model"), Some(asked));
+        }
+    }
+}
+
 #[test]
 fn a_model_in_the_path_gets_the_channels_name() {
     let upstream = Upstream::always(Answer::new("200 OK").body("{}"));

@@ -1,6 +1,6 @@
 //! Places at channels, pauses, and closed gates.
 
-use super::{attempts, chat, ok, two};
+use super::{DEAD, attempts, chat, ok, two};
 use crate::support::client::Response;
 use crate::support::tollgate::Setup;
 use crate::support::upstream::{Answer, Step, Upstream};
@@ -175,10 +175,9 @@ fn a_refused_credential_closes_the_channel() {
 /// With one upstream of three dead, clients see nothing of it, and it is soon left alone.
 #[test]
 fn a_dead_channel_is_left_alone() {
-    let dead = format!("http://{}/v1", crate::support::tollgate::free_port());
     let (second, third) = (Upstream::always(ok()), Upstream::always(ok()));
     let tollgate = Setup::channels(&[
-        ("dead", &dead, ""),
+        ("dead", DEAD, ""),
         ("second", &second.base_url(), ""),
         ("third", &third.base_url(), ""),
     ])

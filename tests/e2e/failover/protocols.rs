@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
-use super::{CHAT, attempt, attempts, attempts_of, chat, two};
+use super::{CHAT, DEAD, attempt, attempts, attempts_of, chat, two};
 use crate::support::answers;
 use crate::support::http2::{Certificate, TlsUpstream, post_cleartext};
-use crate::support::tollgate::free_port;
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::websocket::{Socket, SocketUpstream, Turn, close_from_server};
 
@@ -95,11 +94,10 @@ fn a_client_of_http_2_gets_the_other_channels_answer() {
 /// A handshake is a request until it is agreed to.
 #[test]
 fn a_handshake_that_is_refused_is_made_elsewhere() {
-    let dead = format!("http://{}/v1", free_port());
     let busy = Upstream::always(Answer::new("503 Busy").body("busy"));
     let limited = Upstream::always(answers::error("429 Slow", "requests", "slow_down"));
     for (first, status) in [
-        (dead, None),
+        (DEAD.to_owned(), None),
         (busy.base_url(), Some(503)),
         (limited.base_url(), Some(429)),
     ] {
