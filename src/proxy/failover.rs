@@ -31,7 +31,6 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::gateway::Gateway;
 use super::has_no_body;
-use super::passing::Passing;
 use super::recorder::Ending;
 
 /// Longest body of an answer that is held back, in bytes …
@@ -81,7 +80,10 @@ impl Gateway {
     ) -> bool {
         if exchange.way.is_holding() {
             let clients = *error.esource() == Side::Downstream && !is_undecided(error);
-            let goes_on = !clients && self.goes_on_from_held(session, exchange, false);
+            // What is held cannot be released from here, and by its status another channel is tried.
+            let goes_on = !clients
+                && self.may_go_on(session, exchange, false)
+                && self.goes_on_from_held(session, exchange);
             if !goes_on {
                 exchange.drop_held();
             }
@@ -147,33 +149,36 @@ impl Gateway {
         if !ends && held_bytes <= MOST_HELD_BYTES {
             return false;
         }
-        if self.goes_on_from_held(session, exchange, ends) {
+        if self.held_fails_over(session, exchange, ends)
+            && self.goes_on_from_held(session, exchange)
+        {
             return true;
         }
         exchange.release_held();
         false
     }
 
-    /// The answer that is held back is `whole`, or no more of it is waited for.
-    fn goes_on_from_held(
-        &self,
-        session: &mut Session,
-        exchange: &mut Exchange,
-        whole: bool,
-    ) -> bool {
+    /// What the answer that is held back says, now that it is `whole` or no more of it is waited for.
+    fn held_fails_over(&self, session: &mut Session, exchange: &mut Exchange, whole: bool) -> bool {
         let ending = match &mut exchange.passing {
             Some(passing) if whole => passing.finish(),
             Some(passing) => passing.ending(),
             None => return false,
         };
-        let goes_on = self.may_go_on(session, exchange, false)
-            && Verdict::of(&exchange.sighted(None, &ending)).fails_over;
-        let Some(place) = exchange.way.next.take().filter(|_| goes_on) else {
+        self.may_go_on(session, exchange, false)
+            && Verdict::of(&exchange.sighted(None, &ending)).fails_over
+    }
+
+    /// Leaves the answer that is held back for the channel that waits for it.
+    fn goes_on_from_held(&self, session: &Session, exchange: &mut Exchange) -> bool {
+        let Some(place) = exchange.way.next.take() else {
             return false;
         };
-        // What it said by then is all it says.
-        let ending = exchange.passing.as_mut().map_or(ending, Passing::finish);
-        exchange.leave(None, &ending);
+        // What it said by now is all it says.
+        if let Some(passing) = &mut exchange.passing {
+            let ending = passing.finish();
+            exchange.leave(None, &ending);
+        }
         self.go_on(session, exchange, place);
         true
     }

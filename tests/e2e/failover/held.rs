@@ -5,6 +5,7 @@ use std::net::Shutdown;
 
 use super::{Attempt, attempt, attempts, attempts_of, chat, ok, two};
 use crate::support::client::{Connection, Request};
+use crate::support::tollgate::Setup;
 use crate::support::upstream::{Answer, Step, Upstream, chunk, last_chunk};
 use crate::support::{Gate, answers, eventually};
 
@@ -36,6 +37,48 @@ fn a_code_is_found_wherever_it_stands() {
         let response = tollgate.send(&chat("m"));
         assert_eq!(response.text(), answers::chat());
         assert_eq!(attempts(&tollgate, &response)[0], refused("slow_down"));
+    }
+}
+
+/// With the client's own credential a rate limit may be another one elsewhere; its account is the same.
+#[test]
+fn what_a_code_says_is_the_clients_is_released_as_it_came() {
+    let error = |code: &str| format!(r#"{{"error":{{"message":"m","type":"t","code":"{code}"}}}}"#);
+    let poor = error("insufficient_quota");
+    let long = format!("{poor}{}", " ".repeat(200 * 1024));
+    let head = || {
+        Answer::new("429 Slow")
+            .header("content-type", "application/json")
+            .header("retry-after", "5")
+    };
+    for (script, tries) in [
+        (head().body(error("slow_down")), 2),
+        (head().body(&poor), 1),
+        (head().chunked(poor.as_bytes().chunks(3)), 1),
+        (head().chunked(long.as_bytes().chunks(20_000)), 1),
+        (head().until_close(&long), 1),
+    ] {
+        let (first, second) = (Upstream::always(script), Upstream::always(ok()));
+        let tollgate = Setup::channels(&[
+            ("first", &first.base_url(), ""),
+            ("second", &second.base_url(), ""),
+        ])
+        .start();
+        let mut connection = Connection::open(tollgate.address());
+        for _ in 0..2 {
+            connection.write(&chat("m").bytes()).unwrap();
+            let (response, rest) = connection.incoming("POST").finish_on();
+            connection = rest;
+            assert_eq!(attempts(&tollgate, &response).len(), tries);
+            if tries == 1 {
+                assert_eq!(response.seen(), chat("m").send(first.address()).seen());
+                let row = tollgate.ledger().request(&response.request_id());
+                assert_eq!(row.int("status"), Some(429));
+                assert_eq!(row.outcome(), "quota_exhausted");
+                let length = i64::try_from(response.body.len()).unwrap();
+                assert_eq!(row.int("response_bytes"), Some(length));
+            }
+        }
     }
 }
 
