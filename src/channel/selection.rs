@@ -176,7 +176,7 @@ impl Choice<'_> {
         let mut tiers = self.candidates.tiers.iter();
         tiers.find_map(|tier| match self.pool.strategy {
             Strategy::Ordered => self.walk(tier, 0, trying),
-            Strategy::RoundRobin => self.walk(tier, self.turn(trying), trying),
+            Strategy::RoundRobin => self.in_turn(tier, self.turn(trying), trying),
             Strategy::Weighted => self.weighted(tier, trying),
             Strategy::LeastInFlight => self.least_in_flight(tier, trying),
         })
@@ -208,6 +208,18 @@ impl Choice<'_> {
     /// The first that takes it, from `turn` on, round and round.
     fn walk(&self, tier: &Tier, turn: u64, trying: &mut Trying) -> Option<Gained> {
         tier.from(turn).find_map(|at| self.gain(at, trying))
+    }
+
+    /// The one whose turn it is; where it cannot, its turns go round among the others, so that no
+    /// neighbour of a closed channel bears its load alone.
+    fn in_turn(&self, tier: &Tier, turn: u64, trying: &mut Trying) -> Option<Gained> {
+        let first = tier.from(turn).next()?;
+        self.gain(first, trying).or_else(|| {
+            let count = u64::try_from(tier.range.len()).unwrap_or(u64::MAX);
+            let others = count.saturating_sub(1).max(1);
+            let round = turn / count;
+            self.walk(tier, turn.wrapping_add(1 + round % others), trying)
+        })
     }
 
     /// By chance, in proportion to the weights of those that can take it. Drawing again while the

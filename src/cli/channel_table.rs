@@ -156,12 +156,12 @@ fn why(hold: &HoldJson) -> String {
 
 fn until(hold: &HoldJson, now: UnixMicros, timezone: &TimeZone) -> String {
     let Some(until) = hold.until else {
-        return "enabled".to_owned();
+        return "by hand".to_owned();
     };
     let until = at(until, now, timezone);
-    // The breaker's hold does not end by itself: then it is tried.
+    // The breaker's hold does not end by itself: then a request finds out.
     if hold.owner == Owner::Breaker.to_string() {
-        format!("tried {until}")
+        format!("probe {until}")
     } else {
         until
     }
@@ -289,9 +289,9 @@ mod tests {
                            rate limited for gpt-2      2026-11-20 11:00:02 (in 2s)
                            2 more models rate limited
             west   closed  operator alice: new�[2Jkey  2026-11-20 11:59:59 (in 59m 59s)     3 of 10  gpt-5*, o4
-                           breaker, failures           tried 2026-11-20 11:00:05 (in 5s)
+                           breaker, failures           probe 2026-11-20 11:00:05 (in 5s)
                            alert:Spend                 2026-11-20 19:01:01 (in 8h 1m)
-            south  closed  breaker, bad_credential     enabled                                    –  all
+            south  closed  breaker, bad_credential     by hand                                    –  all
         ");
         assert!(!text.contains('\u{1b}'));
     }

@@ -214,6 +214,19 @@ fn round_robin_gives_each_its_turn_for_every_caller_and_model() {
 }
 
 #[test]
+fn the_turns_of_a_closed_channel_go_round_among_the_others() {
+    let pool = pool(named(&["a", "b", "c", "d"]), |settings| {
+        settings.routing.strategy = Strategy::RoundRobin;
+    });
+    pool.close("b", by_operator(None), START).unwrap();
+    let counts = firsts(&pool, &CHAT, 1_200);
+    assert_eq!(counts.get("b"), None);
+    for name in ["a", "c", "d"] {
+        assert!((399..=401).contains(&counts[name]), "{counts:?}");
+    }
+}
+
+#[test]
 fn weights_are_kept_also_when_one_is_closed() {
     let with = |name: &str, weight| ChannelSettings {
         weight,
