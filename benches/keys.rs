@@ -15,7 +15,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tollgate::clock::UnixMicros;
 use tollgate::config::KeyGrant;
-use tollgate::keys::{KeyEntry, Keyring, Pepper};
+use tollgate::keys::{KeyEntry, Keyring, Pepper, Required};
 
 /// A key that is shown, as long as those that are made.
 fn text(n: usize) -> String {
@@ -31,7 +31,12 @@ fn ring(keys: usize) -> Keyring {
         grant: Arc::new(KeyGrant::default()),
     });
     let entries = entries.collect();
-    Keyring::new(pepper, keys > 0, entries)
+    let required = if keys > 0 {
+        Required::Yes
+    } else {
+        Required::No
+    };
+    Keyring::new(pepper, required, entries)
 }
 
 fn identify(criterion: &mut Criterion) {

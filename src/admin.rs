@@ -161,7 +161,7 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 15] {
+fn api_routes() -> [Route; 16] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
@@ -176,6 +176,7 @@ fn api_routes() -> [Route; 15] {
         ("/api/v1/prices", get(prices::prices)),
         ("/api/v1/prices/reprice", post(repricing::reprice)),
         ("/api/v1/keys", get(keys::list).post(keys::create)),
+        ("/api/v1/keys/off", post(keys::off)),
         ("/api/v1/keys/{name}/revoke", post(keys::revoke)),
         ("/api/v1/openapi.json", get(openapi::openapi_json)),
     ]

@@ -290,7 +290,7 @@ async fn read_keys(keys: Arc<Keys>) {
         tokio::time::sleep(READ_KEYS_EVERY).await;
         let asked = Arc::clone(&keys);
         if let Ok(Ok(_)) = tokio::task::spawn_blocking(move || asked.read()).await {
-            tracing::info!("it is known which keys there are; requests are taken");
+            tracing::info!("it is known which keys there are");
         }
     }
 }

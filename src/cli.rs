@@ -95,7 +95,7 @@ enum Command {
     Prices(prices::Arguments),
     /// Compare the ledger with the provider's own account of usage and cost (OpenAI).
     Reconcile(reconcile::Arguments),
-    /// Keys for clients: make one, list them, revoke one.
+    /// Keys for clients: make one, list them, revoke one, stop requiring them.
     Keys(keys::Arguments),
     /// Ask the running sidecar whether it takes traffic; exit 0 if so.
     Healthcheck,

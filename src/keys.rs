@@ -8,8 +8,10 @@
 //! whose secret is a file in the data folder (`pepper`). It is swapped in whole when a key is made
 //! or revoked ([`Keys`]), and read without a lock.
 //!
-//! A key that was revoked or has expired still makes a key required: the end of the last one must
-//! not open the gateway to everybody.
+//! The end of the last key that was made, revoked or expired, must not open the gateway to
+//! everybody: a file in the data folder (`keys-required`) says from the first one on that a key is
+//! required, until [`Keys::off`] takes that back. It says so too when the ledger cannot be read at
+//! the start. Without it no key was ever made, and a ledger that cannot be read refuses nobody.
 
 mod keyring;
 mod making;
@@ -20,8 +22,10 @@ use std::sync::Arc;
 use crate::config::{KeyGrant, ModelPattern};
 use crate::record::closed_set;
 
-pub use keyring::{KeyEntry, Keyring};
-pub use making::{BadKey, Keys, KeysError, MadeKey, NewKey, check_name, make, revoke};
+pub use keyring::{KeyEntry, Keyring, Required};
+pub use making::{
+    BadKey, Keys, KeysError, MadeKey, NewKey, are_required, check_name, make, off, revoke,
+};
 pub use pepper::{Pepper, PepperError};
 
 /// Who calls.
@@ -103,7 +107,7 @@ pub enum Denied {
     /// The key was good until it expired.
     #[error("the key has expired")]
     Expired,
-    /// Which keys there are could not be read yet.
+    /// Which keys were made could not be read yet, and this is none of the settings.
     #[error("this gateway cannot tell yet which keys there are")]
     Unread,
 }

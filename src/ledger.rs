@@ -77,7 +77,9 @@ use crate::clock::UnixMicros;
 pub use self::deferred::Deferred;
 pub use self::journal::Journal;
 pub use self::journal::segment::make_private_folder;
-pub use self::keys::{KeyChange, KeyError, KeyWriter, StoredKey, change_key, stored_keys};
+pub use self::keys::{
+    KeyChange, KeyError, KeyWriter, StoredKey, change_key, keys_required, require_keys, stored_keys,
+};
 pub use self::query::{QueryError, Reader};
 pub use self::recovery::Recovery;
 pub use self::reprice::{

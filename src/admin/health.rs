@@ -60,7 +60,7 @@ pub(super) async fn livez() -> &'static str {
     security((), ("metrics_bearer" = [])),
 )]
 pub(super) async fn readyz(State(state): State<Arc<AdminState>>) -> Response {
-    match state.readiness.check() {
+    match state.readiness.check(&state.keys) {
         Ok(()) => "ok\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }

@@ -29,7 +29,7 @@ pub use channels::{
     ChangedChannelJson, ChannelEventJson, ChannelEventList, ChannelJson, ChannelList, CooldownJson,
     CreditsJson, HoldJson, QuotaJson, RateLimitJson,
 };
-pub use keys::{KeyJson, KeyList, KeyRequest, MadeKeyJson};
+pub use keys::{KeyJson, KeyList, KeyRequest, KeysOffJson, MadeKeyJson};
 pub use payloads::{AnswerPayload, BodyPayload, HeaderJson, PayloadJson, RequestPayload};
 pub use prices::{
     ChargeJson, PriceExplanationJson, PriceFilter, PriceJson, PriceList, ThresholdJson,

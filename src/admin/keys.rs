@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use super::AdminState;
 use super::api::NoParameters;
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
-use super::json::{KeyJson, KeyList, KeyRequest, MadeKeyJson};
+use super::json::{KeyJson, KeyList, KeyRequest, KeysOffJson, MadeKeyJson};
 use super::moment::{DeadlineError, parse_deadline};
 use super::parameters::{Parameters, invalid};
 use crate::clock::UnixMicros;
@@ -43,8 +43,10 @@ pub(super) async fn list(
     _: Parameters<NoParameters>,
 ) -> Result<Json<KeyList>, ApiError> {
     let made = state.readers.ask(Reader::keys).await?;
+    let required = state.keys.are_required();
     let of_settings = state.keys.of_settings();
-    Ok(Json(KeyList::new(of_settings, &made, UnixMicros::now())))
+    let list = KeyList::new(required, of_settings, &made, UnixMicros::now());
+    Ok(Json(list))
 }
 
 /// Makes a key, which is good from the answer on. From the first key on, every request needs one.
@@ -96,6 +98,26 @@ pub(super) async fn revoke(
     Ok(Json(KeyJson::made(&revoked, now)))
 }
 
+/// Stops requiring keys, from before the answer on. Refused while any is left: one of the settings,
+/// or one that was made and not revoked, be it expired.
+#[utoipa::path(
+    post,
+    path = "/api/v1/keys/off",
+    responses(
+        (status = 200, body = KeysOffJson),
+        (status = 409, body = ErrorBody, description = "Keys are left, which the message names."),
+        AnyFailure,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(super) async fn off(
+    State(state): State<Arc<AdminState>>,
+    _: Parameters<NoParameters>,
+) -> Result<Json<KeysOffJson>, ApiError> {
+    let changed = work(&state, Keys::off).await?;
+    Ok(Json(KeysOffJson { changed }))
+}
+
 /// The key that is asked for.
 pub(crate) fn new_key(
     request: KeyRequest,
@@ -140,6 +162,9 @@ fn refused(error: KeysError) -> ApiError {
         KeysError::Ledger(taken @ KeyError::Taken(_)) => {
             ApiError::parameter(ErrorCode::Conflict, "name", taken.to_string())
         }
+        left @ (KeysError::InSettings(_) | KeysError::Ledger(KeyError::Living(_))) => {
+            ApiError::new(ErrorCode::Conflict, left.to_string())
+        }
         KeysError::Ledger(none @ KeyError::NoSuchKey(_)) => {
             ApiError::parameter(ErrorCode::NotFound, "name", none.to_string())
         }
@@ -147,9 +172,11 @@ fn refused(error: KeysError) -> ApiError {
             ApiError::new(ErrorCode::Busy, busy.to_string())
         }
         KeysError::Read(error) => ApiError::ledger(&error),
-        KeysError::Ledger(KeyError::Open(_) | KeyError::Write { .. } | KeyError::Fault)
+        KeysError::Ledger(
+            KeyError::Open(_) | KeyError::Write { .. } | KeyError::Marker { .. } | KeyError::Fault,
+        )
         | KeysError::Pepper(_) => {
-            tracing::error!(%error, "a key cannot be made or revoked");
+            tracing::error!(%error, "the clients' keys cannot be changed");
             ApiError::new(
                 ErrorCode::Internal,
                 "the ledger cannot be written, so nothing was changed; the log says why",

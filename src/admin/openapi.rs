@@ -46,6 +46,7 @@ use super::repricing;
         keys::list,
         keys::create,
         keys::revoke,
+        keys::off,
         openapi_json,
     ),
     components(schemas(ErrorBody)),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::config::OnLedgerFailure;
+use crate::keys::Keys;
 use crate::ledger::Journal;
 
 /// Where the process stands between its start and its end. The composition writes it, `/readyz`
@@ -37,6 +38,11 @@ pub enum NotReady {
          see the disk of `data_dir`"
     )]
     LedgerFails,
+    /// A key is required, and which keys there are cannot be read.
+    #[error(
+        "refusing: a key is required, and the ledger's keys cannot be read yet; the log says why"
+    )]
+    KeysUnread,
     /// The process was told to stop and lets running requests end.
     #[error("draining: told to stop, running requests end")]
     Draining,
@@ -64,8 +70,9 @@ impl Readiness {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Whether traffic is welcome, or why not.
-    pub fn check(&self) -> Result<(), NotReady> {
+    /// Whether traffic is welcome, or why not. Keys that cannot be read are a reason only where they
+    /// leave nobody who would be let in.
+    pub fn check(&self, keys: &Keys) -> Result<(), NotReady> {
         // Draining first: it is the last word whatever else holds.
         if self.draining.load(Ordering::Acquire) {
             return Err(NotReady::Draining);
@@ -76,6 +83,9 @@ impl Readiness {
         }
         if guard.on_failure == OnLedgerFailure::Refuse && !guard.journal.is_writable() {
             return Err(NotReady::LedgerFails);
+        }
+        if keys.refuse_everybody() {
+            return Err(NotReady::KeysUnread);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::amounts;
 use super::failure::Failure;
 use super::output::Output;
 use crate::config::{Loaded, Settings};
+use crate::keys;
 use crate::ledger::stored_keys;
 use crate::pricing::load_files;
 
@@ -49,8 +50,9 @@ pub(super) fn check(
 /// What the keys that were made mean for channels; the settings' own are checked with them.
 fn made_keys(text: &mut String, settings: &Settings) -> std::fmt::Result {
     // Whoever cannot read the ledger is told by the commands that are about it.
-    let any = stored_keys(&settings.data_dir).is_ok_and(|keys| !keys.is_empty());
-    if !any || !settings.keys.is_empty() {
+    let required =
+        stored_keys(&settings.data_dir).is_ok_and(|stored| keys::are_required(settings, &stored));
+    if !required || !settings.keys.is_empty() {
         return Ok(());
     }
     for channel in &settings.channels {

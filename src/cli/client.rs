@@ -11,7 +11,8 @@ use super::banner::reachable;
 use crate::admin::ErrorBody;
 use crate::admin::json::{
     ChangedChannelJson, ChannelEventList, ChannelList, Info, KeyJson, KeyList, KeyRequest,
-    MadeKeyJson, PayloadJson, RepriceReportJson, RequestDetailJson, RequestList, UsageSummaryJson,
+    KeysOffJson, MadeKeyJson, PayloadJson, RepriceReportJson, RequestDetailJson, RequestList,
+    UsageSummaryJson,
 };
 use crate::config::{AdminSettings, Secret};
 use crate::ledger::RepriceQuery;
@@ -295,6 +296,12 @@ impl Client {
     /// Has the sidecar revoke the key of this name, which must be one.
     pub(super) async fn revoke_key(&self, name: &str) -> Result<KeyJson, AskError> {
         let request = self.http.post(self.api_url(&format!("keys/{name}/revoke")));
+        self.ask(authorised(request, self.token.as_ref())).await
+    }
+
+    /// Has the sidecar stop requiring keys.
+    pub(super) async fn keys_off(&self) -> Result<KeysOffJson, AskError> {
+        let request = self.http.post(self.api_url("keys/off"));
         self.ask(authorised(request, self.token.as_ref())).await
     }
 

@@ -1,6 +1,7 @@
 //! `tollgate keys`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::output::Output;
 use super::question::{wait, who};
 use super::source::{NoSidecar, sidecar};
 use super::table::{Sheet, Tone};
-use crate::admin::json::{KeyJson, KeyList, KeyRequest, MadeKeyJson, Moment};
+use crate::admin::json::{KeyJson, KeyList, KeyRequest, KeysOffJson, MadeKeyJson, Moment};
 use crate::admin::new_key;
 use crate::clock::UnixMicros;
 use crate::config::Settings;
@@ -37,6 +38,9 @@ enum Command {
     List(ListArguments),
     /// Revoke a key, at once and for good.
     Revoke(RevokeArguments),
+    /// Stop requiring keys, at once: every request is let in again. Refused while a key is left that
+    /// is not revoked, or that stands in the settings.
+    Off(OffArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +83,13 @@ struct RevokeArguments {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct OffArguments {
+    /// Print whether it changed anything as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 fn tag(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
@@ -103,6 +114,16 @@ pub(super) fn keys(
             }
         }
         Command::Revoke(own) => wait(revoke(&own, settings, now, output))?,
+        Command::Off(own) => {
+            let off = wait(off(settings))?;
+            if own.json {
+                json(&off)?
+            } else if off.changed {
+                "Keys are off: no request needs one any more.\n".to_owned()
+            } else {
+                "No request needed a key, and none does; nothing was changed.\n".to_owned()
+            }
+        }
     };
     output.text(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -137,7 +158,8 @@ async fn create(
         }
     };
     output.note(&format!(
-        "this is the only time the key `{}` is shown; from now on every request needs a key",
+        "this is the only time the key `{}` is shown; from now on every request needs a key, until \
+         all are revoked and `tollgate keys off` says that none does",
         shown(&made.about.name)
     ));
     if arguments.json {
@@ -155,8 +177,14 @@ async fn list(settings: &Settings, now: UnixMicros, output: &Output) -> Result<K
         }
         Writer::Here(None) => {}
     }
+    list_here(settings, now)
+}
+
+/// What the ledger's files say.
+fn list_here(settings: &Settings, now: UnixMicros) -> Result<KeyList, Failure> {
     let made = stored_keys(&settings.data_dir)?;
-    Ok(KeyList::new(&settings.keys, &made, now))
+    let required = keys::are_required(settings, &made);
+    Ok(KeyList::new(required, &settings.keys, &made, now))
 }
 
 async fn revoke(
@@ -176,21 +204,35 @@ async fn revoke(
             let name = Arc::from(arguments.name.as_str());
             let own = settings.clone();
             let revoked = blocking(reason, move || keys::revoke(&own, &name, now)).await?;
-            let made = stored_keys(&settings.data_dir)?;
-            (
-                KeyJson::made(&revoked, now),
-                KeyList::new(&settings.keys, &made, now),
-            )
+            (KeyJson::made(&revoked, now), list_here(settings, now)?)
         }
     };
-    if left.keys.iter().all(|key| key.state != KeyState::Good) {
-        output.note("no key is left: every request is refused until there is another");
+    if none_is_good(&left) {
+        output.note(
+            "no key is left: every request is refused until there is another, or until `tollgate \
+             keys off` says that none is needed",
+        );
     }
     if arguments.json {
         json(&revoked)
     } else {
         Ok(format!("The key `{}` is revoked.\n", shown(&revoked.name)))
     }
+}
+
+async fn off(settings: &Settings) -> Result<KeysOffJson, Failure> {
+    match reach(settings).await {
+        Writer::Sidecar(client) => Ok(client.keys_off().await?),
+        Writer::Here(reason) => {
+            let settings = settings.clone();
+            let changed = blocking(reason, move || keys::off(&settings)).await?;
+            Ok(KeysOffJson { changed })
+        }
+    }
+}
+
+fn none_is_good(list: &KeyList) -> bool {
+    list.keys.iter().all(|key| key.state != KeyState::Good)
 }
 
 /// Who changes keys.
@@ -230,8 +272,14 @@ fn json(answer: &impl serde::Serialize) -> Result<String, Failure> {
 }
 
 fn render(list: &KeyList, timezone: &TimeZone, output: &Output) -> String {
+    let refused = "every request is refused: `tollgate keys create` makes one, and with all revoked \
+                   `tollgate keys off` lets requests in without";
     if list.keys.is_empty() {
-        return "There are no keys, so requests need none.\n".to_owned();
+        return if list.required {
+            format!("There are no keys, and one is required, so {refused}.\n")
+        } else {
+            "There are no keys, so requests need none.\n".to_owned()
+        };
     }
     let mut sheet = Sheet::new(output);
     sheet.column("name", false, 0);
@@ -271,8 +319,11 @@ fn render(list: &KeyList, timezone: &TimeZone, output: &Output) -> String {
         sheet.row(cells.map(|(cell, tone)| (shown(&cell).into_owned(), tone)));
     }
     let mut text = sheet.render();
-    if list.keys.iter().all(|key| key.state != KeyState::Good) {
-        text.push_str("\nNone of them is good: every request is refused.\n");
+    if !list.required {
+        text.push_str("\nKeys are off: requests need none.\n");
+    } else if none_is_good(list) {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "\nNone of them is good, so {refused}.");
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq as _;
 
 use super::{Caller, Denied, Pepper};
@@ -31,18 +31,27 @@ impl std::fmt::Debug for KeyEntry {
     }
 }
 
+/// Whether callers need a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Required {
+    /// No.
+    No,
+    /// Yes.
+    Yes,
+    /// Yes, and not every key that is good is known yet.
+    Unread,
+}
+
 /// All keys that are good at present.
 #[derive(Debug)]
 pub struct Keyring {
     pepper: Pepper,
-    /// `None` until it is known which keys there are.
-    keys: ArcSwapOption<Found>,
+    keys: ArcSwap<Found>,
 }
 
 /// The keys as they are searched.
 struct Found {
-    /// Whether there ever was a key.
-    required: bool,
+    required: Required,
     /// The beginnings of the hashes, sorted: close together, so that a search stays in the cache.
     starts: Box<[u64]>,
     /// In the same order.
@@ -60,7 +69,7 @@ impl std::fmt::Debug for Found {
 }
 
 impl Found {
-    fn new(required: bool, mut entries: Vec<KeyEntry>) -> Self {
+    fn new(required: Required, mut entries: Vec<KeyEntry>) -> Self {
         entries.sort_by_key(|entry| start_of(&entry.hash));
         Self {
             required,
@@ -87,27 +96,25 @@ fn start_of(hash: &[u8; 32]) -> u64 {
 }
 
 impl Keyring {
-    /// A ring that does not know yet which keys there are, and refuses everybody.
+    /// A ring of these keys.
     #[must_use]
-    pub fn unread(pepper: Pepper) -> Self {
+    pub fn new(pepper: Pepper, required: Required, keys: Vec<KeyEntry>) -> Self {
         Self {
             pepper,
-            keys: ArcSwapOption::empty(),
+            keys: ArcSwap::from_pointee(Found::new(required, keys)),
         }
-    }
-
-    /// A ring of these keys; `required` says whether there ever was one.
-    #[must_use]
-    pub fn new(pepper: Pepper, required: bool, keys: Vec<KeyEntry>) -> Self {
-        let ring = Self::unread(pepper);
-        ring.replace(required, keys);
-        ring
     }
 
     /// Puts these keys in the place of all earlier ones. Who asks after this has returned gets an
     /// answer by them.
-    pub fn replace(&self, required: bool, keys: Vec<KeyEntry>) {
-        self.keys.store(Some(Arc::new(Found::new(required, keys))));
+    pub fn replace(&self, required: Required, keys: Vec<KeyEntry>) {
+        self.keys.store(Arc::new(Found::new(required, keys)));
+    }
+
+    /// Whether callers need a key.
+    #[must_use]
+    pub fn required(&self) -> Required {
+        self.keys.load().required
     }
 
     /// What hashes keys.
@@ -129,11 +136,8 @@ impl Keyring {
         now: UnixMicros,
     ) -> Result<Caller, Denied> {
         let keys = self.keys.load();
-        let Some(keys) = keys.as_deref() else {
-            return Err(Denied::Unread);
-        };
         let mut credentials = credentials.into_iter();
-        if !keys.required {
+        if keys.required == Required::No {
             let first = credentials.next();
             return Ok(first.map_or_else(Caller::default, |first| self.stranger(first.as_ref())));
         }
@@ -154,7 +158,10 @@ impl Keyring {
                 None => {}
             }
         }
-        Err(denied)
+        match keys.required {
+            Required::Unread => Err(Denied::Unread),
+            Required::No | Required::Yes => Err(denied),
+        }
     }
 
     /// A caller with a credential of a provider's: of its hash so much is shown as tells callers
@@ -205,7 +212,7 @@ mod tests {
         let keys = (0..2_000)
             .map(|n| entry(&pepper, &n.to_string(), &format!("tg-{n}"), None))
             .collect();
-        let ring = Keyring::new(pepper, true, keys);
+        let ring = Keyring::new(pepper, Required::Yes, keys);
         for n in 0..2_000 {
             let text = format!("tg-{n}");
             assert_eq!(
@@ -233,7 +240,7 @@ mod tests {
             alike.name = "alike".into();
             keys.insert(0, alike);
         }
-        let ring = Keyring::new(pepper, true, keys);
+        let ring = Keyring::new(pepper, Required::Yes, keys);
         assert_eq!(
             name(ring.identify(Some(b"tg-good"), NOW)),
             Ok("good".to_owned())
@@ -247,7 +254,7 @@ mod tests {
             entry(&pepper, "old", "tg-old", Some(1_000)),
             entry(&pepper, "new", "tg-new", Some(1_001)),
         ];
-        let ring = Keyring::new(pepper, true, keys);
+        let ring = Keyring::new(pepper, Required::Yes, keys);
         assert_eq!(ring.identify(Some(b"tg-old"), NOW), Err(Denied::Expired));
         assert_eq!(name(ring.identify(Some(b"tg-new"), NOW)), Ok("new".into()));
         // Whatever else it shows.
@@ -259,18 +266,32 @@ mod tests {
 
     #[test]
     fn the_end_of_the_last_key_opens_nothing() {
-        let ring = Keyring::new(pepper(), true, Vec::new());
+        let ring = Keyring::new(pepper(), Required::Yes, Vec::new());
         assert_eq!(ring.identify(Some(b"tg-a"), NOW), Err(Denied::Unknown));
         assert_eq!(ring.identify(None, NOW), Err(Denied::Missing));
-        let ring = Keyring::unread(pepper());
-        assert_eq!(ring.identify(Some(b"tg-a"), NOW), Err(Denied::Unread));
-        ring.replace(false, Vec::new());
+        ring.replace(Required::No, Vec::new());
         assert!(ring.identify(Some(b"tg-a"), NOW).is_ok());
     }
 
     #[test]
+    fn while_keys_are_unread_those_that_are_known_are_good() {
+        let pepper = pepper();
+        let keys = vec![
+            entry(&pepper, "a", "tg-a", None),
+            entry(&pepper, "old", "tg-old", Some(1_000)),
+        ];
+        let ring = Keyring::new(pepper, Required::Unread, keys);
+        assert_eq!(name(ring.identify(Some(b"tg-a"), NOW)), Ok("a".into()));
+        let other = ["sk-x", "tg-a"];
+        assert_eq!(name(ring.identify_any(other, NOW)), Ok("a".into()));
+        for stranger in [Some(&b"tg-b"[..]), Some(b"tg-old"), None] {
+            assert_eq!(ring.identify(stranger, NOW), Err(Denied::Unread));
+        }
+    }
+
+    #[test]
     fn without_keys_callers_are_told_apart() {
-        let ring = Keyring::new(pepper(), false, Vec::new());
+        let ring = Keyring::new(pepper(), Required::No, Vec::new());
         let of = |credential: &str| ring.identify(Some(credential.as_bytes()), NOW).unwrap();
         let caller = of("sk-canary-1");
         let text = caller.name.as_deref().unwrap();
@@ -290,7 +311,7 @@ mod tests {
         let key = entry(&pepper, "a", "tg-canary", None);
         let hash = format!("{:?}", key.hash);
         let start = start_of(&key.hash).to_string();
-        let ring = Keyring::new(pepper, true, vec![key]);
+        let ring = Keyring::new(pepper, Required::Yes, vec![key]);
         let printed = format!("{ring:?} {ring:#?}");
         assert!(printed.contains("\"a\""), "{printed}");
         assert!(

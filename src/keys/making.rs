@@ -1,13 +1,13 @@
 //! Making and revoking keys, and what there is after it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::pepper::random;
-use super::{KeyEntry, Keyring, Pepper, PepperError};
+use super::{KeyEntry, Keyring, Pepper, PepperError, Required};
 use crate::clock::UnixMicros;
 use crate::config::{KeyGrant, KeySettings, Secret, Settings};
 use crate::ledger::{self, KeyChange, KeyError, KeyWriter, QueryError, StoredKey, stored_keys};
@@ -83,6 +83,12 @@ pub enum KeysError {
     /// It makes no sense.
     #[error(transparent)]
     Bad(#[from] BadKey),
+    /// The settings have keys, which nobody can turn off elsewhere.
+    #[error(
+        "every request needs a key as long as the settings have `keys`: {0}; remove them there and \
+         start again"
+    )]
+    InSettings(String),
     /// The ledger does not keep it.
     #[error(transparent)]
     Ledger(#[from] KeyError),
@@ -125,6 +131,14 @@ impl Rules {
             return Err(BadKey::OfSettings(Arc::clone(name)));
         }
         Ok(())
+    }
+
+    fn check_no_keys(&self) -> Result<(), KeysError> {
+        if self.keys.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = self.keys.iter().map(|name| format!("`{name}`")).collect();
+        Err(KeysError::InSettings(names.join(", ")))
     }
 
     fn check_grant(&self, grant: &KeyGrant, now: UnixMicros) -> Result<(), BadKey> {
@@ -212,8 +226,8 @@ pub struct Keys {
 
 impl Keys {
     /// The keys of these settings and those that `writer`'s ledger has. Where the ledger cannot be
-    /// read at present everybody is refused until [`read`](Self::read) succeeds: nobody could tell
-    /// whether a key is required.
+    /// read at present, the settings' keys alone are good until [`read`](Self::read) succeeds; who
+    /// shows none of them is refused if the settings or the data folder say that a key is required.
     pub fn open(settings: &Settings, writer: KeyWriter) -> Result<Self, PepperError> {
         let (pepper, new_pepper) = Pepper::open(&settings.data_dir)?;
         let of_settings = settings
@@ -226,7 +240,7 @@ impl Keys {
             })
             .collect();
         let keys = Self {
-            ring: Arc::new(Keyring::unread(pepper)),
+            ring: Arc::new(Keyring::new(pepper, Required::Unread, Vec::new())),
             rules: Rules::of(settings),
             settings: settings.keys.clone(),
             of_settings,
@@ -236,12 +250,28 @@ impl Keys {
         };
         match keys.read() {
             Ok(read) => keys.warn(&read, new_pepper),
-            Err(error) => tracing::error!(
-                %error,
-                "cannot tell which keys there are; every request is refused until that is known"
-            ),
+            Err(error) => keys.go_on_unread(&error),
         }
         Ok(keys)
+    }
+
+    /// What is known without the ledger.
+    fn go_on_unread(&self, error: &QueryError) {
+        let required = if ledger::keys_required(&self.data_dir) {
+            tracing::error!(
+                %error,
+                "cannot tell which keys were made; requests without one of the settings' `keys` are \
+                 refused until that is known"
+            );
+            Required::Unread
+        } else {
+            tracing::warn!(
+                %error,
+                "cannot read the ledger's keys; none was made here, so the settings' are all there are"
+            );
+            required(&self.settings, false)
+        };
+        self.ring.replace(required, self.of_settings.clone());
     }
 
     /// Where callers are looked up.
@@ -256,6 +286,18 @@ impl Keys {
         &self.settings
     }
 
+    /// Whether every request must show a key.
+    #[must_use]
+    pub fn are_required(&self) -> bool {
+        self.ring.required() != Required::No
+    }
+
+    /// Whether everybody is refused, since it is not known yet which keys there are.
+    #[must_use]
+    pub fn refuse_everybody(&self) -> bool {
+        self.of_settings.is_empty() && self.ring.required() == Required::Unread
+    }
+
     /// Whether it is known which keys there are.
     #[must_use]
     pub fn is_read(&self) -> bool {
@@ -265,10 +307,22 @@ impl Keys {
     /// Reads the ledger's keys anew and puts them to use. Blocks.
     pub fn read(&self) -> Result<Vec<StoredKey>, QueryError> {
         let mut stored = self.lock();
+        Ok(self.read_into(&mut stored)?.clone())
+    }
+
+    fn read_into<'a>(
+        &self,
+        stored: &'a mut Option<Vec<StoredKey>>,
+    ) -> Result<&'a mut Vec<StoredKey>, QueryError> {
         let read = stored_keys(&self.data_dir)?;
+        // Not there in a folder that was put together from a backup, or by an earlier version.
+        if read.iter().any(StoredKey::is_living)
+            && let Err(error) = ledger::require_keys(&self.data_dir)
+        {
+            tracing::warn!(%error, "a start that cannot read the ledger would not know that keys are required");
+        }
         self.put_to_use(&read);
-        *stored = Some(read.clone());
-        Ok(read)
+        Ok(stored.insert(read))
     }
 
     /// Makes a key: good from before this returns. Blocks.
@@ -288,12 +342,21 @@ impl Keys {
             at: now,
         };
         self.change(change, |stored| {
-            let living = |key: &&mut StoredKey| key.name == *name && key.revoked_at.is_none();
+            let living = |key: &&mut StoredKey| key.name == *name && key.is_living();
             if let Some(key) = stored.iter_mut().find(living) {
                 key.revoked_at = Some(now);
             }
         })?;
         Ok(revoked(self.lock().as_deref().unwrap_or_default(), name)?)
+    }
+
+    /// Stops requiring keys, from before this returns; whether they were required. Refused while any
+    /// is left: one of the settings, or one that was made and not revoked. Blocks.
+    pub fn off(&self) -> Result<bool, KeysError> {
+        self.rules.check_no_keys()?;
+        let required = self.are_required();
+        self.change(KeyChange::Off, |_| {})?;
+        Ok(required)
     }
 
     /// The ledger first: what is in use is kept.
@@ -303,27 +366,26 @@ impl Keys {
         apply: impl FnOnce(&mut Vec<StoredKey>),
     ) -> Result<(), KeysError> {
         let mut stored = self.lock();
-        if stored.is_none() {
-            *stored = Some(stored_keys(&self.data_dir)?);
-        }
+        let stored = match &mut *stored {
+            Some(stored) => stored,
+            unread => self.read_into(unread)?,
+        };
         self.writer.change(change)?;
-        if let Some(stored) = stored.as_mut() {
-            apply(stored);
-            self.put_to_use(stored);
-        }
+        apply(stored);
+        self.put_to_use(stored);
         Ok(())
     }
 
     fn put_to_use(&self, stored: &[StoredKey]) {
-        let living = stored.iter().filter(|key| key.revoked_at.is_none());
+        let living = stored.iter().filter(|key| key.is_living());
         let entries = living.map(|key| KeyEntry {
             hash: key.hash,
             name: Arc::clone(&key.name),
             grant: Arc::new(key.grant.clone()),
         });
         let all = self.of_settings.iter().cloned().chain(entries).collect();
-        let required = !self.of_settings.is_empty() || !stored.is_empty();
-        self.ring.replace(required, all);
+        let made = are_made_required(&self.data_dir, stored);
+        self.ring.replace(required(&self.settings, made), all);
     }
 
     /// Says what an operator would wonder about.
@@ -335,7 +397,14 @@ impl Keys {
                  nothing; put the file back, or make them anew"
             );
         }
-        for key in stored.iter().filter(|key| key.revoked_at.is_none()) {
+        let living = || stored.iter().filter(|key| key.is_living());
+        if self.are_required() && self.of_settings.is_empty() && living().next().is_none() {
+            tracing::warn!(
+                "a key is required and none is left, so every request is refused; `tollgate keys \
+                 create` makes one, `tollgate keys off` stops requiring them"
+            );
+        }
+        for key in living() {
             if self.rules.keys.contains(&key.name) {
                 tracing::warn!(
                     key = &*key.name,
@@ -347,6 +416,26 @@ impl Keys {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<StoredKey>>> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether every request must show a key, where the ledger has these.
+#[must_use]
+pub fn are_required(settings: &Settings, stored: &[StoredKey]) -> bool {
+    let made = are_made_required(&settings.data_dir, stored);
+    required(&settings.keys, made) != Required::No
+}
+
+/// Whether those that were made make one required.
+fn are_made_required(data_dir: &Path, stored: &[StoredKey]) -> bool {
+    stored.iter().any(StoredKey::is_living) || ledger::keys_required(data_dir)
+}
+
+fn required(of_settings: &[KeySettings], made: bool) -> Required {
+    if made || !of_settings.is_empty() {
+        Required::Yes
+    } else {
+        Required::No
     }
 }
 
@@ -380,6 +469,14 @@ pub fn revoke(
     };
     ledger::change_key(&settings.data_dir, &change)?;
     Ok(revoked(&stored_keys(&settings.data_dir)?, name)?)
+}
+
+/// Stops requiring keys where no sidecar is running, as [`Keys::off`] does with one that is. Blocks.
+pub fn off(settings: &Settings) -> Result<bool, KeysError> {
+    Rules::of(settings).check_no_keys()?;
+    let required = ledger::keys_required(&settings.data_dir);
+    ledger::change_key(&settings.data_dir, &KeyChange::Off)?;
+    Ok(required)
 }
 
 /// The key of this name that was revoked last.
@@ -464,6 +561,89 @@ mod tests {
     }
 
     #[test]
+    fn the_way_back_is_open_once_no_key_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::defaults(folder.path());
+        let (ledger, keys) = open(&settings);
+        assert!(!keys.off().unwrap());
+        let mut short = new("short");
+        short.grant.expires_at = Some(UnixMicros(1_001));
+        keys.create(short, NOW).unwrap();
+        let left = keys.off().unwrap_err();
+        assert!(
+            matches!(&left, KeysError::Ledger(KeyError::Living(names)) if **names == ["short".into()]),
+            "{left}"
+        );
+        keys.revoke(&"short".into(), NOW).unwrap();
+        assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+        assert!(keys.off().unwrap());
+        assert!(who(&keys, "sk-own").is_ok() && !keys.are_required());
+        assert!(!keys.off().unwrap());
+        drop(ledger);
+        let (ledger, keys) = open(&settings);
+        assert!(who(&keys, "sk-own").is_ok());
+        // And closed again by the next one.
+        keys.create(new("next"), NOW).unwrap();
+        assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+        drop(ledger);
+        assert!(off(&settings).is_err());
+        revoke(&settings, &"next".into(), NOW).unwrap();
+        assert!(off(&settings).unwrap());
+        assert!(!off(&settings).unwrap());
+        let (_ledger, keys) = open(&settings);
+        assert!(who(&keys, "sk-own").is_ok());
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_read_refuses_nobody_where_no_key_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::defaults(folder.path());
+        let (ledger, _) = open(&settings);
+        let writer = ledger.key_writer();
+        drop(ledger);
+        let database = settings.data_dir.join("tollgate.db");
+        let kept = std::fs::read(&database).unwrap();
+        std::fs::write(&database, "this is no database at all").unwrap();
+        let open_unread = |settings: &Settings| {
+            let keys = Keys::open(settings, writer.clone()).unwrap();
+            assert!(!keys.is_read());
+            keys
+        };
+        let keys = open_unread(&settings);
+        assert!(who(&keys, "sk-own").is_ok() && !keys.refuse_everybody());
+        let keys = open_unread(&with_a_key(folder.path()));
+        assert_eq!(who(&keys, "of-the-settings"), Ok(Some("file".into())));
+        assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+
+        ledger::require_keys(&settings.data_dir).unwrap();
+        let keys = open_unread(&with_a_key(folder.path()));
+        assert_eq!(who(&keys, "of-the-settings"), Ok(Some("file".into())));
+        assert_eq!(who(&keys, "sk-own"), Err(Denied::Unread));
+        assert!(!keys.refuse_everybody());
+        let keys = open_unread(&settings);
+        assert_eq!(who(&keys, "sk-own"), Err(Denied::Unread));
+        assert!(keys.refuse_everybody());
+        // A change that fails reads them all the same.
+        std::fs::write(&database, kept).unwrap();
+        assert!(keys.create(new("a"), NOW).is_err());
+        assert!(keys.is_read());
+        assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+    }
+
+    #[test]
+    fn a_folder_from_before_there_were_markers_gets_one_when_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::defaults(folder.path());
+        make(&settings, new("a"), NOW).unwrap();
+        let marker = settings.data_dir.join("keys-required");
+        std::fs::remove_file(&marker).unwrap();
+        let (ledger, keys) = open(&settings);
+        assert!(marker.exists());
+        assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+        drop(ledger);
+    }
+
+    #[test]
     fn a_key_of_the_settings_is_one_as_any() {
         let folder = tempfile::tempdir().unwrap();
         let settings = with_a_key(folder.path());
@@ -479,6 +659,8 @@ mod tests {
                 "{refused:?}"
             );
         }
+        let left = keys.off().unwrap_err().to_string();
+        assert!(left.contains("`keys`: `file`;"), "{left}");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The clients' keys in the database: what the table `keys` holds, and who changes it.
 //!
 //! The ledger's writer alone changes it, between its rounds, so that one writer stays one writer.
-//! Where no sidecar runs, [`change_key`] does it in the writer's place.
+//! Where no sidecar runs, [`change_key`] does it in the writer's place. A file beside the database
+//! (`marker`) says that a key is required, for whoever cannot read it.
+
+mod marker;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,8 @@ use super::stats::LedgerStats;
 use super::{OpenError, caught_up, database, journal_folder, make_private_folder};
 use crate::clock::UnixMicros;
 use crate::config::KeyGrant;
+
+pub use marker::keys_required;
 
 /// A key as it is kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,7 +49,15 @@ impl std::fmt::Debug for StoredKey {
     }
 }
 
-/// What is to become of a key.
+impl StoredKey {
+    /// Whether nobody revoked it. It may have expired.
+    #[must_use]
+    pub fn is_living(&self) -> bool {
+        self.revoked_at.is_none()
+    }
+}
+
+/// What is to become of a key, or of all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyChange {
     /// It is made.
@@ -56,9 +69,11 @@ pub enum KeyChange {
         /// When.
         at: UnixMicros,
     },
+    /// No request needs one any more. Every key must have been revoked.
+    Off,
 }
 
-/// Why a key was not made or revoked. Nothing is half done.
+/// Why a key was not made or revoked, or keys are required still. Nothing is half done.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// This process does not write the ledger: it is closing, or another one has the role.
@@ -70,6 +85,26 @@ pub enum KeyError {
     /// No key has the name, or no longer.
     #[error("there is no key named `{0}` that could be revoked; `tollgate keys list` names them")]
     NoSuchKey(Arc<str>),
+    /// Keys that were made are not revoked.
+    #[error(
+        "every request needs a key as long as there is one: {} not revoked; revoke what is left \
+         first (`tollgate keys revoke NAME`), expired ones too",
+        are(.0)
+    )]
+    Living(Vec<Arc<str>>),
+    /// What the data folder says of keys cannot be changed.
+    #[error(
+        "cannot {action} {path}, which says that every request needs a key: {source}; nothing was \
+         changed, ask again"
+    )]
+    Marker {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// The ledger cannot be opened for writing.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -86,12 +121,31 @@ pub enum KeyError {
     Fault,
 }
 
+/// Names in a sentence, and what they are.
+fn are(names: &[Arc<str>]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", quoted.join(", "))
+}
+
 impl KeyChange {
-    /// Does it, in one transaction.
-    pub(super) fn commit(&self, connection: &mut Connection, path: &Path) -> Result<(), KeyError> {
+    /// Does it, in one transaction. A key is not in the database before the data folder says that
+    /// one is required.
+    pub(super) fn commit(
+        &self,
+        connection: &mut Connection,
+        data_dir: &Path,
+    ) -> Result<(), KeyError> {
         let failed = |source| KeyError::Write {
-            path: path.to_owned(),
+            path: database::path_in(data_dir),
             source,
+        };
+        let unmarked = |action| {
+            move |source| KeyError::Marker {
+                action,
+                path: marker::path_in(data_dir),
+                source,
+            }
         };
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -114,9 +168,53 @@ impl KeyChange {
                     return Err(KeyError::NoSuchKey(Arc::clone(name)));
                 }
             }
+            Self::Off => {
+                let living = living(&transaction).map_err(failed)?;
+                if !living.is_empty() {
+                    return Err(KeyError::Living(living));
+                }
+                return marker::remove(data_dir).map_err(unmarked("remove"));
+            }
         }
-        transaction.commit().map_err(failed)
+        // With one that is revoked, too: it may be from before there were markers.
+        let marked = marker::put(data_dir).map_err(unmarked("make"))?;
+        transaction.commit().map_err(|error| {
+            if marked && matches!(self, Self::Create(_)) {
+                unmark(data_dir);
+            }
+            failed(error)
+        })
     }
+}
+
+/// No key was made after all, and what says that one is required would refuse everybody.
+fn unmark(data_dir: &Path) {
+    if let Err(error) = marker::remove(data_dir) {
+        let path = marker::path_in(data_dir);
+        tracing::error!(%error, path = %path.display(), "no key was made, and yet one is required; remove this file");
+    }
+}
+
+/// Has the data folder say that keys are required, where it has keys and does not.
+pub fn require_keys(data_dir: &Path) -> Result<(), KeyError> {
+    if keys_required(data_dir) {
+        return Ok(());
+    }
+    marker::put(data_dir)
+        .map(drop)
+        .map_err(|source| KeyError::Marker {
+            action: "make",
+            path: marker::path_in(data_dir),
+            source,
+        })
+}
+
+/// The names of the keys that are not revoked.
+fn living(connection: &Connection) -> rusqlite::Result<Vec<Arc<str>>> {
+    connection
+        .prepare("SELECT name FROM keys WHERE revoked_at IS NULL ORDER BY created_at, name")?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }
 
 fn is_living(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
@@ -256,15 +354,17 @@ impl KeyJob {
 /// that is; a key that is made first makes the ledger. Fails with [`OpenError::InUse`] while a
 /// sidecar runs. Blocks until done.
 pub fn change_key(data_dir: &Path, change: &KeyChange) -> Result<(), KeyError> {
-    if matches!(change, KeyChange::Create(_)) {
-        for folder in [data_dir, &journal_folder(data_dir)] {
-            make_private_folder(folder)
-                .map_err(|source| OpenError::io("make the folder", folder, source))?;
+    let has_ledger = database::path_in(data_dir).exists();
+    match change {
+        KeyChange::Revoke { name, .. } if !has_ledger => {
+            return Err(KeyError::NoSuchKey(Arc::clone(name)));
         }
-    } else if let KeyChange::Revoke { name, .. } = change
-        && !database::path_in(data_dir).exists()
-    {
-        return Err(KeyError::NoSuchKey(Arc::clone(name)));
+        KeyChange::Off if !has_ledger && !keys_required(data_dir) => return Ok(()),
+        KeyChange::Create(_) | KeyChange::Revoke { .. } | KeyChange::Off => {}
+    }
+    for folder in [data_dir, &journal_folder(data_dir)] {
+        make_private_folder(folder)
+            .map_err(|source| OpenError::io("make the folder", folder, source))?;
     }
     let mut writer = caught_up(data_dir, &Arc::new(LedgerStats::default()))?;
     writer.change_key(change)?;
@@ -332,6 +432,71 @@ mod tests {
             ..first
         };
         assert_eq!(stored_keys(data_dir).unwrap(), [revoked, key("a", 2)]);
+    }
+
+    #[test]
+    fn a_marker_comes_with_the_first_key_and_goes_with_the_last() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = &folder.path().join("data");
+        change_key(data_dir, &KeyChange::Off).unwrap();
+        assert!(!data_dir.exists());
+        change_key(data_dir, &KeyChange::Create(key("a", 1))).unwrap();
+        let file = data_dir.join("keys-required");
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let words = fs::read_to_string(&file).unwrap();
+        assert!(words.contains("tollgate keys off"), "{words}");
+        change_key(data_dir, &KeyChange::Create(key("b", 2))).unwrap();
+        change_key(data_dir, &revoke("a", 5)).unwrap();
+        let left = change_key(data_dir, &KeyChange::Off).unwrap_err();
+        assert!(matches!(&left, KeyError::Living(names) if **names == ["b".into()]));
+        assert!(left.to_string().contains(": `b` is not revoked;"), "{left}");
+        assert!(file.exists());
+
+        // With a key from before there were markers, its end leaves one.
+        fs::remove_file(&file).unwrap();
+        change_key(data_dir, &revoke("b", 5)).unwrap();
+        assert!(keys_required(data_dir));
+        for _ in 0..2 {
+            change_key(data_dir, &KeyChange::Off).unwrap();
+            assert!(!keys_required(data_dir));
+        }
+        assert_eq!(stored_keys(data_dir).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_key_that_is_not_made_leaves_no_marker_and_one_is_not_made_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path();
+        make_private_folder(&journal_folder(data_dir)).unwrap();
+        caught_up(data_dir, &Arc::default()).unwrap().finish();
+        let file = data_dir.join("keys-required");
+        let path = database::path_in(data_dir);
+        let mut connection = Connection::open(&path).unwrap();
+        // Its commit, and no earlier step, fails.
+        connection
+            .execute_batch(
+                "PRAGMA foreign_keys = ON; CREATE TABLE of (name TEXT PRIMARY KEY); \
+                 CREATE TABLE late (name TEXT REFERENCES of (name) DEFERRABLE INITIALLY DEFERRED); \
+                 CREATE TRIGGER fails AFTER INSERT ON keys BEGIN INSERT INTO late VALUES ('x'); END",
+            )
+            .unwrap();
+        let create = KeyChange::Create(key("a", 1));
+        let failed = create.commit(&mut connection, data_dir).unwrap_err();
+        assert!(matches!(failed, KeyError::Write { .. }), "{failed}");
+        assert!(!file.exists());
+        // One that was there stays.
+        require_keys(data_dir).unwrap();
+        create.commit(&mut connection, data_dir).unwrap_err();
+        assert!(file.exists());
+
+        connection.execute_batch("DROP TRIGGER fails").unwrap();
+        let elsewhere = &data_dir.join("missing");
+        let failed = create.commit(&mut connection, elsewhere).unwrap_err();
+        assert!(matches!(failed, KeyError::Marker { .. }), "{failed}");
+        assert_eq!(stored_keys(data_dir).unwrap(), []);
     }
 
     #[test]

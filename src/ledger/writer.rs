@@ -207,16 +207,15 @@ impl Writer {
         }
     }
 
-    /// Makes or revokes a key; a power cut later does not undo it.
+    /// Makes or revokes a key, or stops requiring them; a power cut later does not undo it.
     pub(super) fn change_key(&mut self, change: &KeyChange) -> Result<(), KeyError> {
-        let path = database::path_in(&self.data_dir);
         let mut work = || {
             self.open_store()
                 .map_err(|error| OpenError::store(&self.data_dir, error))?;
             let Some(store) = &mut self.store else {
                 return Err(KeyError::NotWriter);
             };
-            change.commit(&mut store.database.connection, &path)?;
+            change.commit(&mut store.database.connection, &self.data_dir)?;
             if let Err(error) = store.database.sync() {
                 tracing::warn!(%error, "a change of a key may not outlive a power cut");
             }

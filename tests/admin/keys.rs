@@ -55,6 +55,13 @@ async fn a_key_is_told_once() {
     assert_eq!(list, json!({"required": true, "keys": [revoked]}));
     let (status, again) = admin.post(&revoke).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{again}");
+    let off = format!("{KEYS}/off");
+    for changed in [true, false] {
+        let (status, done) = admin.post(&off).await;
+        assert_eq!(status, StatusCode::OK, "{done}");
+        assert_eq!(done, json!({ "changed": changed }));
+    }
+    assert_eq!(admin.json(KEYS).await["required"], false);
     // The name is free again.
     let (status, _) = admin.post_json(KEYS, &json!({"name": "ci"})).await;
     assert_eq!(status, StatusCode::OK);
@@ -62,6 +69,11 @@ async fn a_key_is_told_once() {
     assert_eq!(status, StatusCode::CONFLICT);
     assert_eq!(taken["error"]["code"], "conflict", "{taken}");
     assert_eq!(taken["error"]["param"], "name");
+    let (status, left) = admin.post(&off).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let message = left["error"]["message"].as_str().unwrap();
+    assert!(message.contains("`ci` is not revoked"), "{message}");
+    assert_eq!(admin.json(KEYS).await["required"], true);
 }
 
 #[tokio::test]

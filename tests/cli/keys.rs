@@ -95,7 +95,48 @@ fn without_a_sidecar_keys_are_made_listed_and_revoked() {
         let (code, _, said) = told(tollgate(folder, &["keys", "revoke", name]));
         assert_eq!(code, 0, "{said}");
         assert_eq!(said.contains("no key is left"), name == "json", "{said}");
+        assert_eq!(said.contains("keys off"), name == "json", "{said}");
     }
+}
+
+#[test]
+fn keys_are_off_once_none_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let off = || told(tollgate(folder, &["keys", "off"]));
+    let (code, stdout, _) = off();
+    assert_eq!(code, 0);
+    assert!(stdout.contains("nothing was changed"), "{stdout}");
+    assert!(!folder.join("data").exists());
+
+    created(folder, &["ci"]);
+    created(folder, &["batch"]);
+    let (code, stdout, said) = off();
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(said.contains("`ci`, `batch` are not revoked"), "{said}");
+    for name in ["ci", "batch"] {
+        assert_eq!(told(tollgate(folder, &["keys", "revoke", name])).0, 0);
+    }
+    assert_eq!(listed(folder)["required"], true);
+    let table = printed(tollgate(folder, &["keys", "list"]));
+    assert!(table.contains("every request is refused"), "{table}");
+    // Keys of the settings are not this command's.
+    let settings = folder.join("tollgate.yaml");
+    fs::write(&settings, "keys: [{name: file, key: key-of-the-settings}]").unwrap();
+    let (code, stdout, said) = off();
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(said.contains("`keys`: `file`;"), "{said}");
+    fs::remove_file(&settings).unwrap();
+
+    let (code, stdout, said) = off();
+    assert_eq!((code, said.as_str()), (0, ""));
+    assert_eq!(stdout, "Keys are off: no request needs one any more.\n");
+    let again = printed(tollgate(folder, &["keys", "off", "--json"]));
+    assert_eq!(again, "{\n  \"changed\": false\n}\n");
+    assert_eq!(listed(folder)["required"], false);
+    let table = printed(tollgate(folder, &["keys", "list"]));
+    assert!(table.contains("requests need none"), "{table}");
+    assert!(!printed(tollgate(folder, &["check"])).contains("warning"));
 }
 
 #[test]
@@ -139,6 +180,9 @@ fn a_running_sidecar_does_it_itself() {
     let revoked: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(revoked["state"], "revoked", "{revoked}");
     assert!(said.contains("no key is left"), "{said}");
+    let off = ask(&["keys", "off"]);
+    assert_eq!(off.0, 0, "{}", off.2);
+    assert!(off.1.contains("no request needs one"), "{}", off.1);
     let (code, _, said) = ask(&["keys", "revoke", "ci"]);
     assert_eq!(code, 1);
     assert!(said.contains("no key named `ci`"), "{said}");

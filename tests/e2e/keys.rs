@@ -233,6 +233,94 @@ fn a_revoked_key_is_refused_at_once_and_a_restart_changes_nothing() {
     }
 }
 
+fn off(tollgate: &Tollgate) -> String {
+    let output = tollgate.run(&["keys", "off"]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn keys_are_off_at_once_and_after_a_restart() {
+    let upstream = Upstream::start(answers::provider);
+    let mut tollgate = Tollgate::before(&upstream.base_url());
+    for round in 0..5 {
+        let key = created(&tollgate, &["ci"]);
+        let refused = tollgate.run(&["keys", "off"]);
+        assert!(!refused.status.success());
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains("`ci` is not revoked"), "{said}");
+        assert_refused(&tollgate.send(&chat("sk-own")), 401, "invalid_api_key");
+        assert_eq!(tollgate.send(&chat(&key)).status, 200);
+        revoke(&tollgate, "ci");
+        // With a sidecar and without.
+        let offline = round % 2 == 1;
+        if offline {
+            assert!(tollgate.stop().success());
+        }
+        assert!(off(&tollgate).contains("no request needs one"));
+        assert!(off(&tollgate).contains("nothing was changed"));
+        if offline {
+            tollgate.start_again();
+        }
+        assert_eq!(tollgate.send(&chat("sk-own")).status, 200);
+        tollgate.kill();
+        tollgate.start_again();
+        assert_eq!(tollgate.send(&chat("sk-own")).status, 200);
+    }
+}
+
+/// Starts again before a database that nobody can read until the answer is dropped.
+fn start_unreadable(tollgate: &mut Tollgate) -> rusqlite::Connection {
+    tollgate.kill();
+    let path = tollgate.data_dir().join("tollgate.db");
+    let other = rusqlite::Connection::open(path).unwrap();
+    other
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; SELECT * FROM meta")
+        .unwrap();
+    tollgate.start_again();
+    other
+}
+
+#[test]
+fn where_no_key_was_made_a_ledger_that_cannot_be_read_refuses_nobody() {
+    let upstream = Upstream::start(answers::provider);
+    let mut tollgate = Tollgate::before(&upstream.base_url());
+    // One that was made and taken back is as none.
+    created(&tollgate, &["ci"]);
+    revoke(&tollgate, "ci");
+    off(&tollgate);
+    let locking = start_unreadable(&mut tollgate);
+    assert_eq!(tollgate.send(&chat("sk-own")).status, 200);
+    assert_eq!(tollgate.admin("/readyz").status, 200);
+    let log = tollgate.log();
+    assert!(log.contains("cannot read the ledger's keys"), "{log}");
+    drop(locking);
+    eventually("the keys are read", || {
+        (tollgate.log().contains("it is known which keys")).then_some(())
+    });
+    assert_eq!(tollgate.send(&chat("sk-own")).status, 200);
+}
+
+#[test]
+fn the_settings_keys_are_good_while_the_ledgers_cannot_be_read() {
+    let upstream = Upstream::start(answers::provider);
+    let mut tollgate = Setup::channels(&[("a", &upstream.base_url(), "")])
+        .setting("keys: [{name: file, key: key-of-the-settings}]")
+        .start();
+    let made = created(&tollgate, &["ci"]);
+    let locking = start_unreadable(&mut tollgate);
+    assert_eq!(tollgate.send(&chat("key-of-the-settings")).status, 200);
+    assert_eq!(tollgate.admin("/readyz").status, 200);
+    for credential in [&made, "sk-own"] {
+        assert_refused(&tollgate.send(&chat(credential)), 503, "keys_unavailable");
+    }
+    drop(locking);
+    eventually("the keys are read", || {
+        (tollgate.send(&chat(&made)).status == 200).then_some(())
+    });
+    assert_refused(&tollgate.send(&chat("sk-own")), 401, "invalid_api_key");
+}
+
 #[test]
 fn an_expired_key_says_so() {
     let upstream = Upstream::start(answers::provider);
@@ -250,18 +338,14 @@ fn an_expired_key_says_so() {
 }
 
 #[test]
-fn while_nobody_knows_which_keys_there_are_nobody_is_let_in() {
+fn while_nobody_knows_which_keys_were_made_nobody_is_let_in() {
     let upstream = Upstream::start(answers::provider);
     let mut tollgate = Tollgate::before(&upstream.base_url());
     let key = created(&tollgate, &["ci"]);
-    // The database alone would not be the whole truth.
-    tollgate.kill();
-    let path = tollgate.data_dir().join("tollgate.db");
-    let other = rusqlite::Connection::open(path).unwrap();
-    other
-        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; SELECT * FROM meta")
-        .unwrap();
-    tollgate.start_again();
+    let other = start_unreadable(&mut tollgate);
+    let ready = tollgate.admin("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("keys cannot be read"), "{ready:?}");
     for credential in [&key, "sk-own"] {
         let response = tollgate.send(&chat(credential));
         assert_refused(&response, 503, "keys_unavailable");
@@ -272,6 +356,7 @@ fn while_nobody_knows_which_keys_there_are_nobody_is_let_in() {
         (tollgate.send(&chat(&key)).status == 200).then_some(())
     });
     assert_refused(&tollgate.send(&chat("sk-own")), 401, "invalid_api_key");
+    assert_eq!(tollgate.admin("/readyz").status, 200);
 }
 
 #[test]

@@ -71,10 +71,17 @@ pub struct KeyJson {
 /// Every key that there is or was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyList {
-    /// Whether every request must show one: as soon as there ever was any.
+    /// Whether every request must show one: from the first on until `keys off`.
     pub required: bool,
     /// Those of the settings, then those that were made, in the order of their making.
     pub keys: Vec<KeyJson>,
+}
+
+/// No request needs a key any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeysOffJson {
+    /// Whether every request needed one until now.
+    pub changed: bool,
 }
 
 /// A key that was made, with what its client shows. Nobody can tell that again.
@@ -142,17 +149,21 @@ impl KeyJson {
 }
 
 impl KeyList {
-    /// All of them.
+    /// All of them, and whether one is required.
     #[must_use]
-    pub fn new(of_settings: &[KeySettings], made: &[StoredKey], now: UnixMicros) -> Self {
+    pub fn new(
+        required: bool,
+        of_settings: &[KeySettings],
+        made: &[StoredKey],
+        now: UnixMicros,
+    ) -> Self {
         let of_settings = of_settings
             .iter()
             .map(|key| KeyJson::of_settings(&key.name, &key.grant, now));
         let made = made.iter().map(|key| KeyJson::made(key, now));
-        let keys: Vec<KeyJson> = of_settings.chain(made).collect();
         Self {
-            required: !keys.is_empty(),
-            keys,
+            required,
+            keys: of_settings.chain(made).collect(),
         }
     }
 }
