@@ -189,6 +189,7 @@ async fn run_here(
             return Ok(());
         }
     }
+    let known = earlier.whole();
     let models = Models::new(settings, &channels, UnixMicros::now())?;
     let gateway = Gateway::new(
         settings,
@@ -209,8 +210,7 @@ async fn run_here(
         tokio::spawn(earlier.follow()),
         tokio::spawn(expire_holds(channels, watch.subscribe())),
     ];
-    // After what earlier runs left closed is known: until then every gate is open.
-    beside.extend(follower.map(|follower| tokio::spawn(follower.run())));
+    beside.extend(follower.map(|follower| tokio::spawn(outside::follow(follower, known))));
     readiness.listening();
     on_ready(Ready {
         listen: listeners.data_address(),

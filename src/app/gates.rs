@@ -17,9 +17,9 @@ use crate::channel::{GateObserver, Registry};
 use crate::clock::UnixMicros;
 use crate::ledger::{Journal, QueryError, Reader, Recovery};
 use crate::meter::Meter;
-use crate::record::{ChannelEvent, GateState, Owner};
+use crate::record::{ChannelEvent, GateReason, GateState, Owner};
 
-/// How long a start waits for what earlier runs left in the journal.
+/// How long a start waits for what earlier runs left in the journal and is not in the database.
 const RESTORE_WITHIN: Duration = Duration::from_secs(10);
 /// How long one look at the journal waits, so that a stop need not wait for it.
 const A_LOOK: Duration = Duration::from_millis(250);
@@ -110,7 +110,10 @@ impl GateObserver for GateWatch {
         let before = {
             let mut known = self.known();
             let gate = known.entry(Arc::clone(&event.channel)).or_default();
-            gate.owners.insert(event.owner.clone());
+            // A time that is over is nobody's word: what the owner said last may be known only later.
+            if event.reason != GateReason::Expired {
+                gate.owners.insert(event.owner.clone());
+            }
             std::mem::replace(&mut gate.state, event.state)
         };
         if before != event.state {
@@ -146,6 +149,9 @@ fn log(event: &ChannelEvent) {
 }
 
 /// The gates as earlier runs left them, on their way into this one's.
+///
+/// What the database has is taken over as soon as it can be read, whoever has a writer's lock on it;
+/// what is still in earlier runs' journals, once the writer has brought it there.
 pub(super) struct EarlierGates {
     registry: Arc<Registry>,
     watch: Arc<GateWatch>,
@@ -153,10 +159,23 @@ pub(super) struct EarlierGates {
     data_dir: PathBuf,
     /// What was taken over already.
     taken: HashSet<ChannelEvent>,
-    /// Whether everything there is to take over was.
+    /// Whether the database was ever read.
+    read: bool,
+    /// Whether it then had all that earlier runs left.
+    whole: watch::Sender<bool>,
+    /// Whether everything there will ever be to take over was.
     complete: bool,
     /// Whether a failure to read it was told.
     told: bool,
+}
+
+/// What a look at the database found.
+struct Found {
+    events: Vec<ChannelEvent>,
+    /// Whether it has all that earlier runs left.
+    whole: bool,
+    /// Whether nobody else adds to that any more.
+    alone: bool,
 }
 
 impl EarlierGates {
@@ -172,23 +191,45 @@ impl EarlierGates {
             recovery,
             data_dir,
             taken: HashSet::new(),
+            read: false,
+            whole: watch::Sender::new(false),
             complete: false,
             told: false,
         }
     }
 
-    /// Waits a while until what earlier runs left is known, and takes it over.
+    /// True once the gates are all that earlier runs left, and not only what the database had first.
+    pub(super) fn whole(&self) -> watch::Receiver<bool> {
+        self.whole.subscribe()
+    }
+
+    /// Takes over what earlier runs left; waits a while for what the database does not have of it
+    /// yet.
     pub(super) async fn restore(&mut self) {
         let over = Instant::now() + RESTORE_WITHIN;
         while !self.look().await {
             if Instant::now() >= over {
-                tracing::warn!(
-                    waited_s = RESTORE_WITHIN.as_secs(),
-                    "the database does not have what earlier runs left in the journal yet; starting \
-                     with open gates, and closing them as soon as it is known which were closed"
-                );
+                self.tell_what_is_missing();
                 return;
             }
+        }
+    }
+
+    fn tell_what_is_missing(&self) {
+        let waited_s = RESTORE_WITHIN.as_secs();
+        if self.read {
+            tracing::warn!(
+                waited_s,
+                "the database does not have all that earlier runs left in the journal yet; starting \
+                 with the gates as the database has them, and taking over the rest as soon as it is \
+                 known"
+            );
+        } else {
+            tracing::warn!(
+                waited_s,
+                "the database cannot be read yet; starting with open gates, and closing them as soon \
+                 as it is known which were closed"
+            );
         }
     }
 
@@ -196,7 +237,7 @@ impl EarlierGates {
     /// that hands over to this one may still change something.
     pub(super) async fn follow(mut self) {
         while !self.complete {
-            sleep(LOOK_AGAIN).await;
+            sleep(if self.read { LOOK_AGAIN } else { A_LOOK }).await;
             self.look().await;
         }
     }
@@ -205,13 +246,15 @@ impl EarlierGates {
     async fn look(&mut self) -> bool {
         let (recovery, data_dir) = (self.recovery.clone(), self.data_dir.clone());
         let looked = spawn_blocking(move || {
-            if !recovery.wait(A_LOOK) {
-                return Ok(None);
-            }
-            // Asked before the database is: who is alone then has read all there will ever be.
-            let alone = recovery.is_alone();
+            // Both asked before the database is: who is alone then has read all there will ever be.
+            let whole = recovery.wait(A_LOOK);
+            let alone = whole && recovery.is_alone();
             let events = Reader::open(&data_dir)?.last_gate_events()?;
-            Ok::<_, QueryError>(Some((events, alone)))
+            Ok::<_, QueryError>(Found {
+                events,
+                whole,
+                alone,
+            })
         });
         let found = match looked.await {
             Ok(Ok(found)) => found,
@@ -222,15 +265,26 @@ impl EarlierGates {
                     tracing::warn!(%error, "cannot read which channels earlier runs closed; trying again");
                 }
                 sleep(A_LOOK).await;
-                None
+                return false;
             }
         };
-        let Some((events, alone)) = found else {
-            return false;
-        };
-        self.take_over(events, UnixMicros::now());
+        let Found {
+            mut events,
+            whole,
+            alone,
+        } = found;
+        let now = UnixMicros::now();
+        if !whole {
+            // A later word of the same owner may be to come: no end is told before that is known.
+            events.retain(|event| !is_over(event, now));
+        }
+        self.take_over(events, now);
+        self.read = true;
         self.complete = alone;
-        true
+        if whole {
+            self.whole.send_replace(true);
+        }
+        whole
     }
 
     /// Takes over what is new, but for the holds that this run changed itself: what it did is later.
@@ -257,6 +311,13 @@ impl EarlierGates {
         }
         self.taken.extend(new);
     }
+}
+
+/// Whether it is a hold that ended by itself since. A time of the breaker's is no end.
+fn is_over(event: &ChannelEvent, now: UnixMicros) -> bool {
+    event.owner != Owner::Breaker
+        && event.hold != GateState::Open
+        && event.until.is_some_and(|until| until <= now)
 }
 
 /// Ends each hold when its time is over; never returns. `changes` tell that one may end earlier than

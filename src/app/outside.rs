@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::RunError;
 use super::gates::GateWatch;
 use crate::admin::AdminState;
@@ -37,5 +39,14 @@ pub(super) fn shown(
     match follower {
         Some(follower) => admin.with_followed(follower.stats()),
         None => Ok(admin),
+    }
+}
+
+/// Follows, for ever, once the gates are known: before that an open one may be one that nobody has
+/// heard of yet.
+pub(super) async fn follow(follower: Follower, mut known: watch::Receiver<bool>) {
+    // An error means that the process ends.
+    if known.wait_for(|&known| known).await.is_ok() {
+        follower.run().await;
     }
 }

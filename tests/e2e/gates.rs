@@ -132,28 +132,69 @@ fn running_requests_end_at_a_channel_that_is_closed() {
     assert_eq!(row.outcome(), "ok", "{row:#?}");
 }
 
+/// Another program's connection to the database, with what it does first.
+fn another_program(tollgate: &Tollgate, does: &str) -> Database {
+    let other = Database::open(tollgate.data_dir().join("tollgate.db")).unwrap();
+    other.busy_timeout(crate::support::PATIENCE).unwrap();
+    other.execute_batch(does).unwrap();
+    other
+}
+
 #[test]
-fn a_database_that_is_locked_at_the_start_delays_gates_and_no_request() {
+fn who_writes_to_the_database_at_the_start_opens_no_gate() {
+    let upstream = Upstream::start(answers::provider);
+    let base_url = upstream.base_url();
+    let names = ["east", "west", "north"];
+    let channels = names.map(|name| (name, &*base_url, ""));
+    let mut tollgate = Setup::channels(&channels).start();
+    run(&tollgate, &["channels", "disable", "east"]);
+    run(&tollgate, &["channels", "disable", "north"]);
+    assert!(tollgate.stop().success());
+    tollgate.start_again();
+    let reached = upstream.received().len();
+    let other = another_program(&tollgate, "BEGIN IMMEDIATE");
+    // The journal alone has this.
+    run(&tollgate, &["channels", "disable", "west"]);
+    tollgate.kill();
+    tollgate.start_again();
+    let log = tollgate.log();
+    assert!(log.contains("as the database has them"), "{log}");
+    assert!(!log.contains("starting with open gates"), "{log}");
+    assert_eq!(tollgate.send(&chat("east")).status, 503);
+    assert_eq!(upstream.received().len(), reached);
+    // What is said meanwhile is not undone by what was said before.
+    run(&tollgate, &["channels", "enable", "north"]);
+    other.execute_batch("ROLLBACK").unwrap();
+    eventually("the rest is known", || {
+        (channel(&tollgate, "west")["state"] == "closed").then_some(())
+    });
+    assert_eq!(channel(&tollgate, "east")["state"], "closed");
+    assert_eq!(channel(&tollgate, "north")["state"], "open");
+    assert_eq!(tollgate.send(&chat("north")).status, 200);
+}
+
+#[test]
+fn a_database_that_cannot_be_read_at_the_start_delays_gates() {
     let upstream = Upstream::start(answers::provider);
     let mut tollgate = two(&upstream);
     run(&tollgate, &["channels", "disable", "east"]);
     run(&tollgate, &["channels", "disable", "west"]);
     tollgate.kill();
-    let locking = Database::open(tollgate.data_dir().join("tollgate.db")).unwrap();
-    locking.busy_timeout(crate::support::PATIENCE).unwrap();
-    locking.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let alone = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE";
+    let other = another_program(&tollgate, alone);
     tollgate.start_again();
     let log = tollgate.log();
     assert!(log.contains("starting with open gates"), "{log}");
-    assert_eq!(tollgate.send(&chat("east")).status, 200);
+    assert_eq!(channel(&tollgate, "east")["state"], "open");
     // What is said meanwhile is not undone by what was said before.
     run(&tollgate, &["channels", "disable", "west"]);
     run(&tollgate, &["channels", "enable", "west"]);
-    locking.execute_batch("ROLLBACK").unwrap();
+    drop(other);
     eventually("the channel is closed again", || {
         (channel(&tollgate, "east")["state"] == "closed").then_some(())
     });
     assert_eq!(channel(&tollgate, "west")["state"], "open");
+    assert_ne!(tollgate.send(&chat("east")).status, 200);
 }
 
 #[test]

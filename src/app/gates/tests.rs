@@ -216,6 +216,10 @@ async fn what_is_known_late_undoes_nothing_of_this_run() {
     // The other process is the writer: nobody knows what it has still to write.
     let mut new = Run::start(folder.path(), Takeover::Wait);
     assert!(!new.earlier.look().await);
+    // What it has written is known all the same.
+    assert_eq!(new.notes("east"), ["old"]);
+    assert_eq!(new.notes("west"), ["old"]);
+    old.close("west", Owner::Operator, None, "late");
     new.close("east", Owner::Operator, None, "new");
     new.open("east", &Owner::Operator);
     new.close("west", Owner::Alert("Spend".into()), None, "new");
@@ -225,6 +229,35 @@ async fn what_is_known_late_undoes_nothing_of_this_run() {
     let state = |name| registry.gate_status(name, UnixMicros::now()).unwrap();
     assert_eq!(state("east").state, GateState::Open);
     assert_eq!(state("west").holds.len(), 2);
+    let holds = state("west").holds.into_iter();
+    let mut notes = holds.map(|hold| hold.closing.note);
+    assert!(notes.any(|note| note.as_deref() == Some("late")));
+}
+
+#[tokio::test]
+async fn an_end_that_came_before_the_whole_was_known_ends_nothing_later() {
+    let folder = TempDir::new().unwrap();
+    let old = Run::start(folder.path(), Takeover::Refuse);
+    let soon = UnixMicros::now().plus(Duration::from_millis(20));
+    old.close("east", Owner::Operator, Some(soon), "short");
+    old.close("west", Owner::Operator, Some(soon), "short");
+    assert!(old.ledger.flush(PATIENCE));
+    let mut new = Run::start(folder.path(), Takeover::Wait);
+    assert!(!new.earlier.look().await);
+    while UnixMicros::now() < soon {
+        tokio::task::yield_now().await;
+    }
+    new.registry.expire(UnixMicros::now());
+    assert!(!new.earlier.look().await);
+    assert_eq!(new.gate("east").state, GateState::Open);
+    // The last word of the earlier run, which only its journal has.
+    old.close("east", Owner::Operator, None, "longer");
+    drop(old);
+    let registry = Arc::clone(&new.registry);
+    timeout(PATIENCE, new.earlier.follow()).await.unwrap();
+    let state = |name| registry.gate_status(name, UnixMicros::now()).unwrap().state;
+    assert_eq!(state("east"), GateState::Closed);
+    assert_eq!(state("west"), GateState::Open);
 }
 
 #[tokio::test]
