@@ -12,6 +12,7 @@ use crate::ledger::Journal;
 #[derive(Debug, Default)]
 pub struct Readiness {
     ledger: OnceLock<Guard>,
+    gates_known: AtomicBool,
     listening: AtomicBool,
     draining: AtomicBool,
 }
@@ -29,6 +30,9 @@ pub enum NotReady {
     /// The ledger is not open yet.
     #[error("starting: the ledger is not open yet")]
     OpeningLedger,
+    /// What earlier runs left of the channels' gates is not known yet.
+    #[error("starting: reading which channels are closed")]
+    ReadingGates,
     /// The data plane does not accept connections yet.
     #[error("starting: the data plane does not listen yet")]
     NotListening,
@@ -60,6 +64,11 @@ impl Readiness {
         });
     }
 
+    /// Notes that what earlier runs left of the gates is known, or is not waited for any longer.
+    pub fn gates_known(&self) {
+        self.gates_known.store(true, Ordering::Release);
+    }
+
     /// Notes that the data plane accepts connections.
     pub fn listening(&self) {
         self.listening.store(true, Ordering::Release);
@@ -79,7 +88,11 @@ impl Readiness {
         }
         let guard = self.ledger.get().ok_or(NotReady::OpeningLedger)?;
         if !self.listening.load(Ordering::Acquire) {
-            return Err(NotReady::NotListening);
+            return Err(if self.gates_known.load(Ordering::Acquire) {
+                NotReady::NotListening
+            } else {
+                NotReady::ReadingGates
+            });
         }
         if guard.on_failure == OnLedgerFailure::Refuse && !guard.journal.is_writable() {
             return Err(NotReady::LedgerFails);

@@ -83,6 +83,12 @@ async fn readiness_follows_the_life_of_the_process() {
         .ledger_opened(journal, OnLedgerFailure::Refuse);
     assert_eq!(
         ready().await.1,
+        "starting: reading which channels are closed\n"
+    );
+
+    admin.readiness.gates_known();
+    assert_eq!(
+        ready().await.1,
         "starting: the data plane does not listen yet\n"
     );
 

@@ -182,10 +182,16 @@ fn a_database_that_cannot_be_read_at_the_start_delays_gates() {
     tollgate.kill();
     let alone = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE";
     let other = another_program(&tollgate, alone);
-    tollgate.start_again();
+    // It lives meanwhile, and says why it takes no traffic.
+    tollgate.launch_again();
+    let ready = tollgate.admin("/readyz");
+    let told = "starting: reading which channels are closed\n";
+    assert_eq!((ready.status, &*ready.text()), (503, told));
+    assert_eq!(tollgate.admin("/livez").status, 200);
+    tollgate.until_ready();
     let log = tollgate.log();
     assert!(log.contains("starting with open gates"), "{log}");
-    assert_eq!(channel(&tollgate, "east")["state"], "open");
+    assert_eq!(tollgate.send(&chat("east")).status, 200);
     // What is said meanwhile is not undone by what was said before.
     run(&tollgate, &["channels", "disable", "west"]);
     run(&tollgate, &["channels", "enable", "west"]);

@@ -244,12 +244,20 @@ impl Tollgate {
 
     /// Starts it again with the same settings, ports and data, after it has ended.
     pub(crate) fn start_again(&mut self) {
+        self.launch_again();
+        self.until_ready();
+    }
+
+    /// The same, and waits only until it lives.
+    pub(crate) fn launch_again(&mut self) {
         self.child = spawn(self.dir.path(), &self.config, &self.environment, &[]);
-        assert!(
-            self.becomes_ready(),
-            "does not start again:\n{}",
-            self.log()
-        );
+        assert!(self.says_yes("/livez"), "does not live:\n{}", self.log());
+    }
+
+    /// Waits until it takes traffic.
+    pub(crate) fn until_ready(&mut self) {
+        let ready = self.becomes_ready();
+        assert!(ready, "does not become ready:\n{}", self.log());
     }
 
     /// Starts a second process beside it, with the same settings and further arguments.
@@ -275,13 +283,17 @@ impl Tollgate {
 
     /// Waits until it is ready, or would be if it could read its keys; false when it ended instead.
     fn becomes_ready(&mut self) -> bool {
+        self.says_yes("/readyz")
+    }
+
+    fn says_yes(&mut self, probe: &str) -> bool {
         let (child, admin) = (&mut self.child, self.admin);
-        eventually("/readyz answers 200", || {
+        eventually(&format!("{probe} answers 200"), || {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
             let mut connection = Connection::over(Box::new(TcpStream::connect(admin).ok()?));
-            let request = Request::new("GET", "/readyz");
+            let request = Request::new("GET", probe);
             connection.write(&request.bytes()).ok()?;
             let ready = connection.try_incoming("GET")?;
             let takes_requests =
