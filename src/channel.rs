@@ -75,6 +75,8 @@ pub struct Channel {
     bearer: Option<Credential>,
     /// Set on every request to the upstream.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What it shows its upstream and nobody else is to see; longer ones first.
+    pub secrets: Vec<Secret>,
     /// The `Host` its upstream expects.
     pub host: HeaderValue,
     /// Its name, as answers carry it.
@@ -114,6 +116,7 @@ impl Channel {
             credential: credential.transpose()?,
             bearer: key.map(credential::bearer).transpose()?,
             headers: settings.headers.clone(),
+            secrets: settings.secrets(),
             host: HeaderValue::try_from(settings.base_url.authority.as_str())?,
             name_header: HeaderValue::try_from(&*settings.name)?,
             provider: provider_of(settings.kind, &settings.base_url.host),

@@ -45,7 +45,7 @@ pub use routing::{
     BreakerSettings, KeyGrant, KeySettings, ModelList, ModelListSettings, ModelsSettings, Recovery,
     RoutingSettings, Strategy,
 };
-pub use secret::Secret;
+pub use secret::{CREDENTIAL_HEADERS, Secret, holds_credential, secrets_in};
 pub use settings::{
     AdminSettings, BillingSettings, ChannelKind, ChannelSettings, LedgerSettings, LedgerStore,
     Limits, LogFormat, LogSettings, MetricsSettings, NewApiSettings, OnClientClose,

@@ -312,8 +312,8 @@ impl ProxyHttp for Gateway {
             if passing.is_refusal() {
                 let channel = exchange.channel.as_deref();
                 passing.withhold(head::credentials(session.req_header(), channel));
-                let own = channel.map(head::credentials_of).unwrap_or_default();
-                passing.conceal(&own, header)?;
+                let own = channel.map(|channel| channel.secrets.as_slice());
+                passing.conceal(own.unwrap_or_default(), header)?;
             }
             exchange.passing = Some(passing);
         }
@@ -389,6 +389,10 @@ impl ProxyHttp for Gateway {
         let signals = passing.pass(slot, end_of_stream).map_err(|error| {
             Error::because(ErrorType::InvalidHTTPHeader, "an encoded answer", error).into_up()
         })?;
+        if passing.has_failed_late() {
+            let channel = exchange.channel.as_deref();
+            passing.withhold(head::credentials(session.req_header(), channel));
+        }
         let ends = passing.ends(signals, end_of_stream);
         if signals.first_content {
             exchange.recorder.timeline().first_token(now);

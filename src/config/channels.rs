@@ -9,6 +9,7 @@ use super::base_url::BaseUrl;
 use super::models;
 use super::problem::Place;
 use super::reader::Reader;
+use super::secret::holds_credential;
 use super::section::Section;
 use super::settings::{ChannelKind, ChannelSettings};
 use super::tree::shown;
@@ -291,7 +292,7 @@ fn headers(
             );
             continue;
         }
-        if holds_credential(name.as_str()) {
+        if holds_credential(&name) {
             reader.note_secret(&given);
         }
         match HeaderValue::from_str(&given.text) {
@@ -346,10 +347,4 @@ fn header_name(text: &str, has_api_key: bool) -> Result<HeaderName, Refusal> {
         ));
     }
     Ok(name)
-}
-
-fn holds_credential(header: &str) -> bool {
-    ["auth", "cookie", "key", "secret", "token"]
-        .iter()
-        .any(|word| header.contains(word))
 }

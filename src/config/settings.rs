@@ -12,7 +12,7 @@ use super::base_url::BaseUrl;
 use super::patterns::ModelPattern;
 use super::payloads::PayloadSettings;
 use super::routing::{BreakerSettings, KeySettings, ModelsSettings, RoutingSettings};
-use super::secret::Secret;
+use super::secret::{CREDENTIAL_HEADERS, Secret, holds_credential, secrets_in};
 use crate::record::closed_set;
 
 /// Everything an operator can set. All paths are absolute or relative to the working folder as it
@@ -165,9 +165,22 @@ impl ChannelSettings {
     /// Whether it has a credential of its own: its key, or a header that takes the key's place.
     #[must_use]
     pub fn brings_credential(&self) -> bool {
-        const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
         let mut names = self.headers.iter().map(|(name, _)| name.as_str());
-        self.api_key.is_some() || names.any(|name| CREDENTIALS.contains(&name))
+        self.api_key.is_some() || names.any(|name| CREDENTIAL_HEADERS.contains(&name))
+    }
+
+    /// What it shows its upstream and nobody else is to see: its key, and what its headers hold of
+    /// the kind. Longer ones first, since one may stand in another.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let headers = self.headers.iter();
+        let values = headers
+            .filter(|(name, _)| holds_credential(name))
+            .filter_map(|(_, value)| value.to_str().ok());
+        let in_headers = values.flat_map(secrets_in).map(Secret::new);
+        let mut secrets: Vec<_> = self.api_key.iter().cloned().chain(in_headers).collect();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        secrets
     }
 
     /// The channel that the short setting `upstream` stands for.

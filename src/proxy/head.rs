@@ -12,7 +12,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr as _};
 
 use crate::channel::{Channel, key_in_pair};
-use crate::config::Secret;
+use crate::config::{CREDENTIAL_HEADERS, Secret, holds_credential, secrets_in};
 
 /// The prefix of Tollgate's own headers.
 const OWN_PREFIX: &str = "x-tollgate-";
@@ -21,29 +21,23 @@ const OWN_PREFIX: &str = "x-tollgate-";
 /// behind Tollgate.
 const FORWARDED_PREFIX: &str = "x-forwarded-";
 
-/// Headers that carry a credential of one API or another. All go when the channel has its own.
-const CREDENTIALS: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
-
 /// Credentials of one request that are looked up.
 const MOST_SHOWN: usize = 8;
 
 /// Whether a header of that name carries a credential.
 pub(super) fn is_credential(name: &HeaderName) -> bool {
-    CREDENTIALS.contains(&name.as_str())
+    CREDENTIAL_HEADERS.contains(&name.as_str())
 }
 
 /// The credentials that a request came with and goes out with: the client's own and the channel's.
+/// Longer ones first, since one may stand in another.
 pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Vec<Secret> {
-    let of_client = CREDENTIALS
+    let in_headers = head
+        .headers
         .iter()
-        .flat_map(|&name| head.headers.get_all(name));
-    let of_channel = channel
-        .and_then(|channel| channel.credential.as_ref())
-        .map(|(_, value)| value);
-    let in_headers = of_client
-        .chain(of_channel)
-        .filter_map(|value| value.to_str().ok())
-        .map(|value| value.strip_prefix("Bearer ").unwrap_or(value).trim());
+        .filter(|(name, _)| holds_credential(name))
+        .filter_map(|(_, value)| str::from_utf8(value.as_bytes()).ok())
+        .flat_map(secrets_in);
     let as_protocols = protocols(head).filter_map(key_of_protocol);
     let mut credentials: Vec<_> = in_headers.chain(as_protocols).map(Secret::new).collect();
     for pair in head.uri.query().unwrap_or_default().split('&') {
@@ -56,26 +50,19 @@ pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Ve
             }
         }
     }
+    let of_channel = channel.map(|channel| channel.secrets.as_slice());
+    credentials.extend_from_slice(of_channel.unwrap_or_default());
+    credentials.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
     credentials
-}
-
-/// What a channel shows its upstream: no client is to see it.
-pub(super) fn credentials_of(channel: &Channel) -> Vec<Secret> {
-    let set = channel.headers.iter();
-    let set = set.filter(|(name, _)| CREDENTIALS.contains(&name.as_str()));
-    let own = channel.credential.iter().chain(set);
-    own.filter_map(|(_, value)| str::from_utf8(without_scheme(value.as_bytes())).ok())
-        .map(Secret::new)
-        .collect()
 }
 
 /// What the client shows of itself: its credentials in the order of the places that it may put them
 /// in, none of them empty. No more than [`MOST_SHOWN`], for each is looked up.
 pub(super) fn shown(head: &RequestHeader) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    let in_headers = CREDENTIALS
+    let in_headers = CREDENTIAL_HEADERS
         .iter()
         .flat_map(|&name| head.headers.get_all(name))
-        .map(|value| Cow::Borrowed(without_scheme(value.as_bytes())));
+        .map(|value| Cow::Borrowed(without_bearer(value.as_bytes())));
     let as_protocols = protocols(head)
         .filter_map(key_of_protocol)
         .map(|key| Cow::Borrowed(key.as_bytes()));
@@ -94,8 +81,9 @@ pub(super) fn shown(head: &RequestHeader) -> impl Iterator<Item = Cow<'_, [u8]>>
         .take(MOST_SHOWN)
 }
 
-/// The credential of an `Authorization` field, whose scheme has no case (RFC 9110, 11.1).
-fn without_scheme(value: &[u8]) -> &[u8] {
+/// The token of an `Authorization` field, whose scheme has no case (RFC 9110, 11.1). Keys come with
+/// no other scheme.
+fn without_bearer(value: &[u8]) -> &[u8] {
     const BEARER: &[u8] = b"Bearer ";
     match value.split_at_checked(BEARER.len()) {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case(BEARER) => key.trim_ascii(),
@@ -106,7 +94,7 @@ fn without_scheme(value: &[u8]) -> &[u8] {
 /// Takes the client's credentials out, wherever it may have put them: they are this gateway's, and
 /// nobody behind it is to see them.
 pub(super) fn withhold_credentials(head: &mut RequestHeader) -> pingora::Result<()> {
-    for name in CREDENTIALS {
+    for name in CREDENTIAL_HEADERS {
         head.remove_header(name);
     }
     withhold_key(head)?;
@@ -162,7 +150,7 @@ pub(super) fn prepare(
 ) -> pingora::Result<()> {
     withhold(head);
     if let Some((credential, value)) = channel.credential_for(head.uri.path()) {
-        for name in CREDENTIALS {
+        for name in CREDENTIAL_HEADERS {
             head.remove_header(name);
         }
         withhold_key(head)?;
@@ -301,12 +289,12 @@ mod tests {
         assert_eq!(
             found.iter().map(Secret::expose).collect::<Vec<_>>(),
             [
-                "sk-client",
                 "sk-channel",
+                "sk-client",
                 "ek_client",
-                "a+b",
                 "a%2Bb",
-                "plain"
+                "plain",
+                "a+b"
             ]
         );
     }
@@ -393,7 +381,7 @@ mod tests {
     #[test]
     fn a_clients_credential_never_goes_with_the_channels_own() {
         let mut head = RequestHeader::build("POST", b"/v1/models", None).unwrap();
-        for name in CREDENTIALS {
+        for name in CREDENTIAL_HEADERS {
             head.insert_header(name, "sk-client").unwrap();
         }
         head.insert_header("x-forwarded-for", "10.0.0.1").unwrap();

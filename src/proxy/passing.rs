@@ -292,11 +292,17 @@ impl Passing {
         Ending {
             outcome,
             source: Some(ErrorSource::Upstream),
-            code: code.map(Arc::from),
+            code: code.map(|text| Arc::from(masked(text, &self.credentials))),
             message: error
                 .and_then(|error| error.message.as_deref())
                 .map(|text| Arc::from(masked(text, &self.credentials))),
         }
+    }
+
+    /// Whether the answer told of an error after it had begun as a good one, and nobody said yet
+    /// what the ledger is to have of it.
+    pub(super) fn has_failed_late(&self) -> bool {
+        self.status < 400 && self.credentials.is_empty() && self.meter.observed().failed
     }
 
     /// Whether the client may take these bytes for the end of the answer. An HTTP/2 upstream may

@@ -211,3 +211,71 @@ fn a_key_of_the_query_that_the_upstream_repeats_is_not_kept() {
     let secrets = ["0123%2B4567", "0123+4567", "qrstuvwx"];
     assert_nowhere(&secrets, &["wrong: "], &mut tollgate);
 }
+
+/// What an upstream says that repeats all it was sent, as debugging servers and careless gateways do.
+fn repeating(request: &crate::support::upstream::Received) -> serde_json::Value {
+    let message = format!("wrong: {} {:?}", request.target, request.headers);
+    json!({"error": {"message": message, "type": "invalid_request_error", "code": "refused"}})
+}
+
+#[test]
+fn whatever_its_scheme_and_place_no_credential_is_kept_and_no_channels_is_shown() {
+    let upstream = Upstream::start(|request| {
+        let body = repeating(request);
+        if request.json()["stream"] == true {
+            return answers::stream(&[format!("data: {body}\n\n")]);
+        }
+        answers::json("400 Bad Request", &body.to_string())
+    });
+    let base = upstream.base_url();
+    let own = |header: &str| format!(", headers: {{{header}}}");
+    let headers = [
+        ("bearer", own("authorization: bEaReR zz-channel-01")),
+        ("basic", own("authorization: Basic zz-channel-02")),
+        ("azure", own("api-key: zz-channel-03")),
+        ("token", own("x-auth-token: zz-channel-04")),
+        ("scheme", own("x-auth-token: Token zz-channel-05")),
+        ("cookie", own("cookie: 'a=b; session=zz-channel-06'")),
+        ("key", ", api_key: zz-channel-07".to_owned()),
+        ("none", String::new()),
+    ];
+    let channels: Vec<_> = headers
+        .iter()
+        .map(|(name, more)| (*name, base.as_str(), more.as_str()))
+        .collect();
+    let mut tollgate = Setup::channels(&channels)
+        .setting("log: {level: trace}")
+        .start();
+    let clients = [
+        ("authorization", "bearer zz-client-01"),
+        ("authorization", "BEARER  zz-client-02"),
+        ("authorization", "Basic zz-client-03"),
+        ("authorization", "zz-client-04"),
+        ("x-api-key", "Bearer zz-client-05"),
+        ("x-auth-token", "zz-client-06"),
+        ("proxy-authorization", "Basic zz-client-07"),
+        ("cookie", "a=b; session=zz-client-08"),
+    ];
+    let mut sent = 0;
+    for (channel, ..) in channels {
+        for (name, value) in clients {
+            for stream in [false, true] {
+                let target = format!("/c/{channel}/v1/chat/completions?key=zz-client-09");
+                let body = json!({"model": "gpt-5-mini", "messages": [], "stream": stream});
+                let request = Request::json(&target, &body).header(name, value);
+                let response = tollgate.send(&request);
+                assert!(response.text().contains("wrong: "), "{}", response.text());
+                if !stream {
+                    assert!(!response.text().contains("zz-channel"), "{channel}");
+                }
+                sent += 1;
+            }
+        }
+    }
+    for row in tollgate.ledger().exactly(sent) {
+        let message = row.text("error_message").unwrap();
+        assert!(message.contains("wrong: "), "{message}");
+    }
+    let known = ["wrong: ", "[secret]", "SQLite format 3", "# HELP"];
+    assert_nowhere(&["zz-channel", "zz-client"], &known, &mut tollgate);
+}

@@ -404,7 +404,7 @@ impl Accounts {
         Ending {
             outcome,
             source: Some(ErrorSource::Upstream),
-            code: code.map(Arc::from),
+            code: code.map(|text| Arc::from(masked(text, &self.credentials))),
             message: error
                 .and_then(|error| error.message.as_deref())
                 .map(|text| Arc::from(masked(text, &self.credentials))),
