@@ -208,7 +208,9 @@ impl Exchange {
             // Of a failure of the wire the code is Tollgate's own word.
             code: told.or(ending.code.as_deref().filter(|_| fault.is_none())),
             outcome: ending.outcome,
-            own_credential: self.channel.as_deref().is_some_and(has_own_credential),
+            // Of a caller with a key nothing goes on that could be its own.
+            own_credential: self.caller.grant.is_some()
+                || self.channel.as_deref().is_some_and(has_own_credential),
             pause: self.way.pause,
             wait: self.recorder.wait(),
         }

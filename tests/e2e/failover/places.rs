@@ -172,6 +172,31 @@ fn a_refused_credential_closes_the_channel() {
     assert_eq!(first.received().len(), 1);
 }
 
+/// Of a caller with a key nothing goes on: what an upstream says of the credential is the channel's.
+#[test]
+fn a_channel_without_a_credential_is_judged_where_there_are_keys() {
+    for (status, code, asked) in [
+        ("401 No", "invalid_api_key", 1),
+        ("429 Slow", "slow_down", 5),
+    ] {
+        let (first, second) = (
+            Upstream::always(answers::error(status, "t", code)),
+            Upstream::always(ok()),
+        );
+        let tollgate = Setup::channels(&[
+            ("first", &first.base_url(), ""),
+            ("second", &second.base_url(), ", api_key: sk-second"),
+        ])
+        .setting("keys: [{name: team, key: not-a-real-secret}]")
+        .start();
+        let request = chat("m").header("authorization", "Bearer not-a-real-secret");
+        for _ in 0..8 {
+            assert_eq!(channel(&tollgate.send(&request)), "second");
+        }
+        assert_eq!(first.received().len(), asked, "{code}");
+    }
+}
+
 /// With one upstream of three dead, clients see nothing of it, and it is soon left alone.
 #[test]
 fn a_dead_channel_is_left_alone() {
