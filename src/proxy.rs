@@ -484,7 +484,7 @@ impl ProxyHttp for Gateway {
         if exchange.upgraded {
             // A tunnel ends when either side leaves it.
             let failure = exchange.failure(error);
-            exchange.close_tunnel(failure.ending(), Instant::now());
+            exchange.close_tunnel(&failure, Instant::now());
             return FailToProxy {
                 error_code: 0,
                 can_reuse_downstream: false,

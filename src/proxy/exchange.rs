@@ -248,36 +248,33 @@ impl Exchange {
             return;
         }
         self.form_ended();
-        let ending = match self.tell_what_was_seen(true) {
-            Some(ending) => ending,
+        let (ending, fault) = match self.tell_what_was_seen(true) {
+            Some(ending) => {
+                let observed = self.passing.as_ref().map(Passing::observed);
+                let cut_short = observed.is_some_and(|observed| observed.cut_short);
+                (ending, cut_short.then_some(Fault::CutShort))
+            }
             None => self.end_tunnel(None, now),
         };
-        let observed = self.passing.as_ref().map(Passing::observed);
-        let cut_short = match observed {
-            Some(observed) => observed.cut_short,
-            None => ending.outcome != Outcome::Ok,
-        };
-        self.close(ending, cut_short.then_some(Fault::CutShort), now);
+        self.close(ending, fault, now);
     }
 
     /// Closes the account of a tunnel in which `failure` was seen. It ends when either side leaves
     /// it, which is no failure by itself.
-    pub(super) fn close_tunnel(&mut self, failure: Ending, now: Instant) {
+    pub(super) fn close_tunnel(&mut self, failure: &Failure, now: Instant) {
         if self.recorder.is_closed() {
             return;
         }
         self.tell_what_is_unknown();
-        let ending = self.end_tunnel(Some(failure), now);
-        let broken = ending.outcome != Outcome::Ok;
-        let fault = broken.then_some(Fault::CutShort);
+        let (ending, fault) = self.end_tunnel(Some(failure), now);
         self.end_try(fault, &ending, self.recorder.clock(now));
         self.recorder.close(ending, now);
     }
 
-    fn end_tunnel(&mut self, failure: Option<Ending>, now: Instant) -> Ending {
+    fn end_tunnel(&mut self, failure: Option<&Failure>, now: Instant) -> (Ending, Option<Fault>) {
         match self.socket.tunnel() {
             Some(tunnel) => tunnel.end(failure, now),
-            None => Ending::OK,
+            None => (Ending::OK, None),
         }
     }
 

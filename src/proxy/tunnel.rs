@@ -13,18 +13,25 @@ use http::HeaderValue;
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::channel::Fault;
 use crate::config::Secret;
 use crate::keys::Caller;
 use crate::protocol::{Dialogue, Leave, MissingReason, reads_socket};
 use crate::record::{Api, ErrorSource, Outcome};
 
 use super::caller::Unallowed;
+use super::failure::Failure;
 use super::recorder::{Ending, Recorder};
 use accounts::Accounts;
 
 /// Close codes of a session that ended as it should (RFC 6455 §7.4.1): done, going away, and none
 /// stated.
 const FAREWELLS: [Option<u16>; 3] = [Some(1000), Some(1001), None];
+
+/// Close codes by which an upstream says that it failed itself (RFC 6455 §7.4.1, and IANA's registry
+/// of them): an error of its own, a restart, overload, a gateway's upstream. Any other is about what
+/// the client sent, or the provider's own word for it.
+const FAILURES: [u16; 4] = [1011, 1012, 1013, 1014];
 
 /// What a request has to do with a WebSocket.
 #[derive(Debug)]
@@ -169,26 +176,49 @@ impl Tunnel {
     }
 
     /// The connection ended, in the stated failure if Pingora told one. Closes what is unfinished,
-    /// and says how the connection's own account ends.
-    pub(super) fn end(&mut self, failure: Option<Ending>, now: Instant) -> Ending {
+    /// and says how the connection's own account ends, and whether that is the channel's fault: what
+    /// the upstream says of it in words is judged by these.
+    pub(super) fn end(
+        &mut self,
+        failure: Option<&Failure>,
+        now: Instant,
+    ) -> (Ending, Option<Fault>) {
         let read = self.dialogue.unread().is_none();
-        let (of_responses, of_connection) = match (self.left, failure) {
-            (Some(Left::Client), _) => (client_closed(), Ending::OK),
+        let (of_responses, of_connection, fault) = match (self.left, failure) {
+            (Some(Left::Client), _) => (client_closed(), Ending::OK, None),
             (Some(Left::Upstream(Some(leave))), _) if FAREWELLS.contains(&leave.code) => {
-                (self.accounts.cut_off(leave.code), Ending::OK)
+                (self.accounts.cut_off(leave.code), Ending::OK, None)
             }
             (Some(Left::Upstream(leave)), _) if read => {
-                let ending = self.accounts.cut_off(leave.and_then(|leave| leave.code));
-                (ending.clone(), ending)
+                let code = leave.and_then(|leave| leave.code);
+                let ending = self.accounts.cut_off(code);
+                let fault = self.fault_of_leaving(code);
+                (ending.clone(), ending, fault)
             }
-            (None, Some(failure)) if failure.outcome == Outcome::ClientClosed => {
-                (failure, Ending::OK)
+            (None, Some(failure @ Failure::ClientClosed)) => (failure.ending(), Ending::OK, None),
+            (None, Some(failure)) if read => {
+                let ending = failure.ending();
+                (ending.clone(), ending, Some(failure.fault(true)))
             }
-            (None, Some(failure)) if read => (failure.clone(), failure),
-            _ => (self.accounts.cut_off(None), Ending::OK),
+            _ => (self.accounts.cut_off(None), Ending::OK, None),
         };
         self.accounts.close_all(&of_responses, now);
-        of_connection
+        (of_connection, fault)
+    }
+
+    /// What the upstream's leaving says of the channel: nothing beside its last words, and nothing
+    /// where it left for what the client sent.
+    fn fault_of_leaving(&self, code: Option<u16>) -> Option<Fault> {
+        if self.accounts.has_last_words() {
+            return None;
+        }
+        let of_the_provider = code.is_none_or(|code| FAILURES.contains(&code));
+        let fault = if of_the_provider && self.dialogue.hears_client() {
+            Fault::CutShort
+        } else {
+            Fault::NotTheChannels
+        };
+        Some(fault)
     }
 
     /// Tollgate itself ends: closes what is unfinished.

@@ -3,6 +3,7 @@
 mod clients;
 mod endings;
 mod errors;
+mod faults;
 mod handshake;
 mod passing;
 

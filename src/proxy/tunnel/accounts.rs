@@ -411,6 +411,11 @@ impl Accounts {
         }
     }
 
+    /// Whether an error that concerns none of the responses was the last that the upstream said.
+    pub(super) fn has_last_words(&self) -> bool {
+        self.error.is_some()
+    }
+
     /// How the upstream's leaving ends what is unfinished: with its last words, else with its close
     /// code. 1006 is the code for an end without a close frame (RFC 6455 §7.4.1).
     pub(super) fn cut_off(&self, code: Option<u16>) -> Ending {
