@@ -140,6 +140,13 @@ pub fn names_one_model(query: &str) -> bool {
         <= 1
 }
 
+/// Whether what is made through `api` can be asked for later by the id that its answer states.
+#[must_use]
+pub fn makes_to_keep(api: Api) -> bool {
+    let making = &conventions(api).making;
+    !making.shown.is_empty() || making.results.is_some()
+}
+
 /// The id in the path of something that was made earlier (`/v1/responses/<id>/cancel`, a batch), as
 /// it is written there.
 #[must_use]

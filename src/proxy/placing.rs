@@ -10,7 +10,7 @@ use pingora::proxy::Session;
 use crate::channel::{Asked, Bond, Channel, NoPlace, Place, Placing, Wanted};
 use crate::clock::UnixMicros;
 use crate::keys::Caller;
-use crate::protocol::{Operation, PathBase, made_in_path};
+use crate::protocol::{Operation, PathBase, made_in_path, makes_to_keep};
 
 use super::caller;
 use super::exchange::Exchange;
@@ -226,9 +226,10 @@ impl Gateway {
         self.enter(session, exchange, place);
     }
 
-    /// Notes which channel made the thing whose id the answer states: it alone knows it.
+    /// Notes which channel made the thing whose id the answer states, where that can be asked for
+    /// again: it alone knows it.
     pub(super) fn note_made(&self, exchange: &mut Exchange) {
-        if !self.several || exchange.way.noted {
+        if !self.several || exchange.way.noted || !makes_to_keep(exchange.api) {
             return;
         }
         let observed = exchange.passing.as_ref().map(Passing::observed);

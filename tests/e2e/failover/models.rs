@@ -247,6 +247,29 @@ fn what_goes_on_from_a_response_goes_where_it_was_made() {
     }
 }
 
+/// Of what nobody can ask for again no channel is remembered: there is room for what counts.
+#[test]
+fn the_id_of_a_chat_binds_nobody() {
+    let upstream = || {
+        Upstream::start(|request: &Received| match &*request.method {
+            "POST" => ok(),
+            _ => answers::json("200 OK", r#"{"id":"resp_1","object":"response"}"#),
+        })
+    };
+    let (first, second) = (upstream(), upstream());
+    let tollgate = two(&first.base_url(), &second.base_url())
+        .setting("routing: {strategy: round_robin}")
+        .start();
+    let id = tollgate.send(&super::chat("m")).json()["id"].clone();
+    let path = format!("/v1/responses/{}", id.as_str().unwrap());
+    let before = (first.received().len(), second.received().len());
+    for _ in 0..4 {
+        tollgate.send(&Request::new("GET", &path));
+    }
+    let after = (first.received().len(), second.received().len());
+    assert_eq!(after, (before.0 + 2, before.1 + 2));
+}
+
 #[test]
 fn a_session_stays_on_its_channel_where_a_header_says_so() {
     let (first, second) = (Upstream::always(ok()), Upstream::always(ok()));
