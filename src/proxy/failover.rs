@@ -212,7 +212,8 @@ impl Exchange {
         self.end_try(fault, ending, self.recorder.clock(Instant::now()));
         self.recorder.attempt_ends(ending);
         self.recorder.forget_answer();
-        self.way.unanswered |= self.connected && self.passing.is_none();
+        // Whoever answered says by it that there is nothing to bill.
+        self.way.unanswered |= matches!(fault, Some(Fault::Silent | Fault::Broken));
         self.way.pause = None;
         self.way.held_bytes = None;
         self.connected = false;

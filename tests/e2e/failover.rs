@@ -2,6 +2,7 @@
 //! knows nothing of it but a header.
 
 mod bodies;
+mod faults;
 mod held;
 mod models;
 mod places;
