@@ -451,7 +451,9 @@ impl ProxyHttp for Gateway {
         let expired = exchange.watchdog.as_ref().and_then(Watchdog::expired);
         let untouched =
             exchange.passing.is_none() && exchange.failure.is_none() && expired.is_none();
-        if replayable && untouched && was_stale(exchange, &session.req_header().method) {
+        // Once for each channel: the repetition has a connection of its own.
+        let first = !exchange.way.repeats;
+        if first && replayable && untouched && was_stale(exchange, &session.req_header().method) {
             error.retry.decide_reuse(client_reused);
         } else {
             error.set_retry(false);
@@ -461,6 +463,7 @@ impl ProxyHttp for Gateway {
             exchange.recorder.attempt_ends(&failure.ending());
             // The same address again: the connection was stale, not the address.
             exchange.tries = exchange.tries.saturating_sub(1);
+            exchange.way.repeats = true;
             exchange.watchdog = None;
         } else {
             error.set_retry(self.goes_on_after(session, exchange, &error));

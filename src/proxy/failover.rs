@@ -216,6 +216,7 @@ impl Exchange {
         self.way.unanswered |= matches!(fault, Some(Fault::Silent | Fault::Broken));
         self.way.pause = None;
         self.way.held_bytes = None;
+        self.way.repeats = false;
         self.connected = false;
         self.passing = None;
         self.watchdog = None;

@@ -37,6 +37,12 @@ use super::tunnel::Socket;
 /// Addresses of one name that are tried before a connection is given up.
 pub(super) const MOST_ADDRESSES: usize = 4;
 
+/// The group of connections made because a pooled one was stale …
+const UNPOOLED_GROUP: u64 = 1;
+
+/// … and how long one of them idles for another such request.
+const UNPOOLED: Duration = Duration::from_millis(1);
+
 /// The reverse proxy: what Pingora asks at each phase of a request.
 #[derive(Debug)]
 pub struct Gateway {
@@ -371,6 +377,12 @@ impl Gateway {
         options.write_timeout = Some(self.limits.idle);
         if channel.base.tls {
             options.alpn = ALPN::H2H1;
+        }
+        if exchange.way.repeats {
+            // Where one pooled connection is stale the others often are: a new one, which is not
+            // pooled with them.
+            options.idle_timeout = Some(UNPOOLED);
+            peer.group_key = UNPOOLED_GROUP;
         }
         peer
     }

@@ -46,6 +46,8 @@ pub(super) struct Way {
     pub(super) pause: Option<Duration>,
     /// An earlier channel had the request and never answered.
     pub(super) unanswered: bool,
+    /// The try in progress repeats one that met a stale connection.
+    pub(super) repeats: bool,
     /// What was made is known to be made here.
     noted: bool,
 }

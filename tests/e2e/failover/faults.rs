@@ -1,6 +1,11 @@
 //! Tries that fail in ways of their own: what the next one is, and what the ledger says of them.
 
-use super::{DEAD, chat, two};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{DEAD, attempts, chat, ok, two};
 use crate::support::answers;
 use crate::support::upstream::{Step, Upstream};
 
@@ -25,4 +30,69 @@ fn a_silence_may_have_cost_something() {
     assert_eq!(response.status, 502, "{response:?}");
     let row = tollgate.ledger().request(&response.request_id());
     assert_eq!(row.text("usage_source"), Some("missing"), "{row:#?}");
+}
+
+const POOLED: usize = 12;
+
+/// Answers so many requests, all at a time, each on a connection of its own. From then on these
+/// connections break off at the next request, and new ones too unless they are `well`.
+fn stale(well: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let count = Arc::clone(&count);
+            std::thread::spawn(move || serve(socket, &count, well));
+        }
+    });
+    (address, asked)
+}
+
+fn serve(mut socket: TcpStream, asked: &AtomicUsize, well: bool) {
+    for turn in 0.. {
+        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+        while !seen.ends_with(b"}") {
+            match socket.read(&mut buffer) {
+                Ok(0) | Err(_) => return,
+                Ok(length) => seen.extend_from_slice(&buffer[..length]),
+            }
+        }
+        let number = asked.fetch_add(1, Ordering::SeqCst);
+        if number >= POOLED && (turn > 0 || !well) {
+            return;
+        }
+        while asked.load(Ordering::SeqCst) < POOLED {
+            std::thread::yield_now();
+        }
+        let body = answers::chat();
+        let length = body.len();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+        let _ = write!(socket, "{head}: {length}\r\n\r\n{body}");
+    }
+}
+
+/// However many connections went stale in the pool, a request goes to a channel twice at most: the
+/// second time over a new one.
+#[test]
+fn a_stale_connection_is_made_good_once() {
+    for well in [true, false] {
+        let (address, asked) = stale(well);
+        let good = Upstream::always(ok());
+        let tollgate = two(&format!("http://{address}/v1"), &good.base_url()).start();
+        let to = tollgate.address();
+        let clients: Vec<_> = (0..POOLED)
+            .map(|_| std::thread::spawn(move || chat("m").send(to).status))
+            .collect();
+        for client in clients {
+            assert_eq!(client.join().unwrap(), 200);
+        }
+        let response = tollgate.send(&chat("m"));
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(asked.load(Ordering::SeqCst), POOLED + 2);
+        let others = usize::from(!well);
+        assert_eq!(attempts(&tollgate, &response).len(), 2 + others);
+        assert_eq!(good.received().len(), others);
+    }
 }
