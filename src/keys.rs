@@ -15,7 +15,11 @@
 
 mod keyring;
 mod making;
+mod offline;
 mod pepper;
+mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -23,10 +27,10 @@ use crate::config::{KeyGrant, ModelPattern};
 use crate::record::closed_set;
 
 pub use keyring::{KeyEntry, Keyring, Required};
-pub use making::{
-    BadKey, Keys, KeysError, MadeKey, NewKey, are_required, check_name, make, off, revoke,
-};
+pub use making::{Keys, KeysError, MadeKey, NewKey, are_required};
+pub use offline::{make, off, revoke};
 pub use pepper::{Pepper, PepperError};
+pub use rules::{BadKey, check_name};
 
 /// Who calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,244 @@
+//! Keys over their life, with a running sidecar and without.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::rules::Rules;
+use super::{BadKey, Denied, Keys, KeysError, NewKey, make, off, revoke};
+use crate::clock::UnixMicros;
+use crate::config::{KeyGrant, KeySettings, ModelPattern, Secret, Settings};
+use crate::ledger::{self, KeyError, Ledger, Takeover};
+
+const NOW: UnixMicros = UnixMicros(1_000);
+
+fn new(name: &str) -> NewKey {
+    NewKey {
+        name: name.into(),
+        grant: KeyGrant::default(),
+        made_by: "alice".into(),
+    }
+}
+
+fn open(settings: &Settings) -> (Ledger, Keys) {
+    let files = ledger::Settings::new(&settings.data_dir);
+    let ledger = Ledger::open(&files, Takeover::Refuse).unwrap();
+    let keys = Keys::open(settings, ledger.key_writer()).unwrap();
+    (ledger, keys)
+}
+
+fn with_a_key(folder: &Path) -> Settings {
+    let mut settings = Settings::defaults(folder);
+    settings.keys.push(KeySettings {
+        name: "file".into(),
+        secret: Secret::new("of-the-settings"),
+        grant: KeyGrant::default(),
+    });
+    settings
+}
+
+fn who(keys: &Keys, text: &str) -> Result<Option<Arc<str>>, Denied> {
+    let found = keys.ring().identify(Some(text.as_bytes()), NOW);
+    found.map(|caller| caller.name)
+}
+
+#[test]
+fn keys_are_made_kept_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::defaults(folder.path());
+    let (ledger, keys) = open(&settings);
+    assert!(who(&keys, "sk-own").is_ok());
+    let made = keys.create(new("a"), NOW).unwrap();
+    let text = made.text.expose();
+    assert_eq!(text.len(), 46, "{text}");
+    assert!(text.starts_with("tg-"));
+    assert_eq!(who(&keys, text), Ok(Some("a".into())));
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+    assert_ne!(keys.create(new("b"), NOW).unwrap().text, made.text);
+    drop(ledger);
+
+    // Without a sidecar, and with the next one.
+    let third = make(&settings, new("c"), NOW).unwrap();
+    let (ledger, keys) = open(&settings);
+    assert_eq!(who(&keys, text), Ok(Some("a".into())));
+    assert_eq!(who(&keys, third.text.expose()), Ok(Some("c".into())));
+    keys.revoke(&"a".into(), NOW).unwrap();
+    assert_eq!(who(&keys, text), Err(Denied::Unknown));
+    drop(ledger);
+    revoke(&settings, &"b".into(), NOW).unwrap();
+    revoke(&settings, &"c".into(), NOW).unwrap();
+    let (_ledger, keys) = open(&settings);
+    // The end of the last key opens nothing.
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+}
+
+#[test]
+fn the_way_back_is_open_once_no_key_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::defaults(folder.path());
+    let (ledger, keys) = open(&settings);
+    assert!(!keys.off().unwrap());
+    let mut short = new("short");
+    short.grant.expires_at = Some(UnixMicros(1_001));
+    keys.create(short, NOW).unwrap();
+    let left = keys.off().unwrap_err();
+    assert!(
+        matches!(&left, KeysError::Ledger(KeyError::Living(names)) if **names == ["short".into()]),
+        "{left}"
+    );
+    keys.revoke(&"short".into(), NOW).unwrap();
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+    assert!(keys.off().unwrap());
+    assert!(who(&keys, "sk-own").is_ok() && !keys.are_required());
+    assert!(!keys.off().unwrap());
+    drop(ledger);
+    let (ledger, keys) = open(&settings);
+    assert!(who(&keys, "sk-own").is_ok());
+    // And closed again by the next one.
+    keys.create(new("next"), NOW).unwrap();
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+    drop(ledger);
+    assert!(off(&settings).is_err());
+    revoke(&settings, &"next".into(), NOW).unwrap();
+    assert!(off(&settings).unwrap());
+    assert!(!off(&settings).unwrap());
+    let (_ledger, keys) = open(&settings);
+    assert!(who(&keys, "sk-own").is_ok());
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_refuses_nobody_where_no_key_was_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::defaults(folder.path());
+    let (ledger, _) = open(&settings);
+    let writer = ledger.key_writer();
+    drop(ledger);
+    let database = settings.data_dir.join("tollgate.db");
+    let kept = std::fs::read(&database).unwrap();
+    std::fs::write(&database, "this is no database at all").unwrap();
+    let open_unread = |settings: &Settings| {
+        let keys = Keys::open(settings, writer.clone()).unwrap();
+        assert!(!keys.is_read());
+        keys
+    };
+    let keys = open_unread(&settings);
+    assert!(who(&keys, "sk-own").is_ok() && !keys.refuse_everybody());
+    let keys = open_unread(&with_a_key(folder.path()));
+    assert_eq!(who(&keys, "of-the-settings"), Ok(Some("file".into())));
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+
+    ledger::require_keys(&settings.data_dir).unwrap();
+    let keys = open_unread(&with_a_key(folder.path()));
+    assert_eq!(who(&keys, "of-the-settings"), Ok(Some("file".into())));
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unread));
+    assert!(!keys.refuse_everybody());
+    let keys = open_unread(&settings);
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unread));
+    assert!(keys.refuse_everybody());
+    // A change that fails reads them all the same.
+    std::fs::write(&database, kept).unwrap();
+    assert!(keys.create(new("a"), NOW).is_err());
+    assert!(keys.is_read());
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+}
+
+#[test]
+fn a_folder_from_before_there_were_markers_gets_one_when_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::defaults(folder.path());
+    make(&settings, new("a"), NOW).unwrap();
+    let marker = settings.data_dir.join("keys-required");
+    std::fs::remove_file(&marker).unwrap();
+    let (ledger, keys) = open(&settings);
+    assert!(marker.exists());
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+    drop(ledger);
+}
+
+#[test]
+fn a_key_of_the_settings_is_one_as_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = with_a_key(folder.path());
+    let (_ledger, keys) = open(&settings);
+    assert_eq!(who(&keys, "of-the-settings"), Ok(Some("file".into())));
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
+    for refused in [
+        keys.create(new("file"), NOW).map(|_| ()),
+        keys.revoke(&"file".into(), NOW).map(|_| ()),
+    ] {
+        assert!(
+            matches!(refused, Err(KeysError::Bad(BadKey::OfSettings(_)))),
+            "{refused:?}"
+        );
+    }
+    let left = keys.off().unwrap_err().to_string();
+    assert!(left.contains("`keys`: `file`;"), "{left}");
+}
+
+#[test]
+fn a_key_that_makes_no_sense_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = with_a_key(folder.path());
+    let rules = Rules::of(&settings);
+    let with = |change: &dyn Fn(&mut KeyGrant)| {
+        let mut key = new("a");
+        change(&mut key.grant);
+        rules.check(&key, NOW)
+    };
+    let tags = |tags: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let tags = tags.iter().copied();
+        tags.map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    };
+    for name in ["", "..", "a b", "ä", "a/b", &"n".repeat(65)] {
+        assert_eq!(
+            rules.check(&new(name), NOW),
+            Err(BadKey::Name(name.into())),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        with(&|grant| grant.expires_at = Some(NOW)),
+        Err(BadKey::Expired(NOW))
+    );
+    assert_eq!(
+        with(&|grant| grant.models = Some(vec![ModelPattern::new("")])),
+        Err(BadKey::NoModel)
+    );
+    assert_eq!(
+        with(&|grant| grant.channels = Some(Vec::new())),
+        Err(BadKey::NoChannel)
+    );
+    assert_eq!(
+        with(&|grant| grant.channel = Some("opnai".into())),
+        Err(BadKey::NoSuchChannel("opnai".into()))
+    );
+    for bad in [("", "x"), ("a b", "x"), ("a", ""), ("a", "x,b=y")] {
+        assert!(
+            matches!(
+                with(&|grant| grant.tags = tags(&[("ok", "1"), bad])),
+                Err(BadKey::Tag(_))
+            ),
+            "{bad:?}"
+        );
+    }
+    let fits = with(&|grant| {
+        grant.expires_at = Some(UnixMicros(1_001));
+        grant.models = Some(vec![ModelPattern::new("gpt-5*")]);
+        grant.channels = Some(vec!["openai".into()]);
+        grant.channel = Some("openai".into());
+        grant.tags = tags(&[("team", "a b"), ("x", "1")]);
+    });
+    assert_eq!(fits, Ok(()));
+}
+
+#[test]
+fn a_made_key_does_not_print_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::defaults(folder.path());
+    let (_ledger, keys) = open(&settings);
+    let made = keys.create(new("a"), NOW).unwrap();
+    let printed = format!("{made:?} {keys:?}");
+    assert!(!printed.contains(made.text.expose()), "{printed}");
+    assert!(printed.contains("\"a\""), "{printed}");
+}
