@@ -34,6 +34,7 @@ use crate::sources::prices::FetchError;
 
 use data_plane::DataPlane;
 use listeners::{ListenError, Listeners};
+use outside::Following;
 use rooms::Rooms;
 
 /// How often the ledger is asked for the clients' keys that could not be read at the start.
@@ -143,22 +144,24 @@ async fn run_here(
     }
     rooms.readiness.gates_known();
     let plane = DataPlane::start(settings, rooms.gateway(settings)?, &listeners)?;
-    let known = earlier.whole();
-    let mut beside = vec![
+    let mut following = Following::start(follower, earlier.whole());
+    let beside = [
         tokio::spawn(refresher.run()),
         tokio::spawn(read_keys(Arc::clone(&rooms.keys))),
         tokio::spawn(earlier.follow()),
         tokio::spawn(rooms.expire_holds()),
     ];
-    beside.extend(follower.map(|follower| tokio::spawn(outside::follow(follower, known))));
     rooms.readiness.listening();
     on_ready(Ready {
         listen: listeners.data_address(),
         admin: admin.address,
     });
 
-    let reason = signals.wait(&listeners, &rooms.ledger).await;
+    let reason = signals
+        .wait(&listeners, &rooms.ledger, &mut following)
+        .await;
     rooms.readiness.drain();
+    following.stop().await;
     for task in beside {
         task.abort();
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::RunError;
 use super::gates::GateWatch;
@@ -42,11 +43,30 @@ pub(super) fn shown(
     }
 }
 
-/// Follows, for ever, once the gates are known: before that an open one may be one that nobody has
-/// heard of yet.
-pub(super) async fn follow(follower: Follower, mut known: watch::Receiver<bool>) {
-    // An error means that the process ends.
-    if known.wait_for(|&known| known).await.is_ok() {
-        follower.run().await;
+/// The follower at work. It does not outlive this.
+pub(super) struct Following(Option<JoinHandle<()>>);
+
+impl Following {
+    /// Begins once the gates are known: before that an open one may be one that nobody has heard of
+    /// yet. During a hand-over that is after the other process has stopped following, since it keeps
+    /// the ledger until then.
+    pub(super) fn start(follower: Option<Follower>, mut known: watch::Receiver<bool>) -> Self {
+        let task = follower.map(|follower| {
+            tokio::spawn(async move {
+                // An error means that the process ends.
+                if known.wait_for(|&known| known).await.is_ok() {
+                    follower.run().await;
+                }
+            })
+        });
+        Self(task)
+    }
+
+    /// Ends it, and waits until it has ended.
+    pub(super) async fn stop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+            let _ = task.await;
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::ledger::Ledger;
 use crate::proxy::OpenRequests;
 
 use super::listeners::Listeners;
+use super::outside::Following;
 
 /// How long both processes accept after a hand-over, so that the new one surely does before the
 /// old one stops.
@@ -44,14 +45,22 @@ impl Signals {
         })
     }
 
-    /// Waits until the process is to stop. A hand-over that finds nobody is no reason to.
-    pub(super) async fn wait(&mut self, listeners: &Listeners, ledger: &Ledger) -> Reason {
+    /// Waits until the process is to stop. A hand-over that finds nobody is no reason to; of one that
+    /// finds somebody `following` ends first, then the ledger goes over.
+    pub(super) async fn wait(
+        &mut self,
+        listeners: &Listeners,
+        ledger: &Ledger,
+        following: &mut Following,
+    ) -> Reason {
         let reason = loop {
             tokio::select! {
                 _ = self.terminate.recv() => break Reason::Told,
                 _ = self.interrupt.recv() => break Reason::Told,
                 _ = self.quit.recv() => {
                     if handed_over(listeners).await {
+                        // In this order: the other process follows once it has the ledger.
+                        following.stop().await;
                         ledger.hand_over();
                         tokio::time::sleep(BOTH_ACCEPT).await;
                         break Reason::HandedOver;

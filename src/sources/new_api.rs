@@ -19,7 +19,7 @@ mod wish;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +70,9 @@ pub struct Follower {
     gates: Arc<Registry>,
     /// Changes whenever a gate did.
     changes: watch::Receiver<u64>,
+    data_dir: PathBuf,
+    base_url: String,
+    /// None before it follows.
     marks: Arc<Mutex<Marks>>,
     room: Semaphore,
     pauses: Pauses,
@@ -90,14 +93,14 @@ impl Follower {
     ) -> Result<Self, Cause> {
         let followed = || channels.iter().filter(|channel| channel.new_api.is_some());
         let ids: Vec<u64> = followed().filter_map(|channel| channel.new_api).collect();
-        let mut marks = Marks::load(data_dir, &settings.base_url.to_string());
-        marks.keep_only(|id| ids.contains(&id));
         let names = followed().map(|channel| Arc::clone(&channel.name));
         Ok(Self {
+            data_dir: data_dir.to_owned(),
+            base_url: settings.base_url.to_string(),
             client: Client::new(settings)?,
             gates,
             changes,
-            marks: Arc::new(Mutex::new(marks)),
+            marks: Arc::default(),
             room: Semaphore::new(AT_ONCE),
             pauses,
             ids,
@@ -111,8 +114,10 @@ impl Follower {
         Arc::clone(&self.stats)
     }
 
-    /// Follows, for ever.
+    /// Follows, for ever. Only one process at a time may: what it disabled is read when this begins
+    /// and held in memory from then on.
     pub async fn run(self) {
+        self.load_marks().await;
         let channels = self.ids.iter().zip(self.stats.channels());
         join_all(channels.map(|(&id, channel)| self.follow(id, channel))).await;
     }
@@ -229,6 +234,17 @@ impl Follower {
         } else {
             SyncResult::Unchanged
         })
+    }
+
+    /// Reads what earlier runs disabled.
+    async fn load_marks(&self) {
+        let (data_dir, base_url) = (self.data_dir.clone(), self.base_url.clone());
+        let load = move || Marks::load(&data_dir, &base_url);
+        // An error means that the process ends.
+        if let Ok(mut marks) = tokio::task::spawn_blocking(load).await {
+            marks.keep_only(|id| self.ids.contains(&id));
+            *self.marks() = marks;
+        }
     }
 
     /// Writes down that Tollgate disables a channel, or strikes it out, where it holds up nobody. A

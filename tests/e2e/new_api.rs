@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tollgate::channel::{Closing, GateObserver, Registry};
@@ -52,6 +53,13 @@ impl Following {
     /// Follows the channel `a` as 7 and `b` as 8, whose gates are closed by an operator where
     /// `closed` names them.
     fn start(base_url: &str, data: &Path, closed: &[&str]) -> Self {
+        let (following, follower) = Self::made(base_url, data, closed);
+        following.runtime.spawn(follower.run());
+        following
+    }
+
+    /// The same, and does not begin yet.
+    fn made(base_url: &str, data: &Path, closed: &[&str]) -> (Self, Follower) {
         let channel = |(name, new_api): (&str, Option<u64>)| ChannelSettings {
             name: Arc::from(name),
             new_api,
@@ -81,8 +89,7 @@ impl Following {
         for name in closed {
             following.closes(name, Owner::Operator, None);
         }
-        following.runtime.spawn(follower.run());
-        following
+        (following, follower)
     }
 
     fn closes(&self, channel: &str, owner: Owner, until: Option<UnixMicros>) {
@@ -204,6 +211,21 @@ fn what_tollgate_disabled_is_enabled_after_a_restart() {
     following.opens("b");
     following.until_status(&gateway, "b", 8, ENABLED);
     assert_eq!(gateway.changes().len(), 4);
+}
+
+#[test]
+fn what_another_process_disabled_before_this_one_follows_is_known() {
+    let gateway = OutsideGateway::start(Kind::Newer, [(7, ENABLED), (8, ENABLED)]);
+    let data = tempfile::tempdir().unwrap();
+    let old = Following::start(&gateway.base_url(), data.path(), &[]);
+    let (new, follower) = Following::made(&gateway.base_url(), data.path(), &["a"]);
+    old.closes("a", Owner::Operator, None);
+    old.until_status(&gateway, "a", 7, DISABLED);
+    drop(old);
+    new.runtime.spawn(follower.run());
+    new.until_status(&gateway, "a", 7, DISABLED);
+    new.opens("a");
+    new.until_status(&gateway, "a", 7, ENABLED);
 }
 
 #[test]
@@ -401,6 +423,35 @@ fn what_an_operator_closes_is_disabled_there_over_restarts_too() {
     tollgate.start_again();
     until_synced(&tollgate);
     assert_eq!(gateway.status(7), DISABLED);
+}
+
+#[test]
+fn what_is_disabled_during_a_hand_over_is_enabled_after_it() {
+    let gateway = OutsideGateway::start(Kind::Newer, [(7, ENABLED)]);
+    let mut tollgate = beside(&gateway, TOKEN);
+    until_synced(&tollgate);
+    let silent = Gate::default();
+    gateway.fails([Fault::Wait(silent.clone())]);
+    operator(&tollgate, "disable");
+    eventually("the old process asks for the channel", || {
+        (!gateway.requests().is_empty()).then_some(())
+    });
+    let successor = tollgate.successor(&["--upgrade"]);
+    tollgate.signal(Signal::QUIT);
+    eventually("the new one is ready", || {
+        (tollgate.log().matches("is ready").count() == 2).then_some(())
+    });
+    silent.open();
+    assert!(tollgate.ended().success());
+    tollgate.replace(successor);
+    eventually("it is disabled", || {
+        (gateway.status(7) == DISABLED).then_some(())
+    });
+    until_synced(&tollgate);
+    operator(&tollgate, "enable");
+    eventually("it is enabled", || {
+        (gateway.status(7) == ENABLED).then_some(())
+    });
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::ledger::make_private_folder;
 const FILE: &str = "new-api.json";
 
 /// The marks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Marks {
     file: PathBuf,
     kept: Kept,
