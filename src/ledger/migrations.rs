@@ -294,10 +294,13 @@ CREATE TABLE channel_events (
     note TEXT
 ) STRICT;
 
--- The last one of each channel and owner; one channel's, the newest first.
+-- The last one of each channel and owner.
 CREATE INDEX channel_events_owner ON channel_events (channel, owner, sequence);
 
--- What has expired.
+-- One channel's, the newest first.
+CREATE INDEX channel_events_channel ON channel_events (channel, sequence);
+
+-- Where a range of time begins and ends; what has expired.
 CREATE INDEX channel_events_at ON channel_events (at);
 ";
 

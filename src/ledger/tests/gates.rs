@@ -118,6 +118,41 @@ fn events_are_found_by_channel_and_time() {
 }
 
 #[test]
+fn a_range_of_time_is_found_whole_when_the_clock_was_set_back() {
+    let folder = TempDir::new().unwrap();
+    let mut ledger = Manual::open(&settings(&folder));
+    let times = [5, 9, 1, 3, 7, 2, 6];
+    let at = |n: i64| UnixMicros(START.0 + n);
+    for n in times {
+        ledger
+            .journal
+            .gate_changed(&operator("a", GateState::Closed, at(n)));
+    }
+    ledger.round();
+    let reader = Reader::open(folder.path()).unwrap();
+    for channel in [None, Some("a".to_owned())] {
+        for (since, until) in [
+            (None, Some(4)),
+            (Some(6), None),
+            (Some(3), Some(7)),
+            (Some(10), None),
+        ] {
+            let filter = GateEventFilter {
+                channel: channel.clone(),
+                since: since.map(at),
+                until: until.map(at),
+                ..GateEventFilter::default()
+            };
+            let found = reader.gate_events(&filter).unwrap().events;
+            let found: Vec<_> = found.iter().map(|event| event.at.0 - START.0).collect();
+            let within = |&n: &i64| since.is_none_or(|s| n >= s) && until.is_none_or(|u| n < u);
+            let expected: Vec<_> = times.into_iter().rev().filter(within).collect();
+            assert_eq!(found, expected, "{since:?} to {until:?}");
+        }
+    }
+}
+
+#[test]
 fn old_events_expire_but_never_what_holds() {
     let folder = TempDir::new().unwrap();
     let settings = Settings {
