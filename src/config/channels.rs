@@ -162,12 +162,14 @@ pub(super) fn name_of_own(
 ) -> Option<Arc<str>> {
     let mut name: Option<Arc<str>> = None;
     let place = section.set(reader, "name", &mut name, |text| {
-        if is_name(text, LONGEST_NAME) {
+        // It stands in paths, where dots alone mean something else.
+        let has_word = text.bytes().any(|byte| byte.is_ascii_alphanumeric());
+        if has_word && is_name(text, LONGEST_NAME) {
             return Ok(Some(Arc::from(text)));
         }
         Err(Refusal::new(
             format!("is not a {kind} name"),
-            "write 1 to 64 of the characters A-Z a-z 0-9 . _ -",
+            "write 1 to 64 of the characters A-Z a-z 0-9 . _ -, a letter or digit among them",
         ))
     });
     needed(section, reader, "name", &format!("every {kind} needs it"));

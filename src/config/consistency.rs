@@ -23,6 +23,7 @@ pub(super) fn check(reader: &mut Reader<'_>, given: &GivenSettings, now: UnixMic
         choice(reader, given, channel);
     }
     outside(reader, given);
+    keys::not_a_channels(reader, &given.keys, &given.channels);
     keys::expired(reader, &given.keys, now);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::channels::{self, name_of_own};
+use super::channels::{self, GivenChannel, name_of_own};
 use super::models;
 use super::problem::Place;
 use super::reader::Reader;
@@ -19,14 +19,20 @@ use crate::clock::UnixMicros;
 /// Characters of a key; shorter ones can be guessed.
 const SHORTEST: usize = 16;
 
+/// How the ledger's names begin of callers without a key of this gateway's.
+const FINGERPRINT: &str = "fp-";
+
 /// Bounds of tags, as those of requests: how many, bytes of a name, bytes of a value.
 const MOST_TAGS: usize = 16;
 const LONGEST_TAG_NAME: usize = 64;
 const LONGEST_TAG_VALUE: usize = 256;
 
-/// A key and where its end was set, for the checks that look at several settings.
+/// A key and where its parts were set, for the checks that look at several settings.
 pub(super) struct GivenKey {
     pub(super) settings: KeySettings,
+    /// The key of its text, e.g. `keys[0].key`.
+    secret_key: String,
+    secret_place: Place,
     /// The key of its end, e.g. `keys[0].expires`.
     pub(super) expires_key: String,
     pub(super) expires_place: Option<Place>,
@@ -66,7 +72,7 @@ fn key(
     reader: &mut Reader<'_>,
     known: &mut Known<'_>,
 ) -> Option<GivenKey> {
-    let name = name_of_own(section, reader, &mut known.names, "key");
+    let name = name(section, reader, known);
     let secret = secret(section, reader, known);
     let mut grant = KeyGrant::default();
     let expires = |text: &str| units::moment(known.timezone)(text).map(Some);
@@ -74,22 +80,43 @@ fn key(
     grant.models = models::patterns(section, reader, "models");
     may_use(section, reader, known, &mut grant);
     grant.tags = tags(section, reader);
+    let (secret, secret_key, secret_place) = secret?;
     Some(GivenKey {
         settings: KeySettings {
             name: name?,
-            secret: secret?,
+            secret,
             grant,
         },
+        secret_key,
+        secret_place,
         expires_key: section.key("expires"),
         expires_place,
     })
 }
 
+fn name(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    known: &mut Known<'_>,
+) -> Option<Arc<str>> {
+    let name = name_of_own(section, reader, &mut known.names, "key")?;
+    if name.starts_with(FINGERPRINT) {
+        let place = section.place_of(reader, "name")?;
+        let message =
+            format!("`{name}` could be taken for the fingerprint of a caller without a key");
+        let hint = format!("choose a name that does not begin with `{FINGERPRINT}`");
+        reader.problem(&place, &section.key("name"), message, Some(&hint));
+        return None;
+    }
+    Some(name)
+}
+
+/// The key's text, the key that it is set by, and where.
 fn secret(
     section: &mut Section<'_>,
     reader: &mut Reader<'_>,
     known: &mut Known<'_>,
-) -> Option<Secret> {
+) -> Option<(Secret, String, Place)> {
     let secret = section.secret(reader, Some("key"), "key_file");
     let given = ["key", "key_file"]
         .into_iter()
@@ -114,8 +141,8 @@ fn secret(
         reader.problem(&place, &path, message, hint);
         return None;
     }
-    known.secrets.push((secret.clone(), place));
-    Some(secret)
+    known.secrets.push((secret.clone(), place.clone()));
+    Some((secret, path, place))
 }
 
 /// Reads `channels` and `channel`.
@@ -191,6 +218,29 @@ fn tags(section: &mut Section<'_>, reader: &mut Reader<'_>) -> BTreeMap<String, 
 
 fn fits_tag(text: &str) -> bool {
     (1..=LONGEST_TAG_VALUE).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// Notes keys that are a channel's credential too: whoever has one could go to its upstream without
+/// Tollgate.
+pub(super) fn not_a_channels(
+    reader: &mut Reader<'_>,
+    keys: &[GivenKey],
+    channels: &[GivenChannel],
+) {
+    for channel in channels {
+        let secrets = channel.settings.secrets();
+        for key in keys {
+            let text = key.settings.secret.expose().as_bytes();
+            if secrets.iter().any(|secret| secret.matches(text)) {
+                let name = &channel.settings.name;
+                let message = format!("the key is a credential of the channel `{name}` too");
+                let hint = Some(
+                    "give each caller a key of its own; `openssl rand -hex 24` makes a good one",
+                );
+                reader.problem(&key.secret_place, &key.secret_key, message, hint);
+            }
+        }
+    }
 }
 
 /// Notes keys that are good no longer.
