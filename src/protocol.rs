@@ -35,7 +35,7 @@ pub use headers::{
     parse_tags, pause, retry_after, session, upstream_request_id,
 };
 pub use meter::{ResponseKind, ResponseMeter, Signals, states_usage};
-pub use models::{ListShape, ListedModel, ModelsCall, models_body, read_models};
+pub use models::{ListShape, ListedModel, ModelsCall, ModelsPage, models_body, read_models};
 pub use multipart::{FormReader, StatedModel};
 pub use observed::{MissingReason, Observed, ProviderError};
 pub use rename::{ModelPlace, Splice, spliced};

@@ -20,19 +20,6 @@ impl Channel {
             self.credential.as_ref()
         }
     }
-
-    /// A client's `token` for that path of the upstream's.
-    pub fn credential_of_client(
-        &self,
-        token: &str,
-        path: &str,
-    ) -> Result<Credential, InvalidHeaderValue> {
-        if self.paths.is_openais(path) {
-            bearer(token)
-        } else {
-            credential(self.kind, token)
-        }
-    }
 }
 
 /// A key for a provider's own APIs.

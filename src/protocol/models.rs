@@ -164,27 +164,57 @@ impl ListedModel {
     }
 }
 
+/// A provider's list, or a page of it.
+#[derive(Debug, PartialEq)]
+pub struct ModelsPage {
+    /// The models that are on it.
+    pub models: Vec<ListedModel>,
+    /// What the next page is asked for with; `None` where it is said to be the last, or nothing is
+    /// said.
+    pub next: Option<String>,
+}
+
 /// Reads a provider's answer in that shape; `None` when it is no list of models.
 #[must_use]
-pub fn read_models(shape: ListShape, body: &[u8]) -> Option<Vec<ListedModel>> {
+pub fn read_models(shape: ListShape, body: &[u8]) -> Option<ModelsPage> {
     let key = match shape {
         ListShape::Openai | ListShape::Anthropic => "data",
         ListShape::Gemini => "models",
     };
-    let list = match serde_json::from_slice(body).ok()? {
+    let (list, next) = match serde_json::from_slice(body).ok()? {
         // Some hosts like OpenAI answer with the bare list.
-        Value::Array(list) => list,
-        Value::Object(mut answer) => match answer.remove(key)? {
-            Value::Array(list) => list,
-            _ => return None,
-        },
+        Value::Array(list) => (list, None),
+        Value::Object(mut answer) => {
+            let next = next_page(shape, &answer);
+            match answer.remove(key)? {
+                Value::Array(list) => (list, next),
+                _ => return None,
+            }
+        }
         _ => return None,
     };
     let models = list.into_iter().filter_map(|entry| match entry {
         Value::Object(object) => ListedModel::said(shape, object),
         _ => None,
     });
-    Some(models.collect())
+    Some(ModelsPage {
+        models: models.collect(),
+        next,
+    })
+}
+
+/// `nextPageToken` of Gemini's, `last_id` of the others' where they say `has_more`.
+fn next_page(shape: ListShape, answer: &Map<String, Value>) -> Option<String> {
+    let key = match shape {
+        ListShape::Gemini => "nextPageToken",
+        ListShape::Openai | ListShape::Anthropic => {
+            let more = answer.get("has_more").and_then(Value::as_bool);
+            more.filter(|more| *more)?;
+            "last_id"
+        }
+    };
+    let next = answer.get(key)?.as_str()?;
+    (!next.is_empty()).then(|| next.to_owned())
 }
 
 /// The list as a body in that shape.
@@ -262,7 +292,8 @@ mod tests {
             "data"
         };
         let body = json!({key: [said]}).to_string();
-        read_models(shape, body.as_bytes()).unwrap().remove(0)
+        let page = read_models(shape, body.as_bytes()).unwrap();
+        page.models.into_iter().next().unwrap()
     }
 
     #[test]
@@ -330,8 +361,11 @@ mod tests {
     fn what_is_no_list_is_not_read() {
         let read = |body: &str| read_models(ListShape::Openai, body.as_bytes());
         let ids = |body: &str| {
-            let models = read(body).unwrap();
-            models.iter().map(|m| m.id.to_string()).collect::<Vec<_>>()
+            let page = read(body).unwrap();
+            page.models
+                .iter()
+                .map(|m| m.id.to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(ids(r#"{"data":[{"id":"a"},{"no":1},7,{"id":5}]}"#), ["a"]);
         assert_eq!(ids(r#"[{"id":"a"},{"id":"b"}]"#), ["a", "b"]);
@@ -345,6 +379,41 @@ mod tests {
             r#"{"models":[]}"#,
         ] {
             assert_eq!(read(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_page_says_what_the_next_is_asked_for_with() {
+        for (shape, body, next) in [
+            (
+                ListShape::Gemini,
+                r#"{"models":[],"nextPageToken":"t"}"#,
+                Some("t"),
+            ),
+            (
+                ListShape::Gemini,
+                r#"{"models":[],"nextPageToken":""}"#,
+                None,
+            ),
+            (
+                ListShape::Anthropic,
+                r#"{"data":[],"has_more":true,"last_id":"m"}"#,
+                Some("m"),
+            ),
+            (
+                ListShape::Anthropic,
+                r#"{"data":[],"has_more":false,"last_id":"m"}"#,
+                None,
+            ),
+            (ListShape::Openai, r#"{"data":[],"has_more":true}"#, None),
+            (
+                ListShape::Openai,
+                r#"{"data":[],"has_more":true,"last_id":"m"}"#,
+                Some("m"),
+            ),
+        ] {
+            let page = read_models(shape, body.as_bytes()).unwrap();
+            assert_eq!(page.next.as_deref(), next, "{body}");
         }
     }
 }

@@ -449,7 +449,7 @@ impl Exchange {
 }
 
 /// Whether what the provider says of the credential concerns the channel.
-fn has_own_credential(channel: &Channel) -> bool {
+pub(super) fn has_own_credential(channel: &Channel) -> bool {
     channel.credential.is_some() || channel.headers.iter().any(|(name, _)| is_credential(name))
 }
 

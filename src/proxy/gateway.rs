@@ -191,11 +191,10 @@ impl Gateway {
         if exchange.api != Api::Models {
             return None;
         }
-        let grant = exchange.caller.grant.clone();
         let timeline = exchange.recorder.timeline();
         let head = session.req_header();
         models
-            .answer(head, target, grant.as_deref(), timeline)
+            .answer(head, target, &exchange.caller, timeline)
             .await
     }
 

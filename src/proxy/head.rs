@@ -11,7 +11,7 @@ use http::header::{
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr as _};
 
-use crate::channel::{Channel, key_in_pair};
+use crate::channel::{Channel, Credential, key_in_pair};
 use crate::config::{CREDENTIAL_HEADERS, Secret, holds_credential, secrets_in};
 
 /// The prefix of Tollgate's own headers.
@@ -54,6 +54,20 @@ pub(super) fn credentials(head: &RequestHeader, channel: Option<&Channel>) -> Ve
     credentials.extend_from_slice(of_channel.unwrap_or_default());
     credentials.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
     credentials
+}
+
+/// The headers in which the client shows a credential, as they stand.
+pub(super) fn credential_fields(head: &RequestHeader) -> Vec<Credential> {
+    let fields = head
+        .headers
+        .iter()
+        .filter(|(name, _)| is_credential(name))
+        .map(|(name, value)| {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            (name.clone(), value)
+        });
+    fields.collect()
 }
 
 /// What the client shows of itself: its credentials in the order of the places that it may put them

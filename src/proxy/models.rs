@@ -14,15 +14,16 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use tokio::time::Instant;
 
-use crate::channel::{Channel, Registry};
+use crate::channel::{Channel, Credential, Registry, Wanted};
 use crate::clock::UnixMicros;
-use crate::config::{ChannelKind, KeyGrant, ModelList, ModelPattern, Secret, Settings};
+use crate::config::{ChannelKind, KeyGrant, ModelList, ModelPattern, Settings};
+use crate::keys::Caller;
 use crate::protocol::{ListedModel, ModelsCall, models_body};
-use crate::record::GateState;
-use crate::sources::models::{ListError, ModelLists, NotListed};
+use crate::record::{Api, GateState};
+use crate::sources::models::{ListError, ModelLists, NotListed, Room};
 
 use super::answer;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, has_own_credential};
 use super::gateway::Target;
 use super::head;
 use super::timeline::Timeline;
@@ -76,9 +77,9 @@ pub(super) struct Listed {
 /// Who asks, as far as the list depends on it.
 #[derive(Clone, Copy)]
 struct Asking<'a> {
-    grant: Option<&'a KeyGrant>,
+    caller: &'a Caller,
     /// What the client shows a provider, where that is a provider's.
-    credential: Option<&'a Secret>,
+    credentials: &'a [Credential],
 }
 
 impl Models {
@@ -116,9 +117,10 @@ impl Models {
         &self,
         head: &RequestHeader,
         target: &Target,
-        grant: Option<&KeyGrant>,
+        caller: &Caller,
         timeline: &mut Timeline,
     ) -> Option<Listed> {
+        let grant = caller.grant.as_deref();
         let path = head.uri.path();
         let start = path.len().saturating_sub(target.rest_bytes);
         let anthropic = head.headers.contains_key("anthropic-version");
@@ -128,13 +130,13 @@ impl Models {
             return None;
         }
         // A key of Tollgate's own is none of a provider's business.
-        let credential = match grant {
-            None => head::credentials(head, None).into_iter().next(),
-            Some(_) => None,
+        let credentials = match grant {
+            None => head::credential_fields(head),
+            Some(_) => Vec::new(),
         };
         let asking = Asking {
-            grant,
-            credential: credential.as_ref(),
+            caller,
+            credentials: &credentials,
         };
         let own = self.own(grant);
         let known = |id: &str| own.iter().any(|model| *model.id == *id);
@@ -179,7 +181,8 @@ impl Models {
         let mut seen = HashSet::new();
         let all = own.into_iter().chain(theirs);
         let models = all.filter(|model| {
-            may_ask_for(asking.grant, &model.id) && seen.insert(Arc::clone(&model.id))
+            may_ask_for(asking.caller.grant.as_deref(), &model.id)
+                && seen.insert(Arc::clone(&model.id))
         });
         (models.collect(), missing)
     }
@@ -191,15 +194,21 @@ impl Merged {
     async fn ask(&self, asking: Asking<'_>) -> (Vec<ListedModel>, Vec<Arc<str>>) {
         let now = Instant::now();
         let at = UnixMicros::now();
+        let grant = asking.caller.grant.as_deref();
         let open = self.offers.iter().filter(|offer| {
             let gate = self.channels.gate_status(&offer.channel, at);
-            may_use(asking.grant, &offer.channel)
-                && gate.is_ok_and(|gate| gate.state != GateState::Closed)
+            may_use(grant, &offer.channel) && gate.is_ok_and(|gate| gate.state != GateState::Closed)
         });
+        let shown_to = self.shown_to(asking, at);
+        let room = Room::default();
         // Collected first: the stream's own closures would bind the request's lifetime.
         let asked: Vec<_> = open
             .filter_map(|offer| Some((offer, self.channels.channel(&offer.channel)?)))
-            .map(|(offer, channel)| self.offered(offer, channel, asking.credential, now))
+            .map(|(offer, channel)| {
+                let is_shown = shown_to.as_ref().is_some_and(|to| Arc::ptr_eq(to, channel));
+                let client = if is_shown { asking.credentials } else { &[] };
+                self.offered(offer, channel, client, &room, now)
+            })
             .collect();
         let mut answers = stream::iter(asked).buffered(AT_ONCE);
         let (mut models, mut missing) = (Vec::new(), Vec::new());
@@ -210,16 +219,40 @@ impl Merged {
         (models, missing)
     }
 
+    /// The one channel that may see the client's credential: where its request would go if it passed
+    /// through, unless that channel has a credential of its own. Nobody else is shown what is meant
+    /// for another.
+    fn shown_to(&self, asking: Asking<'_>, at: UnixMicros) -> Option<Arc<Channel>> {
+        let is_without = |channel: &Arc<Channel>| !has_own_credential(channel);
+        if asking.credentials.is_empty() || !self.channels.iter().any(is_without) {
+            return None;
+        }
+        let wanted = Wanted {
+            named: None,
+            preferred: None,
+            allowed: None,
+            api: Api::Models,
+            model: None,
+            caller: asking.caller.number,
+            bond: None,
+        };
+        let place = self.channels.placing(&wanted).ok()?.take(at).ok()?;
+        // Given back at once: lists count for no channel's bound, and find out nothing of it.
+        Some(Arc::clone(place.channel())).filter(is_without)
+    }
+
     /// What one channel has; and its name where its upstream did not say.
     async fn offered(
         &self,
         offer: &Offer,
         channel: &Channel,
-        client: Option<&Secret>,
+        client: &[Credential],
+        room: &Room,
         now: Instant,
     ) -> (Vec<ListedModel>, Result<(), Arc<str>>) {
         let listed = if offer.is_asked {
-            self.lists.of(channel, client, now, now + PATIENCE).await
+            let over = now + PATIENCE;
+            self.lists.of(channel, client, room, now, over).await
         } else {
             Ok(Arc::default())
         };

@@ -117,10 +117,9 @@ fn a_merged_list_has_what_every_upstream_that_answers_has() {
         ], "has_more": false})
         .to_string(),
     );
-    // Without a key of its own: the client's goes there.
     let gemini = lists(
         "/v1beta/models?pageSize=1000",
-        ("x-goog-api-key", "sk-client-secret"),
+        ("x-goog-api-key", "sk-gemini"),
         json!({"models": [{"name": "models/gemini-x", "inputTokenLimit": 5}]}).to_string(),
     );
     let broken = Upstream::always(answers::error(
@@ -144,7 +143,11 @@ fn a_merged_list_has_what_every_upstream_that_answers_has() {
             &broken.base_url(),
             ", api_key: sk-broken, model_map: {mapped: x}",
         ),
-        ("gemini", &origin(gemini.address()), ", kind: gemini"),
+        (
+            "gemini",
+            &origin(gemini.address()),
+            ", kind: gemini, api_key: sk-gemini",
+        ),
     ])
     .setting("models: {list: merge, preset: [house, shared], aliases: {fast: gpt-5}}")
     .start();
@@ -196,6 +199,67 @@ fn a_merged_list_has_what_every_upstream_that_answers_has() {
             .contains("a channel does not say which models it has")
     );
     assert!(!tollgate.log().contains("sk-client-secret"));
+}
+
+#[test]
+fn a_clients_credential_goes_where_its_request_would_go_and_nowhere_else() {
+    let answering = |id: &'static str| {
+        Upstream::start(move |request: &Received| -> Script {
+            if request.headers.get("authorization").is_some() {
+                answers::json("200 OK", &list(&[id]))
+            } else {
+                answers::error("401 Unauthorized", "invalid_request_error", "no_key")
+            }
+        })
+    };
+    let (first, second, own) = (answering("a"), answering("b"), answering("c"));
+    let gemini = Upstream::always(answers::error("403 Forbidden", "x", "no_key"));
+    let local = Upstream::always(answers::json("200 OK", &list(&["llama"])));
+    let tollgate = Setup::channels(&[
+        ("gemini", &origin(gemini.address()), ", kind: gemini"),
+        ("first", &first.base_url(), ""),
+        ("second", &second.base_url(), ", model_map: {mapped: x}"),
+        ("local", &local.base_url(), ""),
+        ("own", &own.base_url(), ", api_key: sk-own"),
+        (
+            "set",
+            &own.base_url(),
+            ", headers: {authorization: Bearer sk-set}",
+        ),
+    ])
+    .setting("models: {list: merge}")
+    .start();
+    // As the client wrote it: a scheme has no case.
+    let clients = ["bearer zz-one", "Basic zz-two"];
+    for client in clients {
+        let request = Request::new("GET", "/v1/models?key=zz-three")
+            .header("authorization", client)
+            .header("x-api-key", "zz-four");
+        let response = tollgate.send(&request);
+        let ids: Vec<_> = response.json()["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|model| model["id"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(ids, ["a", "mapped", "llama", "c"]);
+        assert_eq!(response.headers.get(MISSING), Some("gemini,second"));
+    }
+    let passed = first.received();
+    // Not kept: each client's own.
+    assert_eq!(passed.len(), 2);
+    for (received, client) in passed.iter().zip(clients) {
+        assert_eq!(received.headers.get("authorization"), Some(client));
+        assert_eq!(received.headers.get("x-api-key"), Some("zz-four"));
+        assert_eq!(received.target, "/v1/models");
+    }
+    for upstream in [&gemini, &second, &local, &own] {
+        for received in upstream.received() {
+            let head = format!("{} {:?}", received.target, received.headers);
+            assert!(!head.contains("zz-"), "{head}");
+        }
+    }
+    assert_eq!(second.received().len(), 1, "that it says nothing is kept");
 }
 
 #[test]

@@ -64,7 +64,13 @@ async fn get(
         base: route.base,
     };
     let mut timeline = Timeline::new(std::time::Instant::now());
-    let listed = models.answer(&head, &target, grant, &mut timeline).await?;
+    let caller = Caller {
+        grant: grant.cloned().map(Arc::new),
+        ..Caller::default()
+    };
+    let listed = models
+        .answer(&head, &target, &caller, &mut timeline)
+        .await?;
     assert!(listed.missing.is_none());
     Some(serde_json::from_slice(&listed.body).unwrap())
 }
