@@ -218,32 +218,6 @@ impl Placing {
         }
     }
 
-    /// Whether [`take`](Self::take) would find a further channel.
-    #[must_use]
-    pub fn has_another(&self, now: UnixMicros) -> bool {
-        let model = self.candidates.model.as_deref();
-        let finds = |channel: &Channel, stage| self.trying.finds(channel, model, stage, now);
-        if let Some(maker) = &self.maker
-            && maker.gate.look(now) == Sight::Open
-        {
-            return finds(maker, Stage::Open).is_some() && maker.places.has_seat();
-        }
-        let mut full = false;
-        let mut last_resort = false;
-        for channel in &self.candidates.channels {
-            let has_seat = channel.places.has_seat();
-            if finds(channel, Stage::Well).is_some() {
-                if has_seat {
-                    return true;
-                }
-                full = true;
-            }
-            let mut stages = last_resorts(self.pool.allow_last).iter();
-            last_resort |= has_seat && stages.any(|stage| finds(channel, *stage).is_some());
-        }
-        last_resort && !full
-    }
-
     /// The channel of the conversation, then the strategy's, then those that are left.
     fn chosen(&mut self, now: UnixMicros) -> Option<Gained> {
         let choice = Choice {

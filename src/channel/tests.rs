@@ -101,15 +101,10 @@ const CHAT: Wanted<'static> = Wanted {
 fn tried(pool: &Registry, wanted: &Wanted<'_>, now: UnixMicros) -> Vec<String> {
     let mut placing = pool.placing(wanted).unwrap();
     let mut names = Vec::new();
-    loop {
-        let expected = placing.has_another(now);
-        let Ok(place) = placing.take(now) else {
-            assert!(!expected, "another was promised after {names:?}");
-            return names;
-        };
-        assert!(expected, "{} was not promised", place.channel().name);
+    while let Ok(place) = placing.take(now) {
         names.push(place.channel().name.to_string());
     }
+    names
 }
 
 /// The channel that takes a request, which is still on its way.
