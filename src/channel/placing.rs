@@ -54,7 +54,8 @@ pub enum NoPlace {
     /// None serves the model.
     #[error("no channel serves the model `{0}`")]
     NoModel(String),
-    /// All that could are closed; the first opens after this time, where that is known.
+    /// All that could are closed; the first opens after this time, where that is known, a second at
+    /// least.
     #[error("every channel that could take the request is closed")]
     Closed(Option<Duration>),
     /// All that could have as many requests as they take.
@@ -64,6 +65,9 @@ pub enum NoPlace {
     #[error("every channel that could take the request was tried")]
     Exhausted,
 }
+
+/// The shortest time in which a closed channel is said to open.
+const SOONEST: Duration = Duration::from_secs(1);
 
 /// One request on its way through the channels.
 #[derive(Debug)]
@@ -312,6 +316,7 @@ impl Placing {
         }
         let channels = self.candidates.channels.iter();
         let opens = channels.filter_map(|channel| channel.gate.opens_at()).min();
-        NoPlace::Closed(opens.map(|at| at.since(now)))
+        // The time of a probe that is on its way is over, and what it finds out is soon known.
+        NoPlace::Closed(opens.map(|at| at.since(now).max(SOONEST)))
     }
 }

@@ -279,6 +279,13 @@ fn the_last_channel_stays_closed_where_that_is_allowed() {
         placing.take(START).unwrap_err(),
         NoPlace::Closed(Some(wait))
     );
+    let due = next_probe(&pool, "a", START);
+    let _probe = taken(&pool, &CHAT, due);
+    assert_eq!(
+        pool.placing(&CHAT).unwrap().take(due).unwrap_err(),
+        NoPlace::Closed(Some(Duration::from_secs(1))),
+        "whoever is told to come back at once asks again and again"
+    );
 }
 
 fn limited(seconds: u64) -> Sighted<'static> {
