@@ -306,6 +306,7 @@ impl ProxyHttp for Gateway {
         if self.goes_on_instead(session, exchange, header) {
             return another_channel();
         }
+        exchange.answer_begins(header.status.as_u16(), now);
         if header.status != StatusCode::SWITCHING_PROTOCOLS {
             let (api, operation) = (exchange.api, exchange.operation);
             let mut passing = Passing::begin(api, operation, exchange.injected, header)?;

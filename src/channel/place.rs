@@ -51,6 +51,12 @@ impl Place {
         self.probing.is_some()
     }
 
+    /// Whether the channel waits to hear of it: a probe, or a last resort.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.pass, Some(Pass::Probe(_) | Pass::LastResort))
+    }
+
     /// How the try ended: told to the channel's breaker, once, at the end. A place that is dropped
     /// without this says nothing of its channel.
     pub fn end(&mut self, sighted: &Sighted<'_>, now: UnixMicros) -> Verdict {
@@ -75,7 +81,7 @@ impl Place {
 
     /// An answer begins, of which `sighted` says what is known: a probe that has found out need not
     /// keep the channel closed until its stream is over. From here on it is a request as any other.
-    /// To be called or not; [`end`](Self::end) is told all the same.
+    /// [`end`](Self::end) is told all the same.
     pub fn answered(&mut self, sighted: &Sighted<'_>, now: UnixMicros) {
         let Some(pass @ (Pass::Probe(_) | Pass::LastResort)) = self.pass else {
             return;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::channel::{Channel, Fault, Sighted};
+use crate::channel::{Channel, Fault, Place, Sighted};
 use crate::config::ChannelKind;
 use crate::keys::Caller;
 use crate::protocol::{
-    FormReader, MissingReason, Operation, RequestFacts, Stage, reads_text, writes_text,
+    FormReader, MissingReason, Operation, RequestFacts, Stage, outcome_of, reads_text, writes_text,
 };
-use crate::record::{Api, Outcome, UsageSource};
+use crate::record::{Api, ErrorSource, Outcome, UsageSource};
 
 use super::body::Body;
 use super::caller::Bound;
@@ -213,6 +213,21 @@ impl Exchange {
                 || self.channel.as_deref().is_some_and(has_own_credential),
             pause: self.way.pause,
             wait: self.recorder.wait(),
+        }
+    }
+
+    /// The header of an answer that goes to the client has come: a channel that waits to hear of it
+    /// need not wait for the end of a stream, or of a tunnel.
+    pub(super) fn answer_begins(&mut self, status: u16, now: Instant) {
+        let awaited = |place: &mut Place| place.is_awaited();
+        if self.way.is_holding() {
+            return;
+        }
+        if let Some(mut place) = self.way.place.take_if(awaited) {
+            let source = Some(ErrorSource::Upstream);
+            let ending = Ending::bare(outcome_of(status, None), source);
+            place.answered(&self.sighted(None, &ending), self.recorder.clock(now));
+            self.way.place = Some(place);
         }
     }
 

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::answers;
 use crate::support::chaos::{Chaos, Trouble};
 use crate::support::client::{Connection, Request};
 use crate::support::clients::{self, Call, Mock};
-use crate::support::eventually;
 use crate::support::tollgate::{Setup, Tollgate};
-use crate::support::upstream::{Answer, Received, Script, Upstream};
+use crate::support::upstream::{Answer, Received, Script, Step, Upstream};
+use crate::support::{Gate, answers, eventually};
 
 fn chat(model: &str) -> Request {
     let messages = json!([{"role": "user", "content": "plain"}]);
@@ -280,6 +279,37 @@ fn slow_answers_close_a_channel_where_that_is_configured() {
     });
     let answer = tollgate.send(&chat("gpt-5-mini"));
     assert_eq!(answer.headers.get("x-tollgate-channel"), Some("right"));
+}
+
+/// A channel whose probe streams: what the answer's header says is enough for it.
+#[test]
+fn a_probe_that_streams_opens_its_channel_at_once() {
+    let gate = Gate::default();
+    let (held, count) = (gate.clone(), AtomicUsize::new(0));
+    let upstream = Upstream::start(move |request| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => broken(request),
+        1 => {
+            let events = answers::chat_stream(true);
+            answers::begin(&events, [Step::Await(held.clone())])
+        }
+        _ => answers::provider(request),
+    });
+    let tollgate = Setup::channels(&[("only", &upstream.base_url(), ", api_key: sk-only")])
+        .setting(
+            "breaker: {failures: 1, of: 1, probe_after: 1ms, probe_at_most: 1ms, allow_last: true}",
+        )
+        .start();
+    assert_eq!(tollgate.send(&chat("m")).status, 500);
+    let body = json!({"model": "m", "messages": [], "stream": true});
+    let probe = Request::json("/v1/chat/completions", &body);
+    let mut probe = eventually("a probe is due", || {
+        let answer = probe.start(tollgate.address());
+        (answer.status() == 200).then_some(answer)
+    });
+    probe.read_until(&mut Vec::new(), "Hello");
+    assert!(is_open(&tollgate, "only"));
+    assert_eq!(tollgate.send(&chat("m")).status, 200);
+    gate.open();
 }
 
 #[test]
