@@ -44,6 +44,11 @@ impl Pace {
         jittered(self.pause, draw)
     }
 
+    /// The pause after a probe that found out nothing.
+    fn again(&self, draw: u64) -> Duration {
+        jittered(self.pause, draw)
+    }
+
     /// The pause that the provider asks for in place of an answer, which is no failure.
     fn asked(&self, pause: Duration) -> Duration {
         pause.min(self.longest)
@@ -227,12 +232,21 @@ impl Gate {
         }
     }
 
-    /// Lets one request through, where a probe is due and nobody else came first.
+    /// Lets one request through, where a probe is due and nobody else came first. Until
+    /// [`probe_begins`](Self::probe_begins) nobody hears of it: it may not be needed.
     pub(super) fn probe(&self, now: UnixMicros) -> Option<Ticket> {
         let mut holds = self.lock();
         let ticket = holds.issue(now)?;
-        self.amend(&mut holds, GateState::Probing, Some(GateReason::Probe), now);
+        self.show(&holds);
         Some(ticket)
+    }
+
+    /// The request that holds `ticket` goes on its way.
+    pub(super) fn probe_begins(&self, ticket: Ticket, now: UnixMicros) {
+        let mut holds = self.lock();
+        if holds.probe == Some(ticket) {
+            self.amend(&mut holds, GateState::Probing, now);
+        }
     }
 
     /// A probe ended. One whose hold has ended meanwhile says nothing any more. Returns whether the
@@ -265,7 +279,10 @@ impl Gate {
                 let note = code.map(Arc::from);
                 self.replace(&mut holds, (*reason, *recovery), pause, note, now);
             }
-            Finding::Nothing => self.amend(&mut holds, GateState::Closed, None, now),
+            Finding::Nothing => {
+                let next = now.plus(holds.pace.again(draw));
+                self.postpone(&mut holds, next, now);
+            }
         }
         *finding == Finding::Works
     }
@@ -303,9 +320,24 @@ impl Gate {
         false
     }
 
-    /// The request that held `ticket` is gone without a word of its channel: the next may probe.
+    /// The request that held `ticket` is gone without a word of its channel: the next may probe, at
+    /// once where this one had not begun.
     pub(super) fn abandon(&self, ticket: Ticket, now: UnixMicros) {
-        self.probed(ticket, &Finding::Nothing, None, 0, now);
+        let mut holds = self.lock();
+        if holds.probe != Some(ticket) {
+            return;
+        }
+        holds.probe = None;
+        if holds
+            .breaker()
+            .is_some_and(|hold| hold.state == GateState::Probing)
+        {
+            let next = now.plus(holds.pace.again(0));
+            self.postpone(&mut holds, next, now);
+        } else {
+            self.show(&holds);
+            self.wake();
+        }
     }
 
     fn recover(&self, holds: &mut Holds, now: UnixMicros) {
@@ -324,7 +356,7 @@ impl Gate {
         if let Some(hold) = holds.breaker() {
             hold.closing.until = Some(next);
         }
-        self.amend(holds, GateState::Closed, None, now);
+        self.amend(holds, GateState::Closed, now);
     }
 
     fn replace(
@@ -338,17 +370,12 @@ impl Gate {
         if let Some(hold) = holds.breaker() {
             hold.closing = closing(reason, recovery, pause, note, now);
         }
-        self.amend(holds, GateState::Closed, None, now);
+        self.amend(holds, GateState::Closed, now);
     }
 
-    /// Tells of the breaker's hold as it is now; for the hold's own reason where `reason` is `None`.
-    fn amend(
-        &self,
-        holds: &mut Holds,
-        state: GateState,
-        reason: Option<GateReason>,
-        now: UnixMicros,
-    ) {
+    /// Tells of the breaker's hold as it is now, with its own reason: an earlier run's last event has
+    /// to say why it closed.
+    fn amend(&self, holds: &mut Holds, state: GateState, now: UnixMicros) {
         let Some(hold) = holds.breaker() else {
             return;
         };
@@ -356,7 +383,7 @@ impl Gate {
         let change = Change {
             owner: Owner::Breaker,
             hold: state,
-            reason: reason.unwrap_or(hold.closing.reason),
+            reason: hold.closing.reason,
             until: hold.closing.until,
             who: None,
             note: hold.closing.note.clone(),

@@ -125,7 +125,7 @@ pub(super) struct Gate {
 pub(super) struct Holds {
     /// The first that closed it at the front; one for each owner.
     pub(super) list: Vec<Hold>,
-    /// The probe on its way.
+    /// The probe that has the right to go; while it is on its way the hold is `Probing`.
     pub(super) probe: Option<Ticket>,
     last_ticket: u64,
     /// How long probes wait.
@@ -255,7 +255,10 @@ impl Gate {
     pub(super) fn status(&self, now: UnixMicros) -> (GateState, Vec<Hold>, Option<UnixMicros>) {
         let mut holds = self.lock();
         self.settle(&mut holds, now);
-        (holds.state(), holds.list.clone(), holds.next_probe())
+        let waits = |hold: &&Hold| hold.state != GateState::Probing;
+        let next_probe = holds.only_breaker().filter(waits);
+        let next_probe = next_probe.and_then(|hold| hold.closing.until);
+        (holds.state(), holds.list.clone(), next_probe)
     }
 
     /// When it opens, or lets a probe through: `None` where that is not known.
@@ -285,11 +288,7 @@ impl Gate {
                     since,
                     closing: Closing {
                         owner: event.owner.clone(),
-                        reason: match event.reason {
-                            // What the probe was to find out about is in the event before it.
-                            GateReason::Probe => GateReason::Failures,
-                            reason => reason,
-                        },
+                        reason: event.reason,
                         until: event.until,
                         who: event.who.clone(),
                         note: event.note.clone(),
@@ -298,7 +297,7 @@ impl Gate {
                 },
             );
         }
-        self.word.store(holds.word(), Ordering::SeqCst);
+        self.show(&holds);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Holds> {
@@ -342,7 +341,7 @@ impl Gate {
     pub(super) fn tell(&self, holds: &Holds, change: Change, now: UnixMicros) {
         // Not the lock but this store is what admissions obey; it is in force before anybody hears
         // of the change.
-        self.word.store(holds.word(), Ordering::SeqCst);
+        self.show(holds);
         self.observer.changed(&ChannelEvent {
             at: now,
             channel: Arc::clone(&self.channel),
@@ -354,7 +353,17 @@ impl Gate {
             who: change.who,
             note: change.note,
         });
+        self.wake();
+    }
+
+    /// Wakes requests that wait for a place anywhere.
+    pub(super) fn wake(&self) {
         self.changed.notify_waiters();
+    }
+
+    /// Shows readers what the holds come to where nobody need hear of it.
+    pub(super) fn show(&self, holds: &Holds) {
+        self.word.store(holds.word(), Ordering::SeqCst);
     }
 
     fn next_turn(&self, holds: &mut Holds) {
@@ -429,8 +438,8 @@ impl Holds {
     fn state(&self) -> GateState {
         match (self.list.is_empty(), self.only_breaker()) {
             (true, _) => GateState::Open,
-            (false, Some(_)) if self.probe.is_some() => GateState::Probing,
-            (false, _) => GateState::Closed,
+            (false, Some(hold)) => hold.state,
+            (false, None) => GateState::Closed,
         }
     }
 

@@ -51,6 +51,14 @@ impl Place {
         self.probing.is_some()
     }
 
+    /// The try begins. A probe is known as one from here on; a place that is dropped before cost
+    /// nothing, and the next request may probe.
+    pub fn begin(&self, now: UnixMicros) {
+        if let Some(Pass::Probe(ticket)) = self.pass {
+            self.channel.gate.probe_begins(ticket, now);
+        }
+    }
+
     /// Whether the channel waits to hear of it: a probe, or a last resort.
     #[must_use]
     pub fn is_awaited(&self) -> bool {

@@ -109,7 +109,9 @@ fn tried(pool: &Registry, wanted: &Wanted<'_>, now: UnixMicros) -> Vec<String> {
 
 /// The channel that takes a request, which is still on its way.
 fn taken(pool: &Registry, wanted: &Wanted<'_>, now: UnixMicros) -> Place {
-    pool.placing(wanted).unwrap().take(now).unwrap()
+    let place = pool.placing(wanted).unwrap().take(now).unwrap();
+    place.begin(now);
+    place
 }
 
 fn answer(status: u16, code: Option<&'static str>, outcome: Outcome) -> Sighted<'static> {

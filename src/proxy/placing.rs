@@ -175,6 +175,9 @@ impl Gateway {
     /// Makes of the request what the channel of `place` gets.
     pub(super) fn enter(&self, session: &Session, exchange: &mut Exchange, place: Place) {
         let channel = Arc::clone(place.channel());
+        if place.is_probe() {
+            place.begin(exchange.recorder.clock(Instant::now()));
+        }
         exchange.way.place = Some(place);
         let uri = &session.req_header().uri;
         exchange.way.called = called_at(&channel, exchange);

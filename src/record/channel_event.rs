@@ -37,8 +37,6 @@ closed_set! {
         Alert => "alert",
         /// Its time was over.
         Expired => "expired",
-        /// A request is on its way that finds out.
-        Probe => "probe",
         /// A request succeeded.
         Recovered => "recovered",
     }

@@ -114,6 +114,7 @@ proptest! {
                     if let (Ok(mut place), Some(works)) = (place, ending) {
                         let probes = model.broken.is_some();
                         prop_assert_eq!(place.is_probe(), probes);
+                        place.begin(now);
                         place.end(&if works { well() } else { broken() }, now);
                         let next = pool.gate_status("a", now).unwrap().next_probe;
                         prop_assert_eq!(next.is_some(), !works);

@@ -156,7 +156,7 @@ fn a_broken_channel_is_probed_at_growing_intervals_and_recovers() {
         .into_iter()
         .map(|told| told.3)
         .collect();
-    assert_eq!(told, [GateReason::Probe, GateReason::Recovered]);
+    assert_eq!(told, [GateReason::Failures, GateReason::Recovered]);
     // It begins anew, with the first pause.
     break_down(&pool, "a", due);
     assert!(next_probe(&pool, "a", due).since(due) <= Duration::from_secs(5));
@@ -175,11 +175,44 @@ fn one_request_probes_at_a_time_and_says_so() {
     }
     drop(first);
     assert_eq!(open(&pool, "a", due), GateState::Closed);
-    let mut next = taken(&pool, &CHAT, due);
-    assert!(next.is_probe(), "the one before said nothing");
+    let next = next_probe(&pool, "a", due);
+    assert!(taken(&pool, &CHAT, next).is_probe(), "it said nothing");
+}
+
+#[test]
+fn a_probe_that_finds_out_nothing_is_made_again_after_the_same_pause() {
+    let pool = pool(named(&["a", "b"]), |_| {});
+    break_down(&pool, "a", START);
+    let mut now = next_probe(&pool, "a", START);
+    pool.witness.heard();
     let own = answer(404, None, Outcome::UpstreamError);
-    next.end(&own, due);
-    assert!(taken(&pool, &CHAT, due).is_probe(), "nor did this");
+    for _ in 0..5 {
+        assert_eq!(send(&pool, &CHAT, &own, now), "a");
+        assert_eq!(pool.witness.heard().len(), 2);
+        for _ in 0..10 {
+            assert_eq!(send(&pool, &CHAT, &own, now), "b");
+        }
+        assert_eq!(pool.witness.heard(), []);
+        let pause = next_probe(&pool, "a", now).since(now);
+        assert!(pause <= Duration::from_secs(5), "{pause:?}");
+        now = now.plus(pause);
+    }
+}
+
+#[test]
+fn a_probe_that_is_not_needed_costs_nothing() {
+    let pool = pool(named(&["a", "b"]), |_| {});
+    break_down(&pool, "a", START);
+    let due = next_probe(&pool, "a", START);
+    pool.witness.heard();
+    for _ in 0..10 {
+        let place = pool.placing(&CHAT).unwrap().take(due).unwrap();
+        assert!(place.is_probe());
+        assert_eq!(open(&pool, "a", due), GateState::Closed);
+        let mut other = pool.placing(&CHAT).unwrap();
+        assert_eq!(&*other.take(due).unwrap().channel().name, "b");
+    }
+    assert_eq!(pool.witness.heard(), []);
 }
 
 #[test]
@@ -354,13 +387,16 @@ fn a_restart_leaves_the_gates_as_they_were() {
 #[test]
 fn a_restart_in_the_middle_of_a_probe_leaves_it_due() {
     let before = pool(named(&["a", "b"]), |_| {});
-    break_down(&before, "a", START);
+    let broke = answer(429, Some("insufficient_quota"), Outcome::QuotaExhausted);
+    send(&before, &CHAT, &broke, START);
     let due = next_probe(&before, "a", START);
     let _probe = taken(&before, &CHAT, due);
     let last = before.witness.0.lock().unwrap().last().cloned().unwrap();
     assert_eq!(last.hold, GateState::Probing);
     let new = pool(named(&["a", "b"]), |_| {});
     new.restore(&[last], due);
+    let reason = |pool: &Registry| pool.gate_status("a", due).unwrap().holds[0].closing.reason;
+    assert_eq!(reason(&new), reason(&before));
     assert_eq!(send(&new, &CHAT, &broken(), due), "a");
     // The pauses go on growing.
     let next = next_probe(&new, "a", due).since(due);

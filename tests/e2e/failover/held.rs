@@ -82,6 +82,29 @@ fn what_a_code_says_is_the_clients_is_released_as_it_came() {
     }
 }
 
+/// A closed channel beside it is not bothered with what does not go there, nor is the ledger.
+#[test]
+fn what_is_released_probes_nobody() {
+    let (poor, broken) = (
+        Upstream::always(answers::error("429 No", "t", "insufficient_quota")),
+        Upstream::always(answers::error("500 Broken", "server_error", "down")),
+    );
+    let tollgate = Setup::channels(&[
+        ("poor", &poor.base_url(), ""),
+        ("broken", &broken.base_url(), ", api_key: sk-broken"),
+    ])
+    .setting("breaker: {failures: 1, of: 1, probe_after: 1ms, probe_at_most: 1ms}")
+    .start();
+    tollgate.send(&chat("m").header("x-tollgate-channel", "broken"));
+    for _ in 0..20 {
+        assert_eq!(tollgate.send(&chat("m")).status, 429);
+    }
+    assert_eq!(broken.received().len(), 1);
+    tollgate.ledger().exactly(21);
+    let events = tollgate.ledger().query("SELECT * FROM channel_events");
+    assert_eq!(events.len(), 1, "{events:#?}");
+}
+
 /// A refusal that does not end, or never did, is decided by what came of it.
 #[test]
 fn a_refusal_is_not_waited_for_in_vain() {
