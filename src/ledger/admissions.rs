@@ -34,11 +34,11 @@ pub(super) struct OpenAdmissions {
     kept: HashSet<RequestId>,
 }
 
-/// What was known of a request that ended.
+/// What was known of a request before an entry about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// It was open, in the journal only, or was never admitted.
-    Settled,
+pub(super) enum Before {
+    /// It was open, in the journal only, or not admitted.
+    Unkept,
     /// It has a row in `admissions`, which has to go.
     Kept,
 }
@@ -52,28 +52,28 @@ impl OpenAdmissions {
         }
     }
 
-    /// A request was admitted; its entry lies at `offset`. Only the first admission of an id counts.
-    pub(super) fn admit(&mut self, id: RequestId, offset: u64) {
-        if self.kept.contains(&id) || self.numbers.contains_key(&id) {
-            return;
-        }
+    /// A request was admitted, or went on to another channel; its entry lies at `offset`. The last
+    /// of an id counts. What was known of the one before it.
+    pub(super) fn admit(&mut self, id: RequestId, offset: u64) -> Before {
+        let before = self.end(id);
         self.numbers.insert(id, self.gone + self.slots.len());
         self.slots.push_back(Slot {
             id,
             offset,
             open: true,
         });
+        before
     }
 
-    /// A request ended.
-    pub(super) fn end(&mut self, id: RequestId) -> Ended {
+    /// A request ended. What was known of it.
+    pub(super) fn end(&mut self, id: RequestId) -> Before {
         if let Some(number) = self.numbers.remove(&id) {
             self.slots[number - self.gone].open = false;
             self.drop_ended();
         } else if self.kept.remove(&id) {
-            return Ended::Kept;
+            return Before::Kept;
         }
-        Ended::Settled
+        Before::Unkept
     }
 
     /// Takes the oldest open request out if its entry lies before `offset`, to keep it in the table.

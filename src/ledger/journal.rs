@@ -124,8 +124,10 @@ impl Journal {
         })
     }
 
-    /// Notes that a request is about to be sent to an upstream. What the disk refuses is held in
-    /// memory up to a bound and written when it can be; beyond it is dropped and counted.
+    /// Notes that a request is about to be sent to an upstream; once more when it goes on to another
+    /// channel. The last of an id is what an interrupted request's row is made of. What the disk
+    /// refuses is held in memory up to a bound and written when it can be; beyond it is dropped and
+    /// counted.
     pub fn admit(&self, admission: &Admission) {
         if self.append(EntryRef::Admitted(admission)) == Appended::TooLarge {
             self.append(EntryRef::Admitted(&wire::cut_admission(admission)));

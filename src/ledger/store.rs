@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
-use super::admissions::{Ended, KEPT_BEHIND, OpenAdmissions};
+use super::admissions::{Before, KEPT_BEHIND, OpenAdmissions};
 use super::database::Database;
 use super::deferred;
 use super::gate_events;
@@ -118,7 +118,10 @@ impl StreamState {
         while again.read(End::At(offset(position)))? {
             for (frame, payload) in again.frames() {
                 match wire::decode_brief(payload) {
-                    Ok(Brief::Admitted(id)) => open.admit(id, frame.offset),
+                    // What of it has a row was read to its end, or the row were gone.
+                    Ok(Brief::Admitted(id)) => {
+                        open.admit(id, frame.offset);
+                    }
                     Ok(Brief::Ended(record)) => {
                         open.end(record.admission.id);
                     }
@@ -176,7 +179,11 @@ impl StreamState {
             }
             match wire::decode_brief(payload) {
                 Err(error) => reject(error.to_string()),
-                Ok(Brief::Admitted(id)) => self.open.admit(id, frame.offset),
+                Ok(Brief::Admitted(id)) => {
+                    if self.open.admit(id, frame.offset) == Before::Kept {
+                        rows::forget_admission(&transaction, id)?;
+                    }
+                }
                 Ok(Brief::Gate(event)) => gate_events::insert(&transaction, &event)
                     .map_err(|source| blame(stream, frame.offset, source))?,
                 Ok(Brief::Ended(mut record)) => {
@@ -195,7 +202,7 @@ impl StreamState {
                         .insert(row, sequence)
                         .map_err(|source| blame(stream, frame.offset, source))?;
                     rollups.count(row);
-                    if self.open.end(record.admission.id) == Ended::Kept {
+                    if self.open.end(record.admission.id) == Before::Kept {
                         rows::forget_admission(&transaction, record.admission.id)?;
                     }
                 }

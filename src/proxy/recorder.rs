@@ -261,14 +261,12 @@ impl Recorder {
     }
 
     /// The request goes to `channel`: from here on the journal knows of it. A further channel takes
-    /// the place of the one before.
+    /// the place of the one before, also there: after a crash it is the one that had the request.
     pub(super) fn admit(&mut self, channel: &Arc<str>) {
         let account = &mut self.account;
         account.record.admission.channel = Some(Arc::clone(channel));
-        let in_flight = account.sinks.meter.in_flight(channel);
-        if account.in_flight.replace(in_flight).is_none() {
-            account.sinks.journal.admit(&account.record.admission);
-        }
+        account.in_flight = Some(account.sinks.meter.in_flight(channel));
+        account.sinks.journal.admit(&account.record.admission);
     }
 
     /// Whose prices hold where the request goes.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -18,6 +19,8 @@ use crate::record::{Outcome, RequestId, RequestRecord, UsageSource};
 enum Step {
     /// The next request is admitted.
     Admit,
+    /// One of the open requests goes on to another channel.
+    Move(prop::sample::Index),
     /// One of the open requests ends.
     End(prop::sample::Index),
     /// A request ends that was never admitted (it was refused).
@@ -35,6 +38,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => Just(Step::Admit),
+        4 => any::<prop::sample::Index>().prop_map(Step::Move),
         6 => any::<prop::sample::Index>().prop_map(Step::End),
         1 => Just(Step::Refuse),
         2 => Just(Step::Gate),
@@ -42,6 +46,18 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Kill),
         1 => Just(Step::KillAndCatchUp),
     ]
+}
+
+/// What a row says of how its request ended, and where.
+type End = (Option<Arc<str>>, Outcome);
+
+fn end(request: &RequestRecord, outcome: Outcome) -> End {
+    (request.admission.channel.clone(), outcome)
+}
+
+/// The process was killed with the request in it.
+fn interrupted(request: RequestRecord) -> (RequestId, End) {
+    (request.admission.id, end(&request, Outcome::Interrupted))
 }
 
 proptest! {
@@ -58,7 +74,7 @@ proptest! {
         let mut ledger = Manual::open(&settings);
         let mut requests = requests.into_iter();
         let mut open: Vec<RequestRecord> = Vec::new();
-        let mut expected: BTreeMap<RequestId, Outcome> = BTreeMap::new();
+        let mut expected: BTreeMap<RequestId, End> = BTreeMap::new();
         let mut events = Vec::new();
         for step in steps {
             match step {
@@ -67,16 +83,23 @@ proptest! {
                     ledger.journal.admit(&request.admission);
                     open.push(request);
                 }
+                Step::Move(index) if !open.is_empty() => {
+                    let at = index.index(open.len());
+                    let admission = &mut open[at].admission;
+                    let before = admission.channel.as_deref().unwrap_or_default();
+                    admission.channel = Some(format!("{before}+").into());
+                    ledger.journal.admit(admission);
+                }
                 Step::End(index) if !open.is_empty() => {
                     let request = open.swap_remove(index.index(open.len()));
                     ledger.journal.end(&request);
-                    expected.insert(request.admission.id, request.outcome);
+                    expected.insert(request.admission.id, end(&request, request.outcome));
                 }
-                Step::End(_) => {}
+                Step::Move(_) | Step::End(_) => {}
                 Step::Refuse => {
                     let request = requests.next().unwrap();
                     ledger.journal.end(&request);
-                    expected.insert(request.admission.id, request.outcome);
+                    expected.insert(request.admission.id, end(&request, request.outcome));
                 }
                 Step::Gate => {
                     let event = gate_event(events.len());
@@ -86,7 +109,7 @@ proptest! {
                 Step::Round => ledger.round(),
                 Step::Kill | Step::KillAndCatchUp => {
                     ledger.kill();
-                    expected.extend(open.drain(..).map(|request| (request.admission.id, Outcome::Interrupted)));
+                    expected.extend(open.drain(..).map(interrupted));
                     if matches!(step, Step::KillAndCatchUp) {
                         catch_up(folder.path()).unwrap();
                     }
@@ -95,12 +118,12 @@ proptest! {
             }
         }
         ledger.kill();
-        expected.extend(open.drain(..).map(|request| (request.admission.id, Outcome::Interrupted)));
+        expected.extend(open.drain(..).map(interrupted));
         catch_up(folder.path()).unwrap();
 
         let rows = rows_or_none(folder.path());
         prop_assert_eq!(rows.len(), expected.len());
-        let found: BTreeMap<_, _> = rows.iter().map(|row| (row.id, row.outcome)).collect();
+        let found: BTreeMap<_, _> = rows.iter().map(|row| (row.id, (row.channel.as_deref().map(Arc::from), row.outcome))).collect();
         prop_assert_eq!(found, expected);
         prop_assert_eq!(recorded_events(folder.path()), events);
         if !rows.is_empty() {
@@ -293,6 +316,38 @@ fn a_request_that_ends_twice_has_one_row_and_the_rest_goes_on() {
         query_number(folder.path(), "SELECT count(*) FROM attempts"),
         2
     );
+}
+
+/// What had the request last is what its row says, however long ago it was admitted first.
+#[test]
+fn an_interrupted_request_is_of_the_channel_that_it_went_on_to() {
+    let folder = TempDir::new().unwrap();
+    let mut ledger = Manual::open(&settings(&folder));
+    let mut admitted = admission(0);
+    ledger.journal.admit(&admitted);
+    let mut big = record(admission(1));
+    while ledger.journal.appended() < 9 << 20 {
+        big.admission.id = RequestId::generate();
+        big.error_message = Some("x".repeat(500 << 10).into());
+        ledger.journal.end(&big);
+        ledger.round();
+    }
+    let kept = |count| {
+        let found = query_number(folder.path(), "SELECT count(*) FROM admissions");
+        assert_eq!(found, count);
+    };
+    kept(1);
+    admitted.channel = Some("second".into());
+    ledger.journal.admit(&admitted);
+    ledger.round();
+    kept(0);
+    ledger.kill();
+    assert_eq!(catch_up(folder.path()).unwrap(), 1);
+    let open = rows(folder.path());
+    let open: Vec<_> = open.iter().filter(|row| row.id == admitted.id).collect();
+    assert_eq!(open.len(), 1);
+    assert_eq!(open[0].outcome, Outcome::Interrupted);
+    assert_eq!(open[0].channel.as_deref(), Some("second"));
 }
 
 #[test]

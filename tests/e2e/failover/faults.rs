@@ -96,3 +96,19 @@ fn a_stale_connection_is_made_good_once() {
         assert_eq!(good.received().len(), others);
     }
 }
+
+/// What a killed process leaves is a row of the channel that had the request.
+#[test]
+fn a_request_killed_at_the_second_channel_is_of_the_second() {
+    let first = Upstream::always(answers::error("500 Broken", "server_error", "a"));
+    let second = Upstream::always(vec![Step::Hang]);
+    let mut tollgate = two(&first.base_url(), &second.base_url()).start();
+    let mut client = TcpStream::connect(tollgate.address()).unwrap();
+    client.write_all(&chat("m").bytes()).unwrap();
+    second.until("it is there", |received| received.len() == 1);
+    tollgate.kill();
+    tollgate.start_again();
+    let row = tollgate.ledger().only();
+    assert_eq!(row.outcome(), "interrupted");
+    assert_eq!(row.text("channel"), Some("second"));
+}
