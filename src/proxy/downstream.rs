@@ -19,7 +19,7 @@
 
 mod session;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ struct Shared {
     /// Bytes of the answer's body the client had been sent when it was found gone.
     left: OnceLock<u64>,
     held: Mutex<Held>,
+    /// The request waits for a place at a channel.
+    waits: AtomicBool,
     /// Where the client's own session waits once the wrapper around it is dropped.
     parked: Mutex<Option<Box<ServerSession>>>,
 }
@@ -118,6 +120,7 @@ impl Downstream {
             replay: abilities.replay,
             left: OnceLock::new(),
             held: Mutex::default(),
+            waits: AtomicBool::new(false),
             parked: Mutex::new(None),
         });
         let nobody = Box::new(ServerSession::new_custom(Box::new(())));
@@ -144,6 +147,12 @@ impl Downstream {
     /// What is held goes nowhere.
     pub(super) fn forget(&self) {
         *self.shared.held() = Held::default();
+    }
+
+    /// While the request `waits` for a channel no answer comes that could be drained: the client's
+    /// leaving is told.
+    pub(super) fn waits(&self, waits: bool) {
+        self.shared.waits.store(waits, Ordering::Release);
     }
 
     /// Bytes of the answer's body the client was sent, once it is known to have left.

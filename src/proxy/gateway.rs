@@ -167,9 +167,7 @@ impl Gateway {
         let unkept = self.read_body(session, exchange, several).await?;
         exchange.check_model().map_err(Stopped::Refused)?;
         exchange.recorder.timeline().body_read(Instant::now());
-        self.place(session, exchange, &target)
-            .await
-            .map_err(Stopped::Refused)?;
+        self.place(session, exchange, &target).await?;
         let abilities = Abilities {
             drain: self.drain(session, exchange),
             replay: unkept,

@@ -1,5 +1,6 @@
 //! Which channel a request goes to, and what changes with the channel.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::clock::UnixMicros;
 use crate::keys::Caller;
 use crate::protocol::{Operation, PathBase, made_in_path, makes_to_keep};
 
+use super::body::{Stopped, is_handshake};
 use super::caller;
 use super::exchange::Exchange;
 use super::failure::Failure;
@@ -100,10 +102,10 @@ impl Gateway {
     /// Finds the request's channels and takes a place at the first that has one.
     pub(super) async fn place(
         &self,
-        session: &Session,
+        session: &mut Session,
         exchange: &mut Exchange,
         target: &Target,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Stopped> {
         let asked = exchange.recorder.admission().requested_model.clone();
         let model = asked.map(|model| match self.aliases.get(&model) {
             Some(meaning) => Arc::clone(meaning),
@@ -133,19 +135,19 @@ impl Gateway {
         let mut placing = self
             .channels
             .placing(&wanted)
-            .map_err(|none| refused(none, &exchange.caller))?;
+            .map_err(|none| Stopped::Refused(refused(none, &exchange.caller)))?;
         let now = Instant::now();
         let clock = exchange.recorder.clock(now);
         let place = match placing.take(clock) {
             Err(NoPlace::Full) => {
-                let taken = placing.take_or_wait(clock, self.patience(exchange, now));
-                let taken = taken.await;
+                let waiting = placing.take_or_wait(clock, self.patience(exchange, now));
+                let waited = unless_left(session, waiting).await;
                 exchange.recorder.timeline().queued(now.elapsed());
-                taken
+                waited.map_err(Stopped::Broken)?
             }
             taken => taken,
         }
-        .map_err(|none| refused(none, &exchange.caller))?;
+        .map_err(|none| Stopped::Refused(refused(none, &exchange.caller)))?;
         exchange.way = Way {
             placing: Some(placing),
             left: self.routing.retries,
@@ -206,7 +208,7 @@ impl Gateway {
     /// The failure, when there is none.
     pub(super) async fn wait_for_place(
         &self,
-        session: &Session,
+        session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<(), Failure> {
         let Some(failure) = exchange.way.waits_after.take() else {
@@ -217,11 +219,22 @@ impl Gateway {
         let Some(placing) = &mut exchange.way.placing else {
             return Err(failure);
         };
-        let Ok(place) = placing.take_or_wait(clock, over).await else {
-            return Err(failure);
-        };
-        self.go_on(session, exchange, place);
-        Ok(())
+        // Nothing of an answer is there that could be drained.
+        if let Some(downstream) = &exchange.downstream {
+            downstream.waits(true);
+        }
+        let waited = unless_left(session, placing.take_or_wait(clock, over)).await;
+        if let Some(downstream) = &exchange.downstream {
+            downstream.waits(false);
+        }
+        match waited {
+            Ok(Ok(place)) => {
+                self.go_on(session, exchange, place);
+                Ok(())
+            }
+            Ok(Err(_)) => Err(failure),
+            Err(_) => Err(Failure::ClientClosed),
+        }
     }
 
     /// The request goes on to the channel of `place`.
@@ -244,6 +257,25 @@ impl Gateway {
             exchange.way.noted = true;
         }
     }
+}
+
+/// What comes of `waiting`, unless the client leaves before; it is heard once its request is there
+/// whole. What it sends ahead of its turn stays where Pingora keeps that.
+async fn unless_left<T>(
+    session: &mut Session,
+    waiting: impl Future<Output = T>,
+) -> pingora::Result<T> {
+    // A handshake's connection is not read before its protocol changes.
+    if is_handshake(session) || !session.is_body_done() {
+        return Ok(waiting.await);
+    }
+    let mut waiting = pin!(waiting);
+    tokio::select! {
+        biased;
+        waited = &mut waiting => return Ok(waited),
+        heard = session.downstream_session.read_body_or_idle(true) => heard?,
+    };
+    Ok(waiting.await)
 }
 
 /// What `channel` calls the model, where that is not what the client wrote.

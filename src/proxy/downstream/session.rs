@@ -1,5 +1,6 @@
 //! The wrapper around a client's session.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -126,6 +127,7 @@ impl CustomSession for Wrapper {
                 },
             };
             match read {
+                Err(error) if self.shared.waits.load(Ordering::Acquire) => return Err(error),
                 // The upstream has the whole request.
                 Err(error) if no_body_expected => self.depart(error).await?,
                 other => return other,
@@ -347,6 +349,7 @@ mod tests {
             replay: false,
             left: std::sync::OnceLock::new(),
             held: std::sync::Mutex::default(),
+            waits: std::sync::atomic::AtomicBool::new(false),
             parked: std::sync::Mutex::new(None),
         });
         let wrapper = Wrapper::new(Box::new(session), Arc::clone(&shared));
