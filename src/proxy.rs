@@ -59,7 +59,7 @@ use deadline::Watchdog;
 pub use exchange::{Exchange, OpenRequests};
 use failure::Failure;
 pub use gateway::Gateway;
-use gateway::MOST_ADDRESSES;
+use gateway::{MOST_ADDRESSES, total_over};
 use head::Framing;
 pub use models::Models;
 use passing::Passing;
@@ -158,9 +158,20 @@ impl ProxyHttp for Gateway {
         exchange: &mut Box<Exchange>,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        let channel = exchange.channel.as_deref();
+        let in_vain = matches!(
+            error.etype(),
+            ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout
+        );
+        if let Some(channel) = channel.filter(|_| in_vain && exchange.way.hurries) {
+            // The request had no more time; how much a connection needs is not known.
+            exchange.failure = Some(total_over(channel));
+            error.set_retry(false);
+            return error;
+        }
         let others = exchange.addresses.as_ref().map_or(0, |known| known.len());
         let again = exchange.tries < others.min(MOST_ADDRESSES);
-        let failure = Failure::of(&error, exchange.channel.as_deref(), false, None);
+        let failure = Failure::of(&error, channel, false, None);
         if again {
             exchange.recorder.attempt_ends(&failure.ending());
         }

@@ -26,7 +26,7 @@ use crate::protocol::{
 use crate::record::Api;
 
 use super::body::{self, Room, Stopped, Wish, is_handshake};
-use super::deadline;
+use super::deadline::{self, Expired};
 use super::downstream::{Abilities, Downstream, Drains};
 use super::exchange::{Exchange, OpenRequests};
 use super::failure::Failure;
@@ -335,8 +335,10 @@ impl Gateway {
             addresses
         } else {
             let asking = channel.resolver.addresses(now);
-            match tokio::time::timeout(self.limits.connect, asking).await {
+            let longest = self.longest_connect(exchange);
+            match tokio::time::timeout(longest, asking).await {
                 Ok(Ok(addresses)) => addresses,
+                Err(_) if exchange.way.hurries => return Err(total_over(channel)),
                 resolved => {
                     let cause = resolved.ok().and_then(Result::err);
                     tracing::debug!(host = channel.base.host, ?cause, "a name did not resolve");
@@ -358,15 +360,10 @@ impl Gateway {
         &self,
         channel: &Channel,
         address: SocketAddr,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
     ) -> HttpPeer {
         let mut peer = HttpPeer::new(address, channel.base.tls, channel.base.host.clone());
-        let connect = match self.over(exchange) {
-            Some(over) => over
-                .saturating_duration_since(Instant::now())
-                .clamp(Duration::from_millis(1), self.limits.connect),
-            None => self.limits.connect,
-        };
+        let connect = self.longest_connect(exchange);
         let options = &mut peer.options;
         options.connection_timeout = Some(connect);
         options.total_connection_timeout = Some(connect);
@@ -384,6 +381,18 @@ impl Gateway {
         peer
     }
 
+    /// For how long a connection is waited for: no longer than the request's whole time lasts.
+    fn longest_connect(&self, exchange: &mut Exchange) -> Duration {
+        let left = self
+            .over(exchange)
+            .map(|over| over.saturating_duration_since(Instant::now()));
+        let left = left.filter(|left| *left < self.limits.connect);
+        exchange.way.hurries = left.is_some();
+        left.map_or(self.limits.connect, |left| {
+            left.max(Duration::from_millis(1))
+        })
+    }
+
     /// When the request's whole time is up.
     pub(super) fn over(&self, exchange: &Exchange) -> Option<Instant> {
         self.limits
@@ -394,6 +403,14 @@ impl Gateway {
     pub(super) fn open_exchange(&self) -> Exchange {
         let recorder = Recorder::open(Arc::clone(&self.sinks), UnixMicros::now(), Instant::now());
         Exchange::new(recorder, &self.open)
+    }
+}
+
+/// The request's own time was over while `channel` was tried.
+pub(super) fn total_over(channel: &Channel) -> Failure {
+    Failure::Timeout {
+        channel: Arc::clone(&channel.name),
+        expired: Expired::Total,
     }
 }
 

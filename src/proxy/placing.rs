@@ -50,6 +50,8 @@ pub(super) struct Way {
     pub(super) unanswered: bool,
     /// The try in progress repeats one that met a stale connection.
     pub(super) repeats: bool,
+    /// The request's own time ends before a connection may take its full time.
+    pub(super) hurries: bool,
     /// What was made is known to be made here.
     noted: bool,
 }

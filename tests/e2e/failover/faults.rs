@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{DEAD, attempts, chat, ok, two};
 use crate::support::answers;
+use crate::support::tollgate::Setup;
 use crate::support::upstream::{Step, Upstream};
 
 /// An answer with an error is an answer: there is nothing to bill.
@@ -111,4 +112,27 @@ fn a_request_killed_at_the_second_channel_is_of_the_second() {
     let row = tollgate.ledger().only();
     assert_eq!(row.outcome(), "interrupted");
     assert_eq!(row.text("channel"), Some("second"));
+}
+
+/// A request whose own time is over before there is a connection says nothing of the channel.
+#[test]
+fn a_connection_that_the_request_has_no_time_for_is_no_failure_of_the_channel() {
+    // It takes connections, and never says a word of TLS.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("https://{}/v1", listener.local_addr().unwrap());
+    let tollgate = Setup::channels(&[("tls", &base, ", api_key: k")])
+        .setting("limits: {total: 200ms}")
+        .setting("breaker: {failures: 1, of: 1, probe_after: 1h, probe_at_most: 1h}")
+        .start();
+    for _ in 0..2 {
+        let response = tollgate.send(&chat("m"));
+        assert_eq!(response.status, 504, "{response:?}");
+        let error = response.headers.get("x-tollgate-error");
+        assert_eq!(error, Some("total_timeout"));
+        let row = tollgate.ledger().request(&response.request_id());
+        assert_eq!(row.outcome(), "timeout");
+        assert_eq!(row.text("usage_source"), Some("none"), "{row:#?}");
+    }
+    let state = tollgate.admin("/api/v1/channels/tls").json();
+    assert_eq!(state["state"], "open", "{state}");
 }
