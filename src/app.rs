@@ -37,8 +37,8 @@ use listeners::{ListenError, Listeners};
 use outside::Following;
 use rooms::Rooms;
 
-/// How often the ledger is asked for the clients' keys that could not be read at the start.
-const READ_KEYS_EVERY: Duration = Duration::from_secs(1);
+/// How often the clients' keys are read again, until they are and no other process changes them.
+const SETTLE_KEYS_EVERY: Duration = Duration::from_secs(1);
 
 /// What the command line adds to the settings of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,7 +147,7 @@ async fn run_here(
     let mut following = Following::start(follower, earlier.whole());
     let beside = [
         tokio::spawn(refresher.run()),
-        tokio::spawn(read_keys(Arc::clone(&rooms.keys))),
+        tokio::spawn(settle_keys(Arc::clone(&rooms.keys))),
         tokio::spawn(earlier.follow()),
         tokio::spawn(rooms.expire_holds()),
     ];
@@ -201,14 +201,12 @@ impl Admin {
     }
 }
 
-/// Asks the ledger for the clients' keys until it tells.
-async fn read_keys(keys: Arc<Keys>) {
-    while !keys.is_read() {
-        tokio::time::sleep(READ_KEYS_EVERY).await;
+/// Has the clients' keys catch up with what the start could not do.
+async fn settle_keys(keys: Arc<Keys>) {
+    while !keys.is_settled() {
+        tokio::time::sleep(SETTLE_KEYS_EVERY).await;
         let asked = Arc::clone(&keys);
-        if let Ok(Ok(_)) = tokio::task::spawn_blocking(move || asked.read()).await {
-            tracing::info!("it is known which keys there are");
-        }
+        let _ = tokio::task::spawn_blocking(move || asked.settle()).await;
     }
 }
 

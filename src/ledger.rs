@@ -330,7 +330,7 @@ impl Ledger {
     /// What keeps the clients' keys, for whoever makes and revokes them.
     #[must_use]
     pub fn key_writer(&self) -> KeyWriter {
-        KeyWriter::new(Arc::clone(&self.control))
+        KeyWriter::new(Arc::clone(&self.control), self.stats())
     }
 
     /// Waits until everything appended before this call is in the database. `false` when it is

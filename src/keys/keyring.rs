@@ -45,13 +45,14 @@ pub enum Required {
 /// All keys that are good at present.
 #[derive(Debug)]
 pub struct Keyring {
-    pepper: Pepper,
     keys: ArcSwap<Found>,
 }
 
 /// The keys as they are searched.
 struct Found {
     required: Required,
+    /// What they were hashed with.
+    pepper: Arc<Pepper>,
     /// The beginnings of the hashes, sorted: close together, so that a search stays in the cache.
     starts: Box<[u64]>,
     /// In the same order.
@@ -69,10 +70,11 @@ impl std::fmt::Debug for Found {
 }
 
 impl Found {
-    fn new(required: Required, mut entries: Vec<KeyEntry>) -> Self {
+    fn new(pepper: Arc<Pepper>, required: Required, mut entries: Vec<KeyEntry>) -> Self {
         entries.sort_by_key(|entry| start_of(&entry.hash));
         Self {
             required,
+            pepper,
             starts: entries.iter().map(|entry| start_of(&entry.hash)).collect(),
             entries: entries.into(),
         }
@@ -88,6 +90,21 @@ impl Found {
             .take_while(|entry| start_of(&entry.hash) == start)
             .find(|entry| entry.hash.ct_eq(hash).into())
     }
+
+    /// A caller with a credential of a provider's: of its hash so much is shown as tells callers
+    /// apart.
+    fn stranger(&self, credential: &[u8]) -> Caller {
+        let hash = self.pepper.fingerprint(credential);
+        let mut text = *b"fp-000000000000";
+        for (digits, byte) in text[3..].chunks_exact_mut(2).zip(hash) {
+            digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        Caller {
+            name: std::str::from_utf8(&text).ok().map(Arc::from),
+            grant: None,
+            number: start_of(&hash),
+        }
+    }
 }
 
 /// Evenly distributed, as every part of such a hash is.
@@ -96,31 +113,25 @@ fn start_of(hash: &[u8; 32]) -> u64 {
 }
 
 impl Keyring {
-    /// A ring of these keys.
+    /// A ring of these keys, which were hashed with that pepper.
     #[must_use]
-    pub fn new(pepper: Pepper, required: Required, keys: Vec<KeyEntry>) -> Self {
+    pub fn new(pepper: impl Into<Arc<Pepper>>, required: Required, keys: Vec<KeyEntry>) -> Self {
         Self {
-            pepper,
-            keys: ArcSwap::from_pointee(Found::new(required, keys)),
+            keys: ArcSwap::from_pointee(Found::new(pepper.into(), required, keys)),
         }
     }
 
     /// Puts these keys in the place of all earlier ones. Who asks after this has returned gets an
     /// answer by them.
-    pub fn replace(&self, required: Required, keys: Vec<KeyEntry>) {
-        self.keys.store(Arc::new(Found::new(required, keys)));
+    pub fn replace(&self, pepper: Arc<Pepper>, required: Required, keys: Vec<KeyEntry>) {
+        self.keys
+            .store(Arc::new(Found::new(pepper, required, keys)));
     }
 
     /// Whether callers need a key.
     #[must_use]
     pub fn required(&self) -> Required {
         self.keys.load().required
-    }
-
-    /// What hashes keys.
-    #[must_use]
-    pub fn pepper(&self) -> &Pepper {
-        &self.pepper
     }
 
     /// Who shows `credential`.
@@ -139,11 +150,11 @@ impl Keyring {
         let mut credentials = credentials.into_iter();
         if keys.required == Required::No {
             let first = credentials.next();
-            return Ok(first.map_or_else(Caller::default, |first| self.stranger(first.as_ref())));
+            return Ok(first.map_or_else(Caller::default, |first| keys.stranger(first.as_ref())));
         }
         let mut denied = Denied::Missing;
         for credential in credentials {
-            match keys.get(&self.pepper.hash(credential.as_ref())) {
+            match keys.get(&keys.pepper.hash(credential.as_ref())) {
                 Some(key) if key.grant.expires_at.is_some_and(|end| end <= now) => {
                     denied = Denied::Expired;
                 }
@@ -161,21 +172,6 @@ impl Keyring {
         match keys.required {
             Required::Unread => Err(Denied::Unread),
             Required::No | Required::Yes => Err(denied),
-        }
-    }
-
-    /// A caller with a credential of a provider's: of its hash so much is shown as tells callers
-    /// apart.
-    fn stranger(&self, credential: &[u8]) -> Caller {
-        let hash = self.pepper.fingerprint(credential);
-        let mut text = *b"fp-000000000000";
-        for (digits, byte) in text[3..].chunks_exact_mut(2).zip(hash) {
-            digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-        Caller {
-            name: std::str::from_utf8(&text).ok().map(Arc::from),
-            grant: None,
-            number: start_of(&hash),
         }
     }
 }
@@ -266,10 +262,11 @@ mod tests {
 
     #[test]
     fn the_end_of_the_last_key_opens_nothing() {
-        let ring = Keyring::new(pepper(), Required::Yes, Vec::new());
+        let pepper = Arc::new(pepper());
+        let ring = Keyring::new(Arc::clone(&pepper), Required::Yes, Vec::new());
         assert_eq!(ring.identify(Some(b"tg-a"), NOW), Err(Denied::Unknown));
         assert_eq!(ring.identify(None, NOW), Err(Denied::Missing));
-        ring.replace(Required::No, Vec::new());
+        ring.replace(pepper, Required::No, Vec::new());
         assert!(ring.identify(Some(b"tg-a"), NOW).is_ok());
     }
 

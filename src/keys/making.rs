@@ -1,7 +1,8 @@
 //! Making and revoking keys, and what there is after it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -82,62 +83,72 @@ pub struct Keys {
     ring: Arc<Keyring>,
     rules: Rules,
     settings: Vec<KeySettings>,
-    of_settings: Vec<KeyEntry>,
     data_dir: PathBuf,
     writer: KeyWriter,
-    /// Every key of the ledger; `None` until it was read. Locked for as long as a change takes, so
-    /// that the ring has the changes in the ledger's order.
-    stored: Mutex<Option<Vec<StoredKey>>>,
+    /// Locked for as long as a change takes, so that the ring has the changes in the ledger's order.
+    /// Whoever must not block asks the ring.
+    known: Mutex<Known>,
+    settled: AtomicBool,
+}
+
+/// What the ring is made of.
+#[derive(Debug)]
+struct Known {
+    pepper: Arc<Pepper>,
+    /// Every key of the ledger; `None` until it was read.
+    stored: Option<Vec<StoredKey>>,
+    /// It was read when nobody else could change it any more.
+    complete: bool,
 }
 
 impl Keys {
     /// The keys of these settings and those that `writer`'s ledger has. Where the ledger cannot be
     /// read at present, the settings' keys alone are good until [`read`](Self::read) succeeds; who
     /// shows none of them is refused if the settings or the data folder say that a key is required.
+    ///
+    /// Fails where keys were made and their secret cannot be read. One that cannot be made keeps
+    /// nobody from anything but making keys.
     pub fn open(settings: &Settings, writer: KeyWriter) -> Result<Self, PepperError> {
-        let (pepper, new_pepper) = Pepper::open(&settings.data_dir)?;
-        let of_settings = settings
-            .keys
-            .iter()
-            .map(|key| KeyEntry {
-                hash: pepper.hash(key.secret.expose().as_bytes()),
-                name: Arc::clone(&key.name),
-                grant: Arc::new(key.grant.clone()),
-            })
-            .collect();
+        let (pepper, new_pepper) = pepper_of(&settings.data_dir)?;
+        let pepper = Arc::new(pepper);
+        let ring = Keyring::new(Arc::clone(&pepper), Required::Unread, Vec::new());
         let keys = Self {
-            ring: Arc::new(Keyring::new(pepper, Required::Unread, Vec::new())),
+            ring: Arc::new(ring),
             rules: Rules::of(settings),
             settings: settings.keys.clone(),
-            of_settings,
             data_dir: settings.data_dir.clone(),
             writer,
-            stored: Mutex::default(),
+            known: Mutex::new(Known {
+                pepper,
+                stored: None,
+                complete: false,
+            }),
+            settled: AtomicBool::new(false),
         };
-        match keys.read() {
-            Ok(read) => keys.warn(&read, new_pepper),
-            Err(error) => keys.go_on_unread(&error),
+        let mut known = keys.lock();
+        match keys.read(&mut known) {
+            Ok(read) => keys.warn(read, new_pepper),
+            Err(error) => keys.go_on_unread(&known, &error),
         }
+        drop(known);
         Ok(keys)
     }
 
-    /// What is known without the ledger.
-    fn go_on_unread(&self, error: &QueryError) {
-        let required = if ledger::keys_required(&self.data_dir) {
+    /// Goes on with what is known without the ledger.
+    fn go_on_unread(&self, known: &Known, error: &QueryError) {
+        self.put_to_use(known);
+        if self.ring.required() == Required::Unread {
             tracing::error!(
                 %error,
                 "cannot tell which keys were made; requests without one of the settings' `keys` are \
                  refused until that is known"
             );
-            Required::Unread
         } else {
             tracing::warn!(
                 %error,
                 "cannot read the ledger's keys; none was made here, so the settings' are all there are"
             );
-            required(&self.settings, false)
-        };
-        self.ring.replace(required, self.of_settings.clone());
+        }
     }
 
     /// Where callers are looked up.
@@ -161,25 +172,48 @@ impl Keys {
     /// Whether everybody is refused, since it is not known yet which keys there are.
     #[must_use]
     pub fn refuse_everybody(&self) -> bool {
-        self.of_settings.is_empty() && self.ring.required() == Required::Unread
+        self.settings.is_empty() && self.ring.required() == Required::Unread
     }
 
-    /// Whether it is known which keys there are.
+    /// Whether [`settle`](Self::settle) has nothing to do any more. Does not block.
     #[must_use]
-    pub fn is_read(&self) -> bool {
-        self.lock().is_some()
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
     }
 
-    /// Reads the ledger's keys anew and puts them to use. Blocks.
-    pub fn read(&self) -> Result<Vec<StoredKey>, QueryError> {
-        let mut stored = self.lock();
-        Ok(self.read_into(&mut stored)?.clone())
+    /// Does what the start could not: reads the ledger's keys until they can be read, and again
+    /// until the process that hands over to this one cannot change them any more; keeps a secret
+    /// that is in memory alone. To be called now and then until [`is_settled`](Self::is_settled).
+    /// Blocks.
+    pub fn settle(&self) {
+        // Asked before the ledger is: who is alone then reads all that others will ever have done.
+        let alone = self.writer.is_alone();
+        let mut known = self.lock();
+        // Why they fail was told at the start.
+        let kept = self.keep_pepper(&mut known).is_ok();
+        let unread = known.stored.is_none();
+        if !known.complete && self.read(&mut known).is_ok() {
+            known.complete = alone;
+            if unread {
+                tracing::info!("it is known which keys there are");
+            }
+        }
+        self.settled
+            .store(kept && known.complete, Ordering::Release);
     }
 
-    fn read_into<'a>(
-        &self,
-        stored: &'a mut Option<Vec<StoredKey>>,
-    ) -> Result<&'a mut Vec<StoredKey>, QueryError> {
+    /// Puts the secret into the data folder, where only memory has it.
+    fn keep_pepper(&self, known: &mut Known) -> Result<(), PepperError> {
+        if let Some(kept) = known.pepper.keep(&self.data_dir)? {
+            known.pepper = Arc::new(kept);
+            self.put_to_use(known);
+            tracing::info!("the data folder has a key-secret now");
+        }
+        Ok(())
+    }
+
+    /// Reads the ledger's keys anew and puts them to use.
+    fn read<'k>(&self, known: &'k mut Known) -> Result<&'k [StoredKey], QueryError> {
         let read = stored_keys(&self.data_dir)?;
         // Not there in a folder that was put together from a backup, or by an earlier version.
         if read.iter().any(StoredKey::is_living)
@@ -187,16 +221,19 @@ impl Keys {
         {
             tracing::warn!(%error, "a start that cannot read the ledger would not know that keys are required");
         }
-        self.put_to_use(&read);
-        Ok(stored.insert(read))
+        known.stored = Some(read);
+        self.put_to_use(known);
+        Ok(known.stored.as_deref().unwrap_or_default())
     }
 
     /// Makes a key: good from before this returns. Blocks.
     pub fn create(&self, key: NewKey, now: UnixMicros) -> Result<MadeKey, KeysError> {
         self.rules.check(&key, now)?;
-        let made = drawn(self.ring.pepper(), key, now)?;
+        let mut known = self.lock();
+        self.keep_pepper(&mut known)?;
+        let made = drawn(&known.pepper, key, now)?;
         let change = KeyChange::Create(made.kept.clone());
-        self.change(change, |stored| stored.push(made.kept.clone()))?;
+        self.change(&mut known, change, |stored| stored.push(made.kept.clone()))?;
         Ok(made)
     }
 
@@ -207,13 +244,14 @@ impl Keys {
             name: Arc::clone(name),
             at: now,
         };
-        self.change(change, |stored| {
+        let mut known = self.lock();
+        self.change(&mut known, change, |stored| {
             let living = |key: &&mut StoredKey| key.name == *name && key.is_living();
             if let Some(key) = stored.iter_mut().find(living) {
                 key.revoked_at = Some(now);
             }
         })?;
-        Ok(revoked(self.lock().as_deref().unwrap_or_default(), name)?)
+        Ok(revoked(known.stored.as_deref().unwrap_or_default(), name)?)
     }
 
     /// Stops requiring keys, from before this returns; whether they were required. Refused while any
@@ -221,37 +259,48 @@ impl Keys {
     pub fn off(&self) -> Result<bool, KeysError> {
         self.rules.check_no_keys()?;
         let required = self.are_required();
-        self.change(KeyChange::Off, |_| {})?;
+        self.change(&mut self.lock(), KeyChange::Off, |_| {})?;
         Ok(required)
     }
 
     /// The ledger first: what is in use is kept.
     fn change(
         &self,
+        known: &mut Known,
         change: KeyChange,
         apply: impl FnOnce(&mut Vec<StoredKey>),
     ) -> Result<(), KeysError> {
-        let mut stored = self.lock();
-        let stored = match &mut *stored {
-            Some(stored) => stored,
-            unread => self.read_into(unread)?,
-        };
+        if !known.complete {
+            self.read(known)?;
+        }
         self.writer.change(change)?;
-        apply(stored);
-        self.put_to_use(stored);
+        apply(known.stored.get_or_insert_default());
+        self.put_to_use(known);
         Ok(())
     }
 
-    fn put_to_use(&self, stored: &[StoredKey]) {
+    fn put_to_use(&self, known: &Known) {
+        let of_settings = self.settings.iter().map(|key| KeyEntry {
+            hash: known.pepper.hash(key.secret.expose().as_bytes()),
+            name: Arc::clone(&key.name),
+            grant: Arc::new(key.grant.clone()),
+        });
+        let stored = known.stored.as_deref().unwrap_or_default();
         let living = stored.iter().filter(|key| key.is_living());
-        let entries = living.map(|key| KeyEntry {
+        let living = living.map(|key| KeyEntry {
             hash: key.hash,
             name: Arc::clone(&key.name),
             grant: Arc::new(key.grant.clone()),
         });
-        let all = self.of_settings.iter().cloned().chain(entries).collect();
         let made = are_made_required(&self.data_dir, stored);
-        self.ring.replace(required(&self.settings, made), all);
+        let required = if made && known.stored.is_none() {
+            Required::Unread
+        } else {
+            required(&self.settings, made)
+        };
+        let pepper = Arc::clone(&known.pepper);
+        self.ring
+            .replace(pepper, required, of_settings.chain(living).collect());
     }
 
     /// Says what an operator would wonder about.
@@ -264,7 +313,7 @@ impl Keys {
             );
         }
         let living = || stored.iter().filter(|key| key.is_living());
-        if self.are_required() && self.of_settings.is_empty() && living().next().is_none() {
+        if self.are_required() && self.settings.is_empty() && living().next().is_none() {
             tracing::warn!(
                 "a key is required and none is left, so every request is refused; `tollgate keys \
                  create` makes one, `tollgate keys off` stops requiring them"
@@ -280,9 +329,33 @@ impl Keys {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<StoredKey>>> {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The secret of the data folder, and whether it is new. Where it cannot be had and no key was made
+/// with it, one in memory does for fingerprints.
+fn pepper_of(data_dir: &Path) -> Result<(Pepper, bool), PepperError> {
+    let error = match Pepper::open(data_dir) {
+        Ok(opened) => return Ok(opened),
+        Err(error) => error,
+    };
+    // What is there may be the right one: another would have every key that was made refused.
+    let is_there = !matches!(error, PepperError::Make { .. });
+    let were_made = || {
+        let stored = stored_keys(data_dir).unwrap_or_default();
+        are_made_required(data_dir, &stored)
+    };
+    if is_there && were_made() {
+        return Err(error);
+    }
+    tracing::warn!(
+        %error,
+        "the clients' keys have no secret on disk: until it can be kept no key can be made, and \
+         callers without one have other fingerprints after a restart"
+    );
+    Ok((Pepper::in_memory()?, true))
 }
 
 /// Whether every request must show a key, where the ledger has these.

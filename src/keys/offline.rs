@@ -14,7 +14,7 @@ use crate::ledger::{self, KeyChange, StoredKey, stored_keys};
 pub fn make(settings: &Settings, key: NewKey, now: UnixMicros) -> Result<MadeKey, KeysError> {
     Rules::of(settings).check(&key, now)?;
     // In this order: a ledger that is in use stays as it is, and so does its folder.
-    ledger::make_private_folder(&settings.data_dir).map_err(|source| PepperError::Io {
+    ledger::make_private_folder(&settings.data_dir).map_err(|source| PepperError::Make {
         action: "make the folder of",
         path: settings.data_dir.clone(),
         source,

@@ -2,10 +2,12 @@
 //!
 //! Whoever has the database alone can neither find a key from its hash nor a caller's credential
 //! from its fingerprint. Whoever loses this file loses the keys that were made with it.
+//!
+//! Where the file cannot be made, fingerprints are told by a secret in memory until it can.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ring::hmac;
@@ -22,20 +24,54 @@ const FILE: &str = "key-secret";
 pub struct Pepper {
     keys: hmac::Key,
     fingerprints: hmac::Key,
+    /// The secret, as long as no file has it.
+    unkept: Option<Unkept>,
+}
+
+/// A secret that is in memory alone.
+struct Unkept([u8; BYTES]);
+
+/// Without the secret.
+impl std::fmt::Debug for Unkept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unkept").finish_non_exhaustive()
+    }
 }
 
 /// Why there is no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum PepperError {
-    /// The file cannot be made or read.
+    /// There is no file, and none can be made.
     #[error("cannot {action} {path}, the secret of the clients' keys: {source}")]
-    Io {
+    Make {
         /// What was tried.
         action: &'static str,
+        /// The file or its folder.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {path}, the secret of the clients' keys: {source}")]
+    Read {
         /// The file.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
+    },
+    /// The file is another user's, who alone may read it.
+    #[error(
+        "cannot read {path}, the secret of the clients' keys: it belongs to the user {owner}, and \
+         this is the user {own}; give it to the user that Tollgate runs as (`chown {own} {path}`), \
+         and run `tollgate keys` as that user"
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who wants to read it.
+        own: u32,
     },
     /// The file holds something else.
     #[error(
@@ -61,12 +97,39 @@ impl Pepper {
         if let Some(secret) = read(&path)? {
             return Ok((Self::of(&secret), false));
         }
-        let made = make(&path)?;
-        // Another process may have been faster: what is in the file holds.
-        match read(&path)? {
-            Some(secret) => Ok((Self::of(&secret), made)),
-            None => Err(failed("read", &path)(io::ErrorKind::NotFound.into())),
+        let made = make(&path, &random()?)?;
+        Ok((Self::in_file(&path)?, made))
+    }
+
+    /// A secret that ends with the process, unless [`keep`](Self::keep) makes it the data folder's.
+    pub(super) fn in_memory() -> Result<Self, PepperError> {
+        let secret = random()?;
+        Ok(Self {
+            unkept: Some(Unkept(secret)),
+            ..Self::of(&secret)
+        })
+    }
+
+    /// Makes a secret in memory the data folder's; `None` where that is done. The answer has
+    /// another secret where another process was faster, or somebody put a file there.
+    pub(super) fn keep(&self, data_dir: &Path) -> Result<Option<Self>, PepperError> {
+        let Some(Unkept(secret)) = &self.unkept else {
+            return Ok(None);
+        };
+        let path = data_dir.join(FILE);
+        if read(&path)?.is_none() {
+            make(&path, secret)?;
         }
+        Self::in_file(&path).map(Some)
+    }
+
+    /// What is in the file holds: another process may have been faster to make it.
+    fn in_file(path: &Path) -> Result<Self, PepperError> {
+        let secret = read(path)?.ok_or_else(|| PepperError::Read {
+            path: path.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        })?;
+        Ok(Self::of(&secret))
     }
 
     /// Two hashes that have nothing to do with each other: what is shown of one (fingerprints stand
@@ -79,6 +142,7 @@ impl Pepper {
         Self {
             keys: derived(b"tollgate keys"),
             fingerprints: derived(b"tollgate fingerprints"),
+            unkept: None,
         }
     }
 
@@ -114,12 +178,12 @@ fn read(path: &Path) -> Result<Option<[u8; BYTES]>, PepperError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("read", path)(error)),
+        Err(error) => return Err(unreadable(path, error)),
     };
     let mut bytes = Vec::new();
     file.take(BYTES as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(failed("read", path))?;
+        .map_err(|error| unreadable(path, error))?;
     let found = bytes.len();
     match bytes.try_into() {
         Ok(secret) => Ok(Some(secret)),
@@ -131,7 +195,7 @@ fn read(path: &Path) -> Result<Option<[u8; BYTES]>, PepperError> {
 }
 
 /// Makes the file whole or not at all; `false` when another process was faster.
-fn make(path: &Path) -> Result<bool, PepperError> {
+fn make(path: &Path, secret: &[u8; BYTES]) -> Result<bool, PepperError> {
     let written = path.with_file_name(format!("{FILE}.{}", uuid::Uuid::now_v7()));
     let write = || {
         let mut file = OpenOptions::new()
@@ -139,7 +203,7 @@ fn make(path: &Path) -> Result<bool, PepperError> {
             .create_new(true)
             .mode(0o600)
             .open(&written)?;
-        Ok((file.write_all(&random().map_err(io::Error::other)?), file))
+        Ok((file.write_all(secret), file))
     };
     let linked = write().and_then(|(filled, file): (io::Result<()>, File)| {
         filled?;
@@ -152,16 +216,28 @@ fn make(path: &Path) -> Result<bool, PepperError> {
     match linked {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(failed("make", path)(error)),
+        Err(source) => Err(PepperError::Make {
+            action: "make",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PepperError {
+/// Why it cannot be read. `tollgate keys` makes it as whoever runs it, who may be another user than
+/// the sidecar's.
+fn unreadable(path: &Path, source: io::Error) -> PepperError {
     let path = path.to_owned();
-    move |source| PepperError::Io {
-        action,
-        path,
-        source,
+    let own = rustix::process::geteuid().as_raw();
+    match fs::metadata(&path) {
+        Ok(file) if source.kind() == io::ErrorKind::PermissionDenied && file.uid() != own => {
+            PepperError::NotOurs {
+                path,
+                owner: file.uid(),
+                own,
+            }
+        }
+        _ => PepperError::Read { path, source },
     }
 }
 
@@ -215,6 +291,60 @@ mod tests {
             let error = Pepper::open(folder.path()).unwrap_err();
             assert!(matches!(error, PepperError::Damaged { found, .. } if found == bytes));
             assert_eq!(fs::read(&path).unwrap().len(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_secret_in_memory_becomes_the_folders_once_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = &folder.path().join("data");
+        let memory = Pepper::in_memory().unwrap();
+        assert!(matches!(
+            memory.keep(data_dir),
+            Err(PepperError::Make { .. })
+        ));
+        fs::create_dir(data_dir).unwrap();
+        let kept = memory.keep(data_dir).unwrap().unwrap();
+        assert_eq!(kept.hash(b"tg-a"), memory.hash(b"tg-a"));
+        assert!(kept.keep(data_dir).unwrap().is_none());
+        let (opened, made) = Pepper::open(data_dir).unwrap();
+        assert!(!made);
+        assert_eq!(opened.hash(b"tg-a"), memory.hash(b"tg-a"));
+        // What is there already holds.
+        let late = Pepper::in_memory().unwrap().keep(data_dir).unwrap();
+        assert_eq!(late.unwrap().hash(b"tg-a"), memory.hash(b"tg-a"));
+    }
+
+    #[test]
+    fn a_secret_in_memory_does_not_print_itself() {
+        let memory = Pepper::in_memory().unwrap();
+        let secret = format!("{:?}", memory.unkept.as_ref().unwrap().0);
+        let printed = format!("{memory:?}");
+        assert!(!printed.contains(secret.trim_matches(['[', ']'])));
+    }
+
+    #[test]
+    fn another_users_file_is_told_with_what_to_do() {
+        use std::os::unix::fs::chown;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        fs::write(&path, "x").unwrap();
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        // One's own: its mode is wrong.
+        assert!(matches!(
+            unreadable(&path, denied()),
+            PepperError::Read { .. }
+        ));
+        // Root alone can give a file away.
+        if chown(&path, Some(65_534), None).is_ok() {
+            let said = unreadable(&path, denied()).to_string();
+            let own = rustix::process::geteuid().as_raw();
+            assert!(said.contains("belongs to the user 65534"), "{said}");
+            assert!(
+                said.contains(&format!("chown {own} {}", path.display())),
+                "{said}"
+            );
         }
     }
 }

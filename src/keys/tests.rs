@@ -118,7 +118,8 @@ fn a_ledger_that_cannot_be_read_refuses_nobody_where_no_key_was_made() {
     std::fs::write(&database, "this is no database at all").unwrap();
     let open_unread = |settings: &Settings| {
         let keys = Keys::open(settings, writer.clone()).unwrap();
-        assert!(!keys.is_read());
+        keys.settle();
+        assert!(!keys.is_settled());
         keys
     };
     let keys = open_unread(&settings);
@@ -138,7 +139,6 @@ fn a_ledger_that_cannot_be_read_refuses_nobody_where_no_key_was_made() {
     // A change that fails reads them all the same.
     std::fs::write(&database, kept).unwrap();
     assert!(keys.create(new("a"), NOW).is_err());
-    assert!(keys.is_read());
     assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
 }
 
@@ -241,4 +241,86 @@ fn a_made_key_does_not_print_itself() {
     let printed = format!("{made:?} {keys:?}");
     assert!(!printed.contains(made.text.expose()), "{printed}");
     assert!(printed.contains("\"a\""), "{printed}");
+}
+
+#[test]
+fn a_secret_that_cannot_be_kept_keeps_nobody_out_until_a_key_was_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = with_a_key(folder.path());
+    let data_dir = &settings.data_dir;
+    // What is in its place can neither be read nor replaced.
+    let blocked = data_dir.join("key-secret");
+    std::fs::create_dir_all(&blocked).unwrap();
+    let (ledger, keys) = open(&settings);
+    assert_eq!(who(&keys, "of-the-settings"), Ok(Some("file".into())));
+    let refused = keys.create(new("a"), NOW).unwrap_err();
+    assert!(matches!(refused, KeysError::Pepper(_)), "{refused}");
+    keys.settle();
+    assert!(!keys.is_settled());
+    // As soon as it can be, at the first need, or without one.
+    std::fs::remove_dir(&blocked).unwrap();
+    let made = keys.create(new("a"), NOW).unwrap();
+    assert_eq!(who(&keys, made.text.expose()), Ok(Some("a".into())));
+    drop(ledger);
+    let (ledger, keys) = open(&settings);
+    assert_eq!(who(&keys, made.text.expose()), Ok(Some("a".into())));
+    drop(ledger);
+
+    // A key was made with what was there.
+    std::fs::remove_file(&blocked).unwrap();
+    std::fs::create_dir(&blocked).unwrap();
+    let ledger = Ledger::open(&ledger::Settings::new(data_dir), Takeover::Refuse).unwrap();
+    let refused = Keys::open(&settings, ledger.key_writer()).unwrap_err();
+    assert!(refused.to_string().contains("key-secret"), "{refused}");
+}
+
+#[test]
+fn another_secret_that_appears_holds_for_every_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = with_a_key(folder.path());
+    let blocked = settings.data_dir.join("key-secret");
+    std::fs::create_dir_all(&blocked).unwrap();
+    let (ledger, keys) = open(&settings);
+    std::fs::remove_dir(&blocked).unwrap();
+    std::fs::write(&blocked, [7; 32]).unwrap();
+    assert!(ledger.recovery().wait(std::time::Duration::from_secs(60)));
+    keys.settle();
+    assert!(keys.is_settled());
+    let made = keys.create(new("a"), NOW).unwrap();
+    drop(ledger);
+    let (_ledger, next) = open(&settings);
+    for keys in [keys, next] {
+        assert_eq!(who(&keys, "of-the-settings"), Ok(Some("file".into())));
+        assert_eq!(who(&keys, made.text.expose()), Ok(Some("a".into())));
+    }
+}
+
+#[test]
+fn what_the_process_before_changed_last_is_known_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::defaults(folder.path());
+    let (old, before) = open(&settings);
+    let first = before.create(new("first"), NOW).unwrap();
+    let files = ledger::Settings::new(&settings.data_dir);
+    let ledger = Ledger::open(&files, Takeover::Wait).unwrap();
+    let keys = Keys::open(&settings, ledger.key_writer()).unwrap();
+    assert_eq!(who(&keys, first.text.expose()), Ok(Some("first".into())));
+
+    before.revoke(&"first".into(), NOW).unwrap();
+    let second = before.create(new("second"), NOW).unwrap();
+    keys.settle();
+    assert_eq!(who(&keys, first.text.expose()), Err(Denied::Unknown));
+    assert_eq!(who(&keys, second.text.expose()), Ok(Some("second".into())));
+    // It may change more.
+    assert!(!keys.is_settled());
+    before.revoke(&"second".into(), NOW).unwrap();
+    drop(old);
+    let over = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !keys.is_settled() {
+        assert!(std::time::Instant::now() < over);
+        let _ = ledger.recovery().wait(std::time::Duration::from_secs(1));
+        keys.settle();
+    }
+    assert_eq!(who(&keys, second.text.expose()), Err(Denied::Unknown));
+    assert_eq!(who(&keys, "sk-own"), Err(Denied::Unknown));
 }

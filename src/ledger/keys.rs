@@ -319,11 +319,19 @@ pub fn stored_keys(data_dir: &Path) -> Result<Vec<StoredKey>, QueryError> {
 #[derive(Clone, Debug)]
 pub struct KeyWriter {
     control: Arc<Control>,
+    stats: Arc<LedgerStats>,
 }
 
 impl KeyWriter {
-    pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control }
+    pub(super) fn new(control: Arc<Control>, stats: Arc<LedgerStats>) -> Self {
+        Self { control, stats }
+    }
+
+    /// Whether this process is the writer and no other uses the ledger any more: nobody else
+    /// changes keys.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.stats.is_alone()
     }
 
     /// Has the ledger's writer change a key, and waits for it: some milliseconds, or as long as
