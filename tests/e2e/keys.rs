@@ -2,6 +2,7 @@
 
 mod bounds;
 mod callers;
+mod secret;
 
 use serde_json::{Value, json};
 

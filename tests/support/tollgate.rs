@@ -181,6 +181,13 @@ impl Tollgate {
         request.send(self.admin)
     }
 
+    /// Sends a request to the admin port, which may close the connection without an answer.
+    pub(crate) fn try_ask(&self, request: &Request) -> Option<Response> {
+        let mut connection = Connection::open(self.admin);
+        connection.write(&request.bytes()).ok()?;
+        Some(connection.try_incoming("POST")?.finish())
+    }
+
     /// What `/metrics` says now.
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::parse(&self.admin("/metrics").text())
