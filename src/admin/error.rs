@@ -89,6 +89,11 @@ impl ApiError {
         }
     }
 
+    /// What went wrong.
+    pub(super) const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
     pub(super) fn parameter(code: ErrorCode, name: &str, message: impl Into<String>) -> Self {
         Self {
             parameter: Some(name.to_owned()),

@@ -323,6 +323,23 @@ fn the_settings_keys_are_good_while_the_ledgers_cannot_be_read() {
 }
 
 #[test]
+fn without_a_database_the_settings_keys_are_listed() {
+    let upstream = Upstream::start(answers::provider);
+    let mut tollgate = Setup::channels(&[("a", &upstream.base_url(), "")])
+        .setting("keys: [{name: file, key: key-of-the-settings}]")
+        .start();
+    let locking = start_unreadable(&mut tollgate);
+    std::fs::remove_file(tollgate.data_dir().join("tollgate.db")).unwrap();
+    let listed = tollgate.admin("/api/v1/keys");
+    assert_eq!(listed.status, 200, "{listed:?}");
+    let list = listed.json();
+    assert_eq!(list["keys"][0]["name"], "file", "{list}");
+    assert_eq!(list["keys"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["required"], true);
+    drop(locking);
+}
+
+#[test]
 fn an_expired_key_says_so() {
     let upstream = Upstream::start(answers::provider);
     let tollgate = Tollgate::before(&upstream.base_url());
