@@ -192,7 +192,7 @@ fn refused(error: KeysError) -> ApiError {
 /// The field that is at fault.
 fn parameter(bad: &BadKey) -> &'static str {
     match bad {
-        BadKey::Name(_) | BadKey::OfSettings(_) => "name",
+        BadKey::Name(_) | BadKey::Fingerprint(_) | BadKey::OfSettings(_) => "name",
         BadKey::Expired(_) => "expires",
         BadKey::NoModel => "models",
         BadKey::NoChannel | BadKey::NoSuchChannel(_) => "channels",

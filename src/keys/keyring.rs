@@ -9,6 +9,9 @@ use super::{Caller, Denied, Pepper};
 use crate::clock::UnixMicros;
 use crate::config::KeyGrant;
 
+/// How the name of a caller without a key begins.
+pub(super) const FINGERPRINT: &str = "fp-";
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// One key that is good, or was until it expired.
@@ -95,8 +98,10 @@ impl Found {
     /// apart.
     fn stranger(&self, credential: &[u8]) -> Caller {
         let hash = self.pepper.fingerprint(credential);
-        let mut text = *b"fp-000000000000";
-        for (digits, byte) in text[3..].chunks_exact_mut(2).zip(hash) {
+        let mut text = [b'0'; FINGERPRINT.len() + 12];
+        let (start, digits) = text.split_at_mut(FINGERPRINT.len());
+        start.copy_from_slice(FINGERPRINT.as_bytes());
+        for (digits, byte) in digits.chunks_exact_mut(2).zip(hash) {
             digits.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
         Caller {

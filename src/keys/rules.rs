@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::keyring::FINGERPRINT;
 use super::{KeysError, NewKey};
 use crate::clock::UnixMicros;
 use crate::config::{KeyGrant, Settings};
@@ -22,6 +23,12 @@ pub enum BadKey {
     /// One of the settings' keys has the name.
     #[error("`{0}` is one of the settings' `keys`; change it there, or take another name")]
     OfSettings(Arc<str>),
+    /// It looks like what callers without a key are called.
+    #[error(
+        "`{0}` could pass for the fingerprint of a caller without a key; take a name that does not \
+         begin with `{FINGERPRINT}`"
+    )]
+    Fingerprint(Arc<str>),
     /// It would never be good.
     #[error("the key would expire at {0}, which is not in the future")]
     Expired(UnixMicros),
@@ -67,6 +74,9 @@ impl Rules {
 
     pub(super) fn check(&self, key: &NewKey, now: UnixMicros) -> Result<(), BadKey> {
         check_name(&key.name)?;
+        if key.name.starts_with(FINGERPRINT) {
+            return Err(BadKey::Fingerprint(Arc::clone(&key.name)));
+        }
         self.check_not_of_settings(&key.name)?;
         if key.made_by.chars().count() > MAKER_MAX {
             return Err(BadKey::Maker);

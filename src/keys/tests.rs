@@ -198,6 +198,10 @@ fn a_key_that_makes_no_sense_is_not_made() {
         );
     }
     assert_eq!(
+        rules.check(&new("fp-a"), NOW),
+        Err(BadKey::Fingerprint("fp-a".into()))
+    );
+    assert_eq!(
         with(&|grant| grant.expires_at = Some(NOW)),
         Err(BadKey::Expired(NOW))
     );

@@ -213,6 +213,7 @@ fn what_makes_no_sense_is_refused() {
     for (arguments, told_of) in [
         (&["keys", "create"][..], "NAME"),
         (&["keys", "create", "a b"], "not a key name"),
+        (&["keys", "create", "fp-0123456789ab"], "fingerprint"),
         (
             &["keys", "create", "a", "--expires", "soon"],
             "not a time to come",
