@@ -207,6 +207,13 @@ async fn revoke(
             (KeyJson::made(&revoked, now), list_here(settings, now)?)
         }
     };
+    let stays = |key: &KeyJson| key.name == revoked.name && key.origin == KeyOrigin::Settings;
+    if left.keys.iter().any(stays) {
+        output.note(&format!(
+            "a key of the settings is named `{}` too and stays; take it out of `keys` there",
+            shown(&revoked.name)
+        ));
+    }
     if none_is_good(&left) {
         output.note(
             "no key is left: every request is refused until there is another, or until `tollgate \

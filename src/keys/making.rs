@@ -239,7 +239,6 @@ impl Keys {
 
     /// Revokes a key: good for nothing from before this returns. Requests on their way go on. Blocks.
     pub fn revoke(&self, name: &Arc<str>, now: UnixMicros) -> Result<StoredKey, KeysError> {
-        self.rules.check_not_of_settings(name)?;
         let change = KeyChange::Revoke {
             name: Arc::clone(name),
             at: now,
@@ -250,7 +249,8 @@ impl Keys {
             if let Some(key) = stored.iter_mut().find(living) {
                 key.revoked_at = Some(now);
             }
-        })?;
+        })
+        .map_err(|error| self.rules.not_revoked(error))?;
         Ok(revoked(known.stored.as_deref().unwrap_or_default(), name)?)
     }
 
@@ -323,7 +323,8 @@ impl Keys {
             if self.rules.keys.contains(&key.name) {
                 tracing::warn!(
                     key = &*key.name,
-                    "a key of the settings and one that was made have the same name; both are good"
+                    "a key of the settings and one that was made have the same name; both are good, and \
+                     `tollgate keys revoke` ends the one that was made"
                 );
             }
         }

@@ -32,12 +32,12 @@ pub fn revoke(
     name: &Arc<str>,
     now: UnixMicros,
 ) -> Result<StoredKey, KeysError> {
-    Rules::of(settings).check_not_of_settings(name)?;
     let change = KeyChange::Revoke {
         name: Arc::clone(name),
         at: now,
     };
-    ledger::change_key(&settings.data_dir, &change)?;
+    ledger::change_key(&settings.data_dir, &change)
+        .map_err(|error| Rules::of(settings).not_revoked(error.into()))?;
     Ok(revoked(&stored_keys(&settings.data_dir)?, name)?)
 }
 

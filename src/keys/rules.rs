@@ -6,6 +6,7 @@ use super::keyring::FINGERPRINT;
 use super::{KeysError, NewKey};
 use crate::clock::UnixMicros;
 use crate::config::{KeyGrant, Settings};
+use crate::ledger::KeyError;
 use crate::protocol::parse_tags;
 
 /// Longest name of who made a key, in characters.
@@ -77,18 +78,23 @@ impl Rules {
         if key.name.starts_with(FINGERPRINT) {
             return Err(BadKey::Fingerprint(Arc::clone(&key.name)));
         }
-        self.check_not_of_settings(&key.name)?;
+        if self.keys.contains(&key.name) {
+            return Err(BadKey::OfSettings(Arc::clone(&key.name)));
+        }
         if key.made_by.chars().count() > MAKER_MAX {
             return Err(BadKey::Maker);
         }
         self.check_grant(&key.grant, now)
     }
 
-    pub(super) fn check_not_of_settings(&self, name: &Arc<str>) -> Result<(), BadKey> {
-        if self.keys.contains(name) {
-            return Err(BadKey::OfSettings(Arc::clone(name)));
+    /// Why a key was not revoked: where none of its name was made, one of the settings may have it.
+    pub(super) fn not_revoked(&self, error: KeysError) -> KeysError {
+        match error {
+            KeysError::Ledger(KeyError::NoSuchKey(name)) if self.keys.contains(&name) => {
+                BadKey::OfSettings(name).into()
+            }
+            error => error,
         }
-        Ok(())
     }
 
     pub(super) fn check_no_keys(&self) -> Result<(), KeysError> {

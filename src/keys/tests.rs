@@ -176,6 +176,22 @@ fn a_key_of_the_settings_is_one_as_any() {
 }
 
 #[test]
+fn a_made_key_with_the_name_of_one_of_the_settings_can_be_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = make(&Settings::defaults(folder.path()), new("file"), NOW).unwrap();
+    let (_ledger, keys) = open(&with_a_key(folder.path()));
+    assert_eq!(who(&keys, made.text.expose()), Ok(Some("file".into())));
+    keys.revoke(&"file".into(), NOW).unwrap();
+    assert_eq!(who(&keys, made.text.expose()), Err(Denied::Unknown));
+    assert_eq!(who(&keys, "of-the-settings"), Ok(Some("file".into())));
+    let none = keys.revoke(&"file".into(), NOW);
+    assert!(
+        matches!(none, Err(KeysError::Bad(BadKey::OfSettings(_)))),
+        "{none:?}"
+    );
+}
+
+#[test]
 fn a_key_that_makes_no_sense_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let settings = with_a_key(folder.path());

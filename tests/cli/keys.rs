@@ -264,6 +264,29 @@ fn the_check_says_which_channels_are_left_without_a_credential() {
 }
 
 #[test]
+fn a_made_key_is_revoked_though_one_of_the_settings_has_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    created(folder, &["ci"]);
+    let settings = "keys: [{name: ci, key: key-of-the-settings}]";
+    fs::write(folder.join("tollgate.yaml"), settings).unwrap();
+    let revoke = || told(tollgate(folder, &["keys", "revoke", "ci"]));
+    let (code, stdout, said) = revoke();
+    assert_eq!((code, stdout.as_str()), (0, "The key `ci` is revoked.\n"));
+    assert!(
+        said.contains("of the settings is named `ci` too and stays"),
+        "{said}"
+    );
+    let list = listed(folder);
+    assert_eq!(list["keys"][0]["state"], "good", "{list}");
+    assert_eq!(list["keys"][1]["state"], "revoked", "{list}");
+    // Now there is the settings' alone.
+    let (code, _, said) = revoke();
+    assert_eq!(code, 64);
+    assert!(said.contains("one of the settings' `keys`"), "{said}");
+}
+
+#[test]
 fn a_lost_secret_is_told_and_a_damaged_one_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
