@@ -30,7 +30,7 @@ pub use keyring::{KeyEntry, Keyring, Required};
 pub use making::{Keys, KeysError, MadeKey, NewKey, are_required};
 pub use offline::{make, off, revoke};
 pub use pepper::{Pepper, PepperError};
-pub use rules::{BadKey, check_name};
+pub use rules::{BadKey, check_name, missing_channels};
 
 /// Who calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

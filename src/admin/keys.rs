@@ -49,7 +49,13 @@ pub(super) async fn list(
     };
     let required = state.keys.are_required();
     let of_settings = state.keys.of_settings();
-    let list = KeyList::new(required, of_settings, &made, UnixMicros::now());
+    let list = KeyList::new(
+        required,
+        of_settings,
+        &made,
+        &state.channels.settings,
+        UnixMicros::now(),
+    );
     Ok(Json(list))
 }
 
@@ -76,7 +82,7 @@ pub(super) async fn create(
     let key = new_key(request, now, &state.timezone)
         .map_err(|error| invalid("expires", format!("expires: {error}")))?;
     let made = work(&state, move |keys| keys.create(key, now)).await?;
-    Ok(Json(MadeKeyJson::new(&made, now)))
+    Ok(Json(MadeKeyJson::new(&made, &state.channels.settings, now)))
 }
 
 /// Revokes a key: it is good for nothing from before the answer on. Requests on their way go on.
@@ -99,7 +105,7 @@ pub(super) async fn revoke(
     let now = UnixMicros::now();
     let name = Arc::from(named.name);
     let revoked = work(&state, move |keys| keys.revoke(&name, now)).await?;
-    Ok(Json(KeyJson::made(&revoked, now)))
+    Ok(Json(KeyJson::made(&revoked, &state.channels.settings, now)))
 }
 
 /// Stops requiring keys, from before the answer on. Refused while any is left: one of the settings,

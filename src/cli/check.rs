@@ -47,12 +47,24 @@ pub(super) fn check(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the keys that were made mean for channels; the settings' own are checked with them.
+/// What the keys that were made and channels mean for each other; the settings' own are checked with
+/// them.
 fn made_keys(text: &mut String, settings: &Settings) -> std::fmt::Result {
     // Whoever cannot read the ledger is told by the commands that are about it.
-    let required =
-        stored_keys(&settings.data_dir).is_ok_and(|stored| keys::are_required(settings, &stored));
-    if !required || !settings.keys.is_empty() {
+    let Ok(stored) = stored_keys(&settings.data_dir) else {
+        return Ok(());
+    };
+    for key in stored.iter().filter(|key| key.is_living()) {
+        for channel in keys::missing_channels(&key.grant, &settings.channels) {
+            writeln!(
+                text,
+                "warning: the key `{}` is bound to `{channel}`, which is no channel: what would go \
+                 there is refused; bring the channel back, or revoke the key and make another",
+                key.name
+            )?;
+        }
+    }
+    if !keys::are_required(settings, &stored) || !settings.keys.is_empty() {
         return Ok(());
     }
     for channel in &settings.channels {

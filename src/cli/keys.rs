@@ -152,9 +152,9 @@ async fn create(
     let made = match reach(settings).await {
         Writer::Sidecar(client) => client.create_key(&request).await?,
         Writer::Here(reason) => {
-            let settings = settings.clone();
-            let made = blocking(reason, move || keys::make(&settings, key, now)).await?;
-            MadeKeyJson::new(&made, now)
+            let own = settings.clone();
+            let made = blocking(reason, move || keys::make(&own, key, now)).await?;
+            MadeKeyJson::new(&made, &settings.channels, now)
         }
     };
     output.note(&format!(
@@ -184,7 +184,13 @@ async fn list(settings: &Settings, now: UnixMicros, output: &Output) -> Result<K
 fn list_here(settings: &Settings, now: UnixMicros) -> Result<KeyList, Failure> {
     let made = stored_keys(&settings.data_dir)?;
     let required = keys::are_required(settings, &made);
-    Ok(KeyList::new(required, &settings.keys, &made, now))
+    Ok(KeyList::new(
+        required,
+        &settings.keys,
+        &made,
+        &settings.channels,
+        now,
+    ))
 }
 
 async fn revoke(
@@ -204,7 +210,8 @@ async fn revoke(
             let name = Arc::from(arguments.name.as_str());
             let own = settings.clone();
             let revoked = blocking(reason, move || keys::revoke(&own, &name, now)).await?;
-            (KeyJson::made(&revoked, now), list_here(settings, now)?)
+            let revoked = KeyJson::made(&revoked, &settings.channels, now);
+            (revoked, list_here(settings, now)?)
         }
     };
     let stays = |key: &KeyJson| key.name == revoked.name && key.origin == KeyOrigin::Settings;
@@ -303,6 +310,11 @@ fn render(list: &KeyList, timezone: &TimeZone, output: &Output) -> String {
             KeyState::Expired => Tone::Doubtful,
             KeyState::Revoked => Tone::Bad,
         };
+        let bound = if key.missing_channels.is_empty() || key.state == KeyState::Revoked {
+            Tone::Plain
+        } else {
+            Tone::Bad
+        };
         let when = |moment: Option<Moment>| {
             moment
                 .map(|moment| amounts::moment(moment.0, timezone))
@@ -318,7 +330,7 @@ fn render(list: &KeyList, timezone: &TimeZone, output: &Output) -> String {
             (key.state.as_str().to_owned(), tone),
             (when(key.expires_at), Tone::Plain),
             (listed(key.models.as_deref()), Tone::Plain),
-            (channels(key), Tone::Plain),
+            (channels(key), bound),
             (tags(&key.tags), Tone::Plain),
             (made, Tone::Plain),
             (by.to_owned(), Tone::Plain),
@@ -341,11 +353,15 @@ fn listed(names: Option<&[String]>) -> String {
 
 fn channels(key: &KeyJson) -> String {
     let may = listed(key.channels.as_deref());
-    match &key.channel {
+    let may = match &key.channel {
         Some(own) if Some(std::slice::from_ref(own)) == key.channels.as_deref() => may,
         Some(own) => format!("{may} ({own} where none is named)"),
         None => may,
+    };
+    if key.missing_channels.is_empty() {
+        return may;
     }
+    format!("{may}; no channel: {}", key.missing_channels.join(" "))
 }
 
 fn tags(tags: &BTreeMap<String, String>) -> String {

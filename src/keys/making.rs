@@ -320,6 +320,14 @@ impl Keys {
             );
         }
         for key in living() {
+            for channel in self.rules.missing_channels(&key.grant) {
+                tracing::warn!(
+                    key = &*key.name,
+                    channel = &**channel,
+                    "a key is bound to a channel that there is not, so what would go there is \
+                     refused; bring the channel back, or revoke the key and make another"
+                );
+            }
             if self.rules.keys.contains(&key.name) {
                 tracing::warn!(
                     key = &*key.name,

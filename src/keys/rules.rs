@@ -1,11 +1,12 @@
 //! What a key may be called, and what it may be good for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::keyring::FINGERPRINT;
 use super::{KeysError, NewKey};
 use crate::clock::UnixMicros;
-use crate::config::{KeyGrant, Settings};
+use crate::config::{ChannelSettings, KeyGrant, Settings};
 use crate::ledger::KeyError;
 use crate::protocol::parse_tags;
 
@@ -97,6 +98,11 @@ impl Rules {
         }
     }
 
+    /// The channels that a key is bound to and that there are not.
+    pub(super) fn missing_channels<'g>(&self, grant: &'g KeyGrant) -> BTreeSet<&'g Arc<str>> {
+        missing(grant, |name| self.channels.contains(name))
+    }
+
     pub(super) fn check_no_keys(&self) -> Result<(), KeysError> {
         if self.keys.is_empty() {
             return Ok(());
@@ -118,8 +124,7 @@ impl Rules {
         if allowed.is_some_and(<[_]>::is_empty) {
             return Err(BadKey::NoChannel);
         }
-        let mut named = allowed.unwrap_or_default().iter().chain(&grant.channel);
-        if let Some(stranger) = named.find(|name| !self.channels.contains(name)) {
+        if let Some(stranger) = self.missing_channels(grant).first() {
             return Err(BadKey::NoSuchChannel(Arc::clone(stranger)));
         }
         if let (Some(channel), Some(allowed)) = (&grant.channel, allowed)
@@ -140,6 +145,24 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// The channels that a key is bound to and that these settings do not have: they had them when it
+/// was made.
+#[must_use]
+pub fn missing_channels<'g>(
+    grant: &'g KeyGrant,
+    channels: &[ChannelSettings],
+) -> BTreeSet<&'g Arc<str>> {
+    missing(grant, |name| {
+        channels.iter().any(|channel| channel.name == *name)
+    })
+}
+
+fn missing(grant: &KeyGrant, exists: impl Fn(&Arc<str>) -> bool) -> BTreeSet<&Arc<str>> {
+    let allowed = grant.channels.iter().flatten();
+    let named = allowed.chain(&grant.channel);
+    named.filter(|name| !exists(name)).collect()
 }
 
 /// Fails on what no key can be named.

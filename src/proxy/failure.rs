@@ -46,8 +46,8 @@ pub(super) enum Failure {
     /// The key of this name may not ask for that model; or the request does not say in time for
     /// which, and the key is bound to some.
     ModelDenied(Arc<str>, Option<Arc<str>>),
-    /// No channel of that name.
-    NoSuchChannel { name: String },
+    /// No channel of that name, which a request names, or the key of this name for its requests.
+    NoSuchChannel { name: String, key: Option<Arc<str>> },
     /// No channel serves the model.
     NoModel { model: String },
     /// Every channel that could take the request is closed; the first opens after this time.
@@ -284,7 +284,14 @@ impl fmt::Display for Failure {
                 "the key `{key}` may ask for some models only, and this request does not say, or \
                  not before it is sent on, which one it is for"
             ),
-            Self::NoSuchChannel { name } => write!(
+            Self::NoSuchChannel {
+                name,
+                key: Some(key),
+            } => write!(
+                f,
+                "the key `{key}` goes to `{name}`, which is no channel; see `channels` in the settings"
+            ),
+            Self::NoSuchChannel { name, key: None } => write!(
                 f,
                 "no channel is named `{name}`; see `channels` in the settings"
             ),

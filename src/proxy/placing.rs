@@ -298,7 +298,14 @@ fn asked_for(head: &RequestHeader, operation: Operation) -> Option<&str> {
 fn refused(none: NoPlace, caller: &Caller) -> Failure {
     match none {
         NoPlace::NotAllowed => Failure::ChannelDenied(caller::named(caller), None),
-        NoPlace::NoSuchChannel(name) => Failure::NoSuchChannel { name },
+        NoPlace::NoSuchChannel(name) => {
+            let own = caller
+                .grant
+                .as_ref()
+                .and_then(|grant| grant.channel.as_deref());
+            let key = (own == Some(name.as_str())).then(|| caller::named(caller));
+            Failure::NoSuchChannel { name, key }
+        }
         NoPlace::NoModel(model) => Failure::NoModel { model },
         NoPlace::Closed(opens) => Failure::AllClosed { opens },
         NoPlace::Full => Failure::AllFull,

@@ -264,6 +264,50 @@ fn the_check_says_which_channels_are_left_without_a_credential() {
 }
 
 #[test]
+fn a_key_whose_channel_left_the_settings_is_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let settings = |channel: &str| {
+        let channel = format!("{{name: {channel}, base_url: 'https://api.openai.com/v1'}}");
+        fs::write(
+            folder.join("tollgate.yaml"),
+            format!("channels: [{channel}]"),
+        )
+        .unwrap();
+    };
+    settings("west");
+    created(
+        folder,
+        &["d", "--default-channel", "west", "--channel", "west"],
+    );
+    created(folder, &["gone", "--channel", "west"]);
+    created(folder, &["any"]);
+    let (code, _, said) = told(tollgate(folder, &["keys", "revoke", "gone"]));
+    assert_eq!(code, 0, "{said}");
+    assert!(!printed(tollgate(folder, &["check"])).contains("no channel"));
+    assert_eq!(
+        listed(folder)["keys"][0]["missing_channels"],
+        serde_json::json!([])
+    );
+
+    settings("east");
+    let said = printed(tollgate(folder, &["check"]));
+    assert_eq!(said.matches("which is no channel").count(), 1, "{said}");
+    assert!(
+        said.contains("warning: the key `d` is bound to `west`"),
+        "{said}"
+    );
+    let list = listed(folder);
+    assert_eq!(
+        list["keys"][0]["missing_channels"],
+        serde_json::json!(["west"])
+    );
+    assert_eq!(list["keys"][2]["missing_channels"], serde_json::json!([]));
+    let table = printed(tollgate(folder, &["keys", "list"]));
+    assert!(table.contains("west; no channel: west"), "{table}");
+}
+
+#[test]
 fn a_made_key_is_revoked_though_one_of_the_settings_has_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -188,6 +188,11 @@ impl Tollgate {
         Some(connection.try_incoming("POST")?.finish())
     }
 
+    /// Its settings' file, which it reads when it starts.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// What `/metrics` says now.
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::parse(&self.admin("/metrics").text())

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 
 use super::Moment;
 use crate::clock::UnixMicros;
-use crate::config::{KeyGrant, KeySettings, ModelPattern, Secret};
-use crate::keys::{KeyOrigin, KeyState, MadeKey};
+use crate::config::{ChannelSettings, KeyGrant, KeySettings, ModelPattern, Secret};
+use crate::keys::{KeyOrigin, KeyState, MadeKey, missing_channels};
 use crate::ledger::StoredKey;
 
 /// A key to be made. What is left out is not bounded.
@@ -64,6 +64,9 @@ pub struct KeyJson {
     pub channels: Option<Vec<String>>,
     /// The channel its requests go to that name none; `null` when they go to any.
     pub channel: Option<String>,
+    /// Of these channels those that there are not, so that what would go there is refused.
+    #[serde(default)]
+    pub missing_channels: Vec<String>,
     /// Tags of every request made with it.
     pub tags: BTreeMap<String, String>,
 }
@@ -105,10 +108,17 @@ impl fmt::Debug for MadeKeyJson {
 }
 
 impl KeyJson {
-    fn new(name: &str, origin: KeyOrigin, grant: &KeyGrant, now: UnixMicros) -> Self {
+    fn new(
+        name: &str,
+        origin: KeyOrigin,
+        grant: &KeyGrant,
+        channels: &[ChannelSettings],
+        now: UnixMicros,
+    ) -> Self {
         let expired = grant.expires_at.is_some_and(|end| end <= now);
         let texts = |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect();
         let models = grant.models.as_ref();
+        let missing = missing_channels(grant, channels);
         Self {
             name: name.to_owned(),
             state: if expired {
@@ -124,20 +134,21 @@ impl KeyJson {
             models: models.map(|models| models.iter().map(ModelPattern::to_string).collect()),
             channels: grant.channels.as_deref().map(texts),
             channel: grant.channel.as_deref().map(str::to_owned),
+            missing_channels: missing.iter().map(ToString::to_string).collect(),
             tags: grant.tags.clone(),
         }
     }
 
-    /// One of the settings' keys.
+    /// One of the settings' keys, where there are these channels.
     #[must_use]
-    pub fn of_settings(name: &str, grant: &KeyGrant, now: UnixMicros) -> Self {
-        Self::new(name, KeyOrigin::Settings, grant, now)
+    pub fn of_settings(key: &KeySettings, channels: &[ChannelSettings], now: UnixMicros) -> Self {
+        Self::new(&key.name, KeyOrigin::Settings, &key.grant, channels, now)
     }
 
-    /// One that was made.
+    /// One that was made, where there are these channels.
     #[must_use]
-    pub fn made(key: &StoredKey, now: UnixMicros) -> Self {
-        let mut json = Self::new(&key.name, KeyOrigin::Made, &key.grant, now);
+    pub fn made(key: &StoredKey, channels: &[ChannelSettings], now: UnixMicros) -> Self {
+        let mut json = Self::new(&key.name, KeyOrigin::Made, &key.grant, channels, now);
         json.created_at = Some(Moment(key.created_at));
         json.made_by = Some(key.made_by.to_string());
         json.revoked_at = key.revoked_at.map(Moment);
@@ -155,12 +166,13 @@ impl KeyList {
         required: bool,
         of_settings: &[KeySettings],
         made: &[StoredKey],
+        channels: &[ChannelSettings],
         now: UnixMicros,
     ) -> Self {
         let of_settings = of_settings
             .iter()
-            .map(|key| KeyJson::of_settings(&key.name, &key.grant, now));
-        let made = made.iter().map(|key| KeyJson::made(key, now));
+            .map(|key| KeyJson::of_settings(key, channels, now));
+        let made = made.iter().map(|key| KeyJson::made(key, channels, now));
         Self {
             required,
             keys: of_settings.chain(made).collect(),
@@ -171,10 +183,10 @@ impl KeyList {
 impl MadeKeyJson {
     /// What is told once.
     #[must_use]
-    pub fn new(made: &MadeKey, now: UnixMicros) -> Self {
+    pub fn new(made: &MadeKey, channels: &[ChannelSettings], now: UnixMicros) -> Self {
         Self {
             key: made.text.expose().to_owned(),
-            about: KeyJson::made(&made.kept, now),
+            about: KeyJson::made(&made.kept, channels, now),
         }
     }
 }

@@ -85,6 +85,45 @@ fn a_key_of_the_settings_goes_to_its_own_channel() {
 }
 
 #[test]
+fn a_key_whose_channel_left_the_settings_says_so() {
+    let upstream = Upstream::start(answers::provider);
+    let mut tollgate = Setup::channels(&[
+        ("a", &upstream.base_url(), ", api_key: sk-a"),
+        ("west", &upstream.base_url(), ", api_key: sk-b"),
+    ])
+    .start();
+    let own = created(&tollgate, &["d", "--default-channel", "west"]);
+    let bound = created(&tollgate, &["e", "--channel", "west"]);
+    assert_eq!(tollgate.send(&post(CHAT, &own, "m")).status, 200);
+    tollgate.stop();
+    let settings = std::fs::read_to_string(tollgate.config()).unwrap();
+    let renamed = settings.replace("west", "east");
+    assert_ne!(renamed, settings);
+    std::fs::write(tollgate.config(), renamed).unwrap();
+    tollgate.start_again();
+    let log = tollgate.log();
+    assert_eq!(
+        log.matches("bound to a channel that there is not").count(),
+        2,
+        "{log}"
+    );
+
+    let response = tollgate.send(&post(CHAT, &own, "m"));
+    assert_refused(&response, 404, "no_channel");
+    let said = response.text();
+    assert!(
+        said.contains("the key `d` goes to `west`, which is no channel"),
+        "{said}"
+    );
+    let elsewhere = tollgate.send(&post(&format!("/c/nowhere{CHAT}"), &own, "m"));
+    assert_refused(&elsewhere, 404, "no_channel");
+    assert!(!elsewhere.text().contains("`d`"), "{elsewhere:?}");
+    let response = tollgate.send(&post(CHAT, &bound, "m"));
+    assert_refused(&response, 403, "channel_not_allowed");
+    assert!(response.text().contains("`e`"), "{response:?}");
+}
+
+#[test]
 fn a_key_asks_for_its_models_only() {
     let upstream = Upstream::start(answers::provider);
     let tollgate = Tollgate::before(&upstream.base_url());
