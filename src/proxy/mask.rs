@@ -3,7 +3,10 @@
 //! Byte for byte, so that the length of the answer stays what its header says.
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue};
 use memchr::memmem::Finder;
+use pingora::http::ResponseHeader;
+use pingora::{ErrorType, OrErr as _};
 
 use crate::config::Secret;
 
@@ -41,12 +44,7 @@ impl Mask {
 
     /// Takes the next piece and returns what may go on; all of it when it is the `last`.
     pub(super) fn pass(&mut self, piece: Bytes, last: bool) -> Bytes {
-        let found = |bytes: &[u8]| {
-            self.secrets
-                .iter()
-                .any(|secret| secret.find(bytes).is_some())
-        };
-        if self.held.is_empty() && !found(&piece) && (last || self.open(&piece) == 0) {
+        if self.held.is_empty() && !self.finds(&piece) && (last || self.open(&piece) == 0) {
             return piece;
         }
         let mut bytes = std::mem::take(&mut self.held);
@@ -63,6 +61,32 @@ impl Mask {
         let open = if last { 0 } else { self.open(&bytes) };
         self.held = bytes.split_off(bytes.len() - open);
         bytes.freeze()
+    }
+
+    /// Masks them in the fields of an answer, too, before its body begins.
+    pub(super) fn pass_header(&mut self, header: &mut ResponseHeader) -> pingora::Result<()> {
+        let fields = &header.headers;
+        let quotes = |name: &HeaderName| {
+            let mut values = fields.get_all(name).iter();
+            values.any(|value| self.finds(value.as_bytes()))
+        };
+        let quoting: Vec<_> = fields.keys().filter(|name| quotes(name)).cloned().collect();
+        for name in &quoting {
+            let values: Vec<HeaderValue> = header.headers.get_all(name).iter().cloned().collect();
+            header.remove_header(name);
+            for value in values {
+                let masked = self.pass(Bytes::copy_from_slice(value.as_bytes()), true);
+                let masked = HeaderValue::from_bytes(&masked)
+                    .or_err(ErrorType::InvalidHTTPHeader, "a masked field")?;
+                header.append_header(name.clone(), masked)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finds(&self, bytes: &[u8]) -> bool {
+        let mut secrets = self.secrets.iter();
+        secrets.any(|secret| secret.find(bytes).is_some())
     }
 
     /// Bytes at the end with which a secret may begin.

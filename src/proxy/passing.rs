@@ -199,9 +199,10 @@ impl Passing {
         secrets: &[Secret],
         header: &mut ResponseHeader,
     ) -> pingora::Result<()> {
-        let Some(mask) = Mask::of(secrets) else {
+        let Some(mut mask) = Mask::of(secrets) else {
             return Ok(());
         };
+        mask.pass_header(header)?;
         let encoding = joined_encoding(header);
         let decoder = encoding.and_then(|encoding| Decoder::new(&encoding).ok().flatten());
         if decoder.is_some() {

@@ -8,7 +8,7 @@ use crate::support::answers;
 use crate::support::client::Request;
 use crate::support::http2::post_cleartext;
 use crate::support::tollgate::{Setup, Tollgate};
-use crate::support::upstream::{Step, Upstream};
+use crate::support::upstream::{Answer, Step, Upstream};
 
 /// Everything Tollgate wrote or says: log, journal, database, metrics, admin API.
 fn everything(tollgate: &mut Tollgate) -> Vec<u8> {
@@ -225,7 +225,12 @@ fn whatever_its_scheme_and_place_no_credential_is_kept_and_no_channels_is_shown(
         if request.json()["stream"] == true {
             return answers::stream(&[format!("data: {body}\n\n")]);
         }
-        answers::json("400 Bad Request", &body.to_string())
+        let mut head = Answer::new("400 Bad Request").header("content-type", "application/json");
+        for name in ["authorization", "api-key", "x-auth-token", "cookie"] {
+            let shown = request.headers.get(name).unwrap_or_default();
+            head = head.header("x-shown", &format!("{name} {shown}"));
+        }
+        head.body(body.to_string())
     });
     let base = upstream.base_url();
     let own = |header: &str| format!(", headers: {{{header}}}");
@@ -266,7 +271,9 @@ fn whatever_its_scheme_and_place_no_credential_is_kept_and_no_channels_is_shown(
                 let response = tollgate.send(&request);
                 assert!(response.text().contains("wrong: "), "{}", response.text());
                 if !stream {
-                    assert!(!response.text().contains("zz-channel"), "{channel}");
+                    let all = format!("{:?} {}", response.headers, response.text());
+                    assert!(all.contains("x-shown"), "{all}");
+                    assert!(!all.contains("zz-channel"), "{all}");
                 }
                 sent += 1;
             }
