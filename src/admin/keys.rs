@@ -182,10 +182,17 @@ fn refused(error: KeysError) -> ApiError {
             ApiError::new(ErrorCode::Busy, busy.to_string())
         }
         KeysError::Read(error) => ApiError::ledger(&error),
+        KeysError::Pepper(error) => {
+            tracing::error!(%error, "no key can be made");
+            ApiError::new(
+                ErrorCode::Internal,
+                "the secret of the keys (`key-secret` in `data_dir`) cannot be kept, so no key was \
+                 made; the log says why",
+            )
+        }
         KeysError::Ledger(
             KeyError::Open(_) | KeyError::Write { .. } | KeyError::Marker { .. } | KeyError::Fault,
-        )
-        | KeysError::Pepper(_) => {
+        ) => {
             tracing::error!(%error, "the clients' keys cannot be changed");
             ApiError::new(
                 ErrorCode::Internal,
