@@ -181,13 +181,6 @@ impl Tollgate {
         request.send(self.admin)
     }
 
-    /// Sends a request to the admin port, which may close the connection without an answer.
-    pub(crate) fn try_ask(&self, request: &Request) -> Option<Response> {
-        let mut connection = Connection::open(self.admin);
-        connection.write(&request.bytes()).ok()?;
-        Some(connection.try_incoming("POST")?.finish())
-    }
-
     /// Its settings' file, which it reads when it starts.
     pub(crate) fn config(&self) -> &Path {
         &self.config
