@@ -31,8 +31,8 @@ pub use answer::{ErrorAnswer, error_body, outcome_of};
 pub use api::Stage;
 pub use decode::{DecodeError, Decoder, UnsupportedEncoding};
 pub use headers::{
-    Credits, LimitsSeen, MediaType, ParsedTags, QuotaSeen, QuotaWindow, RateLimit, limits_seen,
-    parse_tags, pause, retry_after, session, upstream_request_id,
+    Credits, LimitsSeen, MediaType, ParsedTags, Pause, QuotaSeen, QuotaWindow, RateLimit,
+    limits_seen, parse_tags, pause, retry_after, session, upstream_request_id,
 };
 pub use meter::{ResponseKind, ResponseMeter, Signals, states_usage};
 pub use models::{ListShape, ListedModel, ModelsCall, ModelsPage, models_body, read_models};

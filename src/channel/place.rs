@@ -9,6 +9,7 @@ use super::places::Seat;
 use super::selection::Gained;
 use super::verdict::{self, Effect, Sighted, Verdict};
 use crate::clock::UnixMicros;
+use crate::protocol::Pause;
 use crate::record::GateReason;
 
 /// A place at a channel for one try, given back when dropped.
@@ -117,7 +118,7 @@ impl Place {
             Effect::Success => Finding::Works,
             Effect::None => Finding::Nothing,
             Effect::Failure => Finding::Fails,
-            Effect::Pause => Finding::Pauses(sighted.pause.unwrap_or_default()),
+            Effect::Pause => Finding::Pauses(sighted.pause.map(Pause::length).unwrap_or_default()),
             Effect::OutOfMoney => Finding::Refused(GateReason::OutOfMoney, settings.out_of_money),
             Effect::BadCredential => {
                 Finding::Refused(GateReason::BadCredential, settings.bad_credential)

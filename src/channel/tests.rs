@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::UnixMicros;
 use crate::config::Secret;
+use crate::protocol::Pause;
 use crate::record::{Api, ChannelEvent, GateReason, GateState, Outcome, Owner};
 
 const START: UnixMicros = UnixMicros(1_763_632_800_000_000);

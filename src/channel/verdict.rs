@@ -6,6 +6,7 @@ mod table;
 
 use std::time::Duration;
 
+use crate::protocol::Pause;
 use crate::record::Outcome;
 
 /// Why no whole answer came.
@@ -37,9 +38,8 @@ pub struct Sighted<'a> {
     /// The credential is the channel's own; with the client's own, what the provider says of
     /// credential, money and quota concerns the client only.
     pub own_credential: bool,
-    /// For how long the provider asks not to be called: `retry-after`, or the reset of a limit of
-    /// which nothing is left.
-    pub pause: Option<Duration>,
+    /// For how long the provider asks not to be called.
+    pub pause: Option<Pause>,
     /// From the request sent to the answer's header.
     pub wait: Option<Duration>,
 }
@@ -149,16 +149,19 @@ impl Verdict {
 
 /// For how long no request for the model goes to the channel: the pause that the provider states
 /// with a refusal that is its own (RFC 9110, 10.2.3, for 429 and 503 alike). What a success says of
-/// limits is no refusal: Azure states a remainder of 0 without meaning it. What is said to a client's
-/// own account concerns nobody else.
+/// limits is no refusal, and what a failure says of them is not why it failed: Azure states a
+/// remainder of 0 without meaning it. What is said to a client's own account concerns nobody else.
 pub(super) fn pause(sighted: &Sighted<'_>, verdict: Verdict) -> Option<Duration> {
-    let pause = sighted.pause.filter(|pause| !pause.is_zero())?;
-    let refused = match verdict.effect {
-        Effect::Pause => true,
-        Effect::Failure => sighted.fault.is_none() && sighted.status >= Some(500),
+    let pause = sighted.pause?;
+    let refused = match (verdict.effect, pause) {
+        (Effect::Pause, _) => true,
+        (Effect::Failure, Pause::Stated(_)) => {
+            sighted.fault.is_none() && sighted.status >= Some(500)
+        }
         _ => false,
     };
-    (refused && sighted.own_credential).then_some(pause)
+    let length = Some(pause.length()).filter(|length| !length.is_zero());
+    length.filter(|_| refused && sighted.own_credential)
 }
 
 /// The effect of an answer that came whole, and whether it concerns the account whose credential
@@ -166,7 +169,7 @@ pub(super) fn pause(sighted: &Sighted<'_>, verdict: Verdict) -> Option<Duration>
 fn effect(sighted: &Sighted<'_>, status: u16) -> Option<(Effect, bool)> {
     let code = sighted.code;
     let is = |codes: &[&str]| code.is_some_and(|code| codes.contains(&code));
-    let stated = sighted.pause.is_some_and(|pause| !pause.is_zero());
+    let stated = sighted.pause.is_some_and(|pause| !pause.length().is_zero());
     match (sighted.outcome, status) {
         (Outcome::Ok, ..400) => Some((Effect::Success, false)),
         (Outcome::QuotaExhausted, _) => Some((Effect::OutOfMoney, true)),

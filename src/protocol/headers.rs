@@ -123,12 +123,32 @@ pub fn retry_after(response: &HeaderMap, now: UnixMicros) -> Option<Duration> {
     Some(UnixMicros::from(date.timestamp()).since(now))
 }
 
-/// For how long a provider that refuses a request asks not to be called again: what it says outright
-/// ([`retry_after`]), else the longest reset of a limit of which nothing is left.
+/// For how long a provider asks not to be called again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// It says so outright ([`retry_after`]).
+    Stated(Duration),
+    /// Until the longest reset of a limit of which nothing is left; of a refusal for another reason
+    /// that says nothing.
+    Reset(Duration),
+}
+
+impl Pause {
+    /// How long.
+    #[must_use]
+    pub const fn length(self) -> Duration {
+        match self {
+            Self::Stated(length) | Self::Reset(length) => length,
+        }
+    }
+}
+
+/// For how long a provider that refuses a request asks not to be called again.
 #[must_use]
-pub fn pause(response: &HeaderMap, now: UnixMicros) -> Option<Duration> {
+pub fn pause(response: &HeaderMap, now: UnixMicros) -> Option<Pause> {
     retry_after(response, now)
-        .or_else(|| reset_of_what_is_used_up(&limits_seen(response, now), now))
+        .map(Pause::Stated)
+        .or_else(|| reset_of_what_is_used_up(&limits_seen(response, now), now).map(Pause::Reset))
 }
 
 /// The longest reset of a rate limit with nothing remaining, and of a plan's own window that is used
@@ -210,14 +230,14 @@ mod tests {
         let second = Duration::from_secs(1);
         for (fields, expected) in [
             (&[][..], None),
-            (&[("retry-after", "7")], Some(second * 7)),
+            (&[("retry-after", "7")], Some(Pause::Stated(second * 7))),
             (
                 &[
                     ("retry-after", "7"),
                     ("x-ratelimit-remaining-requests", "0"),
                     ("x-ratelimit-reset-requests", "1h"),
                 ],
-                Some(second * 7),
+                Some(Pause::Stated(second * 7)),
             ),
             (
                 &[
@@ -226,7 +246,7 @@ mod tests {
                     ("x-ratelimit-remaining-tokens", "1,200"),
                     ("x-ratelimit-reset-tokens", "2h"),
                 ],
-                Some(second * 360),
+                Some(Pause::Reset(second * 360)),
             ),
             (
                 &[
@@ -235,14 +255,14 @@ mod tests {
                     ("x-ratelimit-remaining-tokens", "0"),
                     ("x-ratelimit-reset-tokens", "1m59.868s"),
                 ],
-                Some(Duration::from_millis(119_868)),
+                Some(Pause::Reset(Duration::from_millis(119_868))),
             ),
             (
                 &[
                     ("x-ratelimit-remaining-requests", "0"),
                     ("x-ratelimit-reset-requests", "2.5"),
                 ],
-                Some(Duration::from_millis(2_500)),
+                Some(Pause::Reset(Duration::from_millis(2_500))),
             ),
             // Azure's negatives are unknown, and nobody knows what these mean.
             (

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::HeaderName;
 use pingora::http::RequestHeader;
@@ -11,7 +11,7 @@ use pingora::proxy::Session;
 use crate::channel::{Asked, Bond, Channel, NoPlace, Place, Placing, Wanted};
 use crate::clock::UnixMicros;
 use crate::keys::Caller;
-use crate::protocol::{Operation, PathBase, made_in_path, makes_to_keep};
+use crate::protocol::{Operation, PathBase, Pause, made_in_path, makes_to_keep};
 
 use super::body::{Stopped, is_handshake};
 use super::caller;
@@ -45,7 +45,7 @@ pub(super) struct Way {
     /// Bytes of the answer that is held back.
     pub(super) held_bytes: Option<usize>,
     /// For how long the provider asks not to be called.
-    pub(super) pause: Option<Duration>,
+    pub(super) pause: Option<Pause>,
     /// An earlier channel had the request and never answered.
     pub(super) unanswered: bool,
     /// The try in progress repeats one that met a stale connection.

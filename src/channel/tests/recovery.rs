@@ -323,7 +323,7 @@ fn the_last_channel_stays_closed_where_that_is_allowed() {
 
 fn limited(seconds: u64) -> Sighted<'static> {
     Sighted {
-        pause: Some(Duration::from_secs(seconds)),
+        pause: Some(Pause::Stated(Duration::from_secs(seconds))),
         ..answer(429, Some("rate_limit_exceeded"), Outcome::RateLimited)
     }
 }

@@ -58,7 +58,7 @@ fn a_full_channel_is_not_passed_over_for_one_that_cools_down() {
         ..CHAT
     };
     let limited = Sighted {
-        pause: Some(Duration::from_secs(30)),
+        pause: Some(Pause::Stated(Duration::from_secs(30))),
         ..answer(429, None, Outcome::RateLimited)
     };
     taken(&pool, &named_b, START).end(&limited, START);
@@ -97,7 +97,7 @@ async fn who_waits_gets_the_first_place_of_any_in_the_order_of_arrival() {
 async fn where_no_channel_is_well_the_last_resort_is_waited_for() {
     let pool = pool(vec![narrow("a", 1)], |_| {});
     let limited = Sighted {
-        pause: Some(Duration::from_secs(30)),
+        pause: Some(Pause::Stated(Duration::from_secs(30))),
         ..answer(429, None, Outcome::RateLimited)
     };
     taken(&pool, &CHAT, START).end(&limited, START);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Effect, Fault, Sighted, Verdict, pause};
-use crate::protocol::outcome_of;
+use crate::protocol::{Pause, outcome_of};
 use crate::record::Outcome;
 
 /// One case.
@@ -46,9 +46,11 @@ enum Seen {
     Fault(Fault, Option<u16>),
     Answer(u16, Option<&'static str>),
     Pausing(u16, Option<&'static str>),
+    /// With the reset of a limit of which nothing is left.
+    Limited(u16, Option<&'static str>),
 }
 
-use Seen::{Answer, Pausing};
+use Seen::{Answer, Limited, Pausing};
 
 const CASES: &[Case] = &[
     Case("An answer", Answer(200, None)),
@@ -80,12 +82,20 @@ const CASES: &[Case] = &[
         Pausing(503, Some("server_is_overloaded")),
     ),
     Case(
+        "The provider failed, with a limit's reset",
+        Limited(500, None),
+    ),
+    Case(
         "Overloaded (Anthropic)",
         Answer(529, Some("overloaded_error")),
     ),
     Case(
-        "Too many requests, with `retry-after` or a limit's reset",
+        "Too many requests, with `retry-after`",
         Pausing(429, Some("rate_limit_exceeded")),
+    ),
+    Case(
+        "Too many requests, with a limit's reset",
+        Limited(429, Some("rate_limit_exceeded")),
     ),
     Case("Too many requests, without", Answer(429, Some("slow_down"))),
     Case("Out of money", Answer(429, Some("insufficient_quota"))),
@@ -213,7 +223,8 @@ impl Seen {
         let (fault, status, code, pause) = match *self {
             Self::Fault(fault, status) => (Some(fault), status, None, None),
             Answer(status, code) => (None, Some(status), code, None),
-            Pausing(status, code) => (None, Some(status), code, Some(PAUSE)),
+            Pausing(status, code) => (None, Some(status), code, Some(Pause::Stated(PAUSE))),
+            Limited(status, code) => (None, Some(status), code, Some(Pause::Reset(PAUSE))),
         };
         Sighted {
             fault,
@@ -237,8 +248,12 @@ impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fault(..) => f.write_str("–"),
-            Answer(status, None) | Pausing(status, None) => write!(f, "{status}"),
-            Answer(status, Some(code)) | Pausing(status, Some(code)) => {
+            Answer(status, None) | Pausing(status, None) | Limited(status, None) => {
+                write!(f, "{status}")
+            }
+            Answer(status, Some(code))
+            | Pausing(status, Some(code))
+            | Limited(status, Some(code)) => {
                 write!(f, "{status} `{code}`")
             }
         }

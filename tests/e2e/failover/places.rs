@@ -223,6 +223,21 @@ fn a_pause_is_kept() {
     }
 }
 
+/// What a failure says of limits is not why it failed: Azure states a remainder of 0 without meaning it.
+#[test]
+fn a_failure_is_no_pause() {
+    let failing = Answer::new("500 Broken")
+        .header("x-ratelimit-remaining-requests", "0")
+        .header("x-ratelimit-reset-requests", "1h")
+        .body("{}");
+    let (first, second) = (Upstream::always(failing), Upstream::always(ok()));
+    let tollgate = two(&first.base_url(), &second.base_url()).start();
+    for _ in 0..3 {
+        assert_eq!(channel(&tollgate.send(&chat("m"))), "second");
+    }
+    assert_eq!(first.received().len(), 3);
+}
+
 /// … and is asked again as soon as it is over: here at once.
 #[test]
 fn a_pause_ends() {
