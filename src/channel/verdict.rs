@@ -71,12 +71,14 @@ pub struct Verdict {
 }
 
 /// Codes by which providers refuse the channel's credential, or the country it calls from: OpenAI
-/// ("Error codes"), Anthropic ("Errors"), Google's `google.rpc.Code`. Azure repeats the status.
-const CREDENTIAL_CODES: [&str; 6] = [
+/// ("Error codes"), Anthropic ("Errors"), Google's `google.rpc.Code` and, of a key with a status 400,
+/// `ErrorInfo.reason`. Azure repeats the status.
+const CREDENTIAL_CODES: [&str; 7] = [
     "invalid_api_key",
     "account_deactivated",
     "authentication_error",
     "UNAUTHENTICATED",
+    "API_KEY_INVALID",
     "unsupported_country_region_territory",
     "401",
 ];

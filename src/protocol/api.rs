@@ -218,6 +218,8 @@ pub(super) enum Said {
     ErrorKind,
     /// Gemini's word beside a numeric code.
     ErrorStatus,
+    /// Google's more exact word (`google.rpc.ErrorInfo`).
+    ErrorReason,
     ErrorMessage,
     /// Generated content, when not empty.
     Content,
@@ -262,7 +264,10 @@ pub(super) const ERROR_FIELDS: &[(&str, Node<Said>)] = &[
     ("type", Node::leaf(Said::ErrorKind)),
     ("status", Node::leaf(Said::ErrorStatus)),
     ("message", Node::leaf(Said::ErrorMessage)),
+    ("details", Node::each(&ERROR_DETAIL)),
 ];
+
+static ERROR_DETAIL: Node<Said> = Node::object(&[("reason", Node::leaf(Said::ErrorReason))]);
 
 /// `error` in any answer.
 pub(super) const ERROR: Node<Said> = Node::group(Said::Error, ERROR_FIELDS);

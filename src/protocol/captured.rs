@@ -107,6 +107,7 @@ pub(super) struct StatedError {
     code: String,
     kind: String,
     status: String,
+    reason: String,
     message: String,
 }
 
@@ -173,10 +174,16 @@ impl Captured {
     pub(super) fn retained_bytes(&self) -> usize {
         let error = self.stated_error.as_ref().map_or(0, |error| {
             size_of::<StatedError>()
-                + [&error.code, &error.kind, &error.status, &error.message]
-                    .map(String::capacity)
-                    .iter()
-                    .sum::<usize>()
+                + [
+                    &error.code,
+                    &error.kind,
+                    &error.status,
+                    &error.reason,
+                    &error.message,
+                ]
+                .map(String::capacity)
+                .iter()
+                .sum::<usize>()
         });
         let texts = [
             &self.kind,
@@ -210,7 +217,10 @@ impl Captured {
         self.stated_error
             .as_ref()
             .map_or_else(ProviderError::default, |error| {
-                ProviderError::new(&error.code, &error.status, &error.kind, &error.message)
+                // Google calls a bad key a bad request; only the reason tells them apart.
+                let is_key = error.reason == "API_KEY_INVALID";
+                let status = if is_key { &error.reason } else { &error.status };
+                ProviderError::new(&error.code, status, &error.kind, &error.message)
             })
     }
 }
@@ -240,6 +250,7 @@ impl Sink<Said> for Captured {
             Said::ErrorCode => name(&mut self.stated_error().code),
             Said::ErrorKind => name(&mut self.stated_error().kind),
             Said::ErrorStatus => name(&mut self.stated_error().status),
+            Said::ErrorReason => name(&mut self.stated_error().reason),
             Said::ErrorMessage => {
                 text::read_into(&mut self.stated_error().message, token, MESSAGE_MAX);
             }

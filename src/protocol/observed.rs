@@ -49,7 +49,7 @@ pub struct Observed {
 /// A provider's error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderError {
-    /// `code`, else the Gemini `status`, else `type`; at most 128 bytes.
+    /// `code`, else the Gemini `status` (of a bad key its `reason`), else `type`; at most 128 bytes.
     pub code: Option<Box<str>>,
     /// `type`; at most 128 bytes.
     pub kind: Option<Box<str>>,

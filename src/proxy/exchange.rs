@@ -231,6 +231,12 @@ impl Exchange {
         }
     }
 
+    /// Whether only the code can tell that the channel's key is refused: Gemini says so with a 400.
+    pub(super) fn may_hide_a_refused_key(&self, status: u16) -> bool {
+        let channel = self.channel.as_deref();
+        status == 400 && channel.is_some_and(|channel| channel.kind == ChannelKind::Gemini)
+    }
+
     /// Whether the client left and the upstream is heard to the end all the same.
     pub(super) fn client_has_left(&self) -> bool {
         self.downstream.as_ref().is_some_and(Downstream::has_left)

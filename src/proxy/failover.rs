@@ -7,7 +7,7 @@
 //! | cannot be reached | `upstream_peer`, `fail_to_connect` | another channel, once its addresses are through |
 //! | is silent, or breaks before it answers | `error_while_proxy` | another channel |
 //! | answers 5xx or 408 | `upstream_response_filter` | another channel, at the header |
-//! | refuses (401, 402, 403, 429) | `response_body_filter` | the answer is held back until its code is read |
+//! | refuses (401, 402, 403, 429; Gemini's 400) | `response_body_filter` | the answer is held back until its code is read |
 //!
 //! A place at the next channel is taken before an answer is given up, so that the last answer is the
 //! client's. Once a byte of an answer has reached the client, nothing is tried any more.
@@ -112,15 +112,17 @@ impl Gateway {
         let now = exchange.recorder.clock(Instant::now());
         exchange.way.pause = pause(&header.headers, now);
         let ending = Ending::bare(outcome_of(status, None), Some(ErrorSource::Upstream));
+        let can_be_held = can_be_held(session, header);
+        let by_code = can_be_held && exchange.may_hide_a_refused_key(status);
         if !self.may_go_on(session, exchange, false)
-            || !Verdict::of(&exchange.sighted(None, &ending)).fails_over
+            || !(by_code || Verdict::of(&exchange.sighted(None, &ending)).fails_over)
         {
             return false;
         }
         let Ok(place) = exchange.way.another(now) else {
             return false;
         };
-        if matches!(status, 401 | 402 | 403 | 429) && can_be_held(session, header) {
+        if by_code || can_be_held && matches!(status, 401 | 402 | 403 | 429) {
             exchange.way.next = Some(place);
             exchange.way.held_bytes = Some(0);
             exchange

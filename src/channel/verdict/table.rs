@@ -110,6 +110,10 @@ const CASES: &[Case] = &[
         "The key is refused (Gemini)",
         Answer(401, Some("UNAUTHENTICATED")),
     ),
+    Case(
+        "The key is refused (Gemini)",
+        Answer(400, Some("API_KEY_INVALID")),
+    ),
     Case("The key is refused (Azure)", Answer(401, Some("401"))),
     Case(
         "The account is closed",

@@ -110,6 +110,16 @@ fn refusals_in_the_shapes_of_all_providers() {
             Some("m"),
         ),
         (
+            r#"{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT","details":[{"@type":"t","reason":"API_KEY_INVALID"},{"@type":"u"}]}}"#,
+            Some("API_KEY_INVALID"),
+            Some("m"),
+        ),
+        (
+            r#"{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{"reason":"RATE_LIMIT_EXCEEDED"}]}}"#,
+            Some("RESOURCE_EXHAUSTED"),
+            Some("m"),
+        ),
+        (
             r#"{"error":{"code":429,"message":"m"}}"#,
             Some("429"),
             Some("m"),

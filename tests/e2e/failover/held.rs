@@ -82,6 +82,40 @@ fn what_a_code_says_is_the_clients_is_released_as_it_came() {
     }
 }
 
+/// Gemini calls a key that it refuses a bad request; any other bad request is the client's.
+#[test]
+fn a_key_that_gemini_refuses_is_known_by_its_reason() {
+    let error = |details: &str| {
+        format!(
+            r#"{{"error":{{"code":400,"message":"m","status":"INVALID_ARGUMENT","details":[{details}]}}}}"#
+        )
+    };
+    let reason =
+        r#"{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}"#;
+    for (body, answered, asked) in [(error(reason), 200, 1), (error(""), 400, 3)] {
+        let (first, second) = (
+            Upstream::always(answers::json("400 Bad Request", &body)),
+            Upstream::always(ok()),
+        );
+        let base = |upstream: &Upstream| format!("http://{}", upstream.address());
+        let tollgate = Setup::channels(&[
+            ("first", &base(&first), ", kind: gemini, api_key: refused"),
+            ("second", &base(&second), ", kind: gemini, api_key: good"),
+        ])
+        .start();
+        let path = "/v1beta/models/gemini-2.5-pro:generateContent";
+        for _ in 0..3 {
+            let request = Request::json(path, &serde_json::json!({"contents": []}));
+            let response = tollgate.send(&request);
+            assert_eq!(response.status, answered, "{body}");
+            if answered == 400 {
+                assert_eq!(response.text(), body);
+            }
+        }
+        assert_eq!(first.received().len(), asked, "{body}");
+    }
+}
+
 /// A closed channel beside it is not bothered with what does not go there, nor is the ledger.
 #[test]
 fn what_is_released_probes_nobody() {
