@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -48,6 +48,9 @@ fn post(tollgate: &Tollgate, target: &str) {
 fn one_dead_upstream_of_three_costs_no_client_an_answer() {
     const REQUESTS: usize = 10_000;
     const CLIENTS: usize = 8;
+    const LONG: Duration = Duration::from_secs(3);
+    /// Tries after the first second, when the breaker knows.
+    const LATER: &str = "started_at > (SELECT min(started_at) FROM attempts) + 1000000";
     let dead = Upstream::start(broken);
     let [b, c] = [(); 2].map(|()| Upstream::start(answers::provider));
     let tollgate = Setup::channels(&[
@@ -58,40 +61,43 @@ fn one_dead_upstream_of_three_costs_no_client_an_answer() {
     .setting("routing: {strategy: round_robin}")
     .start();
     let request = chat("gpt-5-mini").bytes();
+    let since = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let (address, request) = (tollgate.address(), request.clone());
             thread::spawn(move || {
                 let mut connection = Connection::open(address);
-                let mut failed = 0;
-                for _ in 0..REQUESTS / CLIENTS {
+                let (mut failed, mut sent) = (0, 0);
+                // So many, and for so long that the breaker's work shows.
+                while sent < REQUESTS / CLIENTS || since.elapsed() < LONG {
+                    sent += 1;
                     connection.write(&request).unwrap();
                     let (answer, same) = connection.incoming("POST").finish_on();
                     failed += usize::from(answer.status != 200 || !answer.whole);
                     connection = same;
                 }
-                failed
+                (failed, sent)
             })
         })
         .collect();
-    let failed: usize = clients
-        .into_iter()
-        .map(|client| client.join().unwrap())
-        .sum();
+    let ends = clients.into_iter().map(|client| client.join().unwrap());
+    let (failed, sent) = ends.fold((0, 0), |(failed, sent), end| (failed + end.0, sent + end.1));
     assert_eq!(failed, 0);
 
     let ledger = tollgate.ledger();
     let count = |sql: &str| ledger.query(sql)[0].int("count").unwrap();
     eventually("every request is in the ledger", || {
         let rows = count("SELECT count(*) AS count FROM requests WHERE outcome = 'ok'");
-        (usize::try_from(rows) == Ok(REQUESTS)).then_some(())
+        (usize::try_from(rows) == Ok(sent)).then_some(())
     });
     let tries = count("SELECT count(*) AS count FROM attempts");
-    let in_vain = count(
-        "SELECT count(*) AS count FROM attempts WHERE channel = 'dead' \
-         AND started_at > (SELECT min(started_at) FROM attempts) + 1000000",
-    );
-    assert!(in_vain * 100 < tries, "{in_vain} of {tries} tries");
+    let later = |which: &str| {
+        let from = "SELECT count(*) AS count FROM attempts WHERE";
+        count(&format!("{from} {which} AND {LATER}"))
+    };
+    let (in_vain, of) = (later("channel = 'dead'"), later("channel <> 'dead'"));
+    assert!(of >= 1000, "{of} of {tries} tries after a second");
+    assert!(in_vain * 100 < of, "{in_vain} in vain, {of} not");
     assert!(!is_open(&tollgate, "dead"));
     assert!(is_open(&tollgate, "b") && is_open(&tollgate, "c"));
     // Each row is of the channel that answered, and its tries add up.
