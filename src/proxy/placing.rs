@@ -22,6 +22,10 @@ use super::passing::Passing;
 
 /// The way of one request through the channels.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of a try that do not depend on each other"
+)]
 pub(super) struct Way {
     placing: Option<Placing>,
     /// Held for the try in progress.
@@ -143,9 +147,9 @@ impl Gateway {
         let place = match placing.take(clock) {
             Err(NoPlace::Full) => {
                 let waiting = placing.take_or_wait(clock, self.patience(exchange, now));
-                let waited = unless_left(session, waiting).await;
+                let outcome = unless_left(session, waiting).await;
                 exchange.recorder.timeline().queued(now.elapsed());
-                waited.map_err(Stopped::Broken)?
+                outcome.map_err(Stopped::Broken)?
             }
             taken => taken,
         }

@@ -56,8 +56,8 @@ fn end(request: &RequestRecord, outcome: Outcome) -> End {
 }
 
 /// The process was killed with the request in it.
-fn interrupted(request: RequestRecord) -> (RequestId, End) {
-    (request.admission.id, end(&request, Outcome::Interrupted))
+fn interrupted(request: &RequestRecord) -> (RequestId, End) {
+    (request.admission.id, end(request, Outcome::Interrupted))
 }
 
 proptest! {
@@ -109,7 +109,7 @@ proptest! {
                 Step::Round => ledger.round(),
                 Step::Kill | Step::KillAndCatchUp => {
                     ledger.kill();
-                    expected.extend(open.drain(..).map(interrupted));
+                    expected.extend(open.drain(..).map(|request| interrupted(&request)));
                     if matches!(step, Step::KillAndCatchUp) {
                         catch_up(folder.path()).unwrap();
                     }
@@ -118,7 +118,7 @@ proptest! {
             }
         }
         ledger.kill();
-        expected.extend(open.drain(..).map(interrupted));
+        expected.extend(open.drain(..).map(|request| interrupted(&request)));
         catch_up(folder.path()).unwrap();
 
         let rows = rows_or_none(folder.path());
