@@ -395,7 +395,8 @@ impl ProxyHttp for Gateway {
                     tunnel.upstream_left();
                 }
             }
-            recorder.timeline().in_filters(now.elapsed());
+            exchange.hear_tunnel(now);
+            exchange.recorder.timeline().in_filters(now.elapsed());
             return Ok(None);
         };
         let signals = passing.pass(slot, end_of_stream).map_err(|error| {

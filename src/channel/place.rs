@@ -110,6 +110,23 @@ impl Place {
         self.turn = self.channel.gate.turn();
     }
 
+    /// What was made over a connection that goes on ended so, as far as `sighted` says: a try of its
+    /// own to the breaker.
+    pub fn heard(&self, sighted: &Sighted<'_>, now: UnixMicros) {
+        let sighted = Sighted {
+            // The handshake's.
+            wait: None,
+            ..*sighted
+        };
+        let tried = Tried {
+            pass: Pass::Open,
+            turn: self.channel.gate.turn(),
+            finding: self.finding(&sighted, Verdict::of(&sighted)),
+            code: sighted.code,
+        };
+        self.channel.tried(&tried, now);
+    }
+
     fn finding(&self, sighted: &Sighted<'_>, verdict: Verdict) -> Finding {
         let settings = self.channel.breaker.settings();
         let slow = |slow| sighted.wait.is_some_and(|wait| wait > slow);

@@ -293,9 +293,25 @@ impl Exchange {
     }
 
     fn end_tunnel(&mut self, failure: Option<&Failure>, now: Instant) -> (Ending, Option<Fault>) {
-        match self.socket.tunnel() {
-            Some(tunnel) => tunnel.end(failure, now),
-            None => (Ending::OK, None),
+        let Some(tunnel) = self.socket.tunnel() else {
+            return (Ending::OK, None);
+        };
+        let end = tunnel.end(failure, now);
+        self.hear_tunnel(now);
+        end
+    }
+
+    /// Tells the channel what the upstream said by now of what is made over a tunnel: each response is
+    /// a request as any other.
+    pub(super) fn hear_tunnel(&mut self, now: Instant) {
+        let Some(tunnel) = self.socket.tunnel() else {
+            return;
+        };
+        for ending in tunnel.take_said() {
+            if let Some(place) = &self.way.place {
+                let now = self.recorder.clock(now);
+                place.heard(&self.sighted(None, &ending), now);
+            }
         }
     }
 

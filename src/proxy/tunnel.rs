@@ -176,8 +176,7 @@ impl Tunnel {
     }
 
     /// The connection ended, in the stated failure if Pingora told one. Closes what is unfinished,
-    /// and says how the connection's own account ends, and whether that is the channel's fault: what
-    /// the upstream says of it in words is judged by these.
+    /// and says how the connection's own account ends, and whether that is the channel's fault.
     pub(super) fn end(
         &mut self,
         failure: Option<&Failure>,
@@ -193,7 +192,7 @@ impl Tunnel {
                 let code = leave.and_then(|leave| leave.code);
                 let ending = self.accounts.cut_off(code);
                 let fault = self.fault_of_leaving(code);
-                (ending.clone(), ending, fault)
+                (ending.clone(), ending, Some(fault))
             }
             (None, Some(failure @ Failure::ClientClosed)) => (failure.ending(), Ending::OK, None),
             (None, Some(failure)) if read => {
@@ -206,19 +205,20 @@ impl Tunnel {
         (of_connection, fault)
     }
 
-    /// What the upstream's leaving says of the channel: nothing beside its last words, and nothing
-    /// where it left for what the client sent.
-    fn fault_of_leaving(&self, code: Option<u16>) -> Option<Fault> {
-        if self.accounts.has_last_words() {
-            return None;
-        }
+    /// What the upstream's leaving says of the channel: nothing beside its last words, which the
+    /// channel has heard, and nothing where it left for what the client sent.
+    fn fault_of_leaving(&self, code: Option<u16>) -> Fault {
         let of_the_provider = code.is_none_or(|code| FAILURES.contains(&code));
-        let fault = if of_the_provider && self.dialogue.hears_client() {
+        if of_the_provider && self.dialogue.hears_client() && !self.accounts.has_last_words() {
             Fault::CutShort
         } else {
             Fault::NotTheChannels
-        };
-        Some(fault)
+        }
+    }
+
+    /// How what was made over it ended by the upstream's word, since this was last asked.
+    pub(super) fn take_said(&mut self) -> Vec<Ending> {
+        self.accounts.take_said()
     }
 
     /// Tollgate itself ends: closes what is unfinished.

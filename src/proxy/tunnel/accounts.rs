@@ -34,6 +34,8 @@ pub(super) struct Accounts {
     closed: VecDeque<Arc<str>>,
     /// The upstream's last words, where they are an error that concerns none of the responses.
     error: Option<Ending>,
+    /// How what was made ended by the upstream's word, until the channel hears of it.
+    said: Vec<Ending>,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,13 @@ impl Accounts {
             open: Vec::new(),
             closed: VecDeque::new(),
             error: None,
+            said: Vec::new(),
         }
+    }
+
+    /// How what was made ended by the upstream's word, since this was last asked.
+    pub(super) fn take_said(&mut self) -> Vec<Ending> {
+        std::mem::take(&mut self.said)
     }
 
     /// A response was asked for. Says how many of the bytes that passed are counted in its account.
@@ -170,6 +178,7 @@ impl Accounts {
                     .then(|| self.first_of(lane.as_deref()))
                     .flatten();
                 let Some(at) = about else {
+                    self.said.push(ending.clone());
                     self.error = Some(ending);
                     return 0;
                 };
@@ -249,6 +258,7 @@ impl Accounts {
         if let Some(at) = given_up
             && let Some(ending) = self.open[at].last_words.take()
         {
+            self.said.push(ending.clone());
             self.close(at, ending, now);
         }
     }
@@ -344,6 +354,7 @@ impl Accounts {
                 observed.missing_reason = Some(MissingReason::NoUsageInBody);
             }
             account.recorder.observed_further(&observed);
+            self.said.push(Ending::OK);
             self.close(at, Ending::OK, now);
         } else {
             account.recorder.observed_further(&observed);
@@ -362,6 +373,7 @@ impl Accounts {
             Some(words) if ending.code.is_none() => words,
             _ => ending,
         };
+        self.said.push(ending.clone());
         self.close(at, ending, now);
     }
 
@@ -379,8 +391,9 @@ impl Accounts {
     /// Closes what is unfinished, each with the last words about it, else as stated.
     pub(super) fn close_all(&mut self, ending: &Ending, now: Instant) {
         while let Some(account) = self.open.first_mut() {
-            let ending = account.last_words.take().unwrap_or_else(|| ending.clone());
-            self.close(0, ending, now);
+            let last_words = account.last_words.take();
+            self.said.extend(last_words.clone());
+            self.close(0, last_words.unwrap_or_else(|| ending.clone()), now);
         }
     }
 

@@ -71,6 +71,34 @@ fn what_the_provider_failed_in_is_the_channels() {
     }
 }
 
+/// What is said within a session is heard at once, not when it ends.
+#[test]
+fn what_is_said_of_a_response_is_the_channels() {
+    let asked = from_client(&json!({"type": "response.create", "model": "gpt-5", "input": "x"}));
+    for (code, reason) in [
+        ("insufficient_quota", Some("out_of_money")),
+        ("invalid_api_key", Some("bad_credential")),
+        ("server_error", Some("failures")),
+        ("invalid_prompt", None),
+    ] {
+        let told = from_server(&json!({"type": "error", "status": 400, "error":
+            {"type": "t", "code": code, "message": "no"}}));
+        let turns = vec![
+            Turn::Expect(asked.len()),
+            Turn::Send(told.clone()),
+            Turn::Hang,
+        ];
+        let upstream = SocketUpstream::start(&[], turns);
+        let tollgate = fragile(&upstream).start();
+        let mut socket = Socket::open(tollgate.address(), "/v1/responses", &[]);
+        socket.write(&asked);
+        socket.read(told.len());
+        let (state, why) = state(&tollgate);
+        let expected = if reason.is_some() { "closed" } else { "open" };
+        assert_eq!((&*state, why.as_deref()), (expected, reason), "{code}");
+    }
+}
+
 #[test]
 fn a_model_that_a_key_may_not_ask_for_is_not_the_channels_fault() {
     let upstream = SocketUpstream::start(&[], vec![Turn::Hang]);
