@@ -22,6 +22,7 @@ pub(super) fn check(reader: &mut Reader<'_>, given: &GivenSettings, now: UnixMic
         credential(reader, given, channel);
         choice(reader, given, channel);
     }
+    failover(reader, given);
     outside(reader, given);
     keys::not_a_channels(reader, &given.keys, &given.channels);
     keys::expired(reader, &given.keys, now);
@@ -149,6 +150,41 @@ fn choice(reader: &mut Reader<'_>, given: &GivenSettings, channel: &GivenChannel
             let hint = Some("add it to `models`, or take it out of `model_map`");
             reader.warning(place, &key, message, hint);
         }
+    }
+}
+
+/// What keeps a request from going on to another channel.
+fn failover(reader: &mut Reader<'_>, given: &GivenSettings) {
+    let limits = &given.settings.limits;
+    if let Some(total) = limits.total
+        && given.channels.len() > 1
+        && total <= limits.first_byte
+    {
+        let message = "a request's whole time is over before a silent upstream is given up \
+                       (`limits.first_byte`), so no other channel is tried after it";
+        let hint = Some("raise it, or lower `limits.first_byte`");
+        reader.warning(&given.total, "limits.total", message, hint);
+    }
+    if !given.keys.is_empty() {
+        return;
+    }
+    let bare = |channel: &&GivenChannel| !channel.settings.brings_credential();
+    let mut bare = given.channels.iter().filter(bare);
+    let Some(first) = bare.next() else {
+        return;
+    };
+    let host = |channel: &GivenChannel| {
+        let url = &channel.settings.base_url;
+        (url.tls, url.host.clone())
+    };
+    if let Some(other) = bare.find(|other| host(other) != host(first)) {
+        let message = format!(
+            "`{}` and `{}` take the client's own credential and are on different hosts: a request \
+             that shows one does not go on from one to the other",
+            first.settings.name, other.settings.name
+        );
+        let hint = Some("give each its `api_key`, unless clients show none");
+        reader.warning(&other.place, &other.path_of("api_key"), message, hint);
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct GivenSettings {
     pub(super) request_body: Place,
     pub(super) buffered_body: Place,
     pub(super) buffered_total: Place,
+    /// `limits.total`.
+    pub(super) total: Place,
 }
 
 /// Reads the settings. What is refused keeps its default, so that everything else can be checked
@@ -45,6 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
         request_body: Place::Default,
         buffered_body: Place::Default,
         buffered_total: Place::Default,
+        total: Place::Default,
     };
     Section::top(reader, Some(root), |top, reader| {
         top_level(top, reader, &mut given);
@@ -247,12 +250,15 @@ fn limits(section: &mut Section<'_>, reader: &mut Reader<'_>, given: &mut GivenS
             .min(limits.buffered_total_bytes);
     }
     section.set(reader, "header", &mut limits.header_bytes, header_size);
-    times(section, reader, limits);
+    if let Some(from) = times(section, reader, limits) {
+        given.total = from;
+    }
     let in_flight = units::or_none(units::count(1_000_000));
     section.set(reader, "in_flight", &mut limits.in_flight, in_flight);
 }
 
-fn times(section: &mut Section<'_>, reader: &mut Reader<'_>, limits: &mut Limits) {
+/// Where `total` was set.
+fn times(section: &mut Section<'_>, reader: &mut Reader<'_>, limits: &mut Limits) -> Option<Place> {
     let times: [(&'static str, &mut Duration); 3] = [
         ("connect", &mut limits.connect),
         ("first_byte", &mut limits.first_byte),
@@ -262,8 +268,9 @@ fn times(section: &mut Section<'_>, reader: &mut Reader<'_>, limits: &mut Limits
         section.set_duration(reader, key, target, units::duration);
     }
     let total = units::or_none(units::duration);
-    section.set_duration(reader, "total", &mut limits.total, total);
+    let place = section.set_duration(reader, "total", &mut limits.total, total);
     section.set_duration(reader, "grace", &mut limits.grace, units::duration_or_zero);
+    place
 }
 
 /// The HTTP/1 parser stops just below 1 MiB whatever is set, and a request without room for a
