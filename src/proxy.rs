@@ -163,7 +163,7 @@ impl ProxyHttp for Gateway {
             error.etype(),
             ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout
         );
-        if let Some(channel) = channel.filter(|_| in_vain && exchange.way.hurries) {
+        if let Some(channel) = channel.filter(|_| in_vain && exchange.way.this_try.hurries) {
             // The request had no more time; how much a connection needs is not known.
             exchange.failure = Some(total_over(channel));
             error.set_retry(false);
@@ -465,7 +465,7 @@ impl ProxyHttp for Gateway {
         let untouched =
             exchange.passing.is_none() && exchange.failure.is_none() && expired.is_none();
         // Once for each channel: the repetition has a connection of its own.
-        let first = !exchange.way.repeats;
+        let first = !exchange.way.this_try.repeats;
         if first && replayable && untouched && was_stale(exchange, &session.req_header().method) {
             error.retry.decide_reuse(client_reused);
         } else {
@@ -476,7 +476,7 @@ impl ProxyHttp for Gateway {
             exchange.recorder.attempt_ends(&failure.ending());
             // The same address again: the connection was stale, not the address.
             exchange.tries = exchange.tries.saturating_sub(1);
-            exchange.way.repeats = true;
+            exchange.way.this_try.repeats = true;
             exchange.watchdog = None;
         } else {
             error.set_retry(self.goes_on_after(session, exchange, &error));

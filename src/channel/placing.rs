@@ -174,6 +174,15 @@ impl Placing {
             .ok_or_else(|| self.reason(now))
     }
 
+    /// Takes every channel that is `unfit` out of those that may still be tried.
+    pub fn leave_out(&mut self, unfit: impl Fn(&Channel) -> bool) {
+        let channels = self.candidates.channels.iter();
+        let unfit = channels.filter(|channel| unfit(channel));
+        let mut indices: Vec<u32> = unfit.map(|channel| channel.index).collect();
+        indices.sort_unstable();
+        self.trying.leave_out(indices.into());
+    }
+
     /// As [`take`](Self::take), but where every channel is full waits until one is not, or until
     /// `over`.
     pub async fn take_or_wait(&mut self, now: UnixMicros, over: Instant) -> Result<Place, NoPlace> {
@@ -263,7 +272,7 @@ impl Placing {
     fn next_change(&self, now: UnixMicros) -> Option<UnixMicros> {
         let model = self.candidates.model.as_deref();
         let channels = self.candidates.channels.iter();
-        let untried = channels.filter(|channel| !self.trying.has_tried(channel));
+        let untried = channels.filter(|channel| self.trying.may_try(channel));
         untried
             .flat_map(|channel| {
                 let cooled = channel.cooldowns.until(channel.limited(model), now);

@@ -63,6 +63,8 @@ pub(super) enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Trying {
     tried: SmallVec<[u32; 8]>,
+    /// Those that further tries must not go to, in order.
+    left_out: Box<[u32]>,
     /// A channel that would do has no free place.
     pub(super) full: bool,
     /// Where `round_robin` began.
@@ -80,8 +82,17 @@ pub(super) struct Gained {
 }
 
 impl Trying {
-    pub(super) fn has_tried(&self, channel: &Channel) -> bool {
+    fn has_tried(&self, channel: &Channel) -> bool {
         self.tried.contains(&channel.index)
+    }
+
+    /// Takes those with an index of these, which are in order, out of what may be tried.
+    pub(super) fn leave_out(&mut self, indices: Box<[u32]>) {
+        self.left_out = indices;
+    }
+
+    pub(super) fn may_try(&self, channel: &Channel) -> bool {
+        !self.has_tried(channel) && self.left_out.binary_search(&channel.index).is_err()
     }
 
     pub(super) fn is_fresh(&self) -> bool {
@@ -104,9 +115,8 @@ impl Trying {
             Sight::BreakerOnly => stage == Stage::Held,
             Sight::Shut => false,
         };
-        let fits = passes
-            && !self.has_tried(channel)
-            && (stage != Stage::Well || !channel.cools(model, now));
+        let fits =
+            passes && self.may_try(channel) && (stage != Stage::Well || !channel.cools(model, now));
         fits.then_some(sight)
     }
 

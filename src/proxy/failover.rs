@@ -19,18 +19,21 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource as Side};
 
-use crate::channel::{Fault, NoPlace, Verdict};
+use crate::channel::{Channel, Fault, NoPlace, Place, Verdict};
 use crate::clock::UnixMicros;
+use crate::config::ChannelKind;
 use crate::protocol::{outcome_of, pause};
 use crate::record::ErrorSource;
 
 use super::answer;
 use super::body::is_handshake;
 use super::downstream::{Abilities, Downstream, is_undecided};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, has_own_credential};
 use super::failure::Failure;
 use super::gateway::Gateway;
 use super::has_no_body;
+use super::head;
+use super::placing::Try;
 use super::recorder::Ending;
 
 /// Longest body of an answer that is held back, in bytes …
@@ -56,7 +59,7 @@ impl Gateway {
             return false;
         }
         let now = exchange.recorder.clock(Instant::now());
-        match exchange.way.another(now) {
+        match self.another(session, exchange, now) {
             Ok(place) => {
                 exchange.leave(Some(fault), &ending);
                 self.go_on(session, exchange, place);
@@ -119,7 +122,7 @@ impl Gateway {
         {
             return false;
         }
-        let Ok(place) = exchange.way.another(now) else {
+        let Ok(place) = self.another(session, exchange, now) else {
             return false;
         };
         if by_code || can_be_held && matches!(status, 401 | 402 | 403 | 429) {
@@ -185,6 +188,28 @@ impl Gateway {
         true
     }
 
+    /// Takes a place at another channel, at once or not at all. What the client shows as its credential
+    /// is for the host that it was sent to first, and stays there; a model that only the path names
+    /// stays with Azure.
+    fn another(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+        now: UnixMicros,
+    ) -> Result<Place, NoPlace> {
+        if exchange.way.is_first(self.routing.retries)
+            && let Some(first) = &exchange.channel
+        {
+            let shows = head::shown(session.req_header()).next().is_some();
+            let unnamed = exchange.way.stated.no_model;
+            exchange.way.leave_out(|channel| {
+                (shows && takes_anothers(channel, first))
+                    || (unnamed && channel.kind != ChannelKind::Azure)
+            });
+        }
+        exchange.way.another(now)
+    }
+
     /// Whether the request can be made again: nothing of an answer went out, there is time, and the
     /// body is at hand, or `unsent`.
     fn may_go_on(&self, session: &mut Session, exchange: &Exchange, unsent: bool) -> bool {
@@ -195,6 +220,13 @@ impl Gateway {
             && (unsent || exchange.body.whole().is_some() || session.is_body_empty())
             && self.over(exchange).is_none_or(|over| Instant::now() < over)
     }
+}
+
+/// Whether `channel` would be shown a client's credential that is for another host, `first`'s.
+fn takes_anothers(channel: &Channel, first: &Channel) -> bool {
+    let (one, other) = (&first.base, &channel.base);
+    let elsewhere = one.tls != other.tls || one.host != other.host;
+    elsewhere && !has_own_credential(channel)
 }
 
 /// Whether an answer can wait. What ends with its header has nothing to wait for; a handshake changes
@@ -218,7 +250,7 @@ impl Exchange {
         self.way.unanswered |= matches!(fault, Some(Fault::Silent | Fault::Broken));
         self.way.pause = None;
         self.way.held_bytes = None;
-        self.way.repeats = false;
+        self.way.this_try = Try::default();
         self.connected = false;
         self.passing = None;
         self.watchdog = None;

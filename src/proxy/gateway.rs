@@ -313,8 +313,12 @@ impl Gateway {
         exchange.body = read.body;
         match read.facts {
             Some(facts) => {
+                let named = exchange.recorder.admission().requested_model.is_some();
+                // Gemini's own paths name it wherever they go.
+                exchange.way.stated.no_model =
+                    named && facts.model.is_none() && exchange.api != Api::Gemini;
                 exchange.understand(&facts);
-                exchange.way.previous = facts.previous_response;
+                exchange.way.stated.previous = facts.previous_response;
             }
             None if exchange.body.whole().is_none() => {
                 exchange.form = body::form(session, exchange.api);
@@ -338,7 +342,7 @@ impl Gateway {
             let longest = self.longest_connect(exchange);
             match tokio::time::timeout(longest, asking).await {
                 Ok(Ok(addresses)) => addresses,
-                Err(_) if exchange.way.hurries => return Err(total_over(channel)),
+                Err(_) if exchange.way.this_try.hurries => return Err(total_over(channel)),
                 resolved => {
                     let cause = resolved.ok().and_then(Result::err);
                     tracing::debug!(host = channel.base.host, ?cause, "a name did not resolve");
@@ -372,7 +376,7 @@ impl Gateway {
         if channel.base.tls {
             options.alpn = ALPN::H2H1;
         }
-        if exchange.way.repeats {
+        if exchange.way.this_try.repeats {
             // Where one pooled connection is stale the others often are: a new one, which is not
             // pooled with them.
             options.idle_timeout = Some(UNPOOLED);
@@ -387,7 +391,7 @@ impl Gateway {
             .over(exchange)
             .map(|over| over.saturating_duration_since(Instant::now()));
         let left = left.filter(|left| *left < self.limits.connect);
-        exchange.way.hurries = left.is_some();
+        exchange.way.this_try.hurries = left.is_some();
         left.map_or(self.limits.connect, |left| {
             left.max(Duration::from_millis(1))
         })

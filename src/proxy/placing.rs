@@ -22,10 +22,6 @@ use super::passing::Passing;
 
 /// The way of one request through the channels.
 #[derive(Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts of a try that do not depend on each other"
-)]
 pub(super) struct Way {
     placing: Option<Placing>,
     /// Held for the try in progress.
@@ -40,8 +36,7 @@ pub(super) struct Way {
     model: Option<Arc<str>>,
     /// What the present channel calls it, where that is not what the client wrote.
     called: Option<Arc<str>>,
-    /// What the request goes on from, which only the channel that made it knows.
-    pub(super) previous: Option<Box<str>>,
+    pub(super) stated: Stated,
     /// Another channel was chosen, and Pingora is still to ask for it.
     moved: bool,
     /// The failure after which no other channel had a place, until one has.
@@ -52,12 +47,27 @@ pub(super) struct Way {
     pub(super) pause: Option<Pause>,
     /// An earlier channel had the request and never answered.
     pub(super) unanswered: bool,
-    /// The try in progress repeats one that met a stale connection.
+    pub(super) this_try: Try,
+    /// What was made is known to be made here.
+    noted: bool,
+}
+
+/// What the request's body says of where it can go.
+#[derive(Debug, Default)]
+pub(super) struct Stated {
+    /// What it goes on from, which only the channel that made it knows.
+    pub(super) previous: Option<Box<str>>,
+    /// Not its model, which only the path names (classic Azure): elsewhere it would be missing.
+    pub(super) no_model: bool,
+}
+
+/// The try in progress.
+#[derive(Debug, Default)]
+pub(super) struct Try {
+    /// It repeats one that met a stale connection.
     pub(super) repeats: bool,
     /// The request's own time ends before a connection may take its full time.
     pub(super) hurries: bool,
-    /// What was made is known to be made here.
-    noted: bool,
 }
 
 /// The tail of a path.
@@ -72,6 +82,18 @@ impl Way {
     pub(super) fn another(&mut self, now: UnixMicros) -> Result<Place, NoPlace> {
         let placing = self.placing.as_mut().filter(|_| self.left > 0);
         placing.ok_or(NoPlace::Exhausted)?.take(now)
+    }
+
+    /// Takes channels that are `unfit` out of those for further tries.
+    pub(super) fn leave_out(&mut self, unfit: impl Fn(&Channel) -> bool) {
+        if let Some(placing) = &mut self.placing {
+            placing.leave_out(unfit);
+        }
+    }
+
+    /// Whether the channel of the present try is the first, where there may be `retries`.
+    pub(super) fn is_first(&self, retries: u32) -> bool {
+        self.left == retries
     }
 
     /// Whether Pingora is to ask for the channel of the next try.
@@ -118,9 +140,10 @@ impl Gateway {
             None => model,
         });
         let head = session.req_header();
-        let previous = exchange.way.previous.take();
+        let stated = std::mem::take(&mut exchange.way.stated);
         let bond = if self.several {
-            previous
+            stated
+                .previous
                 .as_deref()
                 .or_else(|| asked_for(head, exchange.operation))
                 .map(Bond::Made)
@@ -162,6 +185,7 @@ impl Gateway {
                 bytes: target.rest_bytes,
             }),
             model,
+            stated,
             ..Way::default()
         };
         self.enter(session, exchange, place);

@@ -5,8 +5,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::json;
+
 use super::{DEAD, attempts, chat, ok, two};
 use crate::support::answers;
+use crate::support::client::Request;
 use crate::support::tollgate::Setup;
 use crate::support::upstream::{Step, Upstream};
 
@@ -135,4 +138,81 @@ fn a_connection_that_the_request_has_no_time_for_is_no_failure_of_the_channel() 
     }
     let state = tollgate.admin("/api/v1/channels/tls").json();
     assert_eq!(state["state"], "open", "{state}");
+}
+
+/// A client's credential goes to the host that it was sent to first, and to no other.
+#[test]
+fn a_clients_credential_is_not_handed_on() {
+    let first = Upstream::always(answers::error("500 Broken", "server_error", "a"));
+    let second = Upstream::always(ok());
+    let elsewhere = second.base_url().replace("127.0.0.1", "localhost");
+    let same = second.base_url();
+    let showing = |credential: &str| {
+        let request = Request::new("POST", super::CHAT).header("content-type", "application/json");
+        let request = match credential {
+            "" => request,
+            shown => request.header("authorization", &format!("Bearer {shown}")),
+        };
+        request.body(r#"{"model":"m","messages":[]}"#)
+    };
+    // Whether the first and the second have one of their own, where the second is, and whether a
+    // request goes on that shows one.
+    for (credentials, base, goes_on) in [
+        (["", ""], &elsewhere, false),
+        ([", api_key: k", ""], &elsewhere, false),
+        (["", ", api_key: k"], &elsewhere, true),
+        (["", ", headers: {authorization: k}"], &elsewhere, true),
+        (["", ""], &same, true),
+    ] {
+        let tollgate = Setup::channels(&[
+            ("first", &first.base_url(), credentials[0]),
+            ("second", base, credentials[1]),
+        ])
+        .setting("breaker: {failures: 1000, of: 1000}")
+        .start();
+        let before = second.received().len();
+        let response = tollgate.send(&showing("sk-client"));
+        let status = if goes_on { 200 } else { 500 };
+        assert_eq!(response.status, status, "{credentials:?} {base}");
+        assert_eq!(second.received().len() - before, usize::from(goes_on));
+        // Who shows none has nothing to lose.
+        assert_eq!(tollgate.send(&showing("")).status, 200);
+        // A key of Tollgate's own never goes anywhere.
+        let guarded = Setup::channels(&[
+            ("first", &first.base_url(), credentials[0]),
+            ("second", base, credentials[1]),
+        ])
+        .setting("keys: [{name: team, key: not-a-real-secret}]")
+        .start();
+        let response = guarded.send(&showing("not-a-real-secret"));
+        assert_eq!(response.status, 200);
+    }
+}
+
+/// Where only the path names the model, channels that read it from the body cannot help.
+#[test]
+fn a_model_that_only_azures_path_names_stays_with_azure() {
+    let first = Upstream::always(answers::error("503 Down", "server_error", "a"));
+    let (second, third) = (Upstream::always(ok()), Upstream::always(ok()));
+    let azure = ", kind: azure, api_key: k, api_version: '2024-10-21'";
+    let host = |upstream: &Upstream| format!("http://{}", upstream.address());
+    let setup = |third: &str| {
+        Setup::channels(&[
+            ("first", &host(&first), azure),
+            ("openai", &second.base_url(), ", api_key: k"),
+            ("third", third, azure),
+        ])
+        .setting("breaker: {failures: 1000, of: 1000}")
+        .start()
+    };
+    let path = "/openai/deployments/gpt-5-mini/chat/completions?api-version=2024-10-21";
+    let unnamed = Request::json(path, &json!({"messages": []}));
+    let named = Request::json(path, &json!({"model": "gpt-5-mini", "messages": []}));
+    let (with, without) = (setup(&host(&third)), setup("http://127.0.0.1:1"));
+    assert_eq!(with.send(&unnamed).status, 200);
+    assert_eq!(third.received().len(), 1);
+    assert_eq!(without.send(&unnamed).status, 502);
+    assert_eq!(second.received().len(), 0);
+    assert_eq!(with.send(&named).status, 200);
+    assert_eq!(second.received().len(), 1);
 }
