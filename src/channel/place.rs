@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Channel;
 use super::breaker::{Finding, Pass, Tried};
+use super::gate::Sight;
 use super::places::Seat;
 use super::selection::Gained;
 use super::verdict::{self, Effect, Sighted, Verdict};
@@ -64,6 +65,17 @@ impl Place {
     #[must_use]
     pub fn is_awaited(&self) -> bool {
         matches!(self.pass, Some(Pass::Probe(_) | Pass::LastResort))
+    }
+
+    /// Whether the gate still lets the request through: of a place that was taken some time before
+    /// its try begins.
+    #[must_use]
+    pub fn is_open(&self, now: UnixMicros) -> bool {
+        match self.channel.gate.look(now) {
+            Sight::Open => true,
+            Sight::ProbeDue | Sight::BreakerOnly => self.is_awaited(),
+            Sight::Shut => false,
+        }
     }
 
     /// How the try ended: told to the channel's breaker, once, at the end. A place that is dropped

@@ -176,7 +176,10 @@ impl Gateway {
 
     /// Leaves the answer that is held back for the channel that waits for it.
     fn goes_on_from_held(&self, session: &Session, exchange: &mut Exchange) -> bool {
-        let Some(place) = exchange.way.next.take() else {
+        let now = exchange.recorder.clock(Instant::now());
+        // It was taken a while ago: a gate that was closed meanwhile holds for it too.
+        let held = exchange.way.next.take().filter(|place| place.is_open(now));
+        let Some(place) = held.or_else(|| self.another(session, exchange, now).ok()) else {
             return false;
         };
         // What it said by now is all it says.

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::{DEAD, attempts, chat, ok, two};
-use crate::support::answers;
 use crate::support::client::Request;
 use crate::support::tollgate::Setup;
-use crate::support::upstream::{Step, Upstream};
+use crate::support::upstream::{Answer, Step, Upstream, chunk, last_chunk};
+use crate::support::{Gate, answers, eventually};
 
 /// An answer with an error is an answer: there is nothing to bill.
 #[test]
@@ -138,6 +138,59 @@ fn a_connection_that_the_request_has_no_time_for_is_no_failure_of_the_channel() 
     }
     let state = tollgate.admin("/api/v1/channels/tls").json();
     assert_eq!(state["state"], "open", "{state}");
+}
+
+/// Once a channel is disabled nothing goes there, also not what had been promised a place.
+#[test]
+fn a_place_taken_before_a_closing_is_not_used_after_it() {
+    let body = r#"{"error":{"message":"m","type":"t","code":"slow_down"}}"#;
+    for others in [false, true] {
+        let gate = Gate::default();
+        let mut script = Answer::new("429 Slow")
+            .header("content-type", "application/json")
+            .open_chunked();
+        script.extend([
+            chunk(&body.as_bytes()[..20]),
+            Step::Await(gate.clone()),
+            chunk(&body.as_bytes()[20..]),
+            last_chunk(),
+        ]);
+        let (first, second) = (Upstream::always(script), Upstream::always(ok()));
+        let third = Upstream::always(ok());
+        let mut channels = vec![
+            ("first", first.base_url(), ", api_key: k"),
+            (
+                "second",
+                second.base_url(),
+                ", api_key: k, max_in_flight: 1",
+            ),
+        ];
+        if others {
+            channels.push(("third", third.base_url(), ", api_key: k"));
+        }
+        let channels: Vec<_> = channels
+            .iter()
+            .map(|(name, url, more)| (*name, &**url, *more))
+            .collect();
+        let tollgate = Setup::channels(&channels).start();
+        let to = tollgate.address();
+        let request = std::thread::spawn(move || chat("m").send(to));
+        eventually("a place at the second is taken", || {
+            let state = tollgate.admin("/api/v1/channels/second").json();
+            (state["in_flight"] == 1).then_some(())
+        });
+        let disable = "/api/v1/channels/second/disable?reason=x";
+        let disable = Request::new("POST", disable).header("content-length", "0");
+        assert_eq!(tollgate.ask(&disable).status, 200);
+        gate.open();
+        let response = request.join().unwrap();
+        assert_eq!(second.received().len(), 0);
+        if others {
+            assert_eq!(response.status, 200);
+        } else {
+            assert_eq!((response.status, &*response.text()), (429, body));
+        }
+    }
 }
 
 /// A client's credential goes to the host that it was sent to first, and to no other.
