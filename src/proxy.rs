@@ -52,7 +52,6 @@ use pingora::{Error, ErrorSource as Fault, ErrorType};
 use crate::protocol::{limits_seen, upstream_request_id};
 
 use body::{Stopped, is_handshake};
-use caller::Unallowed;
 use capture::Capture;
 use cork::Cork;
 use deadline::Watchdog;
@@ -247,24 +246,7 @@ impl ProxyHttp for Gateway {
             cork.pull();
         }
         if exchange.upgraded {
-            // A tunnel has no body and no bound on what it carries.
-            let sent = slot.as_deref();
-            let length = sent.map_or(0, <[u8]>::len) as u64;
-            exchange.recorder.admission().request_bytes += length;
-            if let Some(tunnel) = exchange.socket.tunnel() {
-                match sent {
-                    Some(bytes) => {
-                        let (caller, recorder) = (&exchange.caller, &mut exchange.recorder);
-                        let read = tunnel.client_sent(caller, recorder, bytes, Instant::now());
-                        if let Err(Unallowed(model)) = read {
-                            let failure = Failure::ModelDenied(caller::named(caller), model);
-                            return exchange.refuse(failure);
-                        }
-                    }
-                    None => tunnel.client_left(),
-                }
-            }
-            return Ok(());
+            return exchange.tunnel_up(slot.as_deref());
         }
         if exchange.body.whole().is_none() {
             let received = slot.as_ref().map_or(0, Bytes::len) as u64;
@@ -386,17 +368,7 @@ impl ProxyHttp for Gateway {
         }
         exchange.note_departure();
         let Some(passing) = &mut exchange.passing else {
-            let bytes = slot.as_deref().unwrap_or_default();
-            let recorder = &mut exchange.recorder;
-            recorder.forwarded(bytes.len(), Duration::ZERO);
-            if let Some(tunnel) = exchange.socket.tunnel() {
-                tunnel.upstream_sent(recorder, bytes, now);
-                if end_of_stream {
-                    tunnel.upstream_left();
-                }
-            }
-            exchange.hear_tunnel(now);
-            exchange.recorder.timeline().in_filters(now.elapsed());
+            exchange.tunnel_down(slot.as_deref().unwrap_or_default(), end_of_stream, now);
             return Ok(None);
         };
         let signals = passing.pass(slot, end_of_stream).map_err(|error| {

@@ -280,41 +280,6 @@ impl Exchange {
         self.close(ending, fault, now);
     }
 
-    /// Closes the account of a tunnel in which `failure` was seen. It ends when either side leaves
-    /// it, which is no failure by itself.
-    pub(super) fn close_tunnel(&mut self, failure: &Failure, now: Instant) {
-        if self.recorder.is_closed() {
-            return;
-        }
-        self.tell_what_is_unknown();
-        let (ending, fault) = self.end_tunnel(Some(failure), now);
-        self.end_try(fault, &ending, self.recorder.clock(now));
-        self.recorder.close(ending, now);
-    }
-
-    fn end_tunnel(&mut self, failure: Option<&Failure>, now: Instant) -> (Ending, Option<Fault>) {
-        let Some(tunnel) = self.socket.tunnel() else {
-            return (Ending::OK, None);
-        };
-        let end = tunnel.end(failure, now);
-        self.hear_tunnel(now);
-        end
-    }
-
-    /// Tells the channel what the upstream said by now of what is made over a tunnel: each response is
-    /// a request as any other.
-    pub(super) fn hear_tunnel(&mut self, now: Instant) {
-        let Some(tunnel) = self.socket.tunnel() else {
-            return;
-        };
-        for ending in tunnel.take_said() {
-            if let Some(place) = &self.way.place {
-                let now = self.recorder.clock(now);
-                place.heard(&self.sighted(None, &ending), now);
-            }
-        }
-    }
-
     /// Closes the account of a request that failed on the way.
     pub(super) fn close_failed(&mut self, failure: &Failure, now: Instant) {
         let fault = failure.fault(self.passing.is_some());
@@ -465,7 +430,7 @@ impl Exchange {
     }
 
     /// The upstream has the request and may bill it, and no answer was read that says what.
-    fn tell_what_is_unknown(&mut self) {
+    pub(super) fn tell_what_is_unknown(&mut self) {
         if let Some(tunnel) = self.socket.tunnel() {
             // Each response has told its own.
             if let Some(reason) = tunnel.unread() {

@@ -5,6 +5,7 @@
 //! The bytes pass untouched. What cannot be read leaves a row's usage missing, with a reason.
 
 mod accounts;
+mod passage;
 
 use std::sync::Arc;
 use std::time::Instant;
