@@ -37,10 +37,7 @@ use super::tunnel::Socket;
 /// Addresses of one name that are tried before a connection is given up.
 pub(super) const MOST_ADDRESSES: usize = 4;
 
-/// The group of connections made because a pooled one was stale …
-const UNPOOLED_GROUP: u64 = 1;
-
-/// … and how long one of them idles for another such request.
+/// How long a connection idles that was made because a pooled one was stale.
 const UNPOOLED: Duration = Duration::from_millis(1);
 
 /// The reverse proxy: what Pingora asks at each phase of a request.
@@ -377,10 +374,10 @@ impl Gateway {
             options.alpn = ALPN::H2H1;
         }
         if exchange.way.this_try.repeats {
-            // Where one pooled connection is stale the others often are: a new one, which is not
-            // pooled with them.
+            // Where one pooled connection is stale the others often are: a new one, which no other
+            // request gets, for the pool's own connections have the group 0.
             options.idle_timeout = Some(UNPOOLED);
-            peer.group_key = UNPOOLED_GROUP;
+            peer.group_key = 1 + u64::from(exchange.recorder.id().random());
         }
         peer
     }
