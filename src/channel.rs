@@ -283,8 +283,8 @@ impl Registry {
 
     /// What a client means by `model`: where it is an alias, the name it stands for.
     #[must_use]
-    pub fn meaning<'m>(&'m self, model: &'m str) -> &'m str {
-        self.aliases.get(model).map_or(model, |meaning| meaning)
+    pub fn meaning(&self, model: Arc<str>) -> Arc<str> {
+        self.aliases.get(&model).map_or(model, Arc::clone)
     }
 
     /// The channel of that name.

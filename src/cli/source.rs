@@ -57,32 +57,32 @@ impl Source {
         filter: &RequestFilter,
         count: u32,
     ) -> Result<Vec<RequestJson>, Failure> {
-        let mut filter = filter.clone();
-        let mut requests = Vec::new();
-        let mut cursor: Option<String> = None;
-        let mut left = count;
-        while left > 0 {
-            filter.limit = left.min(MAX_LIMIT);
-            let page = match self {
-                Self::Sidecar(client) => {
+        match self {
+            Self::Sidecar(client) => {
+                paged(count, async |limit, cursor: Option<String>| {
+                    let filter = RequestFilter {
+                        limit,
+                        ..filter.clone()
+                    };
                     let page = client.requests(&filter, cursor.as_deref()).await?;
-                    cursor = page.next;
-                    page.requests
-                }
-                Self::Ledger(reader) => {
+                    Ok((page.requests, page.next))
+                })
+                .await
+            }
+            Self::Ledger(reader) => {
+                paged(count, async |limit, cursor| {
+                    let filter = RequestFilter {
+                        limit,
+                        cursor: cursor.or(filter.cursor),
+                        ..filter.clone()
+                    };
                     let page = reader.requests(&filter)?;
-                    filter.cursor = page.next;
-                    cursor = page.next.map(|next| next.to_string());
-                    page.requests.into_iter().map(Into::into).collect()
-                }
-            };
-            left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
-            requests.extend(page);
-            if cursor.is_none() {
-                break;
+                    let requests = page.requests.into_iter().map(Into::into);
+                    Ok((requests.collect(), page.next))
+                })
+                .await
             }
         }
-        Ok(requests)
     }
 
     /// One request; `None` when the ledger has none of this id.
@@ -126,32 +126,32 @@ impl Source {
         filter: &GateEventFilter,
         count: u32,
     ) -> Result<Vec<ChannelEventJson>, Failure> {
-        let mut filter = filter.clone();
-        let mut events = Vec::new();
-        let mut cursor: Option<String> = None;
-        let mut left = count;
-        while left > 0 {
-            filter.limit = left.min(MAX_LIMIT);
-            let page = match self {
-                Self::Sidecar(client) => {
+        match self {
+            Self::Sidecar(client) => {
+                paged(count, async |limit, cursor: Option<String>| {
+                    let filter = GateEventFilter {
+                        limit,
+                        ..filter.clone()
+                    };
                     let page = client.channel_events(&filter, cursor.as_deref()).await?;
-                    cursor = page.next;
-                    page.events
-                }
-                Self::Ledger(reader) => {
+                    Ok((page.events, page.next))
+                })
+                .await
+            }
+            Self::Ledger(reader) => {
+                paged(count, async |limit, cursor| {
+                    let filter = GateEventFilter {
+                        limit,
+                        cursor: cursor.or(filter.cursor),
+                        ..filter.clone()
+                    };
                     let page = reader.gate_events(&filter)?;
-                    filter.cursor = page.next;
-                    cursor = page.next.map(|next| next.to_string());
-                    page.events.into_iter().map(Into::into).collect()
-                }
-            };
-            left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
-            events.extend(page);
-            if cursor.is_none() {
-                break;
+                    let events = page.events.into_iter().map(Into::into);
+                    Ok((events.collect(), page.next))
+                })
+                .await
             }
         }
-        Ok(events)
     }
 
     /// Where following starts to see only what is recorded from now on.
@@ -168,6 +168,27 @@ impl Source {
             Self::Ledger(reader) => Ok(reader.newest()?),
         }
     }
+}
+
+/// The first `count` members of a listing. `page` is asked for so many at most, from where the page
+/// before ended on, and says where its own does; a page without that is the last.
+async fn paged<T, C>(
+    count: u32,
+    mut page: impl AsyncFnMut(u32, Option<C>) -> Result<(Vec<T>, Option<C>), Failure>,
+) -> Result<Vec<T>, Failure> {
+    let mut members = Vec::new();
+    let mut cursor = None;
+    let mut left = count;
+    while left > 0 {
+        let (more, next) = page(left.min(MAX_LIMIT), cursor).await?;
+        left = left.saturating_sub(u32::try_from(more.len()).unwrap_or(u32::MAX));
+        members.extend(more);
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    Ok(members)
 }
 
 /// Why the sidecar is not asked.

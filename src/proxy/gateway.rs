@@ -1,6 +1,5 @@
 //! The gateway's rooms and limits, and the steps of a request that take more than a line.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,8 +59,6 @@ pub struct Gateway {
     /// A model may be called otherwise at a channel than by the client.
     renames: bool,
     pub(super) routing: RoutingSettings,
-    /// What clients may call models, and what that means.
-    pub(super) aliases: HashMap<Arc<str>, Arc<str>>,
     sinks: Arc<Sinks>,
     room: Arc<Room>,
     open: OpenRequests,
@@ -97,7 +94,6 @@ impl Gateway {
             channels,
             models: None,
             routing: settings.routing.clone(),
-            aliases: settings.models.aliases.iter().cloned().collect(),
             sinks: Arc::new(Sinks {
                 journal,
                 deferred,

@@ -135,10 +135,7 @@ impl Gateway {
         target: &Target,
     ) -> Result<(), Stopped> {
         let asked = exchange.recorder.admission().requested_model.clone();
-        let model = asked.map(|model| match self.aliases.get(&model) {
-            Some(meaning) => Arc::clone(meaning),
-            None => model,
-        });
+        let model = asked.map(|model| self.channels.meaning(model));
         let head = session.req_header();
         let stated = std::mem::take(&mut exchange.way.stated);
         let bond = if self.several {

@@ -28,6 +28,11 @@ fn broken(_: &Received) -> Script {
         .body(r#"{"error":{"message":"down","type":"server_error","param":null,"code":null}}"#)
 }
 
+/// Two channels, `left` before `right`.
+fn two(left: &str, right: &str) -> Setup {
+    Setup::channels(&[("left", left, ""), ("right", right, "")])
+}
+
 /// The state of a channel's gate, by the metric.
 fn is_open(tollgate: &Tollgate, channel: &str) -> bool {
     let metrics = tollgate.metrics();
@@ -184,18 +189,12 @@ fn what_breaks_upstream_the_sdks_never_see() {
 
 #[test]
 fn a_line_that_breaks_is_left_and_found_again() {
-    let (left, right) = (
-        Upstream::start(answers::provider),
-        Upstream::start(answers::provider),
-    );
+    let [left, right] = [(); 2].map(|()| Upstream::start(answers::provider));
     let mut line = Chaos::before(left.address());
-    let tollgate = Setup::channels(&[
-        ("left", &line.base_url(), ""),
-        ("right", &right.base_url(), ""),
-    ])
-    .setting("limits: {first_byte: 500ms, connect: 2s}")
-    .setting("breaker: {failures: 2, of: 4, probe_after: 300ms, probe_at_most: 300ms}")
-    .start();
+    let tollgate = two(&line.base_url(), &right.base_url())
+        .setting("limits: {first_byte: 500ms, connect: 2s}")
+        .setting("breaker: {failures: 2, of: 4, probe_after: 300ms, probe_at_most: 300ms}")
+        .start();
     let channel_of = |tollgate: &Tollgate| {
         let answer = tollgate.send(&chat("gpt-5-mini"));
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -240,16 +239,9 @@ fn a_line_that_breaks_is_left_and_found_again() {
 
 #[test]
 fn an_answer_that_began_is_never_begun_again() {
-    let (left, right) = (
-        Upstream::start(answers::provider),
-        Upstream::start(answers::provider),
-    );
+    let [left, right] = [(); 2].map(|()| Upstream::start(answers::provider));
     let line = Chaos::before(left.address());
-    let tollgate = Setup::channels(&[
-        ("left", &line.base_url(), ""),
-        ("right", &right.base_url(), ""),
-    ])
-    .start();
+    let tollgate = two(&line.base_url(), &right.base_url()).start();
     line.set(Trouble::CutAfter(200));
     let answer = tollgate.send(&chat("gpt-5-mini"));
     assert_eq!(answer.status, 200);
@@ -263,17 +255,11 @@ fn an_answer_that_began_is_never_begun_again() {
 
 #[test]
 fn slow_answers_close_a_channel_where_that_is_configured() {
-    let (left, right) = (
-        Upstream::start(answers::provider),
-        Upstream::start(answers::provider),
-    );
+    let [left, right] = [(); 2].map(|()| Upstream::start(answers::provider));
     let line = Chaos::before(left.address());
-    let tollgate = Setup::channels(&[
-        ("left", &line.base_url(), ""),
-        ("right", &right.base_url(), ""),
-    ])
-    .setting("breaker: {failures: 2, of: 2, slow: 20ms, probe_after: 1h, probe_at_most: 1h}")
-    .start();
+    let tollgate = two(&line.base_url(), &right.base_url())
+        .setting("breaker: {failures: 2, of: 2, slow: 20ms, probe_after: 1h, probe_at_most: 1h}")
+        .start();
     line.set(Trouble::Late(Duration::from_millis(60)));
     for _ in 0..2 {
         let answer = tollgate.send(&chat("gpt-5-mini"));
@@ -333,11 +319,7 @@ fn a_closed_gate_is_obeyed_by_every_request_admitted_after_the_call_returned() {
         answers::provider(received)
     });
     let right = Upstream::start(answers::provider);
-    let tollgate = Setup::channels(&[
-        ("left", &left.base_url(), ""),
-        ("right", &right.base_url(), ""),
-    ])
-    .start();
+    let tollgate = two(&left.base_url(), &right.base_url()).start();
     let (phase, over) = (
         Arc::new(AtomicUsize::new(0)),
         Arc::new(AtomicBool::new(false)),

@@ -26,11 +26,7 @@ fn a_client_speaks_http_2_in_clear_text() {
     for stream in [false, true] {
         let response = post_cleartext(tollgate.address(), CHAT, &body(stream));
         assert_eq!(response.status(), 200);
-        let expected = if stream {
-            answers::chat_stream(false).concat()
-        } else {
-            answers::chat()
-        };
+        let expected = answers::chat_as_read(stream);
         assert_eq!(String::from_utf8_lossy(response.body()), expected);
         let id = response.headers()["x-tollgate-request-id"]
             .to_str()

@@ -48,6 +48,16 @@ pub(crate) const SERVED_TIER: &str = "default";
 /// The provider's id of every request.
 pub(crate) const UPSTREAM_REQUEST_ID: &str = "req_0123456789abcdef";
 
+/// What a client reads of [`provider`]'s answer to a Chat Completions request, streamed or not, that
+/// did not ask for usage.
+pub(crate) fn chat_as_read(stream: bool) -> String {
+    if stream {
+        chat_stream(false).concat()
+    } else {
+        chat()
+    }
+}
+
 /// A Chat Completions answer.
 pub(crate) fn chat() -> String {
     format!(

@@ -74,8 +74,8 @@ fn an_alias_stands_for_its_meaning() {
     let pool = pool(named(&["a"]), |settings| {
         settings.models.aliases = vec![(Arc::from("best"), Arc::from("gpt-5"))];
     });
-    assert_eq!(pool.meaning("best"), "gpt-5");
-    assert_eq!(pool.meaning("gpt-5"), "gpt-5");
+    assert_eq!(&*pool.meaning(Arc::from("best")), "gpt-5");
+    assert_eq!(&*pool.meaning(Arc::from("gpt-5")), "gpt-5");
 }
 
 #[test]

@@ -74,11 +74,7 @@ fn a_client_of_http_2_gets_the_other_channels_answer() {
             let body = json!({"model": "m", "messages": [], "stream": stream}).to_string();
             let response = post_cleartext(tollgate.address(), CHAT, &body);
             assert_eq!(response.status(), 200);
-            let expected = if stream {
-                answers::chat_stream(false).concat()
-            } else {
-                answers::chat()
-            };
+            let expected = answers::chat_as_read(stream);
             assert_eq!(String::from_utf8_lossy(response.body()), expected);
             let id = response.headers()["x-tollgate-request-id"]
                 .to_str()
