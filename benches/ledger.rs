@@ -161,6 +161,7 @@ fn record(number: u64) -> RequestRecord {
             session: None,
             end_user: None,
             tags: BTreeMap::from([("project".to_owned(), "search".to_owned())]),
+            worst: None,
         },
         served_model: Some(models[usize::try_from(number % 3).unwrap()].into()),
         service_tier: Some("default".into()),
@@ -198,5 +199,6 @@ fn record(number: u64) -> RequestRecord {
         delivered_output_tokens: None,
         upstream_bytes: None,
         priced_at: None,
+        assumed_cost: None,
     }
 }

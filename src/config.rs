@@ -6,6 +6,7 @@
 //! checked as a whole (`consistency`). Other rooms read files of their own with the same machinery. The environment is handed in, never read here.
 
 mod base_url;
+mod budgets;
 mod channels;
 mod consistency;
 mod credentials;
@@ -36,6 +37,7 @@ pub(crate) use tree::{Entry, Value, parse as parse_yaml};
 pub(crate) use units::{Refusal, switch};
 
 pub use base_url::{BaseUrl, BaseUrlError};
+pub use budgets::BudgetSettings;
 pub use json_path::{JsonPath, JsonPathError, MOST_STEPS, PathStep};
 pub use load::{DEFAULT_FILE, Loaded, load};
 pub use patterns::ModelPattern;

@@ -85,7 +85,6 @@ pub use self::recovery::Recovery;
 pub use self::reprice::{
     PriceBook, RepriceError, RepriceQuery, RepriceReport, Repriced, Repricer, Sellers,
 };
-pub use self::rollup::is_error;
 pub use self::stats::{COMMIT_BUCKETS_US, CommitDurations, LedgerStats};
 
 /// Where the ledger lies and how it behaves.

@@ -5,6 +5,7 @@
 //! `ARCHITECTURE.md`.
 
 // Floor 0: words everybody speaks.
+pub mod alert;
 pub mod clock;
 pub mod money;
 pub mod record;
@@ -15,12 +16,13 @@ pub mod pricing;
 pub mod protocol;
 pub mod tokenizer;
 
-// Floor 2: what is chosen, kept and counted.
+// Floor 2: what is chosen, kept, counted and judged.
 pub mod channel;
 pub mod keys;
 pub mod ledger;
 pub mod meter;
 pub mod payloads;
+pub mod rules;
 
 // Floor 3: what comes from outside.
 pub mod sources;

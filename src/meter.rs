@@ -206,6 +206,7 @@ mod tests {
                 session: None,
                 end_user: None,
                 tags: std::collections::BTreeMap::new(),
+                worst: None,
             },
             served_model: Some(Arc::from(model)),
             service_tier: None,
@@ -243,6 +244,7 @@ mod tests {
             delivered_output_tokens: None,
             upstream_bytes: None,
             priced_at: None,
+            assumed_cost: None,
         }
     }
 

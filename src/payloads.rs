@@ -43,7 +43,6 @@ use http::{HeaderMap, Method, Uri};
 
 use crate::channel::Channel;
 use crate::config::{PayloadCapture, PayloadSettings};
-use crate::ledger::is_error;
 use crate::record::{Outcome, RequestId};
 
 use budget::{Budget, Lease};
@@ -89,7 +88,7 @@ impl Choice {
     pub const fn keeps(self, outcome: Outcome) -> bool {
         match self {
             Self::No => false,
-            Self::IfFailed => is_error(outcome),
+            Self::IfFailed => outcome.is_error(),
             Self::Yes => true,
         }
     }

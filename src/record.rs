@@ -5,6 +5,8 @@
 //! a file of their own; each has one `as_str`.
 
 mod channel_event;
+mod sample;
+mod sketch;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,11 @@ use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 
 pub use channel_event::{ChannelEvent, GateReason, GateState, Owner};
+pub use sample::{
+    Dimensions, MinuteSample, ModelNames, Sample, input_tokens, is_sampled, output_tokens,
+    pace_milli,
+};
+pub use sketch::{BadSketch, Sketch};
 pub(crate) use vocabulary::closed_set;
 pub use vocabulary::{
     Api, Deferral, ErrorSource, LimitKind, Outcome, Phase, Source, TokenType, Unit, UnknownName,
@@ -288,6 +295,29 @@ pub struct Admission {
     pub end_user: Option<Arc<str>>,
     /// Tags from the client's header (and, later, its key).
     pub tags: BTreeMap<String, String>,
+    /// What it may use at most, where a budget asked: counted for it when it never ends.
+    pub worst: Option<Worst>,
+}
+
+/// The most that a request may use. What is not known is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worst {
+    /// Money; at the ceiling price where the model has none.
+    pub cost: Option<NanoUsd>,
+    /// The part of it that is the input's: spent as soon as the upstream has the request.
+    pub input_cost: Option<NanoUsd>,
+    /// Tokens of input.
+    pub input_tokens: Option<u64>,
+    /// Tokens of output.
+    pub output_tokens: Option<u64>,
+}
+
+impl Worst {
+    /// Tokens of both.
+    #[must_use]
+    pub fn tokens(&self) -> Option<u64> {
+        Some(self.input_tokens?.saturating_add(self.output_tokens?))
+    }
 }
 
 /// Everything about one request that ended. One row of `requests`.
@@ -337,6 +367,9 @@ pub struct RequestRecord {
     /// When that was made whose usage the row carries, where that was before the row's start: its
     /// cost is by the prices of then.
     pub priced_at: Option<UnixMicros>,
+    /// What budgets count for it where its cost is not known and may not be nothing: an estimate, the
+    /// ceiling price, or the most that it may have cost.
+    pub assumed_cost: Option<NanoUsd>,
 }
 
 /// One try at an upstream. One row of `attempts`.

@@ -13,6 +13,7 @@ use crate::meter::Meter;
 use crate::payloads::{Payloads, Writer as PayloadWriter};
 use crate::pricing::Prices;
 use crate::proxy::{Gateway, Models};
+use crate::rules::Rules;
 use crate::sources::prices::{FetchError, Refresher};
 
 use super::gates::{EarlierGates, GateWatch, expire_holds};
@@ -32,6 +33,7 @@ pub(super) struct Rooms {
     pub(super) channels: Arc<Registry>,
     pub(super) watch: Arc<GateWatch>,
     pub(super) readiness: Arc<Readiness>,
+    rules: Arc<Rules>,
     prices: Arc<Prices>,
     meter: Arc<Meter>,
     payloads: Arc<Payloads>,
@@ -59,6 +61,7 @@ impl Rooms {
             channels,
             watch,
             readiness,
+            rules: Arc::new(Rules::none()),
             prices,
             meter,
             payloads,
@@ -123,6 +126,7 @@ impl Rooms {
             self.ledger.deferred(),
             Arc::clone(&self.meter),
             Arc::clone(&self.prices),
+            Arc::clone(&self.rules),
         );
         Ok(gateway
             .with_payloads(Arc::clone(&self.payloads))

@@ -11,7 +11,6 @@ use super::amounts::{
 use super::output::Output;
 use super::request_table::models;
 use crate::admin::json::{RequestDetailJson, RequestJson};
-use crate::ledger::is_error;
 use crate::record::{ErrorSource, Phase, Phases, UsageSource};
 
 /// Columns of a bar as long as the whole request.
@@ -57,7 +56,7 @@ fn facts(
     if let Some(status) = request.status {
         let _ = write!(outcome, ", HTTP {status}");
     }
-    if is_error(request.outcome) {
+    if request.outcome.is_error() {
         let red = Style::new().fg_color(Some(AnsiColor::Red.into()));
         outcome = output.paint(red, &outcome);
     }

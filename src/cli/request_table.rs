@@ -9,7 +9,6 @@ use super::amounts::{
 use super::output::Output;
 use super::table::{Sheet, Tone};
 use crate::admin::json::RequestJson;
-use crate::ledger::is_error;
 use crate::record::{TokenType, Tokens};
 
 /// One row a request.
@@ -27,7 +26,7 @@ pub(super) fn render(requests: &[RequestJson], timezone: &TimeZone, output: &Out
     sheet.column("total", true, 0);
     sheet.column("id", false, 2);
     for request in requests {
-        let tone = if is_error(request.outcome) {
+        let tone = if request.outcome.is_error() {
             Tone::Bad
         } else {
             Tone::Plain
@@ -54,7 +53,7 @@ pub(super) fn render(requests: &[RequestJson], timezone: &TimeZone, output: &Out
 /// without knowing those to come.
 pub(super) fn line(request: &RequestJson, timezone: &TimeZone, output: &Output) -> String {
     let outcome = format!("{:<20}", outcome(request));
-    let outcome = if is_error(request.outcome) {
+    let outcome = if request.outcome.is_error() {
         output.paint(Style::new().fg_color(Some(AnsiColor::Red.into())), &outcome)
     } else {
         outcome

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use jiff::tz::TimeZone;
 
 use super::base_url::BaseUrl;
+use super::budgets::BudgetSettings;
 use super::patterns::ModelPattern;
 use super::payloads::PayloadSettings;
 use super::routing::{BreakerSettings, KeySettings, ModelsSettings, RoutingSettings};
@@ -53,6 +54,10 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// What requests cost.
     pub prices: PricesSettings,
+    /// The files of rules, in the order in which they are read.
+    pub rules: Vec<PathBuf>,
+    /// What budgets take for granted.
+    pub budgets: BudgetSettings,
     /// What is read from elsewhere.
     pub sources: SourcesSettings,
 }
@@ -79,6 +84,8 @@ impl Settings {
             payloads: PayloadSettings::default(),
             metrics: MetricsSettings::default(),
             prices: PricesSettings::default(),
+            rules: Vec::new(),
+            budgets: BudgetSettings::default(),
             sources: SourcesSettings::default(),
         }
     }

@@ -11,13 +11,6 @@ use super::rows::{Binder, Row, stored};
 use crate::clock::UnixMicros;
 use crate::record::{Api, Outcome, Phase, TokenType, Unit, UsageSource, is_unpriced};
 
-/// Whether a request with this outcome counts as an error: all but an answer that reached the
-/// client whole and a client that left, which is no fault of the provider's or Tollgate's.
-#[must_use]
-pub const fn is_error(outcome: Outcome) -> bool {
-    !matches!(outcome, Outcome::Ok | Outcome::ClientClosed)
-}
-
 /// Whether a failure with this outcome bills nothing: it reached no provider, or was turned away.
 /// Of the others a provider may have made something before they failed.
 #[must_use]
@@ -169,7 +162,7 @@ impl<'p> Rollups<'p> {
             let total: i64 = sums.outcomes.iter().sum();
             let errors = Outcome::ALL
                 .iter()
-                .filter(|&&outcome| is_error(outcome))
+                .filter(|&&outcome| outcome.is_error())
                 .map(|&outcome| sums.outcomes[outcome as usize])
                 .sum::<i64>();
             bind.next(total)?;

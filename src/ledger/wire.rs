@@ -13,11 +13,11 @@ use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
     Admission, Api, Attempt, ChannelEvent, Deferral, ErrorSource, Estimate, Outcome, Owner, Phases,
-    RequestId, RequestRecord, Source, Usage,
+    RequestId, RequestRecord, Source, Usage, Worst,
 };
 
 /// The layout of the payloads this program writes, and the only one it reads.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// An entry to write.
 #[derive(Clone, Copy, Serialize)]
@@ -65,6 +65,7 @@ pub(super) struct AdmissionView<'a> {
     /// A map and a list of pairs are the same bytes.
     #[serde(borrow)]
     pub(super) tags: Vec<(&'a str, &'a str)>,
+    pub(super) worst: Option<Worst>,
 }
 
 /// [`RequestRecord`], borrowed from a payload.
@@ -94,6 +95,7 @@ pub(super) struct RecordView<'a> {
     pub(super) delivered_output_tokens: Option<u64>,
     pub(super) upstream_bytes: Option<u64>,
     pub(super) priced_at: Option<UnixMicros>,
+    pub(super) assumed_cost: Option<NanoUsd>,
 }
 
 /// [`Attempt`], borrowed from a payload.
@@ -300,6 +302,7 @@ mod tests {
                 session: Some("s".into()),
                 end_user: None,
                 tags: [("k".to_owned(), "v".to_owned())].into(),
+                worst: None,
             },
             served_model: Some("n".into()),
             service_tier: None,
@@ -341,6 +344,7 @@ mod tests {
             delivered_output_tokens: Some(5),
             upstream_bytes: None,
             priced_at: Some(UnixMicros(-3)),
+            assumed_cost: Some(NanoUsd(9)),
         }
     }
 

@@ -23,6 +23,7 @@ use crate::protocol::{
     session as session_of, states_usage,
 };
 use crate::record::Api;
+use crate::rules::Rules;
 
 use super::body::{self, Room, Stopped, Wish, is_handshake};
 use super::deadline::{self, Expired};
@@ -75,6 +76,7 @@ impl Gateway {
         deferred: Arc<Deferred>,
         meter: Arc<Meter>,
         prices: Arc<Prices>,
+        rules: Arc<Rules>,
     ) -> Self {
         let several = channels.iter().nth(1).is_some();
         Self {
@@ -99,6 +101,7 @@ impl Gateway {
                 deferred,
                 meter,
                 prices,
+                rules,
             }),
             room: Room::new(settings.limits.buffered_total_bytes),
             open: OpenRequests::default(),

@@ -18,6 +18,7 @@ use crate::record::{
     Admission, Api, Attempt, Cost, Deferral, ErrorSource, LimitKind, Outcome, Phases, RequestId,
     RequestRecord, Source, Tokens, Unit, Units, Usage, UsageSource,
 };
+use crate::rules::Rules;
 
 use super::counting::{self, Counting};
 use super::exchange::Entered;
@@ -33,6 +34,7 @@ pub(super) struct Sinks {
     pub(super) deferred: Arc<Deferred>,
     pub(super) meter: Arc<Meter>,
     pub(super) prices: Arc<Prices>,
+    pub(super) rules: Arc<Rules>,
 }
 
 /// How a request, or one try, ended.
@@ -166,6 +168,7 @@ impl Recorder {
                     session: None,
                     end_user: None,
                     tags: std::collections::BTreeMap::new(),
+                    worst: None,
                 },
                 served_model: None,
                 service_tier: None,
@@ -187,6 +190,7 @@ impl Recorder {
                 delivered_output_tokens: None,
                 upstream_bytes: None,
                 priced_at: None,
+                assumed_cost: None,
             },
             missing_reason: None,
             stated_cost: None,
@@ -541,6 +545,7 @@ mod tests {
                 deferred: ledger.deferred(),
                 meter: Arc::new(Meter::new(10)),
                 prices: Arc::new(Prices::builtin()),
+                rules: Arc::new(Rules::none()),
             });
             Self {
                 folder,

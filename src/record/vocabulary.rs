@@ -129,6 +129,15 @@ closed_set! {
     }
 }
 
+impl Outcome {
+    /// Whether it counts as an error: all but an answer that reached the client whole and a client
+    /// that left, which is no fault of the provider's or Tollgate's.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        !matches!(self, Self::Ok | Self::ClientClosed)
+    }
+}
+
 closed_set! {
     /// What a provider's rate limit counts.
     LimitKind ("rate limit") {

@@ -102,6 +102,7 @@ pub(crate) fn plain(n: u64) -> RequestRecord {
             session: None,
             end_user: None,
             tags: BTreeMap::new(),
+            worst: None,
         },
         served_model: Some("gpt-5-mini".into()),
         service_tier: None,
@@ -131,6 +132,7 @@ pub(crate) fn plain(n: u64) -> RequestRecord {
         delivered_output_tokens: None,
         upstream_bytes: None,
         priced_at: None,
+        assumed_cost: None,
     }
 }
 

@@ -14,7 +14,6 @@ use super::requests::{
 };
 use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
-use crate::ledger::rollup::is_error;
 use crate::ledger::rows::stored;
 use crate::money::NanoUsd;
 use crate::record::{
@@ -71,7 +70,7 @@ impl Conditions {
         }
         if filter.failed_only {
             let mut fine = String::new();
-            for outcome in Outcome::ALL.iter().filter(|&&outcome| !is_error(outcome)) {
+            for outcome in Outcome::ALL.iter().filter(|&&outcome| !outcome.is_error()) {
                 let separator = if fine.is_empty() { "" } else { ", " };
                 let _infallible = write!(fine, "{separator}'{outcome}'");
             }

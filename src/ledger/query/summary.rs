@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use super::usage::{GroupBy, UsageQuery, UsageRow, UsageSummary};
 use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
-use crate::ledger::rollup::{add, add_known, is_error, is_unbilled};
+use crate::ledger::rollup::{add, add_known, is_unbilled};
 use crate::money::NanoUsd;
 use crate::record::{Outcome, TokenType, Tokens, Unit, Units, UsageSource, is_unpriced};
 
@@ -152,7 +152,7 @@ fn of_request(row: &Row<'_>) -> Result<Sums, ReadError> {
     let first_token_us: Option<i64> = row.get(KEY_COLUMNS + 5)?;
     Ok(Sums {
         requests: 1,
-        errors: i64::from(is_error(outcome)),
+        errors: i64::from(outcome.is_error()),
         unbilled: i64::from(is_unbilled(outcome)),
         unpriced: i64::from(is_unpriced(source, cost.is_some())),
         missing_usage: i64::from(source == UsageSource::Missing),

@@ -10,7 +10,6 @@ use tempfile::TempDir;
 use super::sample::{START, admission, any_record, record};
 use super::{Manual, PATIENCE, open, settings};
 use crate::clock::UnixMicros;
-use crate::ledger::is_error;
 use crate::ledger::query::{
     Cursor, GroupBy, Order, Reader, RequestFilter, Sequence, StoredRequest, UsageQuery, UsageRow,
 };
@@ -77,7 +76,7 @@ fn summed(records: &[&RequestRecord], group: Vec<Option<String>>) -> UsageRow {
         ));
         row.unbilled_requests += u64::from(is_unbilled(record.outcome));
         assert_eq!(
-            is_error(record.outcome),
+            record.outcome.is_error(),
             !matches!(record.outcome, Outcome::Ok | Outcome::ClientClosed)
         );
         for &kind in TokenType::ALL {

@@ -32,6 +32,7 @@ pub(super) fn admission(n: u64) -> Admission {
         session: None,
         end_user: None,
         tags: BTreeMap::new(),
+        worst: None,
     }
 }
 
@@ -80,6 +81,7 @@ pub(super) fn record(admission: Admission) -> RequestRecord {
         delivered_output_tokens: None,
         upstream_bytes: None,
         priced_at: None,
+        assumed_cost: None,
         admission,
     }
 }
@@ -134,6 +136,7 @@ pub(super) fn any_admission() -> impl Strategy<Value = Admission> {
                     session,
                     end_user,
                     tags,
+                    worst: None,
                 }
             },
         )
@@ -278,6 +281,7 @@ pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
                     delivered_output_tokens,
                     upstream_bytes,
                     priced_at,
+                    assumed_cost: None,
                 }
             },
         )

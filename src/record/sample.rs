@@ -1,0 +1,216 @@
+//! What rules see of requests: one that ended, or a minute of them out of the ledger.
+
+use std::collections::BTreeMap;
+
+use super::{Api, Outcome, Phase, RequestRecord, Sketch, TokenType, Tokens};
+use crate::clock::UnixMicros;
+
+/// The names that a request's model goes by. A rule that names a model means a request by any of
+/// them, so that an alias or a renaming upstream gets around no budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ModelNames<'a> {
+    /// As the client wrote it.
+    pub asked: Option<&'a str>,
+    /// With aliases resolved.
+    pub meant: Option<&'a str>,
+    /// At the channel.
+    pub called: Option<&'a str>,
+    /// By the upstream's word.
+    pub served: Option<&'a str>,
+}
+
+impl<'a> ModelNames<'a> {
+    /// Every name that is known; some may be the same.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let Self {
+            asked,
+            meant,
+            called,
+            served,
+        } = *self;
+        [asked, meant, called, served].into_iter().flatten()
+    }
+
+    /// The name that requests are grouped by: known before the request goes up, so that what is
+    /// reserved and what is spent are in the same group.
+    #[must_use]
+    pub fn label(&self) -> Option<&'a str> {
+        self.meant.or(self.asked).or(self.called).or(self.served)
+    }
+}
+
+/// Whose request it is, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Dimensions<'a> {
+    /// The channel; the last one that was tried.
+    pub channel: &'a str,
+    /// The API.
+    pub api: Api,
+    /// The client key's name.
+    pub key: Option<&'a str>,
+    /// The model.
+    pub model: ModelNames<'a>,
+    /// The tags; `None` where they are not known (a minute of the ledger).
+    pub tags: Option<&'a BTreeMap<String, String>>,
+}
+
+/// A request that ended and had reached an upstream, or tried to.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    /// When its header had arrived: what calendar windows go by.
+    pub started_at: UnixMicros,
+    /// When it ended: what rolling windows go by.
+    pub ended_at: UnixMicros,
+    /// Whose it is.
+    pub dimensions: Dimensions<'a>,
+    /// Whether it counts as an error.
+    pub error: bool,
+    /// What it cost in nano-dollars, or is taken to have cost where nobody knows; `None` when there is
+    /// nothing to pay.
+    pub cost_nanousd: Option<i64>,
+    /// All tokens.
+    pub tokens: Option<u64>,
+    /// Tokens of the input, cached or not.
+    pub input_tokens: Option<u64>,
+    /// Tokens of the output, reasoning too.
+    pub output_tokens: Option<u64>,
+    /// From its header to its end.
+    pub latency_us: Option<u64>,
+    /// From its header to the first content of a stream.
+    pub ttft_us: Option<u64>,
+    /// Thousandths of output tokens a second, from the first content to the end.
+    pub pace_milli: Option<u64>,
+    /// Where it ends in this process' journal; `None` where that is not known.
+    pub position: Option<u64>,
+}
+
+/// Sums over the requests of one group that began in one minute and ended in another.
+#[derive(Clone, Debug)]
+pub struct MinuteSample<'a> {
+    /// The start of the minute they began in.
+    pub started: UnixMicros,
+    /// The start of the minute they ended in.
+    pub ended: UnixMicros,
+    /// Whose they are, without tags.
+    pub dimensions: Dimensions<'a>,
+    /// How many.
+    pub requests: u64,
+    /// Of them, errors.
+    pub errors: u64,
+    /// As in [`Sample`], added up; `None` when none had any.
+    pub cost_nanousd: Option<i64>,
+    /// Likewise.
+    pub tokens: Option<u64>,
+    /// Likewise.
+    pub input_tokens: Option<u64>,
+    /// Likewise.
+    pub output_tokens: Option<u64>,
+    /// The distribution; `None` where it was not asked for.
+    pub latency_us: Option<Sketch>,
+    /// Likewise.
+    pub ttft_us: Option<Sketch>,
+    /// Likewise.
+    pub pace_milli: Option<Sketch>,
+}
+
+/// Whether a request with this outcome is one for rules: what Tollgate itself turned away says nothing
+/// of an upstream and costs nothing.
+#[must_use]
+pub const fn is_sampled(outcome: Outcome) -> bool {
+    !matches!(
+        outcome,
+        Outcome::Blocked | Outcome::Refused | Outcome::NoChannel
+    )
+}
+
+/// Thousandths of output tokens a second between the first content and the end of a stream; `None`
+/// where fewer than two tokens or no time passed.
+#[must_use]
+pub fn pace_milli(output_tokens: u64, latency_us: u64, ttft_us: u64) -> Option<u64> {
+    let after_first = output_tokens.checked_sub(1).filter(|&tokens| tokens > 0)?;
+    let writing_us = latency_us.checked_sub(ttft_us).filter(|&us| us > 0)?;
+    let milli = u128::from(after_first) * 1_000_000_000 / u128::from(writing_us);
+    u64::try_from(milli).ok()
+}
+
+/// Tokens of the input.
+#[must_use]
+pub fn input_tokens(tokens: &Tokens) -> Option<u64> {
+    sum_of(tokens, |kind| !is_output(kind))
+}
+
+/// Tokens of the output.
+#[must_use]
+pub fn output_tokens(tokens: &Tokens) -> Option<u64> {
+    sum_of(tokens, is_output)
+}
+
+const fn is_output(kind: TokenType) -> bool {
+    match kind {
+        TokenType::Output
+        | TokenType::Reasoning
+        | TokenType::OutputAudio
+        | TokenType::OutputImage => true,
+        TokenType::Input
+        | TokenType::InputCached
+        | TokenType::InputCacheWrite
+        | TokenType::InputAudio
+        | TokenType::InputImage => false,
+    }
+}
+
+fn sum_of(tokens: &Tokens, wanted: impl Fn(TokenType) -> bool) -> Option<u64> {
+    let counts = tokens.iter().filter(|&(kind, _)| wanted(kind));
+    counts.map(|(_, count)| count).reduce(u64::saturating_add)
+}
+
+impl<'a> Sample<'a> {
+    /// What rules see of `record`; `None` when it is nothing for them. `meant` and `called` are the
+    /// names of its model that the record does not have.
+    #[must_use]
+    pub fn of(
+        record: &'a RequestRecord,
+        meant: Option<&'a str>,
+        called: Option<&'a str>,
+        position: Option<u64>,
+    ) -> Option<Self> {
+        if !is_sampled(record.outcome) {
+            return None;
+        }
+        let admission = &record.admission;
+        let latency_us = record.phases[Phase::Total];
+        let ttft_us = record.phases[Phase::FirstToken];
+        let output = output_tokens(&record.usage.tokens);
+        let cost = record.cost.as_ref().map(|cost| cost.amount);
+        Some(Self {
+            started_at: admission.started_at,
+            ended_at: admission
+                .started_at
+                .plus(std::time::Duration::from_micros(latency_us.unwrap_or(0))),
+            dimensions: Dimensions {
+                channel: admission.channel.as_deref().unwrap_or_default(),
+                api: admission.api,
+                key: admission.key.as_deref(),
+                model: ModelNames {
+                    asked: admission.requested_model.as_deref(),
+                    meant,
+                    called,
+                    served: record.served_model.as_deref(),
+                },
+                tags: Some(&admission.tags),
+            },
+            error: record.outcome.is_error(),
+            cost_nanousd: cost.or(record.assumed_cost).map(|cost| cost.0),
+            tokens: record.usage.total,
+            input_tokens: input_tokens(&record.usage.tokens),
+            output_tokens: output,
+            latency_us,
+            ttft_us,
+            pace_milli: latency_us
+                .zip(ttft_us)
+                .zip(output)
+                .and_then(|((latency, ttft), output)| pace_milli(output, latency, ttft)),
+            position,
+        })
+    }
+}

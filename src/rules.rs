@@ -1,0 +1,21 @@
+//! Rules: thresholds over the requests' own stream, which act before the next request is admitted.
+//!
+//! A request asks before it goes up ([`Rules::admit`]) and is taken in when it ends
+//! ([`Rules::observe`]); a timer does what only time changes ([`Rules::tick`]). The engine knows
+//! neither storage nor delivery: what it decides is carried out by [`Hands`], what happened before it
+//! was there is told to it.
+
+mod definition;
+mod demand;
+mod engine;
+mod hands;
+mod view;
+
+pub use definition::{
+    Action, Calendar, CalendarUnit, Dimension, Matcher, Metric, NoData, Recovery, Rule, RuleSet,
+    Side, Span, Stat, Unbounded, Until,
+};
+pub use demand::{Blocked, BlockedBy, Demand};
+pub use engine::{Reservation, Rules};
+pub use hands::{Closed, Closure, Hands, NoHands};
+pub use view::{AlertView, RuleView};
