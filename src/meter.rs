@@ -16,6 +16,7 @@ mod histogram;
 mod limits;
 mod missing;
 mod series;
+pub mod window;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

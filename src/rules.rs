@@ -11,9 +11,10 @@ mod engine;
 mod hands;
 mod view;
 
+pub use crate::meter::window::{Calendar, CalendarUnit, Span};
 pub use definition::{
-    Action, Calendar, CalendarUnit, Dimension, Matcher, Metric, NoData, Recovery, Rule, RuleSet,
-    Side, Span, Stat, Unbounded, Until,
+    Action, Dimension, Matcher, Metric, NoData, Recovery, Rule, RuleSet, Side, Stat, Unbounded,
+    Until,
 };
 pub use demand::{Blocked, BlockedBy, Demand};
 pub use engine::{Reservation, Rules};

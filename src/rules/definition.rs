@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::civil::Weekday;
-use jiff::tz::TimeZone;
-
 use crate::alert::{Mode, Quantity, Unit};
 use crate::config::{ModelPattern, Place};
+use crate::meter::window::Span;
 use crate::record::{Api, Dimensions, closed_set};
 
 closed_set! {
@@ -101,45 +99,6 @@ closed_set! {
         /// Nothing: the alert stays what it is.
         Keep => "keep",
     }
-}
-
-closed_set! {
-    /// A period of the calendar.
-    CalendarUnit ("calendar window") {
-        /// From full hour to full hour.
-        Hour => "hour",
-        /// A day.
-        Day => "day",
-        /// A week.
-        Week => "week",
-        /// A month.
-        Month => "month",
-    }
-}
-
-/// Where the periods of a calendar begin.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Calendar {
-    /// Their length.
-    pub unit: CalendarUnit,
-    /// Whose clocks say so.
-    pub zone: TimeZone,
-    /// The day on which weeks begin.
-    pub week_start: Weekday,
-    /// The day of the month on which months begin, 1 to 31; in shorter months the last.
-    pub month_start: u8,
-    /// The time of day, in seconds after midnight, at which days, weeks and months begin. Where the
-    /// clocks skip it, the first moment after it.
-    pub resets_at_s: u32,
-}
-
-/// Over what time a rule looks.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Span {
-    /// The last so long, in steps of a 60th (whole seconds): from the step that began that long ago.
-    Rolling(Duration),
-    /// The present period.
-    Calendar(Calendar),
 }
 
 /// What requests are told apart by.

@@ -1,0 +1,121 @@
+//! What the requests of long ago came to, to compare with.
+
+use std::time::Duration;
+
+use super::span::{MINUTE_US, Span, floor, is_whole_minutes, length_us, step_us};
+use super::steps::Steps;
+use super::{Bounds, Sums};
+use crate::clock::UnixMicros;
+use crate::meter::window::CalendarUnit;
+
+/// Steps that a rolling window's past has at most, where its length allows: 24 bytes each.
+const MOST_STEPS: i64 = 16_384;
+
+/// Sums by step, back to `compare` before the window (for a calendar: before the period before).
+///
+/// A step is the window's own where that makes no more than [`MOST_STEPS`] of them, else the smallest part of its
+/// length that does. For hours it is a minute, for longer periods a quarter of an hour, of which every
+/// zone's offset is a multiple today.
+#[derive(Clone, Debug)]
+pub(super) struct Past {
+    compare_us: i64,
+    step_us: i64,
+    /// Of a rolling window.
+    length_us: Option<i64>,
+    /// Steps before this one are not kept.
+    first: i64,
+    steps: Steps,
+    /// What was told last: bounds and sums.
+    told: Option<(i64, i64, Sums)>,
+}
+
+impl Past {
+    pub(super) fn new(span: &Span, compare: Duration) -> Self {
+        let compare_us = length_us(compare);
+        let (step_us, length_us) = match span {
+            Span::Rolling(length) => {
+                let length = length_us(*length);
+                (part_of(length, compare_us), Some(length))
+            }
+            Span::Calendar(calendar) if calendar.unit == CalendarUnit::Hour => (MINUTE_US, None),
+            Span::Calendar(_) => (15 * MINUTE_US, None),
+        };
+        Self {
+            compare_us,
+            step_us,
+            length_us,
+            first: i64::MIN,
+            steps: Steps::default(),
+            told: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, at: UnixMicros, sums: &Sums) {
+        let start = floor(at, self.step_us);
+        if start < self.first {
+            return;
+        }
+        let (place, _) = self.steps.place(start);
+        self.steps.add(place, sums);
+        let told = |&(since, until, _): &(i64, i64, Sums)| since <= start && start < until;
+        self.told = self.told.filter(|known| !told(known));
+    }
+
+    /// Where the past of a window that begins at `since` begins.
+    pub(super) fn reach(&self, since: UnixMicros) -> UnixMicros {
+        let earlier = since.0.saturating_sub(self.compare_us);
+        UnixMicros(floor(UnixMicros(earlier), self.step_us))
+    }
+
+    pub(super) fn drop_before(&mut self, reach: UnixMicros) {
+        self.first = reach.0;
+        while self.steps.take_before(reach.0).is_some() {}
+    }
+
+    pub(super) fn bounds(&self, present: &Bounds, now: UnixMicros) -> Bounds {
+        let since = self.reach(present.since);
+        let until = match self.length_us {
+            Some(length) => UnixMicros(since.0.saturating_add(length)),
+            None => self.reach(now).max(since),
+        };
+        Bounds {
+            since,
+            until: Some(until),
+        }
+    }
+
+    pub(super) fn sums(&mut self, present: &Bounds, now: UnixMicros) -> Sums {
+        let bounds = self.bounds(present, now);
+        let since = bounds.since.0;
+        let until = bounds.until.map_or(i64::MAX, |until| until.0);
+        if let Some((known_since, known_until, sums)) = self.told
+            && (known_since, known_until) == (since, until)
+        {
+            return sums;
+        }
+        let sums = self.steps.between(since, until);
+        self.told = Some((since, until, sums));
+        sums
+    }
+
+    pub(super) const fn is_by_minute(&self) -> bool {
+        is_whole_minutes(self.step_us)
+    }
+}
+
+/// The smallest part of `length` that is a whole number of its steps' unit and few enough times in all of the past.
+fn part_of(length: i64, compare: i64) -> i64 {
+    let step = step_us(length);
+    let unit = if is_whole_minutes(step) && is_whole_minutes(length) {
+        MINUTE_US
+    } else {
+        1
+    };
+    let reach = length.saturating_add(compare);
+    (1..=length / step)
+        .rev()
+        .filter(|parts| length % parts == 0)
+        .map(|parts| length / parts)
+        .find(|part| part % unit == 0 && reach / part <= MOST_STEPS)
+        .unwrap_or_else(|| length.max(step))
+}
