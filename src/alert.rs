@@ -203,7 +203,8 @@ pub struct ActionTaken {
     pub detail: Arc<str>,
 }
 
-/// A change of an alert: of its state or its severity.
+/// A change of an alert: of its state or its severity, or of what else a restart must know to go on as
+/// if there had been none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertEvent {
     /// When.
@@ -221,6 +222,11 @@ pub struct AlertEvent {
     /// While it fires: since when the value has been back where it should be
     /// (`keep_firing_for`).
     pub cleared_since: Option<UnixMicros>,
+    /// Since when the value is beyond the critical limit, whatever it fires at so far (`for`).
+    pub critical_since: Option<UnixMicros>,
+    /// While it fires at the critical limit: since when the value has been back behind that
+    /// (`keep_firing_for`).
+    pub critical_cleared_since: Option<UnixMicros>,
     /// The value then; `None` where there was none.
     pub value: Option<Quantity>,
     /// The limit of `severity`.

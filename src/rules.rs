@@ -9,6 +9,7 @@ mod definition;
 mod demand;
 mod engine;
 mod hands;
+mod machine;
 mod view;
 
 pub use crate::meter::window::{Calendar, CalendarUnit, Span};
@@ -19,4 +20,5 @@ pub use definition::{
 pub use demand::{Blocked, BlockedBy, Demand};
 pub use engine::{Reservation, Rules};
 pub use hands::{Closed, Closure, Hands, NoHands};
+pub use machine::{Change, Conditions, Machine, Observation};
 pub use view::{AlertView, RuleView};
