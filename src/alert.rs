@@ -235,6 +235,9 @@ pub struct AlertEvent {
     pub window_end: Option<UnixMicros>,
     /// The rule's mode.
     pub mode: Mode,
+    /// Whether state, severity or what was done is another than before: what people are told. Other
+    /// events are kept for the sake of a restart only.
+    pub told: bool,
     /// What was done, or would have been.
     pub actions: Vec<ActionTaken>,
 }

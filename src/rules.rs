@@ -5,11 +5,20 @@
 //! neither storage nor delivery: what it decides is carried out by [`Hands`], what happened before it
 //! was there is told to it.
 
+mod acting;
 mod definition;
 mod demand;
 mod engine;
+mod generation;
 mod hands;
+mod holds;
 mod machine;
+mod measure;
+mod plan;
+mod preparation;
+mod series;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use crate::meter::window::{Calendar, CalendarUnit, Span};
@@ -21,4 +30,5 @@ pub use demand::{Blocked, BlockedBy, Demand};
 pub use engine::{Reservation, Rules};
 pub use hands::{Closed, Closure, Hands, NoHands};
 pub use machine::{Change, Conditions, Machine, Observation};
+pub use preparation::{HeldRequest, Needs, Preparation, TookTooLong};
 pub use view::{AlertView, RuleView};

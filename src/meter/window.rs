@@ -298,6 +298,17 @@ impl Sums {
 }
 
 impl Totals {
+    /// Those sums, and nothing else.
+    #[must_use]
+    pub fn of(sums: Sums) -> Self {
+        Self {
+            sum: sums.sum,
+            count: sums.count,
+            hits: sums.hits,
+            ..Self::default()
+        }
+    }
+
     /// Without distribution and maximum.
     #[must_use]
     pub const fn sums(&self) -> Sums {

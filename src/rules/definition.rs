@@ -188,9 +188,12 @@ impl Matcher {
 /// Until when an alert holds a channel closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Until the window ends (calendar windows only), and no longer than it fires.
+    /// Until the window ends (calendar windows only), and no longer than the alert fires.
     WindowEnd,
-    /// So long from when it fired; the alert's end reopens it earlier.
+    /// As long as the alert fires.
+    Resolved,
+    /// So long from when it fired, even where the alert ends earlier (without traffic it does); again as
+    /// long if it still fires then.
     For(Duration),
     /// Until an operator opens it: not even the alert's end does.
     Manual,
@@ -356,6 +359,13 @@ impl Rule {
     #[must_use]
     pub fn budget_limit(&self) -> Option<i64> {
         self.critical.or(self.warning).filter(|_| self.is_budget())
+    }
+
+    /// Whether its window goes by the start of requests (the calendar's do, as the ledger's days) and not
+    /// by their end.
+    #[must_use]
+    pub const fn is_by_start(&self) -> bool {
+        matches!(self.span, Span::Calendar(_))
     }
 
     /// Its block action.

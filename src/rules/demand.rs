@@ -10,6 +10,8 @@ use crate::record::{Dimensions, Worst};
 /// A request that is about to go to a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
+    /// When its header had arrived: the calendar's period that it counts in.
+    pub started_at: UnixMicros,
     /// Whose it is; `channel` is the one it goes to.
     pub dimensions: Dimensions<'a>,
     /// The most it may use. Asked for only when a budget wants it (see
@@ -48,6 +50,8 @@ pub enum BlockedBy {
     },
     /// Nobody knows what this request may use.
     Unbounded,
+    /// Nobody knows what is used, and `ledger.on_failure` is `refuse`.
+    Unknown,
     /// The alert fires.
     Firing {
         /// The limit that is passed.
@@ -72,6 +76,11 @@ impl fmt::Display for Blocked {
             BlockedBy::Unbounded => write!(
                 f,
                 "the budget `{rule}` refuses requests whose most cannot be known beforehand"
+            )?,
+            BlockedBy::Unknown => write!(
+                f,
+                "what the budget `{rule}` has left is not known while the ledger cannot be read, and \
+                 ledger.on_failure is `refuse`"
             )?,
             BlockedBy::Firing { limit: Some(limit) } => {
                 write!(

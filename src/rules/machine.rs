@@ -109,6 +109,7 @@ impl Change {
             limit: limit.map(|limit| rule.quantity(limit)),
             window_end,
             mode: rule.mode,
+            told: self.is_told(),
             actions,
         }
     }
@@ -201,6 +202,12 @@ impl Machine {
                 self.advance(now, conditions);
             }
         }
+        self.changed_from(before)
+    }
+
+    /// Its rule is no more. Returns what that ends.
+    pub fn retire(&mut self) -> Option<Change> {
+        let before = std::mem::take(self);
         self.changed_from(before)
     }
 

@@ -1,9 +1,13 @@
 //! What rules show of themselves: to the API, the metrics and the command line.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::definition::Rule;
+use super::engine::Rules;
+use super::generation::{Generation, InForce};
+use super::series::{Cell, Series};
 use crate::alert::{ActionTaken, AlertState, Labels, Quantity, Severity};
 use crate::clock::UnixMicros;
 
@@ -20,9 +24,10 @@ pub struct RuleView {
     pub blocked: u64,
     /// Requests it would have refused, did its mode let it.
     pub would_block: u64,
-    /// By how much what is spent may pass the limit, over all its alerts, with what is on its way now;
-    /// `None` where nobody can say (a request without a known worst case), or where it is no budget.
-    pub overshoot_bound: Option<Quantity>,
+    /// By how much what is spent may pass the limit with what is on its way now: the largest of its
+    /// alerts'. The outer `None` where it is no budget that is enforced, the inner where nobody can say
+    /// (a request without a known worst case is on its way).
+    pub overshoot_bound: Option<Option<Quantity>>,
     /// Its alerts, those that fire at the front.
     pub alerts: Vec<AlertView>,
 }
@@ -56,4 +61,80 @@ pub struct AlertView {
     pub exhausted_in: Option<Duration>,
     /// What was done about it.
     pub actions: Vec<ActionTaken>,
+}
+
+impl Rules {
+    /// What the rules show of themselves.
+    #[must_use]
+    pub fn view(&self, now: UnixMicros) -> Vec<RuleView> {
+        let generation = self.generation();
+        generation
+            .rules
+            .iter()
+            .map(|known| view(known, now))
+            .collect()
+    }
+}
+
+fn view(known: &InForce, now: UnixMicros) -> RuleView {
+    let rule = &known.rule;
+    let mut bound = None;
+    let mut alerts = Vec::new();
+    for series in Generation::alerts_of(known) {
+        let mut cell = series.cell();
+        if let Some(own) = series.overshoot_bound(&cell, now) {
+            // The largest; unknown is larger than any.
+            bound = Some(match (bound, own) {
+                (None, own) => own,
+                (Some(Some(known)), Some(own)) => Some(own.max(known)),
+                _ => None,
+            });
+        }
+        alerts.push(series.view(&mut cell, now));
+    }
+    alerts.sort_by_key(|alert| {
+        std::cmp::Reverse((
+            alert.state as usize,
+            alert.severity.map(|severity| severity as usize),
+        ))
+    });
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    RuleView {
+        rule: Arc::clone(rule),
+        unhealthy: known.shared.unhealthy(),
+        folded: count(&known.shared.folded),
+        blocked: count(&known.shared.blocked),
+        would_block: count(&known.shared.would_block),
+        overshoot_bound: bound.map(|bound| bound.map(|value| rule.quantity(value))),
+        alerts,
+    }
+}
+
+impl Series {
+    fn view(&self, cell: &mut Cell, now: UnixMicros) -> AlertView {
+        let reading = self.read(cell, now);
+        let machine = &cell.machine;
+        let (state, severity) = (machine.state(), machine.severity());
+        let (active_since, fired_at) = (machine.active_since(), machine.fired_at());
+        let budget = self.rule.is_budget();
+        let held = self.holds.sum(cell.window.period(now)).amount;
+        let forecast = cell.window.forecast(now).filter(|_| budget);
+        let exhausted_in = self.exhausted_in(cell, now);
+        let quantity = |value| self.rule.quantity(value);
+        AlertView {
+            labels: self.alert.labels.clone(),
+            state,
+            severity,
+            active_since,
+            fired_at,
+            value: reading.value.map(quantity),
+            requests: reading.requests,
+            window_start: reading.bounds.since,
+            window_end: reading.bounds.until,
+            reserved: budget.then(|| quantity(held)),
+            forecast: forecast.map(quantity),
+            exhausted_in,
+            actions: cell.actions.clone(),
+        }
+    }
 }

@@ -1,0 +1,155 @@
+//! What a request adds to a rule's window, and what becomes of a window's sums.
+
+use super::definition::{Metric, Rule, Side, Stat};
+use crate::meter::window::{Entry, Keeps, Totals};
+use crate::record::{MinuteSample, Sample, Sketch};
+
+/// What the windows of a rule have to keep.
+pub(super) fn keeps(rule: &Rule) -> Keeps {
+    Keeps {
+        sketch: rule.stat.permille().is_some(),
+        max: rule.stat == Stat::Max,
+        rate: rule.is_budget() || matches!(rule.stat, Stat::Forecast | Stat::TimeLeft),
+    }
+}
+
+/// What a request adds; `None` where it has nothing that the rule looks at.
+pub(super) fn entry(rule: &Rule, sample: &Sample<'_>) -> Option<Entry> {
+    let amount = |known: Option<u64>| known.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    let counted = match rule.metric {
+        // What has no cost at all (or no tokens) is a request all the same.
+        Metric::Cost => sample.cost_nanousd.unwrap_or(0),
+        Metric::Tokens => amount(sample.tokens).unwrap_or(0),
+        Metric::InputTokens => amount(sample.input_tokens).unwrap_or(0),
+        Metric::OutputTokens => amount(sample.output_tokens).unwrap_or(0),
+        Metric::Requests | Metric::Errors | Metric::ErrorRatio => 1,
+        Metric::Latency => amount(sample.latency_us)?,
+        Metric::Ttft => amount(sample.ttft_us)?,
+        Metric::TokensPerSecond => amount(sample.pace_milli)?,
+        Metric::QuotaUsed => return None,
+    };
+    let hit = match rule.metric {
+        Metric::Errors | Metric::ErrorRatio => sample.error,
+        _ => rule
+            .over
+            .is_some_and(|over| is_beyond(rule.side, counted, over)),
+    };
+    let at = if rule.is_by_start() {
+        sample.started_at
+    } else {
+        sample.ended_at
+    };
+    Some(Entry {
+        at,
+        sum: counted,
+        count: 1,
+        hits: u64::from(hit),
+        value: u64::try_from(counted).ok(),
+    })
+}
+
+/// Whether a value is on the wrong side of `over` itself.
+const fn is_beyond(side: Side, value: i64, over: i64) -> bool {
+    match side {
+        Side::Above => value > over,
+        Side::Below => value < over,
+    }
+}
+
+/// What a minute of requests adds, and when; `None` where it has nothing that the rule looks at.
+pub(super) fn minute(
+    rule: &Rule,
+    sample: &MinuteSample<'_>,
+) -> Option<(crate::clock::UnixMicros, Totals)> {
+    let requests = sample.requests;
+    let plain = |sum: i64| Totals {
+        sum,
+        count: requests,
+        ..Totals::default()
+    };
+    let amount = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let totals = match rule.metric {
+        Metric::Cost => plain(sample.cost_nanousd.unwrap_or(0)),
+        Metric::Tokens => plain(amount(sample.tokens.unwrap_or(0))),
+        Metric::InputTokens => plain(amount(sample.input_tokens.unwrap_or(0))),
+        Metric::OutputTokens => plain(amount(sample.output_tokens.unwrap_or(0))),
+        Metric::Requests => plain(amount(requests)),
+        Metric::Errors | Metric::ErrorRatio => Totals {
+            hits: sample.errors,
+            ..plain(amount(requests))
+        },
+        Metric::Latency => of_sketch(sample.latency_us.as_ref()?),
+        Metric::Ttft => of_sketch(sample.ttft_us.as_ref()?),
+        Metric::TokensPerSecond => of_sketch(sample.pace_milli.as_ref()?),
+        Metric::QuotaUsed => return None,
+    };
+    let at = if rule.is_by_start() {
+        sample.started
+    } else {
+        sample.ended
+    };
+    Some((at, totals))
+}
+
+fn of_sketch(sketch: &Sketch) -> Totals {
+    Totals {
+        count: sketch.count(),
+        sketch: sketch.clone(),
+        ..Totals::default()
+    }
+}
+
+/// Whether a minute's sums and sketches are all that the rule's windows need: its window consists of
+/// whole minutes, it looks at no tag, and at nothing that only single requests tell.
+pub(super) fn is_of_minutes(rule: &Rule, whole_minutes: bool) -> bool {
+    let by_tag = rule
+        .by
+        .iter()
+        .any(|by| matches!(by, super::definition::Dimension::Tag(_)));
+    let single = matches!(rule.stat, Stat::Max)
+        || rule.over.is_some()
+        || (rule.stat == Stat::Mean && is_distributed(rule.metric))
+        || (rule.stat.permille().is_some() && !is_distributed(rule.metric));
+    whole_minutes && !by_tag && rule.matcher.tags.is_empty() && !single
+}
+
+/// Whether the ledger's minutes have the metric as a sketch, and not as a sum.
+pub(super) const fn is_distributed(metric: Metric) -> bool {
+    matches!(
+        metric,
+        Metric::Latency | Metric::Ttft | Metric::TokensPerSecond
+    )
+}
+
+/// What becomes of the sums, but for what depends on time; `None` where they say nothing.
+pub(super) fn value(rule: &Rule, totals: &Totals) -> Option<i64> {
+    let count = i64::try_from(totals.count).unwrap_or(i64::MAX);
+    let hits = i64::try_from(totals.hits).unwrap_or(i64::MAX);
+    match rule.stat {
+        Stat::Sum | Stat::Count if rule.metric == Metric::Errors => Some(hits),
+        Stat::Sum => Some(totals.sum),
+        Stat::Count if rule.over.is_some() => Some(hits),
+        Stat::Count => Some(count),
+        Stat::Ratio => share(hits, count),
+        Stat::Mean => totals.sum.checked_div(count),
+        Stat::P50 | Stat::P90 | Stat::P95 | Stat::P99 => {
+            let told = totals.sketch.quantile(rule.stat.permille()?)?;
+            i64::try_from(told).ok()
+        }
+        Stat::Max => totals.max.and_then(|max| i64::try_from(max).ok()),
+        Stat::Forecast | Stat::TimeLeft => None,
+    }
+}
+
+/// Millionths.
+fn share(part: i64, whole: i64) -> Option<i64> {
+    let millionths = i128::from(part) * 1_000_000;
+    let share = millionths.checked_div(i128::from(whole))?;
+    i64::try_from(share).ok()
+}
+
+/// How many times as much as `earlier`, in thousandths; `None` where there was nothing.
+pub(super) fn times(now: i64, earlier: i64) -> Option<i64> {
+    let thousandths = (i128::from(now) * 1_000).checked_div(i128::from(earlier))?;
+    Some(i64::try_from(thousandths).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,437 @@
+//! One alert of a rule: its window, its state, what is held of it. Everything about it that changes is
+//! behind one lock, so that what a request takes, gives back and sets off is one step for all others.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use foldhash::HashMap;
+use smallvec::SmallVec;
+
+use super::definition::{Metric, Rule, Stat, Unbounded};
+use super::demand::{Blocked, BlockedBy, Demand};
+use super::holds::{Hold, Holds};
+use super::machine::{Conditions, Machine, Observation};
+use super::measure;
+use crate::alert::{ActionTaken, AlertId, AlertState, Labels, Mode, Severity};
+use crate::clock::UnixMicros;
+use crate::config::BudgetSettings;
+use crate::meter::window::{self, Bounds, PeriodId, Totals, Window};
+use crate::record::Worst;
+
+/// What is common to all alerts of a rule, and outlives a change of it.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Requests refused.
+    pub(super) blocked: AtomicU64,
+    /// Requests that would have been.
+    pub(super) would_block: AtomicU64,
+    /// Requests that had no alert of their own for want of room.
+    pub(super) folded: AtomicU64,
+    health: Mutex<Option<Arc<str>>>,
+    /// What is held of each alert's budget: what a request holds goes on when rules are replaced.
+    holds: Mutex<HashMap<Labels, Arc<Holds>>>,
+}
+
+impl Shared {
+    /// Why the rule cannot be judged; `None` while it can.
+    pub(super) fn unhealthy(&self) -> Option<Arc<str>> {
+        let health = self.health.lock();
+        health.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is held of an alert's budget.
+    fn holds(&self, labels: &Labels) -> Arc<Holds> {
+        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(holds.entry(labels.clone()).or_default())
+    }
+
+    /// Forgets what nobody holds anything of.
+    pub(super) fn prune(&self) {
+        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds.retain(|_, holds| Arc::strong_count(holds) > 1);
+    }
+
+    pub(super) fn set_health(&self, why_not: Option<Arc<str>>) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        *health = why_not;
+    }
+}
+
+/// One alert.
+#[derive(Debug)]
+pub(super) struct Series {
+    /// Locks of several are taken in the order of their numbers.
+    pub(super) number: u64,
+    /// Where its rule stands among all.
+    pub(super) at: usize,
+    pub(super) rule: Arc<Rule>,
+    pub(super) alert: AlertId,
+    pub(super) conditions: Conditions,
+    pub(super) holds: Arc<Holds>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) cell: Arc<Mutex<Cell>>,
+}
+
+/// What of an alert changes.
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) window: Window,
+    pub(super) machine: Machine,
+    /// Up to which offset of this process' journal the window's sums are the ledger's.
+    pub(super) through: u64,
+    /// The last word on each plan's window.
+    quotas: SmallVec<[QuotaSeen; 1]>,
+    /// What was done, or would have been, since it began to fire.
+    pub(super) actions: Vec<ActionTaken>,
+    /// A channel was not closed because it was the last open one.
+    pub(super) withheld: bool,
+    /// When a closing for a duration is to be done again.
+    pub(super) again_at: Option<UnixMicros>,
+}
+
+#[derive(Debug)]
+struct QuotaSeen {
+    channel: Box<str>,
+    window: Box<str>,
+    used_ppm: i64,
+}
+
+/// What the window says at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) value: Option<i64>,
+    pub(super) requests: u64,
+    pub(super) bounds: Bounds,
+}
+
+/// What a request may take of a budget.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    period: PeriodId,
+    amount: i64,
+    unbounded: bool,
+}
+
+impl Cell {
+    /// What the period comes to that a request which began at `at` counts in.
+    fn sum_at(&mut self, at: UnixMicros, now: UnixMicros) -> i64 {
+        // To the present first: the period before is asked for as the one before.
+        self.window.totals(now);
+        self.window.totals(at.min(now)).sum
+    }
+
+    /// Takes over what an alert is doing.
+    pub(super) fn adopt(&mut self, other: &Self) {
+        if other.machine.state() == AlertState::Inactive {
+            // What an earlier run told of it counts.
+            return;
+        }
+        self.machine = other.machine;
+        self.actions.clone_from(&other.actions);
+        self.withheld = other.withheld;
+        self.again_at = other.again_at;
+    }
+}
+
+impl Series {
+    pub(super) fn new(
+        number: u64,
+        at: usize,
+        rule: Arc<Rule>,
+        labels: Labels,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let cell = Cell {
+            window: Window::new(&rule.span, measure::keeps(&rule), rule.compare),
+            machine: Machine::default(),
+            through: 0,
+            quotas: SmallVec::new(),
+            actions: Vec::new(),
+            withheld: false,
+            again_at: None,
+        };
+        Self {
+            number,
+            at,
+            conditions: Conditions::of(&rule),
+            holds: shared.holds(&labels),
+            alert: AlertId {
+                rule: Arc::clone(&rule.name),
+                labels,
+            },
+            rule,
+            shared,
+            cell: Arc::new(Mutex::new(cell)),
+        }
+    }
+
+    /// The same alert under a rule that was edited, its window kept.
+    pub(super) fn under(&self, number: u64, at: usize, rule: &Arc<Rule>) -> Self {
+        Self {
+            number,
+            at,
+            conditions: Conditions::of(rule),
+            rule: Arc::clone(rule),
+            alert: self.alert.clone(),
+            holds: Arc::clone(&self.holds),
+            shared: Arc::clone(&self.shared),
+            cell: Arc::clone(&self.cell),
+        }
+    }
+
+    pub(super) fn cell(&self) -> MutexGuard<'_, Cell> {
+        // A panic under the lock is a fault of the program; what the window holds stays true.
+        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether requests ask it before they go up: budgets, for what is held of them, and what refuses.
+    pub(super) fn is_asked(&self) -> bool {
+        let blocks = self.rule.block().is_some();
+        blocks || (self.rule.is_budget() && self.rule.mode == Mode::Enforce)
+    }
+
+    /// Whether it tells channels apart: another channel may do for a request that it refuses.
+    fn is_of_channel(&self) -> bool {
+        let named = self.rule.matcher.channel.as_ref();
+        named.is_some_and(|pattern| pattern.as_str() != "*")
+            || self.alert.labels.get("channel").is_some()
+    }
+
+    /// Judges whether a request may go: what it takes of the budget, where it is one.
+    pub(super) fn ask(
+        &self,
+        cell: &mut Cell,
+        demand: &Demand<'_>,
+        budgets: &BudgetSettings,
+        refuse_unknown: bool,
+        now: UnixMicros,
+    ) -> Result<Option<Part>, Blocked> {
+        let refusal = |why, bounds: Bounds| Blocked {
+            alert: self.alert.clone(),
+            status: self.rule.block().map_or(429, |(status, _)| status),
+            until: bounds.until,
+            of_channel: self.is_of_channel(),
+            why,
+        };
+        let block = self.rule.block();
+        let known = self.shared.unhealthy().is_none() && !cell.window.is_stale(now);
+        if !self.rule.is_budget() {
+            let fires = known && block.is_some() && self.is_acting(cell);
+            return if fires {
+                let limit = self.rule.critical.map(|limit| self.rule.quantity(limit));
+                Err(refusal(
+                    BlockedBy::Firing { limit },
+                    cell.window.bounds(now),
+                ))
+            } else {
+                Ok(None)
+            };
+        }
+        let part = self.part(cell, demand, budgets);
+        let (Some((_, unbounded)), Some(limit)) = (block, self.rule.critical) else {
+            return Ok(Some(part));
+        };
+        let bounds = cell.window.bounds(demand.started_at);
+        if !known {
+            return if refuse_unknown {
+                Err(refusal(BlockedBy::Unknown, bounds))
+            } else {
+                Ok(Some(part))
+            };
+        }
+        if part.unbounded && unbounded == Unbounded::Refuse {
+            return Err(refusal(BlockedBy::Unbounded, bounds));
+        }
+        let used = cell.sum_at(demand.started_at, now);
+        let held = self.holds.sum(part.period).amount;
+        // Of a request without a known most it is enough that something is left.
+        let least = if part.unbounded { 1 } else { part.amount };
+        let total = used.saturating_add(held).saturating_add(least);
+        if total <= limit {
+            return Ok(Some(part));
+        }
+        let quantity = |value| self.rule.quantity(value);
+        let why = BlockedBy::Budget {
+            limit: quantity(limit),
+            used: quantity(used),
+            reserved: quantity(held),
+            worst: quantity(part.amount),
+        };
+        Err(refusal(why, bounds))
+    }
+
+    /// Counts a refusal, and says whether it holds: whether the rule's mode lets it refuse.
+    pub(super) fn refuses(&self) -> bool {
+        let enforced = self.rule.mode == Mode::Enforce;
+        let counter = if enforced {
+            &self.shared.blocked
+        } else {
+            &self.shared.would_block
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        enforced
+    }
+
+    /// What a request may use of the budget.
+    pub(super) fn part(&self, cell: &Cell, demand: &Demand<'_>, budgets: &BudgetSettings) -> Part {
+        let known = most(&self.rule, &demand.worst);
+        Part {
+            period: cell.window.period(demand.started_at),
+            amount: known.unwrap_or_else(|| taken_for_granted(&self.rule, budgets)),
+            unbounded: known.is_none(),
+        }
+    }
+
+    /// Holds what was granted.
+    pub(super) fn hold(&self, part: Part) -> Hold {
+        self.holds.hold(part.period, part.amount, part.unbounded)
+    }
+
+    /// Whether its actions are in force.
+    pub(super) fn is_acting(&self, cell: &Cell) -> bool {
+        cell.machine.state() == AlertState::Firing
+            && cell.machine.severity() == Some(Severity::Critical)
+    }
+
+    /// What the window says now.
+    pub(super) fn read(&self, cell: &mut Cell, now: UnixMicros) -> Reading {
+        let bounds = cell.window.bounds(now);
+        if self.rule.metric == Metric::QuotaUsed {
+            let used = cell.quotas.iter().map(|seen| seen.used_ppm);
+            return Reading {
+                value: used.max(),
+                requests: 0,
+                bounds,
+            };
+        }
+        let totals = cell.window.totals(now);
+        let (requests, value) = (totals.count, measure::value(&self.rule, totals));
+        let value = match self.rule.stat {
+            Stat::Forecast => cell.window.forecast(now),
+            Stat::TimeLeft => self.rule.budget.and_then(|budget| {
+                let left = time_left(cell, budget, now)?;
+                i64::try_from(left.as_micros()).ok()
+            }),
+            _ => value,
+        };
+        let value = match cell.window.earlier(now) {
+            None => value,
+            Some(earlier) => {
+                let before = measure::value(&self.rule, &Totals::of(earlier));
+                let both = value.zip(before);
+                both.and_then(|(value, before)| measure::times(value, before))
+            }
+        };
+        Reading {
+            value,
+            requests,
+            bounds,
+        }
+    }
+
+    /// What the machine is shown of it.
+    pub(super) fn observation(
+        &self,
+        cell: &Cell,
+        reading: &Reading,
+        now: UnixMicros,
+    ) -> Observation {
+        if self.shared.unhealthy().is_some() || cell.window.is_stale(now) {
+            return Observation::Unknown;
+        }
+        match reading.value {
+            Some(value) if self.rule.metric == Metric::QuotaUsed => Observation::Value(value),
+            _ if reading.requests == 0 => Observation::NoData,
+            _ if reading.requests < self.rule.min_requests => Observation::TooFew,
+            Some(value) => Observation::Value(value),
+            // At the present rate the budget lasts for ever, or nothing was there before to compare
+            // with.
+            None => Observation::TooFew,
+        }
+    }
+
+    /// Notes a provider's word on a plan's window.
+    pub(super) fn note_quota(cell: &mut Cell, channel: &str, window: &str, used_ppm: i64) {
+        let known = cell
+            .quotas
+            .iter_mut()
+            .find(|seen| *seen.channel == *channel && *seen.window == *window);
+        match known {
+            Some(seen) => seen.used_ppm = used_ppm,
+            None => cell.quotas.push(QuotaSeen {
+                channel: channel.into(),
+                window: window.into(),
+                used_ppm,
+            }),
+        }
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(super) fn is_idle(&self, cell: &mut Cell, now: UnixMicros) -> bool {
+        cell.machine.state() == AlertState::Inactive
+            && cell.quotas.is_empty()
+            && self.holds.is_empty()
+            && cell.window.totals(now).count == 0
+            // Of a calendar the period before may still be asked for.
+            && cell.window.totals(cell.window.reach(now)).count == 0
+    }
+
+    /// By how much its limit may be passed; the outer `None` where it is no budget that is enforced,
+    /// the inner where nobody can say.
+    pub(super) fn overshoot_bound(&self, cell: &Cell, now: UnixMicros) -> Option<Option<i64>> {
+        if !self.rule.is_budget() || self.rule.mode != Mode::Enforce {
+            return None;
+        }
+        let held = self.holds.sum(cell.window.period(now));
+        if held.unbounded > 0 {
+            return Some(None);
+        }
+        let unreserved = if self.rule.block().is_some() {
+            0
+        } else {
+            held.amount
+        };
+        Some(Some(held.slipped.saturating_add(unreserved)))
+    }
+
+    /// How long until the limit is reached at the present rate; `None` when it is not, in this window.
+    pub(super) fn exhausted_in(&self, cell: &mut Cell, now: UnixMicros) -> Option<Duration> {
+        let left = time_left(cell, self.rule.budget_limit()?, now)?;
+        let until = cell.window.bounds(now).until;
+        until
+            .is_none_or(|until| left < until.since(now))
+            .then_some(left)
+    }
+}
+
+/// How long until the window's sum comes to `budget` at the present rate; `None` when there is none.
+fn time_left(cell: &mut Cell, budget: i64, now: UnixMicros) -> Option<Duration> {
+    let rate = cell.window.rate(now)?;
+    let sum = cell.window.totals(now).sum;
+    window::time_left(sum, budget, &rate)
+}
+
+/// The most a request may use, in the rule's unit; `None` where nobody knows.
+fn most(rule: &Rule, worst: &Worst) -> Option<i64> {
+    let tokens = match rule.metric {
+        Metric::Cost => return worst.cost.map(|cost| cost.0),
+        Metric::Tokens => worst.tokens(),
+        Metric::InputTokens => worst.input_tokens,
+        Metric::OutputTokens => worst.output_tokens,
+        _ => Some(1),
+    };
+    tokens.map(|tokens| i64::try_from(tokens).unwrap_or(i64::MAX))
+}
+
+/// What counts where nobody knows.
+fn taken_for_granted(rule: &Rule, budgets: &BudgetSettings) -> i64 {
+    let (input, output) = (budgets.max_input_tokens, budgets.max_output_tokens);
+    let tokens = match rule.metric {
+        Metric::Cost => return budgets.unbounded_cost.0,
+        Metric::InputTokens => input,
+        Metric::OutputTokens => output,
+        _ => input.saturating_add(output),
+    };
+    i64::try_from(tokens).unwrap_or(i64::MAX)
+}
