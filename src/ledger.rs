@@ -7,7 +7,8 @@
 //! transaction. So a crash anywhere repeats nothing and loses nothing, and whatever the database
 //! does, requests do not wait and memory stays bounded: what is not committed lies on disk.
 //!
-//! A change of a channel's gate goes the same way, as one entry, into `channel_events`.
+//! A change of a channel's gate goes the same way, as one entry, into `channel_events`, and one of an
+//! alert into `alert_events`.
 //!
 //! # What survives what
 //! - *A killed process*: everything it appended. The page cache keeps it, so no request waits for a
@@ -41,9 +42,11 @@
 //! `rejected`.
 
 mod admissions;
+mod alert_events;
 mod control;
 mod database;
 mod deferred;
+mod events;
 mod gate_events;
 mod journal;
 mod keys;

@@ -4,17 +4,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row};
 
+use super::events::{EventTable, Wanted};
 use super::query::{CursorError, ReadError, vocabulary};
 use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, Owner};
 
-/// Most events in a page.
-const MOST: u32 = 1_000;
-
-const COLUMNS: &str = "sequence, at, channel, owner, hold, state, reason, until, who, note";
+pub(super) const TABLE: EventTable = EventTable {
+    name: "channel_events",
+    columns: "sequence, at, channel, owner, hold, state, reason, until, who, note",
+    owner: &["channel", "owner"],
+    over: "hold = 'open'",
+};
 
 /// Which events, how many; the newest first.
 #[derive(Clone, Debug)]
@@ -95,75 +97,18 @@ pub(super) fn insert(connection: &Connection, event: &ChannelEvent) -> rusqlite:
 }
 
 /// Deletes up to `limit` of the oldest events before `cutoff`, and says how many. What a channel and
-/// owner have last stays where it is a hold; an end of a hold goes only after all that it ended, so
-/// that nothing comes back to life.
+/// owner have last stays where it is a hold.
 pub(super) fn expire(
     connection: &Connection,
     cutoff: UnixMicros,
     limit: u32,
 ) -> rusqlite::Result<usize> {
-    connection
-        .prepare_cached(
-            "DELETE FROM channel_events WHERE sequence IN (\
-             SELECT sequence FROM channel_events AS old WHERE at < ? AND (\
-             EXISTS (SELECT 1 FROM channel_events AS other WHERE other.channel = old.channel \
-             AND other.owner = old.owner AND other.sequence > old.sequence) \
-             OR (old.hold = 'open' AND NOT EXISTS (SELECT 1 FROM channel_events AS other \
-             WHERE other.channel = old.channel AND other.owner = old.owner \
-             AND other.sequence < old.sequence))) \
-             ORDER BY at, sequence LIMIT ?)",
-        )?
-        .execute((cutoff.0, limit))
+    TABLE.expire(connection, cutoff, limit)
 }
 
 /// The last event of each owner of each channel.
 pub(super) fn last(connection: &Connection) -> Result<Vec<ChannelEvent>, ReadError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM channel_events WHERE sequence IN \
-         (SELECT max(sequence) FROM channel_events GROUP BY channel, owner) ORDER BY sequence"
-    );
-    let events = select(connection, &sql, Vec::new())?;
-    Ok(events.into_iter().map(|(_, event)| event).collect())
-}
-
-/// What asks for a page, and the values in it.
-///
-/// The order is that of recording, which a clock that was set back does not follow. So each event's
-/// own time decides, and the index of times says only where in the order a range begins and ends. A
-/// `+` hides a column from SQLite's planner, which otherwise sorts all of a range, or walks along the
-/// whole order for its beginning.
-fn question(filter: &GateEventFilter, limit: u32) -> (String, Vec<Value>) {
-    let mut conditions = vec!["1"];
-    let mut values = Vec::new();
-    let since = filter.since.map(|since| since.0.into());
-    let until = filter.until.map(|until| until.0.into());
-    for (condition, value) in [
-        (
-            "channel = ?",
-            filter.channel.as_ref().map(|name| name.clone().into()),
-        ),
-        (
-            "sequence >= (SELECT min(+sequence) FROM channel_events WHERE at >= ?)",
-            since.clone(),
-        ),
-        ("+at >= ?", since),
-        (
-            "sequence <= (SELECT max(+sequence) FROM channel_events WHERE at < ?)",
-            until.clone(),
-        ),
-        ("+at < ?", until),
-        ("sequence < ?", filter.cursor.map(|cursor| cursor.0.into())),
-    ] {
-        conditions.extend(value.is_some().then_some(condition));
-        values.extend(value);
-    }
-    // One more than asked for tells whether there is another page.
-    let sql = format!(
-        "SELECT {COLUMNS} FROM channel_events WHERE {} ORDER BY sequence DESC LIMIT {}",
-        conditions.join(" AND "),
-        limit + 1
-    );
-    (sql, values)
+    TABLE.last(connection, event)
 }
 
 /// A page of events.
@@ -171,29 +116,18 @@ pub(super) fn page(
     connection: &Connection,
     filter: &GateEventFilter,
 ) -> Result<GateEventPage, ReadError> {
-    let limit = filter.limit.clamp(1, MOST);
-    let (sql, values) = question(filter, limit);
-    let mut events = select(connection, &sql, values)?;
-    let more = events.len() > limit as usize;
-    events.truncate(limit as usize);
-    let next = events.last().filter(|_| more);
-    let next = next.map(|(sequence, _)| GateCursor(*sequence));
-    let events = events.into_iter().map(|(_, event)| event).collect();
-    Ok(GateEventPage { events, next })
-}
-
-fn select(
-    connection: &Connection,
-    sql: &str,
-    values: Vec<Value>,
-) -> Result<Vec<(i64, ChannelEvent)>, ReadError> {
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        events.push((row.get(0)?, event(row)?));
-    }
-    Ok(events)
+    let wanted = Wanted {
+        of: filter.channel.as_deref().map(|name| ("channel", name)),
+        since: filter.since,
+        until: filter.until,
+        before: filter.cursor.map(|cursor| cursor.0),
+        limit: filter.limit,
+    };
+    let (events, next) = TABLE.page(connection, &wanted, event)?;
+    Ok(GateEventPage {
+        events,
+        next: next.map(GateCursor),
+    })
 }
 
 fn event(row: &Row<'_>) -> Result<ChannelEvent, ReadError> {
@@ -213,54 +147,4 @@ fn event(row: &Row<'_>) -> Result<ChannelEvent, ReadError> {
         who: row.get::<_, Option<String>>(8)?.map(Into::into),
         note: row.get::<_, Option<String>>(9)?.map(Into::into),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::migrations;
-
-    /// How SQLite goes about it, a line for each step.
-    fn plan(filter: &GateEventFilter) -> Vec<String> {
-        let mut connection = Connection::open_in_memory().unwrap();
-        migrations::migrate(&mut connection).unwrap();
-        let (sql, values) = question(filter, 100);
-        let sql = format!("EXPLAIN QUERY PLAN {sql}");
-        let mut statement = connection.prepare(&sql).unwrap();
-        let steps = statement
-            .query_map(params_from_iter(values), |row| row.get(3))
-            .unwrap();
-        steps.map(Result::unwrap).collect()
-    }
-
-    #[test]
-    fn a_page_reads_what_it_shows_and_sorts_nothing() {
-        for bits in 0..0b1_0000 {
-            let [channel, since, until, cursor] =
-                [0b1, 0b10, 0b100, 0b1000].map(|bit: u32| bits & bit != 0);
-            let filter = GateEventFilter {
-                channel: channel.then(|| "a".to_owned()),
-                since: since.then_some(UnixMicros(10)),
-                until: until.then_some(UnixMicros(20)),
-                cursor: cursor.then_some(GateCursor(30)),
-                limit: 100,
-            };
-            let plan = plan(&filter);
-            let steps = plan.iter().filter(|step| step.contains("channel_events"));
-            let (times, pages): (Vec<_>, Vec<_>) =
-                steps.partition(|step| step.contains("channel_events_at"));
-            let by = match (channel, since || until || cursor) {
-                (true, _) => "SEARCH channel_events USING INDEX channel_events_channel (channel=?",
-                (false, true) => "SEARCH channel_events USING INTEGER PRIMARY KEY (rowid",
-                // The newest of all: it ends with the page.
-                (false, false) => "SCAN channel_events",
-            };
-            assert!(pages.len() == 1 && pages[0].starts_with(by), "{plan:#?}");
-            assert_eq!(times.len(), usize::from(since) + usize::from(until));
-            let search = "SEARCH channel_events USING COVERING INDEX channel_events_at (at";
-            let mut times = times.iter();
-            assert!(times.all(|step| step.starts_with(search)), "{plan:#?}");
-            assert!(!plan.concat().contains("TEMP B-TREE"), "{plan:#?}");
-        }
-    }
 }

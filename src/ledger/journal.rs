@@ -23,6 +23,7 @@ use self::frame::{HEADER, MAX_PAYLOAD, Seed};
 use self::segment::Stream;
 use super::stats::LedgerStats;
 use super::wire::{self, EntryRef};
+use crate::alert::AlertEvent;
 use crate::record::{Admission, ChannelEvent, RequestRecord};
 
 /// How long an append waits after a failed write before it tries the disk again.
@@ -47,10 +48,13 @@ pub struct Journal {
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Appended {
-    /// It is in the journal's file.
-    Written,
-    /// The disk refuses it: it is held, or was dropped and counted.
-    NotWritten,
+    /// It is in the journal's file, from this offset on.
+    Written(u64),
+    /// The disk refuses it: it is held, and will lie at this offset. What is before it is held and
+    /// as long as it will be.
+    Held(u64),
+    /// It was dropped and counted.
+    Dropped,
     /// No entry may be as large.
     TooLarge,
 }
@@ -137,9 +141,18 @@ impl Journal {
     /// Notes that a request ended: this becomes its row. Call it before the last byte goes to the
     /// client, once a request. Without an [`Journal::admit`] before it is as good. A record of more
     /// than a mebibyte is written with its texts cut to a kibibyte each.
-    pub fn end(&self, record: &RequestRecord) {
-        if self.append(EntryRef::Ended(record)) == Appended::TooLarge {
-            self.append(EntryRef::Ended(&wire::cut_record(record)));
+    ///
+    /// The offset in this process' stream at which the entry begins, or will begin once the disk
+    /// takes what it refuses at present: the row is in the database when the stream is there up to
+    /// an offset beyond it. `None` of an entry that was dropped and will have no row.
+    pub fn end(&self, record: &RequestRecord) -> Option<u64> {
+        let mut appended = self.append(EntryRef::Ended(record));
+        if appended == Appended::TooLarge {
+            appended = self.append(EntryRef::Ended(&wire::cut_record(record)));
+        }
+        match appended {
+            Appended::Written(offset) | Appended::Held(offset) => Some(offset),
+            Appended::Dropped | Appended::TooLarge => None,
         }
     }
 
@@ -150,7 +163,17 @@ impl Journal {
         if appended == Appended::TooLarge {
             appended = self.append(EntryRef::Gate(&wire::cut_event(event)));
         }
-        appended == Appended::Written
+        matches!(appended, Appended::Written(_))
+    }
+
+    /// Notes that an alert changed. `true` when that is in the journal's file, where it survives the
+    /// process; `false` when the disk refuses it, and it is held in memory for now.
+    pub fn alert_changed(&self, event: &AlertEvent) -> bool {
+        let mut appended = self.append(EntryRef::Alert(event));
+        if appended == Appended::TooLarge {
+            appended = self.append(EntryRef::Alert(&wire::cut_alert_event(event)));
+        }
+        matches!(appended, Appended::Written(_))
     }
 
     /// Whether the journal's last write reached its file. `false` while entries are held in
@@ -252,7 +275,7 @@ impl Journal {
             if let Err(error) = wire::encode(entry, frame) {
                 self.stats.dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "cannot encode a journal entry");
-                return Appended::NotWritten;
+                return Appended::Dropped;
             }
             if frame.len() > HEADER + MAX_PAYLOAD {
                 *frame = Vec::new();
@@ -270,12 +293,13 @@ impl Journal {
         let mut appender = self.lock();
         if appender.alive.is_none() {
             self.stats.dropped.fetch_add(1, Ordering::Relaxed);
-            return Appended::NotWritten;
+            return Appended::Dropped;
         }
+        let offset = appender.offset + appender.held_bytes as u64;
         // Behind others that wait, an entry waits too: an end must not overtake its admission.
         if appender.held.is_empty() {
             match appender.write(frame, &self.stream, &self.stats) {
-                Ok(()) => return Appended::Written,
+                Ok(()) => return Appended::Written(offset),
                 Err(error) => self.refused(&mut appender, &error),
             }
         }
@@ -292,10 +316,10 @@ impl Journal {
         if appender.retry_at.is_none_or(|at| Instant::now() >= at) {
             self.write_held(&mut appender);
         }
-        if fits && appender.held.is_empty() {
-            Appended::Written
-        } else {
-            Appended::NotWritten
+        match (fits, appender.held.is_empty()) {
+            (false, _) => Appended::Dropped,
+            (true, true) => Appended::Written(offset),
+            (true, false) => Appended::Held(offset),
         }
     }
 

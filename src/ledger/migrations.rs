@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 #[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
 
 /// Why a database is not at [`VERSION`].
 #[derive(Debug, thiserror::Error)]
@@ -320,6 +320,90 @@ CREATE TABLE keys (
 
 -- A name may be used again once its key is revoked.
 CREATE UNIQUE INDEX keys_name ON keys (name) WHERE revoked_at IS NULL;
+";
+
+const V7: &str = "
+-- What budgets count for a request whose cost is not known and may not be nothing; NULL once it has
+-- a cost.
+ALTER TABLE requests ADD COLUMN assumed_cost_nanousd INTEGER;
+
+-- The most that a request may have cost whose cost may still come: nobody saw its end, or it is told
+-- later. NULL of others.
+ALTER TABLE requests ADD COLUMN worst_cost_nanousd INTEGER;
+CREATE INDEX requests_worst_cost ON requests (started_at) WHERE worst_cost_nanousd IS NOT NULL;
+
+-- What rules see of requests, summed by the minutes they ended and started in. Not of those that
+-- Tollgate turned away itself (blocked, refused, no_channel). In the key, '' stands for none. A cost
+-- that is not known is the assumed one. The distributions are bytes of Tollgate's own, merged by it.
+CREATE TABLE window_minutely (
+    ended_minute INTEGER NOT NULL,
+    started_minute INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    requested_model TEXT NOT NULL,
+    served_model TEXT NOT NULL,
+    api TEXT NOT NULL,
+    key TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    errors INTEGER NOT NULL,
+    cost_nanousd INTEGER,
+    total_tokens INTEGER,
+    input_tokens INTEGER,
+    output_tokens INTEGER,
+    latency_us BLOB NOT NULL,
+    ttft_us BLOB NOT NULL,
+    pace_milli BLOB NOT NULL,
+    PRIMARY KEY (ended_minute, started_minute, channel, requested_model, served_model, api, key)
+) STRICT, WITHOUT ROWID;
+
+-- Each change of an alert, in the order of recording: the last one of a rule and labels is what it
+-- is. Numbers are never used twice. `labels` is a JSON object in the order of its names, `actions` a
+-- JSON list. Values and limits are whole numbers of the finest part of their unit: nano-dollars,
+-- millionths of a ratio, microseconds, thousandths of tokens a second.
+CREATE TABLE alert_events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    state TEXT NOT NULL,
+    severity TEXT,
+    mode TEXT NOT NULL,
+    active_since INTEGER,
+    fired_at INTEGER,
+    cleared_since INTEGER,
+    value INTEGER,
+    value_unit TEXT,
+    limit_value INTEGER,
+    limit_unit TEXT,
+    window_end INTEGER,
+    actions TEXT NOT NULL
+) STRICT;
+
+-- The last one of each alert.
+CREATE INDEX alert_events_alert ON alert_events (rule, labels, sequence);
+
+-- One rule's, the newest first.
+CREATE INDEX alert_events_rule ON alert_events (rule, sequence);
+
+-- Where a range of time begins and ends; what has expired.
+CREATE INDEX alert_events_at ON alert_events (at);
+
+-- What each alert is now.
+CREATE VIEW alert_states AS SELECT rule, labels, state, severity, mode, at, active_since, fired_at,
+    cleared_since, value, value_unit, limit_value, limit_unit, window_end, actions
+FROM alert_events WHERE sequence IN (SELECT max(sequence) FROM alert_events GROUP BY rule, labels);
+
+-- Times in which alerts tell nobody. `matchers` is a JSON list; ended_at is set when one is ended
+-- before its time.
+CREATE TABLE silences (
+    id TEXT PRIMARY KEY,
+    matchers TEXT NOT NULL,
+    starts_at INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    comment TEXT NOT NULL,
+    ended_at INTEGER
+) STRICT, WITHOUT ROWID;
 ";
 
 #[cfg(test)]

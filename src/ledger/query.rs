@@ -28,13 +28,16 @@ pub use requests::{
 };
 pub use usage::{GroupBy, GroupByError, UsageQuery, UsageRow, UsageSummary};
 
+pub use super::alert_events::{AlertCursor, AlertEventFilter, AlertEventPage};
 pub use super::gate_events::{GateCursor, GateEventFilter, GateEventPage};
 
+use super::alert_events;
 use super::database;
 use super::gate_events;
 use super::keys::{self, StoredKey};
 use super::migrations::{self, VERSION};
 use super::reprice::{Pass, PriceBook, RepriceQuery, RepriceReport};
+use crate::alert::AlertEvent;
 use crate::record::{ChannelEvent, RequestId};
 
 /// Why a question to the ledger has no answer.
@@ -160,6 +163,16 @@ impl Reader {
     /// One page of what happened to the channels' gates, the newest first.
     pub fn gate_events(&self, filter: &GateEventFilter) -> Result<GateEventPage, QueryError> {
         gate_events::page(&self.connection, filter).map_err(|error| self.explain(error))
+    }
+
+    /// The last event of each alert, in the order of recording: all that is known of the alerts.
+    pub fn last_alert_events(&self) -> Result<Vec<AlertEvent>, QueryError> {
+        alert_events::last(&self.connection).map_err(|error| self.explain(error))
+    }
+
+    /// One page of what happened to the alerts, the newest first.
+    pub fn alert_events(&self, filter: &AlertEventFilter) -> Result<AlertEventPage, QueryError> {
+        alert_events::page(&self.connection, filter).map_err(|error| self.explain(error))
     }
 
     /// Every key that was ever made, in the order of their making.

@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::alert_events;
 use super::deferred;
 use super::gate_events;
 use crate::clock::UnixMicros;
@@ -18,8 +19,8 @@ const PAGES_A_STEP: usize = 256;
 const FREE_ONE_IN: i64 = 20;
 
 /// Deletes up to [`ROWS_A_STEP`] of the oldest requests that started before `cutoff`, with their
-/// attempts and repricings, as many ids of deferred usage and as many events of gates. Whether there
-/// may be more.
+/// attempts and repricings, as many ids of deferred usage and as many events of gates and of alerts.
+/// Whether there may be more.
 pub(super) fn expire(connection: &mut Connection, cutoff: UnixMicros) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let limits = (cutoff.0, ROWS_A_STEP);
@@ -39,8 +40,10 @@ pub(super) fn expire(connection: &mut Connection, cutoff: UnixMicros) -> rusqlit
         .execute(limits)?;
     let forgotten = deferred::expire(&transaction, cutoff, ROWS_A_STEP)?;
     let events = gate_events::expire(&transaction, cutoff, ROWS_A_STEP)?;
+    let alerts = alert_events::expire(&transaction, cutoff, ROWS_A_STEP)?;
     transaction.commit()?;
-    Ok(deleted.max(forgotten).max(events) >= ROWS_A_STEP as usize)
+    let most = deleted.max(forgotten).max(events).max(alerts);
+    Ok(most >= ROWS_A_STEP as usize)
 }
 
 /// Gives some free pages back to the file system; `false` when few enough are left.

@@ -1,6 +1,6 @@
 //! From the journal to the database: one transaction a batch, which holds the rows, their
-//! attempts, the roll-ups, the gates' events and the position in the journal they came up to. So whatever happens,
-//! each entry is in the database once.
+//! attempts, the roll-ups, the events of gates and alerts and the position in the journal they came
+//! up to. So whatever happens, each entry is in the database once.
 //!
 //! After any error the memory of the streams is thrown away and read again from the database, which
 //! alone knows what was committed.
@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, Transactio
 use uuid::Uuid;
 
 use super::admissions::{Before, KEPT_BEHIND, OpenAdmissions};
+use super::alert_events;
 use super::database::Database;
 use super::deferred;
 use super::gate_events;
@@ -126,7 +127,7 @@ impl StreamState {
                         open.end(record.admission.id);
                     }
                     // Nothing of it stays open; set aside when it was read first.
-                    Ok(Brief::Gate(_)) | Err(_) => {}
+                    Ok(Brief::Gate(_) | Brief::Alert(_)) | Err(_) => {}
                 }
             }
         }
@@ -185,6 +186,8 @@ impl StreamState {
                     }
                 }
                 Ok(Brief::Gate(event)) => gate_events::insert(&transaction, &event)
+                    .map_err(|source| blame(stream, frame.offset, source))?,
+                Ok(Brief::Alert(event)) => alert_events::insert(&transaction, &event)
                     .map_err(|source| blame(stream, frame.offset, source))?,
                 Ok(Brief::Ended(mut record)) => {
                     if !deferred::note(&transaction, &record)? {
@@ -288,7 +291,9 @@ impl StreamState {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Ok(Entry::Ended(_) | Entry::Gate(_)) => "not an admission".to_owned(),
+                Ok(Entry::Ended(_) | Entry::Gate(_) | Entry::Alert(_)) => {
+                    "not an admission".to_owned()
+                }
                 Err(error) => error.to_string(),
             };
             rejected.push(Rejected {

@@ -1,5 +1,6 @@
 //! The ledger as its users meet it: real folders, real files, real locks.
 
+mod alerts;
 mod crash;
 mod deferred;
 mod files;

@@ -1,5 +1,5 @@
 //! What a journal entry's payload is: one version byte, then [postcard](https://postcard.jamesmunns.com/wire-format)
-//! of an admission, of an ended request, or of a change of a channel's gate.
+//! of an admission, of an ended request, or of a change of a channel's gate or of an alert.
 //!
 //! Writing borrows the record. Reading borrows from the bytes read, so that a row costs no
 //! allocation for its dozen texts; that is why the views below repeat the fields of
@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::{ActionTaken, AlertEvent, AlertId, Labels};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
@@ -28,6 +29,8 @@ pub(super) enum EntryRef<'a> {
     Ended(&'a RequestRecord),
     /// A channel's gate changed.
     Gate(&'a ChannelEvent),
+    /// An alert changed.
+    Alert(&'a AlertEvent),
 }
 
 /// An entry read.
@@ -45,6 +48,8 @@ pub(super) enum Entry<'a> {
     Ended(RecordView<'a>),
     /// A channel's gate changed: too rarely to borrow.
     Gate(ChannelEvent),
+    /// An alert changed: likewise.
+    Alert(AlertEvent),
 }
 
 /// [`Admission`], borrowed from a payload.
@@ -161,8 +166,10 @@ pub(super) enum Brief<'a> {
     Admitted(RequestId),
     /// A whole record.
     Ended(RecordView<'a>),
-    /// A whole event.
+    /// A whole event of a gate.
     Gate(ChannelEvent),
+    /// A whole event of an alert.
+    Alert(AlertEvent),
 }
 
 /// The entry that `payload` holds, an admission's details unread.
@@ -174,6 +181,7 @@ pub(super) fn decode_brief(payload: &[u8]) -> Result<Brief<'_>, DecodeError> {
             Entry::Admitted(admission) => Ok(Brief::Admitted(admission.id)),
             Entry::Ended(record) => Ok(Brief::Ended(record)),
             Entry::Gate(event) => Ok(Brief::Gate(event)),
+            Entry::Alert(event) => Ok(Brief::Alert(event)),
         },
     }
 }
@@ -259,6 +267,30 @@ pub(super) fn cut_event(event: &ChannelEvent) -> ChannelEvent {
     }
 }
 
+/// An alert's event whose payload is too large, with its texts cut.
+pub(super) fn cut_alert_event(event: &AlertEvent) -> AlertEvent {
+    let labels = event.alert.labels.iter().take(CUT_ITEMS);
+    AlertEvent {
+        alert: AlertId {
+            rule: cut_text(&event.alert.rule).into(),
+            labels: Labels::new(
+                labels.map(|(name, value)| (cut_text(name).into(), cut_text(value).into())),
+            ),
+        },
+        actions: event
+            .actions
+            .iter()
+            .take(CUT_ITEMS)
+            .map(|taken| ActionTaken {
+                action: cut_text(&taken.action).into(),
+                done: taken.done,
+                detail: cut_text(&taken.detail).into(),
+            })
+            .collect(),
+        ..*event
+    }
+}
+
 fn cut_text(text: &str) -> &str {
     let mut end = CUT_TEXT.min(text.len());
     while !text.is_char_boundary(end) {
@@ -270,6 +302,7 @@ fn cut_text(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::{self, AlertState, Mode, Quantity, Severity};
     use crate::record::{
         Cost, GateReason, GateState, Phase, TokenType, Tokens, Unit, Units, UsageSource,
     };
@@ -362,32 +395,76 @@ mod tests {
         }
     }
 
+    fn alert_event() -> AlertEvent {
+        AlertEvent {
+            at: UnixMicros(-1),
+            alert: AlertId {
+                rule: "r".into(),
+                labels: Labels::new([("c".into(), "a".into())]),
+            },
+            state: AlertState::Firing,
+            severity: Some(Severity::Critical),
+            active_since: Some(UnixMicros(2)),
+            fired_at: None,
+            cleared_since: None,
+            value: Some(Quantity {
+                unit: alert::Unit::Usd,
+                value: 3,
+            }),
+            limit: Some(Quantity {
+                unit: alert::Unit::Tokens,
+                value: 4,
+            }),
+            window_end: Some(UnixMicros(5)),
+            mode: Mode::Enforce,
+            actions: vec![ActionTaken {
+                action: "block".into(),
+                done: true,
+                detail: "d".into(),
+            }],
+        }
+    }
+
     /// The journal of a running sidecar is read by the next version of it. Where this fails, the
     /// layout has changed: that takes a new [`VERSION`], and reading both.
     #[test]
-    fn version_2_is_these_bytes() {
+    fn version_3_is_these_bytes() {
         let record = record();
         let id = "018bcfe5687b70008000000000000001";
-        let admission = format!("10{id}01010163000104504f5354012f01016d010180010101730001016b0176");
+        let admission =
+            format!("10{id}01010163000104504f5354012f01016d010180010101730001016b017600");
         let hex = |payload: Vec<u8>| crate::ledger::rejected::hex(&payload);
         assert_eq!(
             hex(payload(EntryRef::Admitted(&record.admission))),
-            format!("0200{admission}")
+            format!("0300{admission}")
         );
         assert_eq!(
             hex(payload(EntryRef::Ended(&record))),
             format!(
-                "0201{admission}01016e0001c8010b0102000101650101630204000101780102000000\
+                "0301{admission}01016e0001c8010b0102000101650101630204000101780102000000\
                  0001ac020000000000\
                  0000010200000000\
                  01ac020401030170000000000000000101000701017200\
                  01016901010101010001020105\
-                 000105"
+                 0001050112"
             )
         );
         assert_eq!(
             hex(payload(EntryRef::Gate(&event()))),
-            "0202010163".to_owned() + "07616c6572743a61" + "010206" + "0102" + "00" + "01016e"
+            "0302010163".to_owned() + "07616c6572743a61" + "010206" + "0102" + "00" + "01016e"
+        );
+        assert_eq!(
+            hex(payload(EntryRef::Alert(&alert_event()))),
+            "03030101720101630161".to_owned()
+                + "020101"
+                + "0104"
+                + "00"
+                + "00"
+                + "010006"
+                + "010108"
+                + "010a"
+                + "02"
+                + "0105626c6f636b010164"
         );
     }
 
@@ -402,6 +479,14 @@ mod tests {
             ..event()
         };
         assert_eq!(cut_event(&long).note.unwrap().len(), CUT_TEXT);
+    }
+
+    #[test]
+    fn an_alerts_event_is_read_as_it_was_written() {
+        let Ok(Brief::Alert(read)) = decode_brief(&payload(EntryRef::Alert(&alert_event()))) else {
+            panic!("not an event");
+        };
+        assert_eq!(read, alert_event());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::alerts::{alert_event, recorded_alert_events};
 use super::gates::{gate_event, recorded_events};
 use super::sample::{admission, any_record, record};
 use super::{Manual, assert_sound, open, query_number, rows, settings};
@@ -27,6 +28,8 @@ enum Step {
     Refuse,
     /// A channel's gate changes.
     Gate,
+    /// An alert changes.
+    Alert,
     /// The writer commits what there is.
     Round,
     /// kill -9, then a new start.
@@ -42,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => any::<prop::sample::Index>().prop_map(Step::End),
         1 => Just(Step::Refuse),
         2 => Just(Step::Gate),
+        2 => Just(Step::Alert),
         3 => Just(Step::Round),
         1 => Just(Step::Kill),
         1 => Just(Step::KillAndCatchUp),
@@ -76,6 +80,7 @@ proptest! {
         let mut open: Vec<RequestRecord> = Vec::new();
         let mut expected: BTreeMap<RequestId, End> = BTreeMap::new();
         let mut events = Vec::new();
+        let mut alerts = Vec::new();
         for step in steps {
             match step {
                 Step::Admit => {
@@ -106,6 +111,11 @@ proptest! {
                     prop_assert!(ledger.journal.gate_changed(&event));
                     events.push(event);
                 }
+                Step::Alert => {
+                    let event = alert_event(alerts.len());
+                    prop_assert!(ledger.journal.alert_changed(&event));
+                    alerts.push(event);
+                }
                 Step::Round => ledger.round(),
                 Step::Kill | Step::KillAndCatchUp => {
                     ledger.kill();
@@ -126,6 +136,7 @@ proptest! {
         let found: BTreeMap<_, _> = rows.iter().map(|row| (row.id, (row.channel.as_deref().map(Arc::from), row.outcome))).collect();
         prop_assert_eq!(found, expected);
         prop_assert_eq!(recorded_events(folder.path()), events);
+        prop_assert_eq!(recorded_alert_events(folder.path()), alerts);
         if !rows.is_empty() {
             assert_sound(folder.path());
             prop_assert_eq!(
@@ -405,7 +416,7 @@ fn a_killed_process_loses_nothing_that_was_appended() {
         .stdout(std::process::Stdio::piped())
         .spawn();
     let mut child = child.unwrap();
-    // It writes each id after the journal took the request's end.
+    // It writes each id after the journal took the request's end, and an alert's event before it.
     let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     let mut ended = Vec::new();
     for line in lines {
@@ -427,6 +438,10 @@ fn a_killed_process_loses_nothing_that_was_appended() {
     recorded.sort();
     recorded.dedup();
     assert_eq!(recorded.len(), rows(folder.path()).len());
+    let alerts = recorded_alert_events(folder.path());
+    let told = alerts.len();
+    assert!(told >= ended.len());
+    assert!(alerts.into_iter().eq((0..told).map(alert_event)));
     for id in ended {
         assert!(recorded.binary_search(&id).is_ok());
     }
@@ -445,6 +460,8 @@ fn appends_until_killed() {
     for n in 0.. {
         let admission = admission(n);
         ledger.journal().admit(&admission);
+        let event = alert_event(usize::try_from(n).unwrap());
+        assert!(ledger.journal().alert_changed(&event));
         let record = record(admission);
         ledger.journal().end(&record);
         println!("ended {}", record.admission.id);

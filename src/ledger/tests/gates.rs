@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::alerts::{alert_event, recorded_alert_events};
 use super::sample::START;
 use super::{Manual, PATIENCE, open, query_number, settings};
 use crate::clock::UnixMicros;
@@ -207,6 +208,7 @@ fn a_disk_that_refuses_an_event_is_told_and_the_event_comes_later() {
         Err(std::io::ErrorKind::StorageFull.into())
     }));
     assert!(!ledger.journal.gate_changed(&gate_event(0)));
+    assert!(!ledger.journal.alert_changed(&alert_event(0)));
     ledger
         .journal
         .write_through(Box::new(std::os::unix::fs::FileExt::write_at));
@@ -217,6 +219,7 @@ fn a_disk_that_refuses_an_event_is_told_and_the_event_comes_later() {
         recorded_events(folder.path()),
         [gate_event(0), gate_event(1)]
     );
+    assert_eq!(recorded_alert_events(folder.path()), [alert_event(0)]);
 }
 
 #[test]
