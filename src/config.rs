@@ -34,7 +34,7 @@ mod units;
 pub(crate) use reader::Reader;
 pub(crate) use section::Section;
 pub(crate) use tree::{Entry, Value, parse as parse_yaml};
-pub(crate) use units::{Refusal, switch};
+pub(crate) use units::{Refusal, switch, whole};
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use budgets::BudgetSettings;

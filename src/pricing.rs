@@ -11,6 +11,7 @@
 mod builtin;
 mod catalogue;
 mod changes;
+mod dearest;
 mod decimal;
 mod explain;
 mod file;
@@ -25,11 +26,12 @@ mod table;
 
 pub use catalogue::{Catalogue, CatalogueError, Shape, Skipped};
 pub use changes::{Change, Changes};
+pub use dearest::{Ceiling, Dearest, Most};
 pub use explain::{Explanation, Unpriced};
 pub use load::{MOST_CATALOGUE_BYTES, catalogue_layer, load_files};
 pub use names::{ModelName, provider_of};
 pub use rate::{Factor, Fees, Item, Rate, Rates, Tier};
-pub use row::{Charge, MediaSet, PriceRow, Threshold, ThresholdPrice, TierPrice};
+pub use row::{Charge, MediaSet, ModelLimits, PriceRow, Threshold, ThresholdPrice, TierPrice};
 pub use running::{Prices, Refresh, RefreshStats};
 pub use table::{Alias, Layer, Match, MatchRule, PriceTable};
 

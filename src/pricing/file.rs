@@ -16,12 +16,15 @@ use super::row::PriceRow;
 use super::table::Alias;
 use crate::clock::UnixMicros;
 use crate::config::{
-    Entry, Place, Problem, Problems, Reader, Refusal, Section, parse_yaml, switch,
+    Entry, Place, Problem, Problems, Reader, Refusal, Section, parse_yaml, switch, whole,
 };
 use crate::record::{TokenType, Unit};
 
 /// The rate of cache writes that live an hour, among those of tokens.
 const CACHE_WRITE_1H: &str = Unit::CacheWrite1h.as_str();
+
+/// More tokens than any model takes or makes: what is larger is a slip of the pen.
+const MOST_TOKENS: u64 = 1_000_000_000;
 
 /// The rows and aliases of a file.
 #[derive(Debug, Default)]
@@ -159,6 +162,20 @@ fn row(
             }
         }
     }
+    let tokens = |text: &str| whole(1, MOST_TOKENS)(text).map(Some);
+    let limits = &mut row.limits;
+    section.set(
+        reader,
+        "max_input_tokens",
+        &mut limits.max_input_tokens,
+        tokens,
+    );
+    section.set(
+        reader,
+        "max_output_tokens",
+        &mut limits.max_output_tokens,
+        tokens,
+    );
     row.standard = rates(section, reader, "per_million");
     row.fees = fees(section, reader);
     row.tiers = tiers::tiers(section, reader);

@@ -158,6 +158,12 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Nothing is stated.
+    pub(super) const NONE: Self = Self {
+        tokens: [None; TokenType::ALL.len()],
+        cache_write_1h: None,
+    };
+
     /// Text rates. A cache rate that is `None` is not stated.
     #[must_use]
     pub fn text(

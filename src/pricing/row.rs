@@ -50,12 +50,39 @@ pub struct MediaSet {
 }
 
 impl MediaSet {
+    /// Whether some kind is in both.
+    pub(super) const fn has_any_of(self, other: Self) -> bool {
+        (self.audio && other.audio) || (self.image && other.image)
+    }
+
     /// Whether a request had tokens of these kinds, in its input or, as a conversation goes on, in
     /// its output.
     fn are_in(self, tokens: &Tokens) -> bool {
         let used = |kind| tokens[kind].is_some_and(|count| count > 0);
-        (self.audio && (used(TokenType::InputAudio) || used(TokenType::OutputAudio)))
-            || (self.image && used(TokenType::InputImage))
+        self.has_any_of(Self {
+            audio: used(TokenType::InputAudio) || used(TokenType::OutputAudio),
+            image: used(TokenType::InputImage),
+        })
+    }
+}
+
+/// What a model takes and makes at most, as far as it is stated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Tokens of one request's input.
+    pub max_input_tokens: Option<u64>,
+    /// Tokens of one answer.
+    pub max_output_tokens: Option<u64>,
+}
+
+impl ModelLimits {
+    /// These, and where they say nothing, `others`.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            max_input_tokens: self.max_input_tokens.or(others.max_input_tokens),
+            max_output_tokens: self.max_output_tokens.or(others.max_output_tokens),
+        }
     }
 }
 
@@ -90,6 +117,8 @@ pub struct PriceRow {
     pub thresholds: Vec<Threshold>,
     /// What is billed besides tokens.
     pub fees: Fees,
+    /// What the model takes and makes at most.
+    pub limits: ModelLimits,
 }
 
 /// One part of a price.
@@ -128,18 +157,19 @@ impl Charge {
     /// nano-dollar more or less.
     #[must_use]
     pub fn amount(&self) -> Option<NanoUsd> {
-        self.numerator().map(rounded)
+        self.numerator().map(amount_of)
     }
 }
 
-fn rounded(numerator: i128) -> NanoUsd {
+/// What a sum of numerators over [`DIVISOR`] comes to, half a nano-dollar up.
+pub(super) fn amount_of(numerator: i128) -> NanoUsd {
     let nanos = numerator.saturating_add(DIVISOR / 2) / DIVISOR;
     NanoUsd(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
 /// The rates that hold for one request.
-struct Card<'r> {
-    rates: &'r Rates,
+pub(super) struct Card<'r> {
+    pub(super) rates: &'r Rates,
     tier: Factor,
     input: Factor,
     output: Factor,
@@ -169,6 +199,7 @@ impl PriceRow {
             tiers: Vec::new(),
             thresholds: Vec::new(),
             fees: Fees::default(),
+            limits: ModelLimits::default(),
         }
     }
 
@@ -209,7 +240,7 @@ impl PriceRow {
                 .zip(charge.numerator())
                 .map(|(sum, part)| sum.saturating_add(part));
         });
-        known.then_some(total?).map(rounded)
+        known.then_some(total?).map(amount_of)
     }
 
     /// The threshold that a request of these tokens is past.
@@ -236,7 +267,7 @@ impl PriceRow {
         if tokens.sum().is_none() && products.iter().all(|&unit| units[unit].is_none()) {
             return false;
         }
-        let Some(card) = self.card(tier, residency, tokens) else {
+        let Some(card) = self.card(tier, residency, self.threshold(tokens)) else {
             return false;
         };
         let hour = units[Unit::CacheWrite1h].unwrap_or(0);
@@ -246,10 +277,7 @@ impl PriceRow {
                 TokenType::InputCacheWrite => count.saturating_sub(hour),
                 _ => count,
             };
-            let rate = card
-                .rates
-                .charged(kind, &self.standard, self.images_as_text)
-                .filter(|_| !(mixed_cache && is_cache(kind)));
+            let rate = self.charged(&card, kind, mixed_cache);
             if count > 0 {
                 charge(card.charge(Item::Tokens(kind), count, rate));
             }
@@ -299,7 +327,27 @@ impl PriceRow {
         }
     }
 
-    fn card(&self, tier: Tier, residency: Factor, tokens: &Tokens) -> Option<Card<'_>> {
+    /// What a token of `kind` is charged. With media in it that are cached otherwise than text
+    /// (`mixed_cache`) a request's cache has no price.
+    pub(super) fn charged(
+        &self,
+        card: &Card<'_>,
+        kind: TokenType,
+        mixed_cache: bool,
+    ) -> Option<Rate> {
+        let rate = card
+            .rates
+            .charged(kind, &self.standard, self.images_as_text);
+        rate.filter(|_| !(mixed_cache && is_cache(kind)))
+    }
+
+    /// The rates of a tier beyond a threshold, or of a request that is past none.
+    pub(super) fn card<'r>(
+        &'r self,
+        tier: Tier,
+        residency: Factor,
+        threshold: Option<&'r Threshold>,
+    ) -> Option<Card<'r>> {
         let (rates, factor) = self.tier(tier)?;
         let usual = Card {
             rates,
@@ -308,7 +356,7 @@ impl PriceRow {
             output: Factor::ONE,
             residency,
         };
-        match self.threshold(tokens).map(|threshold| &threshold.price) {
+        match threshold.map(|threshold| &threshold.price) {
             None => Some(usual),
             Some(&ThresholdPrice::Times { input, output }) => Some(Card {
                 input,
@@ -348,6 +396,23 @@ impl PriceRow {
 }
 
 impl Card<'_> {
+    /// Rates as they are, without a factor.
+    pub(super) fn plain() -> Self {
+        const NONE: &Rates = &Rates::NONE;
+        Self {
+            rates: NONE,
+            tier: Factor::ONE,
+            input: Factor::ONE,
+            output: Factor::ONE,
+            residency: Factor::ONE,
+        }
+    }
+
+    /// What one `item` at a rate adds to the numerator of the whole.
+    pub(super) fn numerator(&self, item: Item, rate: Option<Rate>) -> Option<i128> {
+        self.charge(item, 1, rate).numerator()
+    }
+
     fn charge(&self, item: Item, count: u64, rate: Option<Rate>) -> Charge {
         Charge {
             item,

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::builtin;
+use super::dearest::{Ceiling, Dearest, Most};
 use super::names::ModelName;
 use super::reload::Files;
+use super::row::ModelLimits;
 use super::table::{Layer, PriceTable};
 use crate::clock::UnixMicros;
 use crate::record::{Api, Cost, Usage, closed_set};
@@ -143,6 +145,26 @@ impl Prices {
         self.table
             .load()
             .price_row(api, name, service_tier, usage, at)
+    }
+
+    /// What a model takes and makes at most by the table in use, as [`PriceTable::limits`].
+    #[must_use]
+    pub fn limits<'n>(&self, name: impl Into<ModelName<'n>>, at: UnixMicros) -> ModelLimits {
+        self.table.load().limits(name, at)
+    }
+
+    /// The most that a request can cost by the table in use, as [`PriceTable::dearest`].
+    #[must_use]
+    pub fn dearest<'n>(
+        &self,
+        name: impl Into<ModelName<'n>>,
+        service_tier: Option<&str>,
+        most: &Most,
+        ceiling: &Ceiling,
+        at: UnixMicros,
+    ) -> Dearest {
+        let table = self.table.load();
+        table.dearest(name, service_tier, most, ceiling, at)
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {

@@ -8,7 +8,7 @@ use super::names::{
     ModelName, OPENAI_REGIONAL, is_maker, maker_of, regional_of, split_provider, without_date,
 };
 use super::rate::{Factor, Tier};
-use super::row::PriceRow;
+use super::row::{ModelLimits, PriceRow};
 use crate::clock::UnixMicros;
 use crate::record::{Api, Cost, Usage, closed_set};
 
@@ -340,6 +340,22 @@ impl PriceTable {
                 ..found
             })
         })
+    }
+
+    /// What a model takes and makes at most at a moment: by the row that [`find`](Self::find) finds,
+    /// and what that leaves out by the first layer that says it. An operator's price need not repeat
+    /// what the catalogue knows.
+    #[must_use]
+    pub fn limits<'n>(&self, name: impl Into<ModelName<'n>>, at: UnixMicros) -> ModelLimits {
+        let name = name.into();
+        let found = self.find(name, at);
+        let own = found.map(|found| found.row.limits).unwrap_or_default();
+        let scope = Scope::of(name);
+        let named = self
+            .layers
+            .iter()
+            .filter_map(|layer| layer.named(scope, name.model, at));
+        named.fold(own, |limits, (_, also)| limits.or(also.row.limits))
     }
 
     fn closest(&self, scope: Scope<'_>, model: &str, at: UnixMicros) -> Option<Match<'_>> {

@@ -6,6 +6,7 @@
 )]
 
 mod catalogue;
+mod dearest;
 mod fees;
 mod files;
 mod names;

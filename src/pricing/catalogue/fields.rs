@@ -38,6 +38,11 @@ pub(super) fn count(raw: &RawValue) -> Option<u64> {
     Decimal::parse(&text).ok()?.exactly(0).ok()
 }
 
+/// The most tokens of something. Zero is how catalogues write that they do not know.
+pub(super) fn limit(raw: Option<&&RawValue>) -> Option<u64> {
+    count(raw?).filter(|&tokens| tokens > 0)
+}
+
 /// A flag; what is none is not set.
 pub(super) fn flag(raw: Option<&&RawValue>) -> bool {
     raw.is_some_and(|raw| raw.get() == "true")

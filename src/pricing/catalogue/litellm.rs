@@ -3,12 +3,12 @@
 
 use serde_json::value::RawValue;
 
-use super::fields::{Gathered, count, flag, number, rate, text};
+use super::fields::{Gathered, count, flag, limit, number, rate, text};
 use super::{Catalogue, Members};
 use crate::pricing::decimal::Decimal;
 use crate::pricing::names::{canonical, without_provider};
 use crate::pricing::rate::{Fees, Rate, Rates, Tier};
-use crate::pricing::row::{MediaSet, PriceRow};
+use crate::pricing::row::{MediaSet, ModelLimits, PriceRow};
 use crate::record::{TokenType, Unit};
 
 /// Describes the fields; it is no model.
@@ -130,6 +130,10 @@ fn model(name: &str, members: &Members<'_>) -> Result<PriceRow, String> {
     gathered.into_row(&mut row);
     row.cache_not_of = cache_not_of;
     row.images_as_text = flag(members.get("supports_vision"));
+    row.limits = ModelLimits {
+        max_input_tokens: limit(members.get("max_input_tokens")),
+        max_output_tokens: limit(members.get("max_output_tokens")),
+    };
     let mode = text(members.get("mode")).unwrap_or_default();
     row.fees = fees(members, &mode, !row.standard.is_empty())?;
     if row.standard.is_empty() && row.fees.iter().next().is_none() {

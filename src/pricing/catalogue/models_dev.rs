@@ -1,10 +1,10 @@
 //! `models.dev`'s shape: providers, their models, and in each a `cost` in USD per million tokens.
 
-use super::fields::{Gathered, count, rate, text};
+use super::fields::{Gathered, count, limit, rate, text};
 use super::{Catalogue, Members};
 use crate::pricing::names::canonical;
 use crate::pricing::rate::{Rates, Tier};
-use crate::pricing::row::PriceRow;
+use crate::pricing::row::{ModelLimits, PriceRow};
 use crate::record::TokenType;
 
 const SOURCE: &str = "https://models.dev/api.json";
@@ -64,6 +64,7 @@ fn model(provider: &str, name: &str, json: &str) -> Result<Option<PriceRow>, Str
     );
     gathered.into_row(&mut row);
     row.images_as_text = reads_images(&members);
+    row.limits = limits(&members);
     Ok(Some(row))
 }
 
@@ -113,6 +114,18 @@ fn rates(cost: &Members<'_>, besides: &[&str]) -> Result<Rates, String> {
         }
     }
     Ok(rates)
+}
+
+/// `{"limit": {"context": 400000, "output": 128000}}`: what a model takes is never more than its whole
+/// context.
+fn limits(model: &Members<'_>) -> ModelLimits {
+    let stated = present(model, "limit")
+        .and_then(|limit| serde_json::from_str::<Members<'_>>(limit).ok())
+        .unwrap_or_default();
+    ModelLimits {
+        max_input_tokens: limit(stated.get("context")),
+        max_output_tokens: limit(stated.get("output")),
+    }
 }
 
 fn reads_images(model: &Members<'_>) -> bool {
