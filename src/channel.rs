@@ -20,6 +20,7 @@ mod placing;
 mod queue;
 mod recent;
 mod resolve;
+mod safeguard;
 mod selection;
 mod verdict;
 
@@ -27,7 +28,7 @@ mod verdict;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::HeaderValue;
 use http::header::{HeaderName, InvalidHeaderValue};
@@ -55,6 +56,7 @@ pub use path::{Asked, Destination, key_in_pair};
 pub use place::Place;
 pub use placing::{Bond, NoPlace, Placing, Wanted};
 pub use resolve::Resolver;
+pub use safeguard::Guarded;
 pub use verdict::{Effect, Fault, Sighted, Verdict};
 
 /// One upstream with one credential.
@@ -212,6 +214,8 @@ pub struct Registry {
     pool: Arc<Pool>,
     /// What clients may call a model, and what that means.
     aliases: HashMap<Arc<str>, Arc<str>>,
+    /// Held by who closes a channel for as long as others stay open.
+    closing: Mutex<()>,
 }
 
 /// What requests on their way share with the registry.
@@ -268,6 +272,7 @@ impl Registry {
                 changed: common.changed,
             }),
             aliases: settings.models.aliases.iter().cloned().collect(),
+            closing: Mutex::new(()),
         })
     }
 

@@ -141,7 +141,9 @@ fn log(event: &ChannelEvent) {
             )
         };
     }
-    if event.owner == Owner::Breaker && event.hold == GateState::Closed {
+    // The breaker's hold behind another's, for the request that goes first, is no news of the channel.
+    let is_due = event.until.is_some_and(|due| due <= event.at);
+    if event.owner == Owner::Breaker && event.hold == GateState::Closed && !is_due {
         say!(warn);
     } else {
         say!(info);

@@ -33,7 +33,7 @@ impl Pace {
     }
 
     /// Begins anew; the pause before the first probe. `draw` is any number.
-    fn begin(&mut self, draw: u64) -> Duration {
+    pub(super) fn begin(&mut self, draw: u64) -> Duration {
         self.pause = self.first.min(self.longest);
         jittered(self.pause, draw)
     }
@@ -375,7 +375,7 @@ impl Gate {
 
     /// Tells of the breaker's hold as it is now, with its own reason: an earlier run's last event has
     /// to say why it closed.
-    fn amend(&self, holds: &mut Holds, state: GateState, now: UnixMicros) {
+    pub(super) fn amend(&self, holds: &mut Holds, state: GateState, now: UnixMicros) {
         let Some(hold) = holds.breaker() else {
             return;
         };

@@ -77,14 +77,14 @@ impl Registry {
             .min()
     }
 
-    fn known(&self, name: &str) -> Result<&Arc<Channel>, NoSuchChannel> {
+    pub(super) fn known(&self, name: &str) -> Result<&Arc<Channel>, NoSuchChannel> {
         self.channel(name)
             .ok_or_else(|| NoSuchChannel(name.to_owned()))
     }
 }
 
 impl Channel {
-    fn status(&self, now: UnixMicros) -> GateStatus {
+    pub(super) fn status(&self, now: UnixMicros) -> GateStatus {
         let (state, holds, next_probe) = self.gate.status(now);
         GateStatus {
             state,

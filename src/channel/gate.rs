@@ -207,8 +207,7 @@ impl Gate {
 
     /// Closes it. Whoever looks after this has returned sees it.
     pub(super) fn close(&self, closing: Closing, now: UnixMicros) {
-        let mut holds = self.lock();
-        self.settle(&mut holds, now);
+        let mut holds = self.settled(now);
         self.put(&mut holds, closing, now);
     }
 
@@ -220,8 +219,7 @@ impl Gate {
         note: Option<&Arc<str>>,
         now: UnixMicros,
     ) {
-        let mut holds = self.lock();
-        self.settle(&mut holds, now);
+        let mut holds = self.settled(now);
         let reason = match by {
             Owner::Operator => GateReason::Operator,
             Owner::Breaker => GateReason::Recovered,
@@ -246,15 +244,13 @@ impl Gate {
         if self.word.load(Ordering::Acquire) == word::OPEN {
             return None;
         }
-        let mut holds = self.lock();
-        self.settle(&mut holds, now);
+        let mut holds = self.settled(now);
         holds.next_end()
     }
 
     /// What it is now, as far as it is the gate's to say.
     pub(super) fn status(&self, now: UnixMicros) -> (GateState, Vec<Hold>, Option<UnixMicros>) {
-        let mut holds = self.lock();
-        self.settle(&mut holds, now);
+        let mut holds = self.settled(now);
         let waits = |hold: &&Hold| hold.state != GateState::Probing;
         let next_probe = holds.only_breaker().filter(waits);
         let next_probe = next_probe.and_then(|hold| hold.closing.until);
@@ -366,7 +362,15 @@ impl Gate {
         self.word.store(holds.word(), Ordering::SeqCst);
     }
 
-    fn next_turn(&self, holds: &mut Holds) {
+    /// The holds without those whose time is over.
+    pub(super) fn settled(&self, now: UnixMicros) -> MutexGuard<'_, Holds> {
+        let mut holds = self.lock();
+        self.settle(&mut holds, now);
+        holds
+    }
+
+    /// What was seen before is no evidence from now on.
+    pub(super) fn next_turn(&self, holds: &mut Holds) {
         holds.probe = None;
         self.turn.fetch_add(1, Ordering::AcqRel);
     }

@@ -3,6 +3,7 @@
 mod choice;
 mod interleaving;
 mod recovery;
+mod safeguard;
 mod waiting;
 
 use std::sync::{Arc, Mutex};

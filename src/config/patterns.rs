@@ -45,6 +45,31 @@ impl ModelPattern {
             Some(glob) => glob.matches(model),
         }
     }
+
+    /// Whether it means every model that `other` means. Never wrong where it says so.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        if other.is_exact() {
+            return self.matches(&other.text);
+        }
+        let narrow: Vec<char> = other.text.chars().collect();
+        // Whether what was read of this pattern takes in the first so many symbols of the other.
+        let mut takes = vec![false; narrow.len() + 1];
+        takes[0] = true;
+        for wide in self.text.chars() {
+            let before = takes.clone();
+            takes[0] = wide == '*' && before[0];
+            for (at, symbol) in narrow.iter().enumerate() {
+                takes[at + 1] = match wide {
+                    '*' => before[at + 1] || takes[at],
+                    // A star is no character, nor one character only.
+                    '?' => *symbol != '*' && before[at],
+                    letter => letter == *symbol && before[at],
+                };
+            }
+        }
+        takes[narrow.len()]
+    }
 }
 
 impl PartialEq for ModelPattern {
@@ -75,6 +100,8 @@ impl fmt::Display for ModelPattern {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert, proptest};
+
     use super::*;
 
     #[test]
@@ -95,6 +122,42 @@ mod tests {
                 fits,
                 "{pattern} {model}"
             );
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_means_no_more() {
+        for (wide, narrow, covers) in [
+            ("*", "*", true),
+            ("*", "gpt-5*", true),
+            ("gpt-*", "gpt-5*", true),
+            ("gpt-5*", "gpt-*", false),
+            ("gpt-5*", "gpt-5", true),
+            ("gpt-5", "gpt-5*", false),
+            ("gpt-5?", "gpt-5*", false),
+            ("gpt-5*", "gpt-5?", true),
+            ("*-mini", "gpt-*-mini", true),
+            ("gpt-*", "*-mini", false),
+        ] {
+            let covered = ModelPattern::new(wide).covers(&ModelPattern::new(narrow));
+            assert_eq!(covered, covers, "{wide} {narrow}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_covered_is_matched(
+            wide in "[ab*?]{0,5}",
+            narrow in "[ab*?]{0,5}",
+            models in proptest::collection::vec("[abc]{0,6}", 1..60),
+        ) {
+            let (wide, narrow) = (ModelPattern::new(&wide), ModelPattern::new(&narrow));
+            prop_assert!(wide.covers(&wide));
+            if wide.covers(&narrow) {
+                for model in models {
+                    prop_assert!(!narrow.matches(&model) || wide.matches(&model), "{}", model);
+                }
+            }
         }
     }
 }

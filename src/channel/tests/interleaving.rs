@@ -11,7 +11,8 @@ use super::*;
 /// What somebody does to a channel.
 #[derive(Clone, Debug)]
 enum Step {
-    Close(Owner, Option<u64>),
+    /// For so many seconds; whether one request is to go first afterwards.
+    Close(Owner, Option<u64>, bool),
     Reopen(Owner),
     /// So many seconds pass.
     Wait(u64),
@@ -31,7 +32,8 @@ fn owner() -> impl Strategy<Value = Owner> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (owner(), proptest::option::of(0_u64..20)).prop_map(|(owner, lasts)| Step::Close(owner, lasts)),
+        3 => (owner(), proptest::option::of(0_u64..20), any::<bool>())
+            .prop_map(|(owner, lasts, probes)| Step::Close(owner, lasts, probes)),
         2 => owner().prop_map(Step::Reopen),
         2 => (0_u64..30).prop_map(Step::Wait),
         6 => proptest::option::of(any::<bool>()).prop_map(Step::Request),
@@ -93,11 +95,18 @@ proptest! {
         for step in steps {
             model.expire(now);
             match step {
-                Step::Close(owner, lasts) => {
+                Step::Close(owner, lasts, probes) => {
                     let until = lasts.map(|seconds| now.plus(Duration::from_secs(seconds)));
                     let closing = Closing { owner: owner.clone(), ..by_operator(until) };
                     pool.close("a", closing, now).unwrap();
-                    model.holds.insert(owner, until);
+                    model.holds.insert(owner.clone(), until);
+                    model.expire(now);
+                    if probes {
+                        pool.probe_after("a", &owner, now).unwrap();
+                        if model.holds.contains_key(&owner) {
+                            model.broken.get_or_insert(now);
+                        }
+                    }
                 }
                 Step::Reopen(by) => {
                     pool.reopen("a", &by, None, None, now).unwrap();
