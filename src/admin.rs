@@ -19,6 +19,7 @@ mod payload;
 mod prices;
 mod readers;
 mod readiness;
+mod reloads;
 mod repricing;
 mod serve;
 
@@ -53,6 +54,7 @@ pub(crate) use keys::new_key;
 pub use moment::{DeadlineError, MomentError, SpanError, parse_deadline, parse_moment, parse_span};
 pub use openapi::document;
 pub use readiness::{NotReady, Readiness};
+pub use reloads::ReloadStats;
 pub use serve::serve;
 
 /// What the composition hands to the admin port.
@@ -144,6 +146,12 @@ impl AdminState {
     /// Shows, too, how channels outside follow the gates.
     pub fn with_followed(self, stats: Arc<FollowerStats>) -> prometheus::Result<Self> {
         exposition::add_followed(&self.registry, stats)?;
+        Ok(self)
+    }
+
+    /// Shows, too, what came of reading the settings again.
+    pub fn with_reloads(self, stats: Arc<ReloadStats>) -> prometheus::Result<Self> {
+        exposition::add_reloads(&self.registry, stats)?;
         Ok(self)
     }
 }

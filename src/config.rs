@@ -13,10 +13,12 @@ mod credentials;
 #[cfg(test)]
 mod example;
 mod expand;
+mod file_state;
 mod json_path;
 mod keys;
 mod load;
 mod models;
+mod origin;
 mod patterns;
 mod payloads;
 mod prices;
@@ -38,8 +40,10 @@ pub(crate) use units::{Refusal, switch, whole};
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use budgets::BudgetSettings;
+pub use file_state::FileStates;
 pub use json_path::{JsonPath, JsonPathError, MOST_STEPS, PathStep};
 pub use load::{DEFAULT_FILE, Loaded, load};
+pub use origin::Origin;
 pub use patterns::ModelPattern;
 pub use payloads::{NoShare, PayloadCapture, PayloadSettings, Share};
 pub use problem::{Place, Position, Problem, Problems};

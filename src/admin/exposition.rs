@@ -3,6 +3,7 @@
 mod channels;
 mod followed;
 mod prices;
+mod reloads;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Opts, Registry, TextEncoder};
 
 use super::info::{REVISION, VERSION};
+use crate::admin::ReloadStats;
 use crate::channel::Registry as Pool;
 use crate::clock::micros;
 use crate::ledger::{COMMIT_BUCKETS_US, LedgerStats};
@@ -24,6 +26,7 @@ use crate::sources::new_api::FollowerStats;
 use channels::ChannelsCollector;
 use followed::FollowedCollector;
 use prices::PricesCollector;
+use reloads::ReloadsCollector;
 
 /// The text format's media type, as Prometheus asks for it.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -62,6 +65,11 @@ pub(super) fn add_followed(
     stats: Arc<FollowerStats>,
 ) -> prometheus::Result<()> {
     registry.register(Box::new(FollowedCollector::new(stats)?))
+}
+
+/// Adds what came of reading the settings again.
+pub(super) fn add_reloads(registry: &Registry, stats: Arc<ReloadStats>) -> prometheus::Result<()> {
+    registry.register(Box::new(ReloadsCollector::new(stats)?))
 }
 
 /// Everything in `registry` in the text format.

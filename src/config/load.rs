@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::origin::Origin;
 use super::problem::{Place, Position, Problem, Problems};
 use super::reader::Reader;
 use super::settings::Settings;
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The file they come from; `None` when there was none.
     pub file: Option<PathBuf>,
+    /// What reads them again.
+    pub origin: Origin,
 }
 
 /// Reads the settings: `path`, or else `tollgate.yaml` in `working_dir` when it exists, or else
@@ -38,6 +41,7 @@ pub fn load(
     env: &dyn Fn(&str) -> Option<String>,
     working_dir: &Path,
 ) -> Result<Loaded, Problems> {
+    let origin = Origin::new(path, working_dir);
     let default = Path::new(DEFAULT_FILE);
     // A link that leads nowhere or a file that cannot be read is an error, not an absence.
     let is_there = || working_dir.join(default).symlink_metadata().is_ok();
@@ -48,6 +52,7 @@ pub fn load(
                 settings,
                 warnings,
                 file: None,
+                origin,
             }
         });
     };
@@ -78,6 +83,7 @@ pub fn load(
         settings,
         warnings,
         file: Some(resolved),
+        origin,
     })
 }
 

@@ -1,47 +1,32 @@
 //! The operator's price files of a running sidecar: read again when they change.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use super::load::load_files;
 use super::running::{Prices, Refresh};
 use crate::clock::UnixMicros;
-use crate::config::Problems;
-
-/// What tells one state of a file from another: when it was written, its size, and which file it is
-/// (an editor puts a new one in the place of the old); `None` when it cannot be asked.
-type Stamp = Option<(Option<SystemTime>, u64, u64)>;
+use crate::config::{FileStates, Problems};
 
 /// The files of `prices.files`, and the state of them that was read last.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     paths: Vec<PathBuf>,
     /// Also held while they are read: who reads later has the newer table.
-    seen: Mutex<Vec<Stamp>>,
+    seen: Mutex<FileStates>,
 }
 
 impl Files {
     /// To be asked before the files are read: what changes in between is then seen as a change.
     pub(super) fn new(paths: Vec<PathBuf>) -> Self {
-        let seen = Mutex::new(stamps(&paths));
+        let seen = Mutex::new(FileStates::of(&paths));
         Self { paths, seen }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Vec<Stamp>> {
+    fn seen(&self) -> MutexGuard<'_, FileStates> {
         // A list that is replaced whole.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |path: &PathBuf| {
-        let metadata = fs::metadata(path).ok()?;
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        Some((metadata.modified().ok(), metadata.len(), inode))
-    };
-    paths.iter().map(stamp).collect()
 }
 
 impl Prices {
@@ -58,7 +43,7 @@ impl Prices {
     /// `None` when none did. Blocks for the reading.
     pub fn reload_if_changed(&self, now: UnixMicros) -> Option<Result<Refresh, Problems>> {
         let mut seen = self.files.seen();
-        let found = stamps(&self.files.paths);
+        let found = FileStates::of(&self.files.paths);
         if *seen == found {
             return None;
         }
@@ -75,7 +60,7 @@ impl Prices {
     /// Blocks for the reading.
     pub fn reload(&self, now: UnixMicros) -> Result<Refresh, Problems> {
         let mut seen = self.files.seen();
-        let found = stamps(&self.files.paths);
+        let found = FileStates::of(&self.files.paths);
         let result = self.set_own(load_files(&self.files.paths)?);
         *seen = found;
         if result == Refresh::Updated {
