@@ -323,10 +323,10 @@ impl Ledger {
         Repricer::new(Arc::clone(&self.control))
     }
 
-    /// What knows when the database has what earlier processes left in the journal.
+    /// What knows when the database has what the journal has.
     #[must_use]
     pub fn recovery(&self) -> Recovery {
-        Recovery::new(Arc::clone(&self.control), Arc::clone(&self.stats))
+        Recovery::new(self.journal(), Arc::clone(&self.control), self.stats())
     }
 
     /// What keeps the clients' keys, for whoever makes and revokes them.
@@ -339,12 +339,7 @@ impl Ledger {
     /// not after `timeout`, e.g. because the database is locked or another process is the writer.
     #[must_use]
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.journal.retry_held();
-        let target = self.journal.appended();
-        self.control.wake();
-        self.control.wait_until(timeout, || {
-            self.stats.committed_bytes() >= target && self.stats.held() == 0
-        })
+        self.recovery().flush(timeout)
     }
 
     /// Gives the writer's role to the process that waits for it (the new one of an upgrade), which

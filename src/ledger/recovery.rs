@@ -1,22 +1,44 @@
-//! Knowing when the database has what earlier processes left in the journal.
+//! Knowing when the database has what the journal has: of this process, and of earlier ones.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Control;
+use super::journal::Journal;
 use super::stats::LedgerStats;
 
-/// Tells whether what earlier processes left in the journal is in the database, as far as this
-/// process's writer knows.
+/// Tells whether what this process appended to the journal, and what earlier ones left in it, is in
+/// the database, as far as this process's writer knows.
 #[derive(Clone, Debug)]
 pub struct Recovery {
+    journal: Arc<Journal>,
     control: Arc<Control>,
     stats: Arc<LedgerStats>,
 }
 
 impl Recovery {
-    pub(super) fn new(control: Arc<Control>, stats: Arc<LedgerStats>) -> Self {
-        Self { control, stats }
+    pub(super) fn new(
+        journal: Arc<Journal>,
+        control: Arc<Control>,
+        stats: Arc<LedgerStats>,
+    ) -> Self {
+        Self {
+            journal,
+            control,
+            stats,
+        }
+    }
+
+    /// Waits until everything appended before this call is in the database. `false` when it is not
+    /// after `timeout`, e.g. because the database is locked or another process is the writer. Blocks.
+    #[must_use]
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.journal.retry_held();
+        let target = self.journal.appended();
+        self.control.wake();
+        self.control.wait_until(timeout, || {
+            self.stats.committed_bytes() >= target && self.stats.held() == 0
+        })
     }
 
     /// Waits until the database has what ended processes left in the journal, and what one that

@@ -20,6 +20,7 @@ pub struct LedgerStats {
     pub(super) dropped: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) held: AtomicU64,
+    pub(super) repricings: AtomicU64,
     pub(super) appended_bytes: AtomicU64,
     pub(super) committed_bytes: AtomicU64,
     pub(super) foreign_backlog_bytes: AtomicU64,
@@ -55,6 +56,7 @@ impl Default for LedgerStats {
             dropped: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             held: AtomicU64::new(0),
+            repricings: AtomicU64::new(0),
             appended_bytes: AtomicU64::new(0),
             committed_bytes: AtomicU64::new(0),
             foreign_backlog_bytes: AtomicU64::new(0),
@@ -98,6 +100,12 @@ impl LedgerStats {
     #[must_use]
     pub fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// How often history was priced anew, to the end or not: costs of the past may be others since.
+    #[must_use]
+    pub fn repricings(&self) -> u64 {
+        self.repricings.load(Ordering::Acquire)
     }
 
     /// Failed writes to the journal's files.

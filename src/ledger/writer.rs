@@ -245,6 +245,7 @@ impl Writer {
         if let Err(error) = &step {
             tracing::warn!(%error, "history is not priced anew to the end");
         }
+        self.stats.repricings.fetch_add(1, Ordering::Release);
         // In this order: who hears of the end can ask for more.
         control.repriced();
         job.tell(step.map(|_| ()));
