@@ -244,13 +244,13 @@ impl Gate {
         if self.word.load(Ordering::Acquire) == word::OPEN {
             return None;
         }
-        let mut holds = self.settled(now);
+        let holds = self.settled(now);
         holds.next_end()
     }
 
     /// What it is now, as far as it is the gate's to say.
     pub(super) fn status(&self, now: UnixMicros) -> (GateState, Vec<Hold>, Option<UnixMicros>) {
-        let mut holds = self.settled(now);
+        let holds = self.settled(now);
         let waits = |hold: &&Hold| hold.state != GateState::Probing;
         let next_probe = holds.only_breaker().filter(waits);
         let next_probe = next_probe.and_then(|hold| hold.closing.until);

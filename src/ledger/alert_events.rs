@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 use serde::Serializer as _;
 
 use super::events::{EventTable, Wanted};
@@ -17,7 +17,8 @@ use crate::clock::UnixMicros;
 pub(super) const TABLE: EventTable = EventTable {
     name: "alert_events",
     columns: "sequence, at, rule, labels, state, severity, mode, active_since, fired_at, \
-              cleared_since, value, value_unit, limit_value, limit_unit, window_end, actions",
+              cleared_since, value, value_unit, limit_value, limit_unit, window_end, actions, \
+              critical_since, critical_cleared_since, told",
     owner: &["rule", "labels"],
     over: "state = 'inactive'",
 };
@@ -89,9 +90,10 @@ pub(super) fn insert(connection: &Connection, event: &AlertEvent) -> rusqlite::R
         .prepare_cached(
             "INSERT INTO alert_events (at, rule, labels, state, severity, mode, active_since, \
              fired_at, cleared_since, value, value_unit, limit_value, limit_unit, window_end, \
-             actions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             actions, critical_since, critical_cleared_since, told) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
-        .execute((
+        .execute(params![
             event.at.0,
             &*event.alert.rule,
             labels_json(&event.alert.labels)?,
@@ -107,7 +109,10 @@ pub(super) fn insert(connection: &Connection, event: &AlertEvent) -> rusqlite::R
             unit(event.limit),
             moment(event.window_end),
             actions,
-        ))?;
+            moment(event.critical_since),
+            moment(event.critical_cleared_since),
+            event.told,
+        ])?;
     Ok(())
 }
 
@@ -187,6 +192,9 @@ fn event(row: &Row<'_>) -> Result<AlertEvent, ReadError> {
         limit: quantity("limit_unit", 12, 13)?,
         window_end: moment(14)?,
         actions: json("actions", text(15)?)?,
+        critical_since: moment(16)?,
+        critical_cleared_since: moment(17)?,
+        told: row.get(18)?,
     })
 }
 

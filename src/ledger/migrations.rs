@@ -375,7 +375,11 @@ CREATE TABLE alert_events (
     limit_value INTEGER,
     limit_unit TEXT,
     window_end INTEGER,
-    actions TEXT NOT NULL
+    actions TEXT NOT NULL,
+    critical_since INTEGER,
+    critical_cleared_since INTEGER,
+    -- 0 where it is kept for the sake of a restart only.
+    told INTEGER NOT NULL
 ) STRICT;
 
 -- The last one of each alert.

@@ -407,6 +407,9 @@ mod tests {
             active_since: Some(UnixMicros(2)),
             fired_at: None,
             cleared_since: None,
+            critical_since: Some(UnixMicros(5)),
+            critical_cleared_since: None,
+            told: true,
             value: Some(Quantity {
                 unit: alert::Unit::Usd,
                 value: 3,
@@ -460,10 +463,13 @@ mod tests {
                 + "0104"
                 + "00"
                 + "00"
+                + "010a"
+                + "00"
                 + "010006"
                 + "010108"
                 + "010a"
                 + "02"
+                + "01"
                 + "0105626c6f636b010164"
         );
     }

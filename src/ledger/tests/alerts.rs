@@ -36,6 +36,9 @@ pub(super) fn alert_event(n: usize) -> AlertEvent {
         active_since: every(2).then_some(START),
         fired_at: every(5).then_some(START),
         cleared_since: every(7).then_some(START),
+        critical_since: Some(UnixMicros(5)),
+        critical_cleared_since: None,
+        told: true,
         value: every(2).then_some(Quantity {
             unit: Unit::Usd,
             value: 3,
