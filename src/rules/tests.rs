@@ -1,6 +1,8 @@
 //! The engine over its public face, with an explicit clock.
 
 mod budgets;
+mod crashes;
+mod rebuilding;
 
 use std::sync::{Arc, Mutex};
 
