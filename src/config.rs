@@ -23,8 +23,10 @@ mod patterns;
 mod payloads;
 mod prices;
 mod problem;
+mod quantity;
 mod reader;
 mod routing;
+mod rules;
 mod secret;
 mod section;
 mod sections;
@@ -33,10 +35,12 @@ mod sources;
 mod tree;
 mod units;
 
-pub(crate) use reader::Reader;
+pub(crate) use load::read_text;
+pub(crate) use quantity::quantity;
+pub(crate) use reader::{Given, Reader, is_near};
 pub(crate) use section::Section;
 pub(crate) use tree::{Entry, Value, parse as parse_yaml};
-pub(crate) use units::{Refusal, switch, whole};
+pub(crate) use units::{Refusal, duration, duration_or_zero, months, switch, time_zone, whole};
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use budgets::BudgetSettings;

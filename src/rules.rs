@@ -6,9 +6,11 @@
 //! was there is told to it.
 
 mod acting;
+mod annotations;
 mod definition;
 mod demand;
 mod engine;
+mod format;
 mod generation;
 mod hands;
 mod holds;
@@ -22,12 +24,14 @@ mod tests;
 mod view;
 
 pub use crate::meter::window::{Calendar, CalendarUnit, Span};
+pub use annotations::{AnnotationError, Occasion, render};
 pub use definition::{
     Action, Dimension, Matcher, Metric, NoData, Recovery, Rule, RuleSet, Side, Stat, Unbounded,
     Until,
 };
 pub use demand::{Blocked, BlockedBy, Demand};
 pub use engine::{Reservation, Rules};
+pub use format::{KnownNames, LoadedRules, load, parse};
 pub use hands::{Closed, Closure, Hands, NoHands};
 pub use machine::{Change, Conditions, Machine, Observation};
 pub use preparation::{HeldRequest, Needs, Preparation, TookTooLong};

@@ -58,7 +58,7 @@ pub fn load(
     };
     let resolved = working_dir.join(path);
     let file: Arc<Path> = Arc::from(path);
-    let (text, mode) = read_file(&resolved).map_err(|(position, message)| {
+    let (text, mode) = read_text(&resolved, "settings").map_err(|(position, message)| {
         let file = Arc::clone(&file);
         Problems(vec![Problem {
             place: Place::File { file, position },
@@ -121,13 +121,17 @@ fn sort(problems: &mut [Problem]) {
     problems.sort_by(|left, right| left.place.cmp(&right.place));
 }
 
-/// The text of a settings file and its permission bits, or a spot and what is wrong.
-fn read_file(path: &Path) -> Result<(String, u32), (Option<Position>, String)> {
-    let cannot = |error: io::Error| (None, format!("cannot read the settings: {error}"));
+/// The text of a file of `what` (`settings`, `rules`) and its permission bits, or a spot and what is
+/// wrong.
+pub(crate) fn read_text(
+    path: &Path,
+    what: &str,
+) -> Result<(String, u32), (Option<Position>, String)> {
+    let cannot = |error: io::Error| (None, format!("cannot read the {what}: {error}"));
     let file = File::open(path).map_err(cannot)?;
     let metadata = file.metadata().map_err(cannot)?;
     if metadata.is_dir() {
-        return Err((None, "this is a folder, not a settings file".to_owned()));
+        return Err((None, format!("this is a folder, not a {what} file")));
     }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1)
@@ -136,7 +140,7 @@ fn read_file(path: &Path) -> Result<(String, u32), (Option<Position>, String)> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err((
             None,
-            "this is larger than 1 MiB, so it is no settings file".to_owned(),
+            format!("this is larger than 1 MiB, so it is no {what} file"),
         ));
     }
     match String::from_utf8(bytes) {

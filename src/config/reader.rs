@@ -24,7 +24,8 @@ pub(crate) struct Reader<'e> {
     file: Option<Arc<Path>>,
     base_dir: PathBuf,
     working_dir: PathBuf,
-    env: &'e dyn Fn(&str) -> Option<String>,
+    /// What looks up variables; `None` where values stand as they are written.
+    env: Option<&'e dyn Fn(&str) -> Option<String>>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
     /// Every key that was asked for, as `channels[].name`.
@@ -64,10 +65,21 @@ impl<'e> Reader<'e> {
         env: &'e dyn Fn(&str) -> Option<String>,
     ) -> Self {
         Self {
-            file,
             base_dir: base_dir.to_owned(),
             working_dir: working_dir.to_owned(),
-            env,
+            env: Some(env),
+            ..Self::literal(file)
+        }
+    }
+
+    /// Of a file whose values stand as they are written: `${NAME}` is no variable, and no path is
+    /// resolved.
+    pub(crate) fn literal(file: Option<Arc<Path>>) -> Self {
+        Self {
+            file,
+            base_dir: PathBuf::new(),
+            working_dir: PathBuf::new(),
+            env: None,
             problems: Vec::new(),
             warnings: Vec::new(),
             known: BTreeSet::new(),
@@ -122,9 +134,14 @@ impl<'e> Reader<'e> {
 
     /// A path of the settings, from where it was written.
     pub(crate) fn resolve(&self, given: &Given) -> PathBuf {
+        self.folder_of(given).join(&given.text)
+    }
+
+    /// Where a relative path starts.
+    pub(crate) fn folder_of(&self, given: &Given) -> &Path {
         match given.place {
-            Place::Environment(_) => self.working_dir.join(&given.text),
-            Place::File { .. } | Place::Default => self.base_dir.join(&given.text),
+            Place::Environment(_) => &self.working_dir,
+            Place::File { .. } | Place::Default => &self.base_dir,
         }
     }
 
@@ -171,7 +188,7 @@ impl<'e> Reader<'e> {
         let (_, name) = ENVIRONMENT_TWINS
             .iter()
             .find(|(setting, _)| *setting == path)?;
-        let text = (self.env)(name).filter(|text| !text.is_empty())?;
+        let text = self.env?(name).filter(|text| !text.is_empty())?;
         Some(Given {
             shown: shown(&without_credentials(&text)),
             text,
@@ -182,7 +199,15 @@ impl<'e> Reader<'e> {
 
     /// Expands a text of the file.
     fn given(&mut self, text: &str, place: Place, key: &str) -> Option<Given> {
-        match expand(text, self.env) {
+        let Some(env) = self.env else {
+            return Some(Given {
+                text: text.to_owned(),
+                shown: shown(&without_credentials(text)),
+                from_environment: false,
+                place,
+            });
+        };
+        match expand(text, env) {
             Ok(expanded) => Some(Given {
                 // The text before expansion: what a variable holds may be a secret.
                 shown: if expanded.from_environment {
@@ -242,7 +267,7 @@ fn nearest(unknown: &str, known: &BTreeSet<String>) -> Option<String> {
         .filter(|(parent, _)| *parent == section)
         .map(|(_, candidate)| (strsim::damerau_levenshtein(name, candidate), candidate))
         .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).min(3))
+        .filter(|(_, candidate)| is_near(name, candidate))
         .map(|(_, candidate)| candidate.to_owned());
     sibling.or_else(|| {
         known
@@ -250,6 +275,11 @@ fn nearest(unknown: &str, known: &BTreeSet<String>) -> Option<String> {
             .find(|path| split(path).1 == name)
             .map(|path| path.replace("[]", "[…]"))
     })
+}
+
+/// Whether somebody who wrote `word` may have meant `candidate`.
+pub(crate) fn is_near(word: &str, candidate: &str) -> bool {
+    strsim::damerau_levenshtein(word, candidate) <= candidate.len().div_ceil(3).min(3)
 }
 
 fn split(path: &str) -> (&str, &str) {

@@ -78,6 +78,11 @@ impl<'t> Section<'t> {
         format!("{}{key}", self.path)
     }
 
+    /// Whether there is no key in it.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Whether the file mentions `key`.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)

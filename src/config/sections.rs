@@ -10,6 +10,7 @@ use super::payloads;
 use super::problem::Place;
 use super::reader::Reader;
 use super::routing;
+use super::rules;
 use super::section::Section;
 use super::settings::{
     AdminSettings, LedgerSettings, LedgerStore, Limits, LogFormat, LogSettings, MetricsSettings,
@@ -88,6 +89,10 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
         });
         top.section(reader, "prices", |section, reader| {
             super::prices::read(section, reader, &mut settings.prices);
+        });
+        rules::read_files(top, reader, &mut settings.rules);
+        top.section(reader, "budgets", |section, reader| {
+            rules::read_budgets(section, reader, &mut settings.budgets);
         });
         top.section(reader, "sources", |section, reader| {
             given.new_api = super::sources::read(section, reader, &mut settings.sources);

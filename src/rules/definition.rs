@@ -65,7 +65,33 @@ closed_set! {
     }
 }
 
+impl Metric {
+    /// What it counts.
+    #[must_use]
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::Cost => Unit::Usd,
+            Self::Tokens | Self::InputTokens | Self::OutputTokens => Unit::Tokens,
+            Self::Requests | Self::Errors => Unit::Requests,
+            Self::ErrorRatio | Self::QuotaUsed => Unit::Ratio,
+            Self::Latency | Self::Ttft => Unit::Seconds,
+            Self::TokensPerSecond => Unit::TokensPerSecond,
+        }
+    }
+}
+
 impl Stat {
+    /// What it counts when it is taken of `metric`.
+    #[must_use]
+    pub const fn unit(self, metric: Metric) -> Unit {
+        match self {
+            Self::TimeLeft => Unit::Seconds,
+            Self::Ratio => Unit::Ratio,
+            Self::Count => Unit::Requests,
+            _ => metric.unit(),
+        }
+    }
+
     /// The quantile, in thousandths, of one that is a quantile.
     #[must_use]
     pub const fn permille(self) -> Option<u32> {
@@ -306,25 +332,13 @@ impl Rule {
         if self.compare.is_some() {
             return Unit::Times;
         }
-        match self.stat {
-            Stat::TimeLeft => Unit::Seconds,
-            Stat::Ratio => Unit::Ratio,
-            Stat::Count => Unit::Requests,
-            _ => self.metric_unit(),
-        }
+        self.stat.unit(self.metric)
     }
 
     /// What its metric counts.
     #[must_use]
     pub const fn metric_unit(&self) -> Unit {
-        match self.metric {
-            Metric::Cost => Unit::Usd,
-            Metric::Tokens | Metric::InputTokens | Metric::OutputTokens => Unit::Tokens,
-            Metric::Requests | Metric::Errors => Unit::Requests,
-            Metric::ErrorRatio | Metric::QuotaUsed => Unit::Ratio,
-            Metric::Latency | Metric::Ttft => Unit::Seconds,
-            Metric::TokensPerSecond => Unit::TokensPerSecond,
-        }
+        self.metric.unit()
     }
 
     /// A value of the rule, to be shown.

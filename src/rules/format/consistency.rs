@@ -1,0 +1,124 @@
+//! What the parts of a rule mean for each other, once each is sound.
+
+use super::KnownNames;
+use super::annotations;
+use crate::alert::Mode;
+use crate::config::{Place, Reader, Section};
+use crate::rules::{Action, Dimension, Metric, Rule};
+
+/// Notes what of a rule does not fit together. `mode_stated` is whether it or its group names a mode.
+pub(super) fn check(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    rule: &Rule,
+    mode_stated: bool,
+    known: &KnownNames,
+) {
+    templates(section, reader, rule);
+    limits_of_actions(section, reader, rule);
+    modes(section, reader, rule, mode_stated);
+    last_channel(section, reader, rule, known);
+    quota(section, reader, rule);
+}
+
+fn place_of(section: &Section<'_>, reader: &Reader<'_>, key: &str) -> Place {
+    let place = section.place_of(reader, key).or(section.place.clone());
+    place.unwrap_or(Place::Default)
+}
+
+fn templates(section: &mut Section<'_>, reader: &mut Reader<'_>, rule: &Rule) {
+    let entries = section.names(reader, "annotations");
+    for error in annotations::check(rule) {
+        let entry = entries.iter().find(|entry| *entry.key == *error.annotation);
+        let place = entry.map_or(Place::Default, |entry| reader.at(entry.node.at));
+        let key = format!("{}.{}", section.key("annotations"), error.annotation);
+        let message = format!("is no good template: {}", error.reason);
+        let hint = Some("write as `{{ labels.channel }} spent {{ value }} of {{ limit }}`");
+        reader.problem(&place, &key, message, hint);
+    }
+}
+
+/// Whether an action changes what happens to requests.
+const fn acts(action: &Action) -> bool {
+    matches!(action, Action::DisableChannel { .. } | Action::Block { .. })
+}
+
+/// Actions are for the critical limit.
+fn limits_of_actions(section: &Section<'_>, reader: &mut Reader<'_>, rule: &Rule) {
+    if rule.critical.is_some() || !rule.actions.iter().any(acts) {
+        return;
+    }
+    let place = place_of(section, reader, "actions");
+    let message = "the rule blocks or closes at its critical limit, and has none";
+    let hint = Some("write `critical`; a warning alone only tells");
+    reader.problem(&place, &section.key("critical"), message, hint);
+}
+
+/// A rule that says what to do and has not the mode for it, or the other way round.
+fn modes(section: &Section<'_>, reader: &mut Reader<'_>, rule: &Rule, mode_stated: bool) {
+    let acting = rule.actions.iter().any(acts);
+    if acting && !mode_stated {
+        let place = place_of(section, reader, "actions");
+        let message =
+            "the rule only tells: its mode is `notify`, so that nothing is blocked or closed";
+        let hint = Some("write `mode: enforce` to act, `mode: shadow` to see what it would do");
+        reader.warning(&place, &section.key("mode"), message, hint);
+    }
+    if !acting && rule.mode == Mode::Enforce && section.has("mode") {
+        let place = place_of(section, reader, "mode");
+        let message = "there is nothing to enforce: no action blocks or closes";
+        let hint = Some(
+            "add `- block: {}` or `- disable_channel: {}` to `actions`, or write `mode: notify`",
+        );
+        reader.warning(&place, &section.key("mode"), message, hint);
+    }
+}
+
+/// Of a single channel, the last is always the only one.
+fn last_channel(section: &Section<'_>, reader: &mut Reader<'_>, rule: &Rule, known: &KnownNames) {
+    let single = known
+        .channels
+        .as_deref()
+        .is_some_and(|names| names.len() == 1);
+    let keeps_last = rule.actions.iter().any(|action| {
+        matches!(
+            action,
+            Action::DisableChannel {
+                allow_last: false,
+                ..
+            }
+        )
+    });
+    if single && keeps_last && rule.mode == Mode::Enforce {
+        let place = place_of(section, reader, "actions");
+        let message = "there is a single channel, so the rule will never close it";
+        let hint = Some(
+            "write `allow_last: true` to close the last one too, or `block` to refuse requests",
+        );
+        reader.warning(&place, &section.key("actions"), message, hint);
+    }
+}
+
+/// A quota is the provider's word on a plan: no request has a part in it.
+fn quota(section: &Section<'_>, reader: &mut Reader<'_>, rule: &Rule) {
+    if rule.metric != Metric::QuotaUsed {
+        return;
+    }
+    let by_request = rule
+        .by
+        .iter()
+        .any(|dimension| !matches!(dimension, Dimension::Channel | Dimension::QuotaWindow));
+    let matcher = &rule.matcher;
+    let matches_request = matcher.model.is_some()
+        || matcher.key.is_some()
+        || !matcher.apis.is_empty()
+        || !matcher.tags.is_empty();
+    for (wrong, key) in [(by_request, "by"), (matches_request, "match")] {
+        if wrong {
+            let place = place_of(section, reader, key);
+            let message = "a quota belongs to a channel's plan, not to a request";
+            let hint = Some("tell quotas apart by `channel` and `window` only");
+            reader.problem(&place, &section.key(key), message, hint);
+        }
+    }
+}
