@@ -63,6 +63,7 @@ mod stats;
 mod store;
 #[cfg(test)]
 mod tests;
+mod windows;
 mod wire;
 mod writer;
 

@@ -23,7 +23,7 @@ use crate::money::NanoUsd;
 
 pub use channel_event::{ChannelEvent, GateReason, GateState, Owner};
 pub use sample::{
-    Dimensions, MinuteSample, ModelNames, Sample, input_tokens, is_sampled, output_tokens,
+    Dimensions, Figures, MinuteSample, ModelNames, Sample, input_tokens, is_sampled, output_tokens,
     pace_milli,
 };
 pub use sketch::{BadSketch, Sketch};

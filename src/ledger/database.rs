@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::journal::segment::make_private;
 use super::migrations::{self, MigrationError};
+use super::windows;
 
 /// The database's place in a data folder.
 pub(super) fn path_in(data_dir: &Path) -> PathBuf {
@@ -62,7 +63,8 @@ impl Database {
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         // No views or triggers that someone slipped into the file run here.
         connection.pragma_update(None, "trusted_schema", false)?;
-        connection.set_prepared_statement_cache_capacity(32);
+        connection.set_prepared_statement_cache_capacity(64);
+        windows::register(&connection)?;
         migrations::migrate(&mut connection)?;
         Ok(Self {
             connection,

@@ -6,11 +6,16 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::windows;
+
 /// How many steps there are: the schema version this program reads and writes.
 #[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
+
+/// The version that brought `window_minutely`.
+const WITH_WINDOWS: usize = 7;
 
 /// Why a database is not at [`VERSION`].
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +41,8 @@ pub(super) fn refuse_newer(connection: &Connection) -> Result<(), MigrationError
     }
 }
 
-/// Brings a database to [`VERSION`].
+/// Brings a database to [`VERSION`]. The connection knows the functions of
+/// [`windows`](super::windows).
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), MigrationError> {
     if version_of(connection)? == VERSION {
         return Ok(());
@@ -49,6 +55,10 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), MigrationError>
     };
     for step in missing {
         transaction.execute_batch(step)?;
+    }
+    if seen < WITH_WINDOWS {
+        // After all steps: what writes them knows the newest schema only.
+        windows::backfill(&transaction)?;
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
@@ -418,6 +428,7 @@ mod tests {
     fn every_schema_there_was_becomes_the_newest_with_its_rows() {
         for seen in 1..MIGRATIONS.len() {
             let mut connection = Connection::open_in_memory().unwrap();
+            windows::register(&connection).unwrap();
             for step in &MIGRATIONS[..seen] {
                 connection.execute_batch(step).unwrap();
             }
@@ -440,6 +451,15 @@ mod tests {
                 })
                 .unwrap();
             assert_eq!(kept, ("a".to_owned(), None));
+            // What a version had no roll-up of is summed from its rows.
+            let summed: i64 = connection
+                .query_row(
+                    "SELECT coalesce(sum(requests), 0) FROM window_minutely",
+                    [],
+                    |row| row.get(0),
+                )
+                .unwrap();
+            assert_eq!(summed, i64::from(seen < WITH_WINDOWS));
         }
     }
 }

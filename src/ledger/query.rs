@@ -6,6 +6,7 @@
 
 mod listing;
 mod requests;
+pub(super) mod sampled;
 mod summary;
 mod usage;
 

@@ -2,10 +2,11 @@
 //!
 //! Rows of a range of time are looked at in the order they started, a batch a transaction. A
 //! transaction holds a batch's new costs, the old ones in `repricings`, and the differences in the
-//! roll-ups, so rows and roll-ups agree whenever it stops. A row that already costs what the prices
+//! roll-ups of usage and of windows, so rows and roll-ups agree whenever it stops. A row that already costs what the prices
 //! say is left as it is: doing it again changes nothing, and after a crash doing it again finishes
 //! it. The same holds for what Tollgate's own count would cost beside a usage that is missing, but
-//! that `repricings` keeps no old figures of such estimates.
+//! that `repricings` keeps no old figures of such estimates. What budgets assumed of a row gives way
+//! to its cost, or follows its estimate.
 //!
 //! What stays as it is: a cost the provider stated, a row without known usage, and the cost of a
 //! row whose model has no price any more (to forget what is known would make it unknown).
@@ -20,6 +21,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::query::{ReadError, StoredRequest, rows_in_order};
 use super::rollup::{self, AdjustError, CostChange, MissingRollup, RollupKey};
+use super::windows::{self, CostChanges};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::Cost;
@@ -69,6 +71,17 @@ struct Looked {
     verdict: Verdict,
     /// The new cost of its estimate.
     estimate: Option<NanoUsd>,
+}
+
+impl Looked {
+    /// What budgets are to count for it from now on, where that changes.
+    fn counted(&self) -> Option<NanoUsd> {
+        match &self.verdict {
+            Verdict::Changed(new) => Some(new.amount),
+            _ if self.row.cost.is_some() => None,
+            _ => self.estimate.filter(|_| self.row.assumed_cost.is_some()),
+        }
+    }
 }
 
 /// Why a batch was not done.
@@ -130,6 +143,7 @@ impl Pass {
         let batch = self.read(&transaction)?;
         let mut run = self.run;
         let mut rollups: HashMap<RollupKey, CostChange> = HashMap::new();
+        let mut budgets = CostChanges::new();
         let mut done = Repriced::default();
         for looked in &batch.rows {
             let Looked { row, estimate, .. } = looked;
@@ -144,6 +158,13 @@ impl Pass {
                 Some(run) => run,
                 None => *run.insert(self.begin_run(&transaction, now)?),
             };
+            if let Some(counted) = looked.counted()
+                && let Some(window) = windows::key_of(row)
+            {
+                let before = row.cost.as_ref().map(|cost| cost.amount);
+                let sum = budgets.entry(window).or_default();
+                add_difference(sum, before.or(row.assumed_cost), counted);
+            }
             let change = rollups.entry(rollup_key(row)).or_default();
             if let Some(new) = new {
                 done.count(looked);
@@ -155,7 +176,8 @@ impl Pass {
             if let Some(new) = *estimate {
                 transaction
                     .prepare_cached(
-                        "UPDATE requests SET estimated_cost_nanousd = ? WHERE sequence = ?",
+                        "UPDATE requests SET estimated_cost_nanousd = ?1, assumed_cost_nanousd = \
+                         iif(assumed_cost_nanousd IS NULL, NULL, ?1) WHERE sequence = ?2",
                     )?
                     .execute((new.0, row.sequence.0))?;
                 let old = row.estimate.and_then(|estimate| estimate.cost);
@@ -163,6 +185,7 @@ impl Pass {
             }
         }
         rollup::adjust_costs(&transaction, &rollups)?;
+        windows::adjust_costs(&transaction, &budgets)?;
         if let Some(run) = run {
             note_progress(
                 &transaction,
@@ -326,7 +349,8 @@ impl Pass {
             ))?;
         connection
             .prepare_cached(
-                "UPDATE requests SET cost_nanousd = ?, price_version = ? WHERE sequence = ?",
+                "UPDATE requests SET cost_nanousd = ?, price_version = ?, \
+                 assumed_cost_nanousd = NULL WHERE sequence = ?",
             )?
             .execute((new.amount.0, &*new.price_version, row.sequence.0))?;
         Ok(())

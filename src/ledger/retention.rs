@@ -1,13 +1,17 @@
 //! Forgetting rows that are older than the ledger's retention, and giving their space back.
 //!
-//! Both in small steps between batches, so that no batch waits long. Roll-ups are kept: they are
-//! what statistics read, and they are small.
+//! Both in small steps between batches, so that no batch waits long. Roll-ups of usage are kept: they
+//! are what statistics read, and they are small. Those of windows are kept for as long as a window can
+//! ask for them ([`windows::KEPT`]), however long rows are.
+
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::alert_events;
 use super::deferred;
 use super::gate_events;
+use super::windows;
 use crate::clock::UnixMicros;
 
 /// Rows deleted in a step.
@@ -18,32 +22,44 @@ const PAGES_A_STEP: usize = 256;
 /// where as much expires as comes in, moving pages about would be work for nothing.
 const FREE_ONE_IN: i64 = 20;
 
-/// Deletes up to [`ROWS_A_STEP`] of the oldest requests that started before `cutoff`, with their
-/// attempts and repricings, as many ids of deferred usage and as many events of gates and of alerts.
-/// Whether there may be more.
-pub(super) fn expire(connection: &mut Connection, cutoff: UnixMicros) -> rusqlite::Result<bool> {
+/// Deletes up to [`ROWS_A_STEP`] of the oldest requests that started longer ago than `retention`
+/// (`None` keeps them), with their attempts and repricings, as many ids of deferred usage and as many
+/// events of gates and of alerts; and what no window needs any more. Whether there may be more.
+pub(super) fn expire(
+    connection: &mut Connection,
+    retention: Option<Duration>,
+    now: UnixMicros,
+) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut most = windows::expire(&transaction, now, ROWS_A_STEP)?;
+    if let Some(retention) = retention {
+        let cutoff = now.minus(retention);
+        most = most.max(expire_requests(&transaction, cutoff)?);
+        for expire in [deferred::expire, gate_events::expire, alert_events::expire] {
+            most = most.max(expire(&transaction, cutoff, ROWS_A_STEP)?);
+        }
+    }
+    transaction.commit()?;
+    Ok(most >= ROWS_A_STEP as usize)
+}
+
+/// The requests of a step, and how many they were.
+fn expire_requests(connection: &Connection, cutoff: UnixMicros) -> rusqlite::Result<usize> {
     let limits = (cutoff.0, ROWS_A_STEP);
     for table in ["attempts", "repricings"] {
-        transaction
+        connection
             .prepare_cached(&format!(
                 "DELETE FROM {table} WHERE request_id IN (SELECT id FROM requests \
                  WHERE started_at < ? ORDER BY started_at, sequence LIMIT ?)"
             ))?
             .execute(limits)?;
     }
-    let deleted = transaction
+    connection
         .prepare_cached(
             "DELETE FROM requests WHERE sequence IN (SELECT sequence FROM requests \
              WHERE started_at < ? ORDER BY started_at, sequence LIMIT ?)",
         )?
-        .execute(limits)?;
-    let forgotten = deferred::expire(&transaction, cutoff, ROWS_A_STEP)?;
-    let events = gate_events::expire(&transaction, cutoff, ROWS_A_STEP)?;
-    let alerts = alert_events::expire(&transaction, cutoff, ROWS_A_STEP)?;
-    transaction.commit()?;
-    let most = deleted.max(forgotten).max(events).max(alerts);
-    Ok(most >= ROWS_A_STEP as usize)
+        .execute(limits)
 }
 
 /// Gives some free pages back to the file system; `false` when few enough are left.

@@ -271,6 +271,17 @@ pub(super) fn adjust_costs(
     Ok(())
 }
 
+/// The SQL that adds to a column of sums in an upsert. An addition that overflows is a float in
+/// SQLite, which a STRICT column refuses; `min` and `max` bring it back to the end of the range.
+pub(super) fn addition(name: &str, nullable: bool) -> String {
+    let sum = if nullable {
+        format!("coalesce({name} + excluded.{name}, {name}, excluded.{name})")
+    } else {
+        format!("{name} + excluded.{name}")
+    };
+    format!("{name} = max(min({sum}, 9223372036854775807), -9223372036854775808)")
+}
+
 /// The columns of sums, in the order [`Rollups::write`] binds them, each with whether it may be
 /// NULL.
 fn sum_columns() -> Vec<(String, bool)> {
@@ -317,8 +328,7 @@ fn sum_columns() -> Vec<(String, bool)> {
     columns
 }
 
-/// Inserts a key or adds to it. An addition that overflows is a float in SQLite, which a STRICT
-/// column refuses; `min` and `max` bring it back to the end of the range.
+/// Inserts a key or adds to it.
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let columns = sum_columns();
     let mut names = String::from("minute, channel, model, api, key");
@@ -326,15 +336,7 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     for (name, nullable) in &columns {
         let _infallible = write!(names, ", {name}");
         let separator = if updates.is_empty() { "" } else { ", " };
-        let sum = if *nullable {
-            format!("coalesce({name} + excluded.{name}, {name}, excluded.{name})")
-        } else {
-            format!("{name} + excluded.{name}")
-        };
-        let _infallible = write!(
-            updates,
-            "{separator}{name} = max(min({sum}, 9223372036854775807), -9223372036854775808)"
-        );
+        let _infallible = write!(updates, "{separator}{}", addition(name, *nullable));
     }
     format!(
         "INSERT INTO usage_minutely ({names}) VALUES (?{}) \

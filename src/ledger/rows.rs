@@ -9,8 +9,9 @@ use rusqlite::{CachedStatement, Connection, ToSql};
 use serde::{Serialize, Serializer};
 
 use super::wire::{AdmissionView, AttemptView, RecordView};
+use crate::money::NanoUsd;
 use crate::record::{
-    Deferral, Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens, Unit, Units,
+    Deferral, Figures, Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens, Unit, Units,
     UsageSource,
 };
 
@@ -47,6 +48,50 @@ impl<'r, 'p> Row<'r, 'p> {
     pub(super) fn outcome(self) -> Outcome {
         self.record()
             .map_or(Outcome::Interrupted, |record| record.outcome)
+    }
+
+    /// What budgets count for it while it has no cost. Of a request without an end the input is
+    /// spent; what the rest came to, nobody knows.
+    pub(super) fn assumed_cost(self) -> Option<NanoUsd> {
+        match self {
+            Self::Ended(record) if record.cost.is_some() => None,
+            Self::Ended(record) => record.assumed_cost,
+            Self::Interrupted(admission) => admission.worst.and_then(|worst| worst.input_cost),
+        }
+    }
+
+    /// The most that it may have cost, where that is still to be seen.
+    fn worst_cost(self) -> Option<NanoUsd> {
+        let is_open = match self {
+            Self::Ended(record) => record.deferral == Some(Deferral::Opened),
+            Self::Interrupted(_) => true,
+        };
+        let worst = self.admission().worst.filter(|_| is_open);
+        worst.and_then(|worst| worst.cost)
+    }
+
+    /// What rules see of it; `None` when it is nothing for them.
+    pub(super) fn figures(self) -> Option<Figures> {
+        let started_at = self.admission().started_at;
+        let Some(record) = self.record() else {
+            return Figures::of(
+                started_at,
+                self.outcome(),
+                &Tokens::default(),
+                None,
+                &Phases::default(),
+                self.assumed_cost(),
+            );
+        };
+        let cost = record.cost.as_ref().map(|cost| cost.amount);
+        Figures::of(
+            started_at,
+            record.outcome,
+            &record.usage.tokens,
+            record.usage.total,
+            &record.phases,
+            cost.or(self.assumed_cost()),
+        )
     }
 
     pub(super) fn usage_source(self) -> UsageSource {
@@ -160,6 +205,8 @@ impl<'c> Inserter<'c> {
         bind.next(record.and_then(|record| record.delivered_output_tokens.map(stored)))?;
         bind.next(record.and_then(|record| record.upstream_bytes.map(stored)))?;
         bind.next(record.and_then(|record| record.priced_at.map(|at| at.0)))?;
+        bind.next(row.assumed_cost().map(|cost| cost.0))?;
+        bind.next(row.worst_cost().map(|cost| cost.0))?;
         self.request.raw_execute()?;
         Ok(())
     }
@@ -187,7 +234,8 @@ static INSERT_REQUEST: LazyLock<String> = LazyLock::new(|| {
     }
     columns.push_str(
         ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
-         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at",
+         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at, \
+         assumed_cost_nanousd, worst_cost_nanousd",
     );
     let count = columns.matches(',').count();
     format!(

@@ -24,6 +24,7 @@ use super::migrations::MigrationError;
 use super::rejected::{self, Rejected};
 use super::rollup::Rollups;
 use super::rows::{self, Inserter, Row, stored};
+use super::windows::Windows;
 use super::wire::{self, Brief, Entry};
 use crate::record::{Deferral, RequestId, Usage, UsageSource};
 
@@ -165,6 +166,7 @@ impl StreamState {
         let first = sequence;
         let mut inserter = Inserter::new(&transaction)?;
         let mut rollups = Rollups::default();
+        let mut windows = Windows::default();
         for (frame, payload) in self.tail.frames() {
             let mut reject = |reason: String| {
                 rejected.push(Rejected {
@@ -194,6 +196,7 @@ impl StreamState {
                         // It was counted in another row.
                         record.usage = Usage::absent(UsageSource::None);
                         record.cost = None;
+                        record.assumed_cost = None;
                         record.deferral = None;
                     }
                     if let (Some(deferral), Some(id)) = (record.deferral, record.response_id) {
@@ -205,6 +208,7 @@ impl StreamState {
                         .insert(row, sequence)
                         .map_err(|source| blame(stream, frame.offset, source))?;
                     rollups.count(row);
+                    windows.count_row(row);
                     if self.open.end(record.admission.id) == Before::Kept {
                         rows::forget_admission(&transaction, record.admission.id)?;
                     }
@@ -213,6 +217,7 @@ impl StreamState {
         }
         drop(inserter);
         rollups.write(&transaction)?;
+        windows.write(&transaction)?;
         self.keep_old_admissions(&transaction)?;
         store_position(
             &transaction,
@@ -276,6 +281,7 @@ impl StreamState {
         let first = sequence;
         let mut inserter = Inserter::new(&transaction)?;
         let mut rollups = Rollups::default();
+        let mut windows = Windows::default();
         for (offset, payload) in &payloads {
             let reason = match wire::decode(payload) {
                 Ok(Entry::Admitted(admission)) => {
@@ -285,6 +291,7 @@ impl StreamState {
                         Ok(()) => {
                             sequence += 1;
                             rollups.count(row);
+                            windows.count_row(row);
                             continue;
                         }
                         Err(error) if is_refusal(&error) => error.to_string(),
@@ -305,6 +312,7 @@ impl StreamState {
         }
         drop(inserter);
         rollups.write(&transaction)?;
+        windows.write(&transaction)?;
         transaction.execute("DELETE FROM admissions WHERE stream = ?", [&name])?;
         let position = self.tail.position();
         store_position(&transaction, stream, position, position)?;

@@ -10,6 +10,7 @@ mod queries;
 mod refusal;
 mod reprice;
 mod sample;
+mod windows;
 
 use std::path::Path;
 use std::sync::Arc;

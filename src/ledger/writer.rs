@@ -443,7 +443,7 @@ impl Writer {
     /// A step of retention: after a batch as many rows as it brought, so that expiring keeps up
     /// with any load.
     fn retain(&mut self, now: UnixMicros, rows: u64) -> Result<(), StoreError> {
-        let (Some(retention), Some(store)) = (self.retention, &mut self.store) else {
+        let Some(store) = &mut self.store else {
             return Ok(());
         };
         // Also when the wall clock was set back.
@@ -454,8 +454,8 @@ impl Writer {
         }
         if self.expiring {
             for _ in 0..=rows / u64::from(retention::ROWS_A_STEP) {
-                let cutoff = now.minus(retention);
-                if !retention::expire(&mut store.database.connection, cutoff)? {
+                let connection = &mut store.database.connection;
+                if !retention::expire(connection, self.retention, now)? {
                     self.expiring = false;
                     self.giving_back = true;
                     break;

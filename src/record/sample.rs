@@ -1,9 +1,11 @@
 //! What rules see of requests: one that ended, or a minute of them out of the ledger.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::{Api, Outcome, Phase, RequestRecord, Sketch, TokenType, Tokens};
+use super::{Api, Outcome, Phase, Phases, RequestRecord, Sketch, TokenType, Tokens};
 use crate::clock::UnixMicros;
+use crate::money::NanoUsd;
 
 /// The names that a request's model goes by. A rule that names a model means a request by any of
 /// them, so that an alias or a renaming upstream gets around no budget.
@@ -164,6 +166,66 @@ fn sum_of(tokens: &Tokens, wanted: impl Fn(TokenType) -> bool) -> Option<u64> {
     counts.map(|(_, count)| count).reduce(u64::saturating_add)
 }
 
+/// What there is to add up of a request. Computed in one place, so that what is summed in memory and
+/// what is summed in the ledger is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// When it ended.
+    pub ended_at: UnixMicros,
+    /// As in [`Sample`], likewise all others.
+    pub error: bool,
+    /// Nano-dollars.
+    pub cost_nanousd: Option<i64>,
+    /// All tokens.
+    pub tokens: Option<u64>,
+    /// Tokens of the input.
+    pub input_tokens: Option<u64>,
+    /// Tokens of the output.
+    pub output_tokens: Option<u64>,
+    /// Microseconds.
+    pub latency_us: Option<u64>,
+    /// Microseconds.
+    pub ttft_us: Option<u64>,
+    /// Thousandths of output tokens a second.
+    pub pace_milli: Option<u64>,
+}
+
+impl Figures {
+    /// Those of a request that began then and ended so; `total` is its usage's total and `cost` what
+    /// it cost, or is taken to have cost. `None` when it is nothing for rules.
+    #[must_use]
+    pub fn of(
+        started_at: UnixMicros,
+        outcome: Outcome,
+        tokens: &Tokens,
+        total: Option<u64>,
+        phases: &Phases,
+        cost: Option<NanoUsd>,
+    ) -> Option<Self> {
+        if !is_sampled(outcome) {
+            return None;
+        }
+        let latency_us = phases[Phase::Total];
+        let ttft_us = phases[Phase::FirstToken];
+        let output_tokens = output_tokens(tokens);
+        let latency = Duration::from_micros(latency_us.unwrap_or(0));
+        Some(Self {
+            ended_at: started_at.plus(latency),
+            error: outcome.is_error(),
+            cost_nanousd: cost.map(|cost| cost.0),
+            tokens: total,
+            input_tokens: input_tokens(tokens),
+            output_tokens,
+            latency_us,
+            ttft_us,
+            pace_milli: latency_us
+                .zip(ttft_us)
+                .zip(output_tokens)
+                .and_then(|((latency, ttft), output)| pace_milli(output, latency, ttft)),
+        })
+    }
+}
+
 impl<'a> Sample<'a> {
     /// What rules see of `record`; `None` when it is nothing for them. `meant` and `called` are the
     /// names of its model that the record does not have.
@@ -174,43 +236,68 @@ impl<'a> Sample<'a> {
         called: Option<&'a str>,
         position: Option<u64>,
     ) -> Option<Self> {
-        if !is_sampled(record.outcome) {
-            return None;
-        }
         let admission = &record.admission;
-        let latency_us = record.phases[Phase::Total];
-        let ttft_us = record.phases[Phase::FirstToken];
-        let output = output_tokens(&record.usage.tokens);
         let cost = record.cost.as_ref().map(|cost| cost.amount);
-        Some(Self {
-            started_at: admission.started_at,
-            ended_at: admission
-                .started_at
-                .plus(std::time::Duration::from_micros(latency_us.unwrap_or(0))),
-            dimensions: Dimensions {
-                channel: admission.channel.as_deref().unwrap_or_default(),
-                api: admission.api,
-                key: admission.key.as_deref(),
-                model: ModelNames {
-                    asked: admission.requested_model.as_deref(),
-                    meant,
-                    called,
-                    served: record.served_model.as_deref(),
-                },
-                tags: Some(&admission.tags),
+        let figures = Figures::of(
+            admission.started_at,
+            record.outcome,
+            &record.usage.tokens,
+            record.usage.total,
+            &record.phases,
+            cost.or(record.assumed_cost),
+        )?;
+        let dimensions = Dimensions {
+            channel: admission.channel.as_deref().unwrap_or_default(),
+            api: admission.api,
+            key: admission.key.as_deref(),
+            model: ModelNames {
+                asked: admission.requested_model.as_deref(),
+                meant,
+                called,
+                served: record.served_model.as_deref(),
             },
-            error: record.outcome.is_error(),
-            cost_nanousd: cost.or(record.assumed_cost).map(|cost| cost.0),
-            tokens: record.usage.total,
-            input_tokens: input_tokens(&record.usage.tokens),
-            output_tokens: output,
+            tags: Some(&admission.tags),
+        };
+        Some(Self::new(
+            admission.started_at,
+            dimensions,
+            &figures,
+            position,
+        ))
+    }
+
+    /// A request that began then, with these figures.
+    #[must_use]
+    pub const fn new(
+        started_at: UnixMicros,
+        dimensions: Dimensions<'a>,
+        figures: &Figures,
+        position: Option<u64>,
+    ) -> Self {
+        let Figures {
+            ended_at,
+            error,
+            cost_nanousd,
+            tokens,
+            input_tokens,
+            output_tokens,
             latency_us,
             ttft_us,
-            pace_milli: latency_us
-                .zip(ttft_us)
-                .zip(output)
-                .and_then(|((latency, ttft), output)| pace_milli(output, latency, ttft)),
+            pace_milli,
+        } = *figures;
+        Self {
+            started_at,
+            ended_at,
+            dimensions,
+            error,
+            cost_nanousd,
+            tokens,
+            input_tokens,
+            output_tokens,
+            latency_us,
+            ttft_us,
+            pace_milli,
             position,
-        })
+        }
     }
 }

@@ -280,7 +280,8 @@ fn columns() -> String {
     }
     columns.push_str(
         ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
-         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at",
+         estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at, \
+         assumed_cost_nanousd",
     );
     columns
 }
@@ -366,6 +367,7 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
         delivered_output_tokens: None,
         upstream_bytes: None,
         priced_at: None,
+        assumed_cost: None,
     };
     for &kind in TokenType::ALL {
         request.usage.tokens[kind] = c.count()?;
@@ -387,5 +389,6 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
     request.delivered_output_tokens = c.count()?;
     request.upstream_bytes = c.count()?;
     request.priced_at = c.get::<Option<i64>>()?.map(UnixMicros);
+    request.assumed_cost = c.get::<Option<i64>>()?.map(NanoUsd);
     Ok(request)
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::clock::UnixMicros;
+use crate::money::NanoUsd;
 use crate::record::{
     Api, Attempt, Cost, Deferral, ErrorSource, Estimate, Outcome, Phases, RequestId, Source, Usage,
 };
@@ -214,6 +215,8 @@ pub struct StoredRequest {
     /// When that was made whose usage the row carries, where it was made before the row's start: its
     /// cost is by the prices of then.
     pub priced_at: Option<UnixMicros>,
+    /// What budgets count for it where its cost is not known and may not be nothing.
+    pub assumed_cost: Option<NanoUsd>,
 }
 
 /// One request with each try at an upstream.

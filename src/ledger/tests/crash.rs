@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::alerts::{alert_event, recorded_alert_events};
 use super::gates::{gate_event, recorded_events};
 use super::sample::{admission, any_record, record};
+use super::windows::assert_windows_are_the_rows;
 use super::{Manual, assert_sound, open, query_number, rows, settings};
 use crate::ledger::{Closed, catch_up, journal_folder};
 use crate::record::{Outcome, RequestId, RequestRecord, UsageSource};
@@ -139,6 +140,7 @@ proptest! {
         prop_assert_eq!(recorded_alert_events(folder.path()), alerts);
         if !rows.is_empty() {
             assert_sound(folder.path());
+            assert_windows_are_the_rows(folder.path());
             prop_assert_eq!(
                 query_number(folder.path(), "SELECT coalesce(sum(requests), 0) FROM usage_minutely"),
                 i64::try_from(rows.len()).unwrap()

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::sample::{START, admission, record};
+use super::windows::assert_windows_are_the_rows;
 use super::{Manual, query_number, rows, settings};
 use crate::clock::UnixMicros;
 use crate::ledger::Settings;
@@ -37,6 +38,7 @@ fn sums(folder: &TempDir) -> (i64, i64) {
     let [rows, rollups] = ["requests", "usage_minutely"]
         .map(|table| (sum("total_tokens", table), sum("cost_nanousd", table)));
     assert_eq!(rows, rollups);
+    assert_windows_are_the_rows(folder.path());
     rows
 }
 

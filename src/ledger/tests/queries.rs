@@ -42,6 +42,7 @@ fn as_stored(record: &RequestRecord, sequence: Sequence) -> StoredRequest {
         error_message: owned(record.error_message),
         attempts: Some(u32::try_from(record.attempts.len()).unwrap()),
         usage: record.usage,
+        assumed_cost: record.assumed_cost.filter(|_| record.cost.is_none()),
         cost: record.cost,
         phases: record.phases,
         request_bytes: admission.request_bytes,

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::sample::{START, admission, any_record, record};
+use super::windows::assert_windows_are_the_rows;
 use super::{Manual, PATIENCE, open, query_number, rows, settings};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{Reader, StoredRequest};
@@ -119,6 +120,7 @@ fn assert_rollups_are_the_rows(folder: &TempDir) {
          FROM requests GROUP BY 1, 2, 3, 4, 5",
     );
     assert_eq!(rolled_up, fresh);
+    assert_windows_are_the_rows(folder.path());
 }
 
 fn costs(rows: &[StoredRequest]) -> Vec<Option<Cost>> {

@@ -10,7 +10,7 @@ use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
     Admission, Api, Attempt, Cost, Deferral, ErrorSource, Estimate, Outcome, Phase, Phases,
-    RequestId, RequestRecord, Source, TokenType, Tokens, Unit, Units, Usage, UsageSource,
+    RequestId, RequestRecord, Source, TokenType, Tokens, Unit, Units, Usage, UsageSource, Worst,
 };
 
 /// 2026-11-20T10:00:00Z.
@@ -118,9 +118,10 @@ pub(super) fn any_admission() -> impl Strategy<Value = Admission> {
             some_text(),
             proptest::collection::btree_map("\\PC{0,6}", "\\PC{0,6}", 0..3),
         ),
+        any_worst(),
     )
         .prop_map(
-            |((after, channel, key, api), request, (session, end_user, tags))| {
+            |((after, channel, key, api), request, (session, end_user, tags), worst)| {
                 let (method, path, requested_model, stream, request_bytes) = request;
                 Admission {
                     id: RequestId::generate(),
@@ -136,10 +137,26 @@ pub(super) fn any_admission() -> impl Strategy<Value = Admission> {
                     session,
                     end_user,
                     tags,
-                    worst: None,
+                    worst,
                 }
             },
         )
+}
+
+fn any_worst() -> impl Strategy<Value = Option<Worst>> {
+    let stated = proptest::option::of((some_money(), some_money(), some_number()));
+    stated.prop_map(|worst| {
+        worst.map(|(cost, input_cost, input_tokens)| Worst {
+            cost,
+            input_cost,
+            input_tokens,
+            output_tokens: input_tokens,
+        })
+    })
+}
+
+fn some_money() -> impl Strategy<Value = Option<NanoUsd>> {
+    some_number().prop_map(|amount| amount.map(|amount| NanoUsd(i64::try_from(amount).unwrap())))
 }
 
 fn any_attempt() -> impl Strategy<Value = Attempt> {
@@ -191,7 +208,9 @@ fn any_usage() -> impl Strategy<Value = Usage> {
 }
 
 fn any_phases() -> impl Strategy<Value = Phases> {
-    proptest::collection::vec(some_number(), Phase::ALL.len()).prop_map(|durations| {
+    // Some over minutes.
+    let duration = prop_oneof![4 => some_number(), 1 => (0..400_000_000_u64).prop_map(Some)];
+    proptest::collection::vec(duration, Phase::ALL.len()).prop_map(|durations| {
         let mut phases = Phases::default();
         for (&phase, us) in Phase::ALL.iter().zip(durations) {
             phases[phase] = us;
@@ -244,6 +263,7 @@ pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
             (
                 some_number(),
                 proptest::option::of(any::<i64>().prop_map(UnixMicros)),
+                some_money(),
             ),
         ),
     )
@@ -254,7 +274,7 @@ pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
                     deferral,
                     estimate,
                     delivered_output_tokens,
-                    (upstream_bytes, priced_at),
+                    (upstream_bytes, priced_at, assumed_cost),
                 ) = billing;
                 let (admission, served_model, service_tier, status) = request;
                 let (outcome, error_source, error_code, error_message) = ending;
@@ -281,7 +301,7 @@ pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
                     delivered_output_tokens,
                     upstream_bytes,
                     priced_at,
-                    assumed_cost: None,
+                    assumed_cost,
                 }
             },
         )
