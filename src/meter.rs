@@ -1,4 +1,4 @@
-//! The meter: what `/metrics` says of the traffic.
+//! The meter: what `/metrics` says of the traffic, and what it comes to over a time ([`window`]).
 //!
 //! A record that ends adds to one `cell::Cell` per (channel, model, api) and to one
 //! `cell::ChannelCell` per channel. Cells are plain atomics, found once a request; a scrape reads

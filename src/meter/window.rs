@@ -21,6 +21,8 @@ mod periods;
 mod ring;
 mod span;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -92,7 +94,9 @@ pub struct Keeps {
 pub struct Bounds {
     /// The first moment in it.
     pub since: UnixMicros,
-    /// The first moment after it: the end of a calendar's period; `None` for a rolling window.
+    /// The first moment after it: the end of a calendar's period. `None` for a rolling window, which
+    /// also counts what lies ahead of the present step by its length at most (the clock was set back
+    /// since): more shows as [stale](Window::is_stale) when its time comes.
     pub until: Option<UnixMicros>,
 }
 

@@ -74,7 +74,8 @@ impl Calendar {
         }
         let today = self.zone.to_datetime(at.timestamp()).date();
         // The clocks may be set back behind a border that has passed, so the search begins one later.
-        let mut first = self.first_day(today).and_then(|first| self.after(first));
+        let present = self.first_day(today);
+        let mut first = present.and_then(|first| self.after(first)).or(present);
         let mut end = UnixMicros(i64::MAX);
         while let Some(date) = first {
             let start = self.border(date);

@@ -14,9 +14,10 @@ const LEAST_US: i64 = 300_000_000;
 
 /// How fast a sum grows: by so much in so long a time.
 ///
-/// For a calendar window that is what the last eighth of the period brought (with the present 48th of
-/// it, which is not over): three hours of a day, nearly four days of a month. Earlier than a 48th of the
-/// period and than 5 minutes there is no rate; before an eighth has passed it is that of all that has.
+/// For a calendar window that is what the last eighth of the period brought (five 48ths of it and the
+/// present one, which is not over): three hours of a day, nearly four days of a month. Before an eighth
+/// has passed it is what all that has passed brought; before a 48th or 5 minutes have, there is no
+/// rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     sum: i64,

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use super::span::{MINUTE_US, Span, floor, is_whole_minutes, length_us, step_us};
+use super::calendar::CalendarUnit;
+use super::span::{MINUTE_US, SECOND_US, Span, floor, is_whole_minutes, length_us, step_us};
 use super::steps::Steps;
 use super::{Bounds, Sums};
 use crate::clock::UnixMicros;
-use crate::meter::window::CalendarUnit;
 
 /// Steps that a rolling window's past has at most, where its length allows: 24 bytes each.
 const MOST_STEPS: i64 = 16_384;
 
 /// Sums by step, back to `compare` before the window (for a calendar: before the period before).
 ///
-/// A step is the window's own where that makes no more than [`MOST_STEPS`] of them, else the smallest part of its
-/// length that does. For hours it is a minute, for longer periods a quarter of an hour, of which every
-/// zone's offset is a multiple today.
+/// A rolling window's length is a whole number of these steps, which are its own where that makes no more
+/// than [`MOST_STEPS`] of them. For a calendar's hours they are minutes, for longer periods quarters of an
+/// hour, of which every zone's offset is a multiple today.
 #[derive(Clone, Debug)]
 pub(super) struct Past {
     compare_us: i64,
@@ -57,8 +57,9 @@ impl Past {
         }
         let (place, _) = self.steps.place(start);
         self.steps.add(place, sums);
-        let told = |&(since, until, _): &(i64, i64, Sums)| since <= start && start < until;
-        self.told = self.told.filter(|known| !told(known));
+        self.told = self
+            .told
+            .filter(|&(since, until, _)| start < since || until <= start);
     }
 
     /// Where the past of a window that begins at `since` begins.
@@ -70,6 +71,7 @@ impl Past {
     pub(super) fn drop_before(&mut self, reach: UnixMicros) {
         self.first = reach.0;
         while self.steps.take_before(reach.0).is_some() {}
+        self.steps.shrink();
     }
 
     pub(super) fn bounds(&self, present: &Bounds, now: UnixMicros) -> Bounds {
@@ -103,14 +105,15 @@ impl Past {
     }
 }
 
-/// The smallest part of `length` that is a whole number of its steps' unit and few enough times in all of the past.
+/// The smallest part of a rolling window's length that is whole minutes, or at least seconds, where the length
+/// is, and of which the whole past has few enough.
 fn part_of(length: i64, compare: i64) -> i64 {
     let step = step_us(length);
-    let unit = if is_whole_minutes(step) && is_whole_minutes(length) {
-        MINUTE_US
-    } else {
-        1
-    };
+    let units = [MINUTE_US, SECOND_US, 1];
+    let unit = units
+        .into_iter()
+        .find(|unit| length % unit == 0 && step % unit == 0);
+    let unit = unit.unwrap_or(1);
     let reach = length.saturating_add(compare);
     (1..=length / step)
         .rev()
@@ -118,4 +121,53 @@ fn part_of(length: i64, compare: i64) -> i64 {
         .map(|parts| length / parts)
         .find(|part| part % unit == 0 && reach / part <= MOST_STEPS)
         .unwrap_or_else(|| length.max(step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::window::{Entry, Keeps, Window};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn the_past_has_few_steps_of_which_the_length_is_made() {
+        for (length, compare, step) in [
+            (10, DAY / 24, 1),
+            (60, 7 * DAY, 60),
+            (300, 7 * DAY, 50),
+            (3_600, 7 * DAY, 60),
+            (3_660, 7 * DAY, 60),
+            (86_400, 365 * DAY, 2_160),
+            // Longer than they can be kept few: the length itself.
+            (60, 365 * DAY, 60),
+        ] {
+            let past = Past::new(&Span::Rolling(Duration::from_secs(length)), compare);
+            assert_eq!(
+                past.step_us,
+                step * SECOND_US,
+                "{length} s, {compare:?} ago"
+            );
+            assert_eq!(past.length_us.map(|length| length % past.step_us), Some(0));
+        }
+    }
+
+    #[test]
+    fn only_what_is_compared_with_is_kept() {
+        let span = Span::Rolling(Duration::from_secs(3_600));
+        let mut window = Window::new(&span, Keeps::default(), Some(DAY));
+        for minute in 0..3 * 1_440 {
+            let at = UnixMicros(minute * MINUTE_US);
+            let entry = Entry {
+                at,
+                sum: 1,
+                count: 1,
+                hits: 0,
+                value: None,
+            };
+            window.add(&entry, at);
+        }
+        let kept = window.past.map(|past| past.steps.len());
+        assert_eq!(kept, Some(1_440 + 60 + 1));
+    }
 }

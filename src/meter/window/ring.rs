@@ -88,6 +88,7 @@ impl Ring {
                 lost_max |= detail.max.is_some() && detail.max == self.totals.max;
             }
         }
+        self.steps.shrink();
         self.totals.sum = clamp(self.sum);
         if lost_max {
             self.totals.max = self.details.iter().filter_map(|detail| detail.max).max();
@@ -142,7 +143,7 @@ impl Ring {
             return None;
         }
         // The steps are counted from the window's edge: its length need not be a multiple of them.
-        let start = at.0 - (at.0 - self.since) % self.step_us;
+        let start = at.0 - at.0.saturating_sub(self.since) % self.step_us;
         let (place, new) = self.steps.place(start);
         if new && (self.keeps.max || self.keeps.sketch) {
             self.details.insert(place, Detail::default());
@@ -209,4 +210,36 @@ impl Ring {
 
 fn clamp(sum: i128) -> i64 {
     i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_however_the_clock_goes() {
+        let keeps = Keeps {
+            sketch: true,
+            ..Keeps::default()
+        };
+        let mut ring = Ring::new(Duration::from_secs(60), keeps);
+        for second in 0..10_000 {
+            let now = UnixMicros(second * 1_000_000);
+            ring.advance(now);
+            // In order; late; and by a clock that ran ahead.
+            for at in [second, second - second % 90, second * 7] {
+                ring.add(&Entry {
+                    at: UnixMicros(at * 1_000_000),
+                    sum: 1,
+                    count: 1,
+                    hits: 0,
+                    value: Some(1),
+                });
+            }
+            assert!(ring.steps.len() <= 122, "{}", ring.steps.len());
+            assert_eq!(ring.details.len(), ring.steps.len());
+        }
+        ring.advance(UnixMicros(i64::MAX / 2));
+        assert_eq!((ring.steps.len(), ring.details.len()), (0, 0));
+    }
 }

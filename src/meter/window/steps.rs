@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use super::Sums;
 
+/// Room for so many steps is not given back.
+const ROOMY: usize = 64;
+
 /// One step: 24 bytes, as there may be thousands. It counts up to 4.2 billion requests.
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -56,6 +59,19 @@ impl Steps {
         self.0.pop_front().map(|step| step.sums())
     }
 
+    /// Gives back memory that a busier time needed.
+    pub(super) fn shrink(&mut self) {
+        let (used, held) = (self.0.len(), self.0.capacity());
+        if held > ROOMY && used < held / 4 {
+            self.0.shrink_to(used * 2);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The sums of the steps that begin in `[since, until)`.
     pub(super) fn between(&self, since: i64, until: i64) -> Sums {
         let first = self.0.partition_point(|step| step.start < since);
@@ -77,4 +93,22 @@ impl Step {
 
 fn narrow(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_takes_24_bytes_and_an_idle_window_gives_them_back() {
+        assert_eq!(size_of::<Step>(), 24);
+        let mut steps = Steps::default();
+        for start in 0..10_000 {
+            steps.place(start);
+        }
+        while steps.take_before(9_990).is_some() {}
+        steps.shrink();
+        assert_eq!(steps.len(), 10);
+        assert!(steps.0.capacity() <= ROOMY, "{}", steps.0.capacity());
+    }
 }
