@@ -8,6 +8,7 @@
 mod answer;
 mod api;
 mod body;
+mod bounds;
 mod captured;
 mod decode;
 mod headers;
@@ -29,6 +30,7 @@ mod words;
 
 pub use answer::{ErrorAnswer, error_body, outcome_of};
 pub use api::Stage;
+pub use bounds::{Bounds, bounds, works_on_its_own};
 pub use decode::{DecodeError, Decoder, UnsupportedEncoding};
 pub use headers::{
     Credits, LimitsSeen, MediaType, ParsedTags, Pause, QuotaSeen, QuotaWindow, RateLimit,
@@ -41,7 +43,7 @@ pub use observed::{MissingReason, Observed, ProviderError};
 pub use rename::{ModelPlace, Splice, spliced};
 pub use request::{RequestFacts, inject_include_usage, knows_stream_options, read_request};
 pub use route::{
-    MalformedPath, Operation, PathBase, Route, classify, made_in_path, makes_to_keep,
+    MalformedPath, Operation, PathBase, Route, classify, made_in_path, makes_to_keep, may_cost,
     model_in_query, names_one_model,
 };
 pub use strip::UsageStripper;

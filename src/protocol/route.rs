@@ -147,6 +147,22 @@ pub fn makes_to_keep(api: Api) -> bool {
     !making.shown.is_empty() || making.results.is_some()
 }
 
+/// Whether a call may cost something: one that makes what is billed, hands in a batch, opens a session
+/// past Tollgate, or is not known here and brings something.
+#[must_use]
+pub fn may_cost(method: &Method, api: Api, operation: Operation) -> bool {
+    match operation {
+        Operation::Create => true,
+        Operation::Retrieve | Operation::Results => false,
+        Operation::Manage => {
+            let brings = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+            // What is posted to a model is none of the lists: a verb that is not known here.
+            let known = !matches!(api, Api::Batches | Api::Realtime | Api::Models | Api::Other);
+            brings && !known
+        }
+    }
+}
+
 /// The id in the path of something that was made earlier (`/v1/responses/<id>/cancel`, a batch), as
 /// it is written there.
 #[must_use]
@@ -425,6 +441,35 @@ fn is_below(name: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_cost_is_told_from_what_is_looked_after() {
+        for (method, path, costs) in [
+            (Method::POST, "/v1/chat/completions", true),
+            (
+                Method::POST,
+                "/v1beta/models/gemini-3:generateContent",
+                true,
+            ),
+            (Method::POST, "/v1beta/models/gemini-3:predict", true),
+            (Method::POST, "/v1/batches", true),
+            (Method::POST, "/v1/messages/batches", true),
+            (Method::POST, "/v1/realtime/calls", true),
+            (Method::GET, "/v1/realtime", true),
+            (Method::POST, "/anything/else", true),
+            (Method::GET, "/anything/else", false),
+            (Method::GET, "/v1/models", false),
+            (Method::GET, "/v1/responses/resp_1", false),
+            (Method::POST, "/v1/responses/resp_1/cancel", false),
+            (Method::POST, "/v1/batches/batch_1/cancel", false),
+            (Method::POST, "/v1/messages/count_tokens", false),
+            (Method::POST, "/v1/files", false),
+        ] {
+            let route = classify(&method, path).unwrap();
+            let told = may_cost(&method, route.api, route.operation);
+            assert_eq!(told, costs, "{method} {path}");
+        }
+    }
 
     fn post(path: &str) -> Route<'_> {
         classify(&Method::POST, path).unwrap()

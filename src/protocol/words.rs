@@ -16,6 +16,7 @@ use super::api::{Said, conventions};
 use super::json::{Node, Place, Scanner, Sink};
 use crate::record::Api;
 use strings::{Size, Windows, strings};
+pub(super) use strings::{next_mark, string_length};
 
 /// Most bytes of an answer that are kept.
 const SAMPLE_MAX: usize = 4 * 1024;

@@ -102,13 +102,14 @@ pub(super) fn strings(json: &[u8], part: Part, told: &mut impl Strings) {
     }
 }
 
-fn next_mark(json: &[u8]) -> Option<usize> {
+/// Bytes before the next string, object, array or end of one.
+pub(in crate::protocol) fn next_mark(json: &[u8]) -> Option<usize> {
     json.iter()
         .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))
 }
 
 /// Bytes up to the quote that ends a string, or to the end.
-fn string_length(text: &[u8]) -> usize {
+pub(in crate::protocol) fn string_length(text: &[u8]) -> usize {
     let mut at = 0;
     while let Some(offset) = memchr::memchr2(b'"', b'\\', &text[at..]) {
         at += offset;
