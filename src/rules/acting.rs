@@ -1,6 +1,7 @@
 //! What an alert's change sets off: the one place where decisions become deeds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::definition::{Action, Recovery, Until};
 use super::hands::{Closed, Closure, Hands};
@@ -51,7 +52,20 @@ impl Series {
                 .actions
                 .iter()
                 .any(|taken| &*taken.action == DISABLE && !taken.done);
-        cell.again_at = None;
+        cell.again_at = self.longest_closing().map(|length| event.at.plus(length));
+    }
+
+    /// For how long it closes channels, where it does so for a time.
+    fn longest_closing(&self) -> Option<Duration> {
+        let actions = self.rule.actions.iter();
+        let lengths = actions.filter_map(|action| match action {
+            Action::DisableChannel {
+                until: Until::For(length),
+                ..
+            } => Some(*length),
+            _ => None,
+        });
+        lengths.max()
     }
 
     /// Goes on under the conditions of its rule as it is now, which may have been edited.

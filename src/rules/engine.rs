@@ -1,6 +1,6 @@
 //! The engine: what a request asks and tells, and what time does.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct Rules {
     pub(super) buffering: AtomicBool,
     kept: Mutex<HashMap<Arc<str>, Kept>>,
     ticks: AtomicU32,
+    /// Preparations that were begun.
+    pub(super) preparations: AtomicU64,
     /// Whether what was before this process is known.
     pub(super) begun: AtomicBool,
 }
@@ -88,6 +90,7 @@ impl Rules {
             buffering: AtomicBool::new(false),
             kept: Mutex::new(HashMap::new()),
             ticks: AtomicU32::new(0),
+            preparations: AtomicU64::new(0),
             begun: AtomicBool::new(false),
         }
     }

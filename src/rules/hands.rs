@@ -45,6 +45,9 @@ pub trait Hands: fmt::Debug + Send + Sync {
     /// Ends the alert's own hold on a channel; everybody else's stays.
     fn reopen(&self, channel: &str, alert: &AlertId, recovery: Recovery, now: UnixMicros);
 
+    /// Ends every hold of an alert that is no more, on whatever channel.
+    fn free(&self, alert: &AlertId, now: UnixMicros);
+
     /// An alert changed. Survives the process once this has returned.
     fn changed(&self, event: &AlertEvent);
 }
@@ -59,6 +62,8 @@ impl Hands for NoHands {
     }
 
     fn reopen(&self, _channel: &str, _alert: &AlertId, _recovery: Recovery, _now: UnixMicros) {}
+
+    fn free(&self, _alert: &AlertId, _now: UnixMicros) {}
 
     fn changed(&self, _event: &AlertEvent) {}
 }

@@ -6,8 +6,8 @@
 //! journal, and the snapshot says up to which offset it goes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::definition::{Metric, Rule, RuleSet};
@@ -17,7 +17,7 @@ use super::generation::Generation;
 use super::holds::Hold;
 use super::measure;
 use super::series::Series;
-use crate::alert::{AlertEvent, Labels};
+use crate::alert::{AlertEvent, AlertState, Labels};
 use crate::clock::UnixMicros;
 use crate::config::BudgetSettings;
 use crate::meter::window::Window;
@@ -70,6 +70,8 @@ pub struct TookTooLong;
 /// Samples that were observed since a preparation began.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
+    /// Whose it is.
+    number: u64,
     samples: Vec<OwnSample>,
     overflows: bool,
 }
@@ -78,12 +80,35 @@ pub(super) struct Buffer {
 #[derive(Debug)]
 pub struct Preparation<'r> {
     rules: &'r Rules,
+    listening: Listening<'r>,
     next: Generation,
     /// Of each rule: whether its windows are read from the ledger.
     read: Vec<Feed>,
     needs: Needs,
     budgets: BudgetSettings,
     kept: Vec<(Arc<str>, Reservation, UnixMicros)>,
+    /// Alerts of an earlier run whose rule is gone.
+    orphans: Vec<AlertEvent>,
+}
+
+/// Has what is observed kept, until dropped.
+#[derive(Debug)]
+struct Listening<'r> {
+    rules: &'r Rules,
+    number: u64,
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        let mut buffer = self.rules.buffered();
+        if buffer
+            .as_ref()
+            .is_some_and(|buffer| buffer.number == self.number)
+        {
+            *buffer = None;
+            self.rules.buffering.store(false, Ordering::Release);
+        }
+    }
 }
 
 /// Where a rule's windows come from.
@@ -112,12 +137,17 @@ impl Rules {
         anew: bool,
         now: UnixMicros,
     ) -> Preparation<'_> {
-        let before = {
+        let (before, number) = {
+            // For writing: whatever is being observed now is done, the rest is kept.
             let generation = self.generation.write();
-            let generation = generation.unwrap_or_else(std::sync::PoisonError::into_inner);
-            *self.buffered() = Some(Buffer::default());
+            let generation = generation.unwrap_or_else(PoisonError::into_inner);
+            let number = self.preparations.fetch_add(1, Ordering::Relaxed);
+            *self.buffered() = Some(Buffer {
+                number,
+                ..Buffer::default()
+            });
             self.buffering.store(true, Ordering::Release);
-            Arc::clone(&generation)
+            (Arc::clone(&generation), number)
         };
         let next = Generation::new(set, Some(&before));
         let feeds = set.rules.iter().map(|rule| {
@@ -131,11 +161,16 @@ impl Rules {
         let needs = needs(set, &read, &budgets, anew, now);
         Preparation {
             rules: self,
+            listening: Listening {
+                rules: self,
+                number,
+            },
             next,
             read,
             needs,
             budgets,
             kept: Vec::new(),
+            orphans: Vec::new(),
         }
     }
 
@@ -151,7 +186,7 @@ impl Rules {
 
     fn buffered(&self) -> std::sync::MutexGuard<'_, Option<Buffer>> {
         let buffer = self.buffer.lock();
-        buffer.unwrap_or_else(std::sync::PoisonError::into_inner)
+        buffer.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -255,12 +290,13 @@ impl Preparation<'_> {
 
     /// Takes in the last event of an alert of an earlier run.
     pub fn alert(&mut self, event: &AlertEvent) {
-        let Some(known) = self.next.named(&event.alert.rule) else {
+        let known = self.next.named(&event.alert.rule);
+        let Some(known) = known.filter(|known| fits(&known.rule, &event.alert.labels)) else {
+            if event.state != AlertState::Inactive {
+                self.orphans.push(event.clone());
+            }
             return;
         };
-        if !fits(&known.rule, &event.alert.labels) {
-            return;
-        }
         let series = self.next.series(known, event.alert.labels.clone());
         series.restore(&mut series.cell(), event);
     }
@@ -270,17 +306,16 @@ impl Preparation<'_> {
     pub fn install(self, position: Option<u64>, now: UnixMicros) -> Result<(), TookTooLong> {
         let rules = self.rules;
         let generation = rules.generation.write();
-        let mut generation = generation.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut generation = generation.unwrap_or_else(PoisonError::into_inner);
         let before = Arc::clone(&generation);
-        let buffer = rules.buffered().take();
+        let own = |buffer: &mut Buffer| buffer.number == self.listening.number;
+        let buffer = rules.buffered().take_if(own);
+        let buffer = buffer
+            .filter(|buffer| !buffer.overflows)
+            .ok_or(TookTooLong)?;
         rules.buffering.store(false, Ordering::Release);
-        let buffer = buffer.unwrap_or(Buffer {
-            overflows: true,
-            ..Buffer::default()
-        });
-        if buffer.overflows {
-            return Err(TookTooLong);
-        }
+        // First: what another rule of the same name did is not what this one does.
+        retire(&before, &self.next, rules, now);
         self.inherit(&before);
         rules.begun.store(true, Ordering::Release);
         for sample in &buffer.samples {
@@ -300,9 +335,17 @@ impl Preparation<'_> {
         *rules
             .budgets
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = self.budgets;
+            .unwrap_or_else(PoisonError::into_inner) = self.budgets;
+        for event in &self.orphans {
+            rules.hands.free(&event.alert, now);
+            rules.hands.changed(&AlertEvent {
+                at: now,
+                state: AlertState::Inactive,
+                told: true,
+                ..event.clone()
+            });
+        }
         let next = Arc::new(self.next);
-        retire(&before, &next, rules, now);
         for series in next.alerts() {
             let mut cell = series.cell();
             series.settle_in(&mut cell, &*rules.hands, now);

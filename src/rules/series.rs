@@ -1,7 +1,7 @@
 //! One alert of a rule: its window, its state, what is held of it. Everything about it that changes is
 //! behind one lock, so that what a request takes, gives back and sets off is one step for all others.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     /// Requests that had no alert of their own for want of room.
     pub(super) folded: AtomicU64,
     health: Mutex<Option<Arc<str>>>,
+    /// Whether there is a reason in it: what requests look at.
+    is_unhealthy: AtomicBool,
     /// What is held of each alert's budget: what a request holds goes on when rules are replaced.
     holds: Mutex<HashMap<Labels, Arc<Holds>>>,
 }
@@ -54,7 +56,13 @@ impl Shared {
 
     pub(super) fn set_health(&self, why_not: Option<Arc<str>>) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_unhealthy
+            .store(why_not.is_some(), Ordering::Release);
         *health = why_not;
+    }
+
+    fn is_healthy(&self) -> bool {
+        !self.is_unhealthy.load(Ordering::Acquire)
     }
 }
 
@@ -215,7 +223,7 @@ impl Series {
             why,
         };
         let block = self.rule.block();
-        let known = self.shared.unhealthy().is_none() && !cell.window.is_stale(now);
+        let known = self.shared.is_healthy() && !cell.window.is_stale(now);
         if !self.rule.is_budget() {
             let fires = known && block.is_some() && self.is_acting(cell);
             return if fires {
@@ -337,7 +345,7 @@ impl Series {
         reading: &Reading,
         now: UnixMicros,
     ) -> Observation {
-        if self.shared.unhealthy().is_some() || cell.window.is_stale(now) {
+        if !self.shared.is_healthy() || cell.window.is_stale(now) {
             return Observation::Unknown;
         }
         match reading.value {

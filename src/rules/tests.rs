@@ -30,6 +30,7 @@ struct Seen {
     events: Mutex<Vec<AlertEvent>>,
     closed: Mutex<Vec<Closure>>,
     reopened: Mutex<Vec<Arc<str>>>,
+    freed: Mutex<Vec<AlertId>>,
     last_of: Mutex<Option<Arc<str>>>,
 }
 
@@ -44,6 +45,10 @@ impl Hands for Seen {
 
     fn reopen(&self, channel: &str, _alert: &AlertId, _recovery: Recovery, _now: UnixMicros) {
         self.reopened.lock().unwrap().push(channel.into());
+    }
+
+    fn free(&self, alert: &AlertId, _now: UnixMicros) {
+        self.freed.lock().unwrap().push(alert.clone());
     }
 
     fn changed(&self, event: &AlertEvent) {

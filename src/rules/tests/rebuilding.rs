@@ -223,3 +223,57 @@ fn combinations_beyond_the_most_fold_into_one_and_are_counted() {
     assert!(labels.iter().any(|label| &***label == "other"));
     assert_eq!(view.folded, 2);
 }
+
+#[test]
+fn a_rule_that_went_while_nothing_ran_leaves_no_channel_closed() {
+    let (before, seen) = rules(&set([closing(Until::WindowEnd)]));
+    before.observe(&sample("a", 50, NOON), Reservation::default(), NOON);
+    let last = seen.events.lock().unwrap().last().unwrap().clone();
+    let none = RuleSet::default();
+    let (after, seen) = rules(&none);
+    let mut preparation = after.prepare(&none, BudgetSettings::default(), true, at(60));
+    preparation.alert(&last);
+    preparation.install(None, at(60)).unwrap();
+    assert_eq!(*seen.freed.lock().unwrap(), [last.alert]);
+    let events = seen.events.lock().unwrap();
+    assert_eq!(events[0].state, crate::alert::AlertState::Inactive);
+}
+
+#[test]
+fn of_two_preparations_the_later_one_counts() {
+    let set = set([daily_block(100)]);
+    let (rules, _) = rules(&set);
+    let first = rules.prepare(&set, BudgetSettings::default(), true, NOON);
+    let second = rules.prepare(&set, BudgetSettings::default(), true, NOON);
+    assert!(first.install(None, NOON).is_err());
+    rules.observe(&sample("a", 50, NOON), Reservation::default(), NOON);
+    second.install(None, NOON).unwrap();
+    assert_eq!(sum_of(&rules, "DailySpend", NOON), 50);
+    drop(rules.prepare(&set, BudgetSettings::default(), true, NOON));
+    rules.observe(&sample("a", 50, NOON), Reservation::default(), NOON);
+    assert_eq!(sum_of(&rules, "DailySpend", NOON), 100);
+}
+
+#[test]
+fn an_edited_action_is_done_at_once() {
+    for anew in [false, true] {
+        let (rules, seen) = rules(&set([daily_block(10)]));
+        rules.observe(&sample("a", 50, NOON), Reservation::default(), NOON);
+        let edited = Rule {
+            actions: vec![Action::DisableChannel {
+                channel: Some("a".into()),
+                until: Until::WindowEnd,
+                recovery: Recovery::Open,
+                allow_last: true,
+            }],
+            ..daily_block(10)
+        };
+        let set = set([edited]);
+        let mut preparation = rules.prepare(&set, BudgetSettings::default(), anew, NOON);
+        if anew {
+            preparation.minute(&minute(50, 1), NOON);
+        }
+        preparation.install(None, NOON).unwrap();
+        assert_eq!(seen.closed.lock().unwrap().len(), 1, "{anew}");
+    }
+}
