@@ -14,7 +14,7 @@ const MOST_STEPS: i64 = 16_384;
 /// Sums by step, back to `compare` before the window (for a calendar: before the period before).
 ///
 /// A rolling window's length is a whole number of these steps, which are its own where that makes no more
-/// than [`MOST_STEPS`] of them. For a calendar's hours they are minutes, for longer periods quarters of an
+/// than [`MOST_STEPS`] of them, else minutes where they can be. For a calendar's hours they are minutes, for longer periods quarters of an
 /// hour, of which every zone's offset is a multiple today.
 #[derive(Clone, Debug)]
 pub(super) struct Past {
@@ -105,21 +105,23 @@ impl Past {
     }
 }
 
-/// The smallest part of a rolling window's length that is whole minutes, or at least seconds, where the length
-/// is, and of which the whole past has few enough.
+/// A rolling window's own step where its length is a whole number of them and the past has few enough.
+/// Else the smallest part of its length of which it has: whole minutes, or at least seconds, where the
+/// length is.
 fn part_of(length: i64, compare: i64) -> i64 {
     let step = step_us(length);
-    let units = [MINUTE_US, SECOND_US, 1];
-    let unit = units
-        .into_iter()
-        .find(|unit| length % unit == 0 && step % unit == 0);
+    let few = |part: i64| length.saturating_add(compare) / part <= MOST_STEPS;
+    if length % step == 0 && few(step) {
+        return step;
+    }
+    let units = [MINUTE_US, SECOND_US];
+    let unit = units.into_iter().find(|unit| length % unit == 0);
     let unit = unit.unwrap_or(1);
-    let reach = length.saturating_add(compare);
     (1..=length / step)
         .rev()
         .filter(|parts| length % parts == 0)
         .map(|parts| length / parts)
-        .find(|part| part % unit == 0 && reach / part <= MOST_STEPS)
+        .find(|part| part % unit == 0 && few(*part))
         .unwrap_or_else(|| length.max(step))
 }
 
@@ -135,7 +137,9 @@ mod tests {
         for (length, compare, step) in [
             (10, DAY / 24, 1),
             (60, 7 * DAY, 60),
-            (300, 7 * DAY, 50),
+            (300, DAY / 2, 5),
+            (300, 7 * DAY, 60),
+            (450, DAY / 24, 9),
             (3_600, 7 * DAY, 60),
             (3_660, 7 * DAY, 60),
             (86_400, 365 * DAY, 2_160),

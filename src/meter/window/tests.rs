@@ -45,6 +45,11 @@ const ALL: Keeps = Keeps {
 };
 
 #[test]
+fn a_window_is_small() {
+    assert!(size_of::<Window>() <= 400, "{}", size_of::<Window>());
+}
+
+#[test]
 fn a_rolling_window_moves_in_steps_of_a_60th() {
     for (length, step) in [
         (0, 1),
@@ -173,7 +178,7 @@ fn no_time_and_no_length_upsets_it() {
 }
 
 #[test]
-fn borders_of_whole_minutes_can_be_built_of_minutes() {
+fn what_has_borders_at_whole_minutes_can_be_built_of_minutes() {
     let noon = at("2025-11-20T12:00:00Z");
     let by_minute = |span: &Span| Window::new(span, ALL, Some(7 * DAY)).is_by_minute(noon);
     assert!(by_minute(&Span::Rolling(HOUR)));
@@ -185,6 +190,20 @@ fn borders_of_whole_minutes_can_be_built_of_minutes() {
     assert!(by_minute(&Span::Calendar(day.clone())));
     day.resets_at_s += 30;
     assert!(!by_minute(&Span::Calendar(day)));
+
+    // Of a short window only the present needs single requests, not the week before.
+    let since = |length, compare| {
+        let window = Window::new(&Span::Rolling(length), ALL, compare);
+        window.needs_requests_since(noon)
+    };
+    let start = at("2025-11-20T11:55:00Z");
+    assert_eq!(since(5 * MINUTE, Some(7 * DAY)), Some(start));
+    assert_eq!(since(5 * MINUTE, None), Some(start));
+    assert_eq!(
+        since(5 * MINUTE, Some(5 * MINUTE)),
+        Some(start.minus(5 * MINUTE))
+    );
+    assert_eq!(since(HOUR, Some(7 * DAY)), None);
 }
 
 #[test]

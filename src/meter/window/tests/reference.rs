@@ -195,7 +195,7 @@ proptest! {
         let now = start_near_change(&span, second);
         let compare = compare.map(|part| length * part / 1_000);
         let mut window = Window::new(&span, ALL, compare);
-        prop_assume!(window.is_by_minute(now));
+        let single_since = window.needs_requests_since(now);
         let mut by_minute = window.clone();
         let mut minutes: BTreeMap<UnixMicros, Vec<Entry>> = BTreeMap::new();
         for event in events {
@@ -208,7 +208,11 @@ proptest! {
                 value: event.value,
             };
             window.add(&entry, now);
-            minutes.entry(entry.at.minute()).or_default().push(entry);
+            if single_since.is_some_and(|since| since <= entry.at) {
+                by_minute.add(&entry, now);
+            } else {
+                minutes.entry(entry.at.minute()).or_default().push(entry);
+            }
         }
         for (minute, entries) in minutes {
             by_minute.merge(minute, &sum_up(entries.iter()), now);
