@@ -123,12 +123,13 @@ pub fn main_with_args<A: Into<OsString> + Clone>(
 }
 
 fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode, Failure> {
-    let load = || {
+    let examine = || -> Result<_, Failure> {
         let working_dir = std::env::current_dir().map_err(Failure::WorkingDir)?;
         let environment = |name: &str| std::env::var(name).ok();
-        config::load(arguments.config.as_deref(), &environment, &working_dir)
-            .map_err(Failure::Settings)
+        let examined = config::examine(arguments.config.as_deref(), &environment, &working_dir);
+        Ok(examined)
     };
+    let load = || examine()?.map_err(|unsound| Failure::Settings(unsound.problems));
     let now = UnixMicros::now();
     match arguments.command {
         Some(Command::Run(own)) => start(&load()?, &own, run, output),
@@ -137,7 +138,7 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(_) if arguments.run.upgrade => {
             Err(Failure::Usage("`--upgrade` belongs to `run`".to_owned()))
         }
-        Some(Command::Check) => check::check(load, output),
+        Some(Command::Check) => check::check(examine()?, output),
         Some(Command::Usage(own)) => usage::usage(&own, &load()?.settings, now, output),
         Some(Command::Requests(own)) => requests::requests(own, &load()?.settings, now, output),
         Some(Command::Channels(own)) => channels::channels(own, &load()?.settings, now, output),

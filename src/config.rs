@@ -3,7 +3,8 @@
 //! [`load`] returns either [`Settings`] that are checked and ready for use, or every [`Problem`]
 //! at once, each with its place, the reason and a remedy. On the way the file becomes a tree that
 //! remembers positions (`tree`), is read key by key (`section`, `sections`, `channels`), and is
-//! checked as a whole (`consistency`). Other rooms read files of their own with the same machinery. The environment is handed in, never read here.
+//! checked as a whole (`consistency`). Other rooms read files of their own with the same machinery.
+//! The environment is handed in, never read here.
 
 mod base_url;
 mod budgets;
@@ -46,7 +47,7 @@ pub use base_url::{BaseUrl, BaseUrlError};
 pub use budgets::BudgetSettings;
 pub use file_state::FileStates;
 pub use json_path::{JsonPath, JsonPathError, MOST_STEPS, PathStep};
-pub use load::{DEFAULT_FILE, Loaded, load};
+pub use load::{DEFAULT_FILE, Loaded, Unsound, examine, load};
 pub use origin::Origin;
 pub use patterns::ModelPattern;
 pub use payloads::{NoShare, PayloadCapture, PayloadSettings, Share};

@@ -41,7 +41,7 @@ fn load(folder: &Path, file: &str) -> Result<Loaded, config::Problems> {
 /// The fixtures in a folder of their own, where the permissions are known.
 fn fixtures() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for part in ["", "prices", "secrets", "tls"] {
+    for part in ["", "prices", "rules", "rules/teams", "secrets", "tls"] {
         fs::create_dir_all(folder.path().join(part)).unwrap();
         for entry in fs::read_dir(Path::new(FIXTURES).join(part)).unwrap() {
             let entry = entry.unwrap();
@@ -89,6 +89,19 @@ fn bad_files_are_told_every_problem() {
         assert!(!told.contains(CANARY), "{told}");
         insta::assert_snapshot!(name, problems.to_string().replace(root, "FOLDER"));
     }
+}
+
+#[test]
+fn a_star_in_the_name_of_the_folder_means_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a*", "ab"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("mine.yaml"), "groups: []\n").unwrap();
+    }
+    let file = folder.path().join("a*/tollgate.yml");
+    fs::write(&file, "rules: ['*.yaml']\n").unwrap();
+    let loaded = config::load(Some(&file), &no_env, folder.path()).unwrap();
+    assert_eq!(loaded.settings.rules, [folder.path().join("a*/mine.yaml")]);
 }
 
 #[test]

@@ -2,37 +2,42 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::amounts;
 use super::failure::Failure;
 use super::output::Output;
-use crate::config::{Loaded, Settings};
+use crate::alert::Mode;
+use crate::config::{Loaded, Problem, Problems, Settings, Unsound};
 use crate::keys;
 use crate::ledger::stored_keys;
 use crate::pricing::load_files;
+use crate::rules::{self, KnownNames, LoadedRules, RuleSet};
 
-/// Loads the settings and says what is wrong with them, or what they amount to. The problems are
-/// this command's answer, so they go to standard output.
+/// Says what is wrong with the settings and with the files of prices and rules that they name, or what
+/// all that amounts to. The problems are this command's answer, so they go to standard output.
 pub(super) fn check(
-    load: impl FnOnce() -> Result<Loaded, Failure>,
+    examined: Result<Loaded, Unsound>,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let checked = load().and_then(|loaded| {
-        load_files(&loaded.settings.prices.files).map_err(Failure::Settings)?;
-        Ok(loaded)
-    });
-    let loaded = match checked {
+    let loaded = match examined {
         Ok(loaded) => loaded,
-        Err(Failure::Settings(problems)) => {
-            let count = problems.0.len();
-            let plural = if count == 1 { "" } else { "s" };
-            output.text(&format!("{problems}\n\n{count} problem{plural}\n"))?;
-            return Err(Failure::Told);
+        Err(Unsound { problems, settings }) => {
+            // Which channels and keys there are is not certain, so that nothing is said of them.
+            let more = settings.map(|settings| named_files(&settings, &KnownNames::default()));
+            let more = more.and_then(Result::err);
+            return refuse(
+                problems.0.into_iter().chain(more.into_iter().flatten()),
+                output,
+            );
         }
-        Err(failure) => return Err(failure),
+    };
+    let rules = match named_files(&loaded.settings, &known_names(&loaded.settings)) {
+        Ok(rules) => rules,
+        Err(problems) => return refuse(problems, output),
     };
     let mut text = String::new();
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(&rules.warnings) {
         // Writing to a String does not fail.
         let _ = writeln!(text, "warning: {warning}");
     }
@@ -42,9 +47,48 @@ pub(super) fn check(
         None => "no settings file, all defaults".to_owned(),
     };
     let _ = writeln!(text, "ok: {from}");
-    let _ = summary(&mut text, &loaded.settings);
+    let _ = summary(&mut text, &loaded.settings, &rules.set);
     output.text(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the problems.
+fn refuse(
+    problems: impl IntoIterator<Item = Problem>,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let problems = Problems(problems.into_iter().collect());
+    let count = problems.0.len();
+    let plural = if count == 1 { "" } else { "s" };
+    output.text(&format!("{problems}\n\n{count} problem{plural}\n"))?;
+    Err(Failure::Told)
+}
+
+/// Reads the files of prices and rules. Every problem of all of them is told.
+fn named_files(settings: &Settings, names: &KnownNames) -> Result<LoadedRules, Vec<Problem>> {
+    let prices = load_files(&settings.prices.files);
+    let rules = rules::load(&settings.rules, &settings.timezone, names);
+    match (prices, rules) {
+        (Ok(_), Ok(rules)) => Ok(rules),
+        (prices, rules) => {
+            let of_both = [prices.err(), rules.err()].into_iter().flatten();
+            Err(of_both.flat_map(|problems| problems.0).collect())
+        }
+    }
+}
+
+/// The names that rules may speak of. Of a ledger that cannot be read, nobody knows the keys.
+fn known_names(settings: &Settings) -> KnownNames {
+    match stored_keys(&settings.data_dir) {
+        Ok(stored) => {
+            let living = stored.iter().filter(|key| key.is_living());
+            KnownNames::of(settings, living.map(|key| Arc::clone(&key.name)))
+        }
+        Err(_) => KnownNames {
+            keys: None,
+            ..KnownNames::of(settings, [])
+        },
+    }
 }
 
 /// What the keys that were made and channels mean for each other; the settings' own are checked with
@@ -81,7 +125,7 @@ fn made_keys(text: &mut String, settings: &Settings) -> std::fmt::Result {
     Ok(())
 }
 
-fn summary(text: &mut String, settings: &Settings) -> std::fmt::Result {
+fn summary(text: &mut String, settings: &Settings, rules: &RuleSet) -> std::fmt::Result {
     let scheme = if settings.tls.is_some() {
         "https"
     } else {
@@ -119,5 +163,33 @@ fn summary(text: &mut String, settings: &Settings) -> std::fmt::Result {
     for file in &settings.prices.files {
         writeln!(text, "  prices    {}", file.display())?;
     }
-    Ok(())
+    writeln!(
+        text,
+        "  rules     {}",
+        rules_in_short(rules, settings.rules.len())
+    )
+}
+
+/// How many rules there are, and which of them act.
+fn rules_in_short(rules: &RuleSet, files: usize) -> String {
+    let count = rules.rules.len();
+    if count == 0 {
+        return "none".to_owned();
+    }
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let enforced: Vec<&str> = rules
+        .rules
+        .iter()
+        .filter(|rule| rule.mode == Mode::Enforce)
+        .map(|rule| &*rule.name)
+        .collect();
+    let enforced = match enforced.as_slice() {
+        [] => "none enforces".to_owned(),
+        names => format!("enforcing: {}", names.join(", ")),
+    };
+    format!(
+        "{count} rule{} of {files} file{} ({enforced})",
+        plural(count),
+        plural(files)
+    )
 }

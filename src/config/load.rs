@@ -32,15 +32,43 @@ pub struct Loaded {
     pub origin: Origin,
 }
 
-/// Reads the settings: `path`, or else `tollgate.yaml` in `working_dir` when it exists, or else
-/// the defaults; over these the environment twins. `env` looks up an environment variable.
-/// Relative paths in the file start at the file's own folder, all others at `working_dir`.
-/// Opens the files that the settings name; creates nothing.
+/// Settings that may not be used.
+#[derive(Debug)]
+pub struct Unsound {
+    /// What is wrong with them.
+    pub problems: Problems,
+    /// What could be read of them, with the defaults for the rest: enough to look into the files that
+    /// they name, and nothing more. `None` where there is no file to read, or no YAML in it.
+    pub settings: Option<Box<Settings>>,
+}
+
+impl From<Problems> for Unsound {
+    fn from(problems: Problems) -> Self {
+        Self {
+            problems,
+            settings: None,
+        }
+    }
+}
+
+/// As [`examine`], for those who want the settings or nothing.
 pub fn load(
     path: Option<&Path>,
     env: &dyn Fn(&str) -> Option<String>,
     working_dir: &Path,
 ) -> Result<Loaded, Problems> {
+    examine(path, env, working_dir).map_err(|unsound| unsound.problems)
+}
+
+/// Reads the settings: `path`, or else `tollgate.yaml` in `working_dir` when it exists, or else
+/// the defaults; over these the environment twins. `env` looks up an environment variable.
+/// Relative paths in the file start at the file's own folder, all others at `working_dir`.
+/// Opens the files that the settings name; creates nothing.
+pub fn examine(
+    path: Option<&Path>,
+    env: &dyn Fn(&str) -> Option<String>,
+    working_dir: &Path,
+) -> Result<Loaded, Unsound> {
     let origin = Origin::new(path, working_dir);
     let default = Path::new(DEFAULT_FILE);
     // A link that leads nowhere or a file that cannot be read is an error, not an absence.
@@ -95,13 +123,14 @@ fn read(
     base_dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
     working_dir: &Path,
-) -> Result<Read, Problems> {
+) -> Result<Read, Unsound> {
     let mut reader = Reader::new(file, base_dir, working_dir, env);
     let (root, flaws) = tree::parse(text);
     for flaw in flaws {
         let place = reader.at(flaw.at);
         reader.problem(&place, "", flaw.message, flaw.hint);
     }
+    let mut settings = None;
     // After a syntax error there is no tree, and every key would look as if it were missing.
     if let Some(root) = root {
         let given = sections::read(&mut reader, &root, base_dir);
@@ -111,9 +140,13 @@ fn read(
             sort(&mut reader.warnings);
             return Ok((given.settings, reader.warnings, reader.secret_in_file));
         }
+        settings = Some(Box::new(given.settings));
     }
     sort(&mut reader.problems);
-    Err(Problems(reader.problems))
+    Err(Unsound {
+        problems: Problems(reader.problems),
+        settings,
+    })
 }
 
 /// By place; what is said of the same place keeps its order.

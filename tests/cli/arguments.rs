@@ -98,6 +98,79 @@ fn check_sums_up_settings_that_are_right() {
     );
 }
 
+/// A rule with this limit, whose mode is stated.
+fn daily(name: &str, limit: &str, mode: &str) -> String {
+    format!(
+        "- {{alert: {name}, metric: cost, window: day, critical: {limit}, mode: {mode}, actions: [{{block: {{}}}}]}}\n"
+    )
+}
+
+#[test]
+fn check_tells_the_problems_of_settings_and_rules_in_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rules")).unwrap();
+    let rules = |rules: &[String]| {
+        let text = format!("groups:\n- name: g\n  rules:\n{}", rules.concat());
+        fs::write(
+            folder.path().join("rules/spend.yaml"),
+            text.replace("- {", "  - {"),
+        )
+        .unwrap();
+    };
+    let settings = |text: &str| fs::write(folder.path().join("tollgate.yaml"), text).unwrap();
+    rules(&[daily("A", "5", "notify"), daily("A", "5 USD", "notify")]);
+    settings("rules: [rules/*.yaml]\n");
+    let (code, stdout, stderr) = told(tollgate(folder.path(), &["check"]));
+    assert_eq!((code, stderr.as_str()), (64, ""));
+    for problem in [
+        "rules/spend.yaml:4:53: groups[0].rules[0].critical: rule `A`: `5` has no unit",
+        "hint: write `5 USD` or `$5`",
+        "rules/spend.yaml:5:13: groups[0].rules[1].alert: rule `A`: another rule has this name",
+        "\n2 problems\n",
+    ] {
+        assert!(stdout.contains(problem), "{problem}: {stdout}");
+    }
+
+    settings("rules: [rules/*.yaml]\nlimts: {}\n");
+    let (code, stdout, _) = told(tollgate(folder.path(), &["check"]));
+    assert_eq!(code, 64);
+    assert!(stdout.contains("unknown key `limts`"), "{stdout}");
+    assert!(stdout.contains("\n3 problems\n"), "{stdout}");
+}
+
+#[test]
+fn check_says_how_many_rules_there_are_and_which_enforce() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let settings = |rules: &str| {
+        file("tollgate.yaml", &format!("rules: {rules}\n"));
+        printed(tollgate(folder.path(), &["check"]))
+    };
+    let rules = |match_: &str| {
+        let rules = [
+            daily("A", "5 USD", "notify"),
+            daily("B", "6 USD", "enforce"),
+        ]
+        .concat();
+        let rules = rules.replace("- {", &format!("  - {{match: {match_}, "));
+        file(
+            "mine.yaml",
+            &format!("groups:\n- name: g\n  rules:\n{rules}"),
+        );
+    };
+    assert!(settings("[]").contains("\n  rules     none\n"));
+    rules("{channel: openai}");
+    let said = settings("[mine.yaml]");
+    let expected = "\n  rules     2 rules of 1 file (enforcing: B)\n";
+    assert!(said.contains(expected), "{said}");
+    assert!(!said.contains("warning"), "{said}");
+
+    rules("{channel: opneai}");
+    let said = settings("[mine.yaml]");
+    let expected = "`opneai` is no channel of the settings: the rule is about no request";
+    assert!(said.contains(expected), "{said}");
+}
+
 #[test]
 fn the_banner_says_where_everything_is() {
     let folder = Path::new("/srv/tollgate");
