@@ -5,6 +5,8 @@
 //! journal is seen only after [`crate::ledger::catch_up`].
 
 mod listing;
+mod past;
+mod replay;
 mod requests;
 pub(super) mod sampled;
 mod summary;
@@ -23,6 +25,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use past::{HeldRequest, Past, PastQuery};
+pub use replay::Replayed;
 pub use requests::{
     Cursor, CursorError, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage,
     Sequence, StoredRequest,
@@ -35,10 +39,12 @@ pub use super::gate_events::{GateCursor, GateEventFilter, GateEventPage};
 use super::alert_events;
 use super::database;
 use super::gate_events;
+use super::journal::Journal;
 use super::keys::{self, StoredKey};
 use super::migrations::{self, VERSION};
 use super::reprice::{Pass, PriceBook, RepriceQuery, RepriceReport};
 use crate::alert::AlertEvent;
+use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, RequestId};
 
 /// Why a question to the ledger has no answer.
@@ -174,6 +180,36 @@ impl Reader {
     /// One page of what happened to the alerts, the newest first.
     pub fn alert_events(&self, filter: &AlertEventFilter) -> Result<AlertEventPage, QueryError> {
         alert_events::page(&self.connection, filter).map_err(|error| self.explain(error))
+    }
+
+    /// Shows `visit` what is wanted of the past: minutes, then requests, then what is held, each in no
+    /// order to rely on. All of it is one state of the database.
+    ///
+    /// With the process' own `journal`, returns the offset in its stream up to which that state goes:
+    /// of the requests of this process, those whose [`Journal::end`] returned a smaller one are in it
+    /// and those of this offset or a larger one are not. What other processes recorded is in it as far
+    /// as it is committed.
+    pub fn past(
+        &self,
+        query: &PastQuery,
+        journal: Option<&Journal>,
+        mut visit: impl FnMut(Past<'_>),
+    ) -> Result<Option<u64>, QueryError> {
+        past::past(&self.connection, query, journal, &mut visit)
+            .map_err(|error| self.explain(error))
+    }
+
+    /// Shows `visit` every request that ended from `since` on and before `until`, in the order they
+    /// ended; those that Tollgate turned away are left out. Memory holds those that were on their way
+    /// at one time.
+    pub fn replay(
+        &self,
+        since: UnixMicros,
+        until: UnixMicros,
+        mut visit: impl FnMut(&Replayed<'_>),
+    ) -> Result<(), QueryError> {
+        replay::replay(&self.connection, since, until, &mut visit)
+            .map_err(|error| self.explain(error))
     }
 
     /// Every key that was ever made, in the order of their making.

@@ -6,6 +6,7 @@ mod deferred;
 mod files;
 mod gates;
 mod handover;
+mod past;
 mod queries;
 mod refusal;
 mod reprice;

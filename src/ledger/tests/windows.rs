@@ -174,7 +174,7 @@ proptest! {
     }
 }
 
-fn worst(cost: i64, input_cost: i64) -> Worst {
+pub(super) fn worst(cost: i64, input_cost: i64) -> Worst {
     Worst {
         cost: Some(NanoUsd(cost)),
         input_cost: Some(NanoUsd(input_cost)),
