@@ -3,7 +3,7 @@
 //! | phase | what happens |
 //! |---|---|
 //! | `new_ctx` | a recorder opens the request's account |
-//! | `request_filter` | the path is classified, the body read, a channel chosen, the journal told |
+//! | `request_filter` | the path is classified, the body read, a channel chosen, the rules asked, the journal told |
 //! | `upstream_peer` | the channel's address is found; once for each try |
 //! | `connected_to_upstream` | the watchdog begins, where one is needed |
 //! | `upstream_request_filter` | the head is made the channel's |
@@ -14,6 +14,7 @@
 //! | `fail_to_proxy` | a failure becomes an answer, in one place |
 //! | `logging` | an account nobody closed is closed |
 
+mod admission;
 mod answer;
 mod body;
 mod caller;

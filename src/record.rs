@@ -313,6 +313,14 @@ pub struct Worst {
 }
 
 impl Worst {
+    /// Nothing at all.
+    pub const NOTHING: Self = Self {
+        cost: Some(NanoUsd(0)),
+        input_cost: Some(NanoUsd(0)),
+        input_tokens: Some(0),
+        output_tokens: Some(0),
+    };
+
     /// Tokens of both.
     #[must_use]
     pub fn tokens(&self) -> Option<u64> {

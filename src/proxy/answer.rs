@@ -18,6 +18,8 @@ use super::passing::Passing;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const CHANNEL: HeaderName = HeaderName::from_static("x-tollgate-channel");
 const ERROR: HeaderName = HeaderName::from_static("x-tollgate-error");
+const RULE: HeaderName = HeaderName::from_static("x-tollgate-rule");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Marks every answer with the request's id and the channel it came through.
 pub(super) fn mark(
@@ -94,6 +96,13 @@ async fn write(
     }
     if let Some(wait) = wording.retry_after {
         header.insert_header(RETRY_AFTER, wait.as_secs())?;
+    }
+    if let Failure::Blocked(blocked, _) = failure {
+        // What the official SDKs obey, before they look at the status.
+        header.insert_header(SHOULD_RETRY, "false")?;
+        if let Ok(name) = HeaderValue::from_bytes(blocked.alert.rule.as_bytes()) {
+            header.insert_header(RULE, name)?;
+        }
     }
     mark(
         &mut header,

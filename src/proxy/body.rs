@@ -186,6 +186,8 @@ pub(super) struct Wish {
     pub(super) usage: bool,
     /// What it takes to change its model.
     pub(super) renames: bool,
+    /// What it takes to read it once more.
+    pub(super) text: bool,
     /// When the request's whole time is up.
     pub(super) over: Option<Instant>,
 }
@@ -239,8 +241,9 @@ pub(super) async fn read(
         unpacked,
     } = Understood::of(&body, api, session, limits);
     // Kept where it may be needed and there is room for both.
-    let unpacked = unpacked
-        .filter(|unpacked| wish.renames && lease.cover(received_bytes + unpacked.len() as u64));
+    let unpacked = unpacked.filter(|unpacked| {
+        (wish.renames || wish.text) && lease.cover(received_bytes + unpacked.len() as u64)
+    });
     if !plain && unpacked.is_none() && is_json(session) {
         // It stands in other bytes than those that go on.
         facts.as_mut().map(|facts| facts.model_place.take());
@@ -423,6 +426,15 @@ impl Body {
                 _lease: Arc::clone(&whole.lease),
             }),
             _ => None,
+        }
+    }
+
+    /// The JSON it is, where it was read whole: unpacked, where the client compressed it.
+    pub(super) fn json(&self) -> Option<&[u8]> {
+        match self {
+            Self::Whole(whole) if whole.plain => Some(&whole.body),
+            Self::Whole(whole) => whole.unpacked.as_deref(),
+            Self::Passing | Self::Begun(_) => None,
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::clock::UnixMicros;
 use crate::protocol::{AnswerText, RequestText, writes_text};
 use crate::record::{Api, Estimate, TokenType, Usage, UsageSource};
 use crate::tokenizer::{Encoding, count_roughly};
@@ -131,7 +132,7 @@ struct Closing<'a>(&'a mut Account);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.settle();
+        self.0.settle(UnixMicros::now());
     }
 }
 

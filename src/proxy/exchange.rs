@@ -1,15 +1,16 @@
 //! The state of one request between the phases.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::channel::{Channel, Fault, Place, Sighted};
 use crate::config::ChannelKind;
 use crate::keys::Caller;
 use crate::protocol::{
-    FormReader, MissingReason, Operation, RequestFacts, Stage, outcome_of, reads_text, writes_text,
+    Bounds, FormReader, MissingReason, Operation, RequestFacts, Stage, outcome_of, reads_text,
+    writes_text,
 };
 use crate::record::{Api, ErrorSource, Outcome, UsageSource};
 
@@ -75,6 +76,11 @@ pub struct Exchange {
     pub(super) bound: Bound,
     pub(super) api: Api,
     pub(super) operation: Operation,
+    /// Whether the rules are asked for it.
+    pub(super) may_cost: bool,
+    /// What its body says that it uses at most, once a budget wanted to know; `None` in it where nobody
+    /// can say.
+    pub(super) bounds: OnceLock<Option<Box<Bounds>>>,
     /// The one that is tried, or was last.
     pub(super) channel: Option<Arc<Channel>>,
     pub(super) way: Way,
@@ -127,6 +133,8 @@ impl Exchange {
             bound: Bound::default(),
             api: Api::Other,
             operation: Operation::Manage,
+            may_cost: false,
+            bounds: OnceLock::new(),
             channel: None,
             way: Way::default(),
             upstream_path: None,

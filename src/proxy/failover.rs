@@ -59,7 +59,8 @@ impl Gateway {
             return false;
         }
         let now = exchange.recorder.clock(Instant::now());
-        match self.another(session, exchange, now) {
+        exchange.give_back_unbilled(Some(fault));
+        match self.another_admitted(session, exchange, now) {
             Ok(place) => {
                 exchange.leave(Some(fault), &ending);
                 self.go_on(session, exchange, place);
@@ -122,10 +123,10 @@ impl Gateway {
         {
             return false;
         }
-        let Ok(place) = self.another(session, exchange, now) else {
-            return false;
-        };
         if by_code || can_be_held && matches!(status, 401 | 402 | 403 | 429) {
+            let Ok(place) = self.another(session, exchange, now) else {
+                return false;
+            };
             exchange.way.next = Some(place);
             exchange.way.held_bytes = Some(0);
             exchange
@@ -134,6 +135,10 @@ impl Gateway {
                 .hold(LONGEST_HELD);
             return false;
         }
+        exchange.give_back_unbilled(None);
+        let Ok(place) = self.another_admitted(session, exchange, now) else {
+            return false;
+        };
         exchange.leave(None, &ending);
         self.go_on(session, exchange, place);
         true
@@ -179,7 +184,15 @@ impl Gateway {
         let now = exchange.recorder.clock(Instant::now());
         // It was taken a while ago: a gate that was closed meanwhile holds for it too.
         let held = exchange.way.next.take().filter(|place| place.is_open(now));
-        let Some(place) = held.or_else(|| self.another(session, exchange, now).ok()) else {
+        exchange.give_back_unbilled(None);
+        let asked = |exchange: &mut Exchange, place: Place| {
+            let answer = exchange.ask(place.channel(), now);
+            answer.is_ok().then_some(place)
+        };
+        let Some(place) = held
+            .and_then(|place| asked(exchange, place))
+            .or_else(|| self.another_admitted(session, exchange, now).ok())
+        else {
             return false;
         };
         // What it said by now is all it says.
@@ -211,6 +224,23 @@ impl Gateway {
             });
         }
         exchange.way.another(now)
+    }
+
+    /// As [`another`](Self::another), at a channel that no rule refuses.
+    fn another_admitted(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+        now: UnixMicros,
+    ) -> Result<Place, NoPlace> {
+        loop {
+            let place = self.another(session, exchange, now)?;
+            match exchange.ask(place.channel(), now) {
+                Ok(()) => return Ok(place),
+                Err(blocked) if blocked.of_channel => {}
+                Err(_) => return Err(NoPlace::Exhausted),
+            }
+        }
     }
 
     /// Whether the request can be made again: nothing of an answer went out, there is time, and the

@@ -11,6 +11,7 @@ use crate::channel::{Channel, Fault as ChannelFault};
 use crate::keys::Denied;
 use crate::protocol::MalformedPath;
 use crate::record::{ErrorSource, Outcome};
+use crate::rules::Blocked;
 
 use super::deadline::Expired;
 use super::recorder::Ending;
@@ -54,6 +55,8 @@ pub(super) enum Failure {
     AllClosed { opens: Option<Duration> },
     /// Every channel that could take the request has `max_in_flight` requests.
     AllFull,
+    /// A rule refuses the request, for this time where that is known.
+    Blocked(Box<Blocked>, Option<Duration>),
     /// The upstream's name has no address.
     Unresolved { channel: Arc<str>, host: String },
     /// No connection to the upstream.
@@ -163,6 +166,7 @@ impl Failure {
                 (Outcome::NoChannel, ErrorSource::Downstream)
             }
             Self::AllClosed { .. } => (Outcome::NoChannel, ErrorSource::Internal),
+            Self::Blocked(..) => (Outcome::Blocked, ErrorSource::Internal),
             Self::Unresolved { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } => {
                 (Outcome::ConnectError, ErrorSource::Upstream)
             }
@@ -187,6 +191,7 @@ impl Failure {
         const INVALID: &str = "invalid_request_error";
         const SERVER: &str = "server_error";
         const PERMISSION: &str = "permission_error";
+        const QUOTA: &str = "insufficient_quota";
         let (status, kind, code) = match self {
             Self::MalformedPath(_) => (400, INVALID, "malformed_path"),
             Self::MalformedRequest => (400, INVALID, "malformed_request"),
@@ -204,6 +209,8 @@ impl Failure {
             Self::NoModel { .. } => (404, INVALID, "model_not_found"),
             Self::AllClosed { .. } => (503, SERVER, "no_channel"),
             Self::AllFull => (503, SERVER, "channels_full"),
+            // OpenAI's own words for an account without money.
+            Self::Blocked(blocked, _) => (blocked.status, QUOTA, QUOTA),
             Self::Unresolved { .. } | Self::Connect { .. } => (502, SERVER, "connect_error"),
             Self::ConnectTimeout { .. } => (504, SERVER, "connect_timeout"),
             Self::Timeout { expired, .. } => (504, SERVER, expired.code()),
@@ -220,9 +227,9 @@ impl Failure {
             | Self::Denied(Denied::Unread)
             | Self::AllFull => Some(SOON),
             // Whole seconds are all that the header has.
-            Self::AllClosed { opens } => opens.map(|opens| {
-                let begun = u64::from(opens.subsec_nanos() > 0);
-                Duration::from_secs(opens.as_secs().saturating_add(begun))
+            Self::AllClosed { opens: wait } | Self::Blocked(_, wait) => wait.map(|wait| {
+                let begun = u64::from(wait.subsec_nanos() > 0);
+                Duration::from_secs(wait.as_secs().saturating_add(begun))
             }),
             _ => None,
         };
@@ -306,6 +313,7 @@ impl fmt::Display for Failure {
                 "every channel that could take the request has as many as it takes \
                  (max_in_flight); try again",
             ),
+            Self::Blocked(blocked, _) => blocked.fmt(f),
             Self::Unresolved { channel, host } => write!(
                 f,
                 "the name of channel `{channel}`'s upstream, {host}, has no address"

@@ -19,7 +19,7 @@ use crate::meter::Meter;
 use crate::payloads::Payloads;
 use crate::pricing::Prices;
 use crate::protocol::{
-    MalformedPath, Operation, PathBase, classify, model_in_query, parse_tags,
+    MalformedPath, Operation, PathBase, classify, may_cost, model_in_query, parse_tags,
     session as session_of, states_usage,
 };
 use crate::record::Api;
@@ -246,6 +246,8 @@ impl Gateway {
         admission.api = route.api;
         exchange.api = route.api;
         exchange.operation = route.operation;
+        exchange.may_cost =
+            may_cost(&head.method, route.api, route.operation) || is_handshake(session);
         let results_of = route.results_of.as_deref().map(Arc::from);
         exchange.recorder.names_response(results_of);
         let channel = match route.channel {
@@ -294,6 +296,7 @@ impl Gateway {
             of_any_kind: several || self.renames,
             usage: self.include_usage,
             renames: self.renames,
+            text: exchange.may_cost && exchange.recorder.has_rules(),
             over: self.over(exchange),
         };
         let read = body::read(

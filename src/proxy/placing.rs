@@ -13,6 +13,7 @@ use crate::clock::UnixMicros;
 use crate::keys::Caller;
 use crate::protocol::{Operation, PathBase, Pause, made_in_path, makes_to_keep};
 
+use super::admission::{self, Destination};
 use super::body::{Stopped, is_handshake};
 use super::caller;
 use super::exchange::Exchange;
@@ -120,6 +121,11 @@ impl Way {
         self.held_bytes.is_some()
     }
 
+    /// The model that is asked for, aliases resolved.
+    pub(super) fn meant(&self) -> Option<&Arc<str>> {
+        self.model.as_ref()
+    }
+
     /// The name that the channel has for the model, where it is another than the client's.
     pub(super) fn called(&self) -> Option<&Arc<str>> {
         self.called.as_ref()
@@ -162,18 +168,8 @@ impl Gateway {
             .channels
             .placing(&wanted)
             .map_err(|none| Stopped::Refused(refused(none, &exchange.caller)))?;
-        let now = Instant::now();
-        let clock = exchange.recorder.clock(now);
-        let place = match placing.take(clock) {
-            Err(NoPlace::Full) => {
-                let waiting = placing.take_or_wait(clock, self.patience(exchange, now));
-                let outcome = unless_left(session, waiting).await;
-                exchange.recorder.timeline().queued(now.elapsed());
-                outcome.map_err(Stopped::Broken)?
-            }
-            taken => taken,
-        }
-        .map_err(|none| Stopped::Refused(refused(none, &exchange.caller)))?;
+        exchange.way.model = model;
+        let place = self.first_place(session, exchange, &mut placing).await?;
         exchange.way = Way {
             placing: Some(placing),
             left: self.routing.retries,
@@ -181,12 +177,54 @@ impl Gateway {
                 base: target.base,
                 bytes: target.rest_bytes,
             }),
-            model,
+            model: exchange.way.model.take(),
             stated,
             ..Way::default()
         };
         self.enter(session, exchange, place);
         Ok(())
+    }
+
+    /// Takes a place at the first channel that has one and that no rule refuses, waiting where all
+    /// are full.
+    async fn first_place(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        placing: &mut Placing,
+    ) -> Result<Place, Stopped> {
+        let begun = Instant::now();
+        let mut refusal = None;
+        loop {
+            let now = Instant::now();
+            let clock = exchange.recorder.clock(now);
+            let taken = match placing.take(clock) {
+                Err(NoPlace::Full) => {
+                    let waiting = placing.take_or_wait(clock, self.patience(exchange, begun));
+                    let outcome = unless_left(session, waiting).await;
+                    exchange.recorder.timeline().queued(begun.elapsed());
+                    outcome.map_err(Stopped::Broken)?
+                }
+                taken => taken,
+            };
+            let place = taken.map_err(|none| {
+                // Why the first was not taken says more than that there is no other.
+                let other = || refused(none, &exchange.caller);
+                Stopped::Refused(refusal.take().unwrap_or_else(other))
+            })?;
+            let clock = exchange.recorder.clock(Instant::now());
+            match exchange.ask(place.channel(), clock) {
+                Ok(()) => return Ok(place),
+                Err(blocked) => {
+                    let of_channel = blocked.of_channel;
+                    let failure = admission::refusal(blocked, clock);
+                    if !of_channel {
+                        return Err(Stopped::Refused(failure));
+                    }
+                    refusal.get_or_insert(failure);
+                }
+            }
+        }
     }
 
     /// Until when a request waits for a place.
@@ -210,6 +248,8 @@ impl Gateway {
         exchange.way.place = Some(place);
         let uri = &session.req_header().uri;
         exchange.way.called = called_at(&channel, exchange);
+        let Destination { meant, called, .. } = Destination::at(&channel, exchange.way.meant());
+        exchange.recorder.goes_as(meant, called);
         let Some(tail) = exchange.way.tail else {
             return;
         };
@@ -254,14 +294,17 @@ impl Gateway {
         if let Some(downstream) = &exchange.downstream {
             downstream.waits(false);
         }
-        match waited {
-            Ok(Ok(place)) => {
-                self.go_on(session, exchange, place);
-                Ok(())
-            }
-            Ok(Err(_)) => Err(failure),
-            Err(_) => Err(Failure::ClientClosed),
+        let place = match waited {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Err(failure),
+            Err(_) => return Err(Failure::ClientClosed),
+        };
+        let now = exchange.recorder.clock(Instant::now());
+        if exchange.ask(place.channel(), now).is_err() {
+            return Err(failure);
         }
+        self.go_on(session, exchange, place);
+        Ok(())
     }
 
     /// The request goes on to the channel of `place`.

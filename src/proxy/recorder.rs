@@ -12,13 +12,14 @@ use crate::clock::UnixMicros;
 use crate::ledger::{Deferred, Journal};
 use crate::meter::{InFlight, Meter};
 use crate::money::NanoUsd;
-use crate::pricing::{ModelName, Prices};
-use crate::protocol::{LimitsSeen, MissingReason, Observed, Stage};
+use crate::pricing::{Ceiling, ModelName, Prices};
+use crate::protocol::{LimitsSeen, MissingReason, Observed, Stage, writes_text};
 use crate::record::{
     Admission, Api, Attempt, Cost, Deferral, ErrorSource, LimitKind, Outcome, Phases, RequestId,
-    RequestRecord, Source, Tokens, Unit, Units, Usage, UsageSource,
+    RequestRecord, Sample, Source, Tokens, Unit, Units, Usage, UsageSource, Worst, input_tokens,
+    output_tokens,
 };
-use crate::rules::Rules;
+use crate::rules::{Reservation, Rules};
 
 use super::counting::{self, Counting};
 use super::exchange::Entered;
@@ -90,23 +91,80 @@ pub(super) struct Account {
     /// Whose prices hold; `None` when the channel says nothing of it.
     provider: Option<&'static str>,
     in_flight: Option<InFlight>,
+    /// What budgets hold for it.
+    held: Reservation,
+    /// The model it asks for, aliases resolved.
+    meant: Option<Arc<str>>,
+    /// As the channel calls it.
+    called: Option<Arc<str>>,
 }
 
 impl Account {
-    /// Prices the usage, and tells journal and meter. The last thing done with an account.
-    pub(super) fn settle(&mut self) {
+    /// Prices the usage, and tells journal, meter and rules. The last thing done with an account.
+    pub(super) fn settle(&mut self, now: UnixMicros) {
         self.record.cost = self.cost();
+        self.record.assumed_cost = self.assumed_cost();
         // The journal first: what a crash after this line loses is a count in memory.
-        self.sinks.journal.end(&self.record);
-        // Before the last byte leaves: who asks by the id then finds it awaited.
-        if let (Some(Deferral::Opened), Some(id)) = (self.record.deferral, &self.record.response_id)
-        {
-            self.sinks.deferred.open(id);
+        let position = self.sinks.journal.end(&self.record);
+        let mut held = std::mem::take(&mut self.held);
+        let rules = &self.sinks.rules;
+        match (self.record.deferral, &self.record.response_id) {
+            (Some(Deferral::Opened), Some(id)) => {
+                // Before anybody may find it awaited.
+                rules.keep(std::mem::take(&mut held), id, now);
+                // Before the last byte leaves: who asks by the id then finds it awaited.
+                self.sinks.deferred.open(id);
+            }
+            (Some(Deferral::Settled), Some(id)) => held.join(rules.take_kept(id)),
+            _ => {}
         }
         let in_flight = self.in_flight.take();
         self.sinks
             .meter
             .observe(&self.record, self.missing_reason, in_flight.as_ref());
+        if rules.is_empty() {
+            return;
+        }
+        let (meant, called) = (self.meant.as_deref(), self.called.as_deref());
+        if let Some(sample) = Sample::of(&self.record, meant, called, position) {
+            rules.observe(&sample, held, now);
+        }
+    }
+
+    /// What budgets count where the cost is not known and may not be nothing.
+    fn assumed_cost(&self) -> Option<NanoUsd> {
+        let record = &self.record;
+        if record.cost.is_some() || record.deferral == Some(Deferral::Opened) {
+            return None;
+        }
+        let tokens = match record.usage.source {
+            UsageSource::None => return None,
+            UsageSource::Missing => {
+                if let Some(cost) = record.estimate.and_then(|estimate| estimate.cost) {
+                    return Some(cost);
+                }
+                let of_text = writes_text(record.admission.api);
+                record.estimate.and_then(|estimate| {
+                    let output = estimate.output_tokens.or((!of_text).then_some(0));
+                    Some((estimate.input_tokens?, output?))
+                })
+            }
+            UsageSource::Reported | UsageSource::Partial | UsageSource::Estimated => {
+                let usage = &record.usage;
+                let (input, output) = (input_tokens(&usage.tokens), output_tokens(&usage.tokens));
+                let stated = input.or(output).is_some();
+                // Of a total alone nobody knows which side it is of.
+                let total = usage.total.map(|total| (0, total));
+                let sides = (input.unwrap_or(0), output.unwrap_or(0));
+                stated.then_some(sides).or(total)
+            }
+        };
+        let budgets = self.sinks.rules.budgets();
+        if let Some((input, output)) = tokens {
+            return Some(Ceiling::from(&budgets).cost(input, output).cost);
+        }
+        let worst = record.admission.worst.and_then(|worst| worst.cost);
+        Some(worst.unwrap_or(budgets.unbounded_cost))
     }
 
     /// The provider's own figure, else what the prices say.
@@ -196,6 +254,9 @@ impl Recorder {
             stated_cost: None,
             provider: None,
             in_flight: None,
+            held: Reservation::default(),
+            meant: None,
+            called: None,
         };
         Self {
             account,
@@ -218,6 +279,7 @@ impl Recorder {
             channel: None,
             stream: Some(true),
             request_bytes: 0,
+            worst: None,
             ..connection.clone()
         };
         made
@@ -271,6 +333,34 @@ impl Recorder {
         account.record.admission.channel = Some(Arc::clone(channel));
         account.in_flight = Some(account.sinks.meter.in_flight(channel));
         account.sinks.journal.admit(&account.record.admission);
+    }
+
+    /// Whether there is anybody to ask.
+    pub(super) fn has_rules(&self) -> bool {
+        !self.account.sinks.rules.is_empty()
+    }
+
+    /// Whom to ask, and what for.
+    pub(super) fn view(&self) -> (&Sinks, &Admission) {
+        (&self.account.sinks, &self.account.record.admission)
+    }
+
+    /// Budgets hold this for the request, beside what they hold for it already, for it may use
+    /// `worst`.
+    pub(super) fn hold(&mut self, held: Reservation, worst: Option<Worst>) {
+        self.account.held.join(held);
+        self.account.record.admission.worst = worst;
+    }
+
+    /// What budgets hold for the request is given back.
+    pub(super) fn give_back(&mut self) {
+        self.account.held = Reservation::default();
+        self.account.record.admission.worst = None;
+    }
+
+    /// The model's names that no record has: with aliases resolved, and at the channel.
+    pub(super) fn goes_as(&mut self, meant: Option<Arc<str>>, called: Option<Arc<str>>) {
+        (self.account.meant, self.account.called) = (meant, called);
     }
 
     /// Whose prices hold where the request goes.
@@ -478,8 +568,9 @@ impl Recorder {
         if self.closed {
             return;
         }
+        let clock = self.clock(now);
         self.end(ending, now);
-        self.account.settle();
+        self.account.settle(clock);
     }
 
     /// As [`close`](Self::close), once the tokens are counted; until then the request is `entered`.
@@ -498,6 +589,9 @@ impl Recorder {
             sinks: Arc::clone(&self.account.sinks),
             record: self.account.record.clone(),
             in_flight: self.account.in_flight.take(),
+            held: std::mem::take(&mut self.account.held),
+            meant: self.account.meant.take(),
+            called: self.account.called.take(),
             ..self.account
         };
         counting::close(account, counting, entered);

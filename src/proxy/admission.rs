@@ -1,0 +1,193 @@
+//! Asks the rules whether a request may go to a channel, and holds the most it may cost until it ends.
+//!
+//! | where | what happens |
+//! |---|---|
+//! | a place was taken | the rules are asked for this channel; one that they refuse for itself is left for the next |
+//! | the rules say yes | what they hold for the request is its account's from then on |
+//! | another channel is tried | what was held is given back, but where the first may bill it stays besides |
+//! | the account is settled | the rules take the request in and what was held back, in one step |
+//!
+//! What a request may use at most is read from its body only where a budget wants to know.
+
+use std::sync::Arc;
+
+use crate::channel::{Channel, Fault};
+use crate::clock::UnixMicros;
+use crate::config::BudgetSettings;
+use crate::pricing::{Ceiling, MediaSet, ModelName, Most, Prices};
+use crate::protocol::{Bounds, bounds, works_on_its_own};
+use crate::record::{Dimensions, ModelNames, Worst};
+use crate::rules::{Blocked, Demand};
+
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::recorder::Recorder;
+
+/// Provider whose `max_tokens` may leave out what a model thinks before it answers.
+const THINKS_BESIDE: &str = "dashscope";
+
+/// Where a request is about to go, and under which names.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    pub(super) channel: Arc<str>,
+    /// Whose prices hold there.
+    pub(super) provider: Option<&'static str>,
+    /// The model, aliases resolved.
+    pub(super) meant: Option<Arc<str>>,
+    /// As the channel calls it.
+    pub(super) called: Option<Arc<str>>,
+}
+
+impl Destination {
+    pub(super) fn at(channel: &Channel, meant: Option<&Arc<str>>) -> Self {
+        let called = meant.map(|model| channel.upstream_model(model).unwrap_or(model));
+        Self {
+            channel: Arc::clone(&channel.name),
+            provider: channel.provider,
+            meant: meant.cloned(),
+            called: called.cloned(),
+        }
+    }
+}
+
+/// What is known beforehand of what a request uses.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Extent<'b> {
+    /// Nothing by itself: what is made over its connection is asked for apart.
+    Nothing,
+    /// No more than this.
+    Within(&'b Bounds),
+    /// Nobody can say.
+    Endless,
+}
+
+impl Exchange {
+    /// Asks the rules whether the request may go to `channel`. What they hold for it is its account's.
+    pub(super) fn ask(&mut self, channel: &Channel, now: UnixMicros) -> Result<(), Blocked> {
+        if !self.may_cost || !self.recorder.has_rules() {
+            return Ok(());
+        }
+        let destination = Destination::at(channel, self.way.meant());
+        let (api, body, known) = (self.api, &self.body, &self.bounds);
+        let socket = self.socket.is_asked_for();
+        self.recorder.ask(&destination, now, || {
+            if socket {
+                return Extent::Nothing;
+            }
+            let read = || body.json().and_then(|body| bounds(api, body));
+            match known.get_or_init(|| read().map(Box::new)) {
+                Some(bounds) => Extent::Within(bounds),
+                None => Extent::Endless,
+            }
+        })
+    }
+
+    /// The try in progress failed, and another channel is about to be asked for: what is held for it is
+    /// given back, unless its upstream had the request and never said what came of it.
+    pub(super) fn give_back_unbilled(&mut self, fault: Option<Fault>) {
+        if !matches!(fault, Some(Fault::Silent | Fault::Broken)) {
+            self.recorder.give_back();
+        }
+    }
+}
+
+impl Recorder {
+    /// Asks the rules whether the request may go to `destination`; `extent` is asked for where a budget
+    /// wants to know what it may use. What is held for an earlier channel stays held besides.
+    pub(super) fn ask<'b>(
+        &mut self,
+        destination: &Destination,
+        now: UnixMicros,
+        extent: impl FnOnce() -> Extent<'b>,
+    ) -> Result<(), Blocked> {
+        let (sinks, admission) = self.view();
+        let names = ModelNames {
+            asked: admission.requested_model.as_deref(),
+            meant: destination.meant.as_deref(),
+            called: destination.called.as_deref(),
+            served: None,
+        };
+        let dimensions = Dimensions {
+            channel: &destination.channel,
+            api: admission.api,
+            key: admission.key.as_deref(),
+            model: names,
+            tags: Some(&admission.tags),
+        };
+        let wanted = sinks.rules.wants(&dimensions);
+        let worst = if wanted {
+            let (prices, budgets) = (&sinks.prices, sinks.rules.budgets());
+            let at = admission.started_at;
+            worst(prices, &budgets, destination.provider, &names, extent(), at)
+        } else {
+            Worst::default()
+        };
+        let demand = Demand {
+            started_at: admission.started_at,
+            dimensions,
+            worst,
+        };
+        let held = sinks.rules.admit(&demand, now)?;
+        self.hold(held, wanted.then_some(worst));
+        Ok(())
+    }
+}
+
+/// The most that a request may use of a model by these names. Unknown throughout where nobody can say.
+fn worst(
+    prices: &Prices,
+    budgets: &BudgetSettings,
+    provider: Option<&str>,
+    names: &ModelNames<'_>,
+    extent: Extent<'_>,
+    at: UnixMicros,
+) -> Worst {
+    let bounds = match extent {
+        Extent::Nothing => return Worst::NOTHING,
+        Extent::Within(bounds) if !names.iter().any(works_on_its_own) => bounds,
+        Extent::Within(_) | Extent::Endless => return Worst::default(),
+    };
+    let model = names.called.or(names.meant).or(names.asked);
+    let name = ModelName::at(provider, model.unwrap_or_default());
+    let limits = prices.limits(name, at);
+    let context = limits.max_input_tokens.unwrap_or(budgets.max_input_tokens);
+    let contexts = bounds.inputs.map(|inputs| context.saturating_mul(inputs));
+    let Some(input_tokens) = bounds.input_tokens.into_iter().chain(contexts).min() else {
+        return Worst::default();
+    };
+    let longest = limits
+        .max_output_tokens
+        .unwrap_or(budgets.max_output_tokens);
+    let answer = match bounds.output_tokens {
+        Some(stated) if provider == Some(THINKS_BESIDE) => stated.saturating_add(longest),
+        stated => stated.unwrap_or(longest),
+    };
+    let output_tokens = answer
+        .saturating_mul(bounds.answers)
+        .saturating_add(bounds.predicted_tokens);
+    let most = Most {
+        input_tokens,
+        output_tokens,
+        writes_cache: bounds.writes_cache,
+        writes_cache_1h: bounds.writes_cache_1h,
+        input_media: MediaSet {
+            audio: bounds.hears,
+            image: bounds.sees,
+        },
+        output_media: MediaSet::default(),
+    };
+    let tier = bounds.service_tier.as_deref();
+    let dearest = prices.dearest(name, tier, &most, &Ceiling::from(budgets), at);
+    Worst {
+        cost: Some(dearest.cost),
+        input_cost: Some(dearest.input_cost),
+        input_tokens: Some(input_tokens),
+        output_tokens: Some(output_tokens),
+    }
+}
+
+/// The refusal for `blocked`, at `now`.
+pub(super) fn refusal(blocked: Blocked, now: UnixMicros) -> Failure {
+    let wait = blocked.until.map(|until| until.since(now));
+    Failure::Blocked(Box::new(blocked), wait)
+}
