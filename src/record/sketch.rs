@@ -91,7 +91,11 @@ impl Sketch {
 
     /// What [`encode`](Self::encode) made.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, BadSketch> {
-        let mut sketch = Self::default();
+        let mut sketch = Self {
+            // Two bytes at least for each.
+            bins: Vec::with_capacity(bytes.len() / 2),
+            count: 0,
+        };
         let mut bin = 0_u16;
         while !bytes.is_empty() {
             let first = sketch.bins.is_empty();
