@@ -47,7 +47,7 @@ pub use route::{
     model_in_query, names_one_model,
 };
 pub use strip::UsageStripper;
-pub use websocket::{Advance, Create, Dialogue, Leave, Told, reads_socket};
+pub use websocket::{Advance, Create, Dialogue, Leave, Refusal, Told, farewell, reads_socket};
 pub use words::{AnswerText, RequestText, reads_text, writes_text};
 
 #[cfg(test)]

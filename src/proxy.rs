@@ -52,6 +52,7 @@ use pingora::{Error, ErrorSource as Fault, ErrorType};
 
 use crate::protocol::{limits_seen, upstream_request_id};
 
+use admission::Destination;
 use body::{Stopped, is_handshake};
 use capture::Capture;
 use cork::Cork;
@@ -238,7 +239,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         slot: &mut Option<Bytes>,
         end_of_stream: bool,
         exchange: &mut Box<Exchange>,
@@ -247,7 +248,11 @@ impl ProxyHttp for Gateway {
             cork.pull();
         }
         if exchange.upgraded {
-            return exchange.tunnel_up(slot.as_deref());
+            let passed = exchange.tunnel_up(slot.as_deref());
+            if let Some(farewell) = exchange.farewell.take() {
+                answer::interpose(session, exchange, farewell).await;
+            }
+            return passed;
         }
         if exchange.body.whole().is_none() {
             let received = slot.as_ref().map_or(0, Bytes::len) as u64;
@@ -369,8 +374,9 @@ impl ProxyHttp for Gateway {
         }
         exchange.note_departure();
         let Some(passing) = &mut exchange.passing else {
-            exchange.tunnel_down(slot.as_deref().unwrap_or_default(), end_of_stream, now);
-            return Ok(None);
+            let passed =
+                exchange.tunnel_down(slot.as_deref().unwrap_or_default(), end_of_stream, now);
+            return passed.map(|()| None);
         };
         let signals = passing.pass(slot, end_of_stream).map_err(|error| {
             Error::because(ErrorType::InvalidHTTPHeader, "an encoded answer", error).into_up()
@@ -545,7 +551,8 @@ fn open_tunnel(session: &Session, exchange: &mut Exchange, header: &ResponseHead
         && exchange.socket.is_asked_for()
     {
         let credentials = head::credentials(session.req_header(), Some(channel));
-        exchange.socket = Socket::open(exchange.api, &channel.name, header, credentials);
+        let destination = Destination::at(channel, exchange.way.meant());
+        exchange.socket = Socket::open(exchange.api, destination, header, credentials);
     }
 }
 

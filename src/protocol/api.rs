@@ -161,7 +161,15 @@ pub(super) enum Asked {
     EventId,
     /// Which of a WebSocket's lanes an event is for.
     Lane,
+    /// The `type` of a tool, in a WebSocket's event.
+    Tool,
+    /// What makes the cost of a response unknown, in a WebSocket's event: a prompt that is stored, a
+    /// compaction.
+    Endless,
 }
+
+/// One tool of a response that is asked for over a WebSocket.
+pub(super) static TOOL: Node<Asked> = Node::object(&[("type", Node::leaf(Asked::Tool))]);
 
 /// The places of an answer or an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

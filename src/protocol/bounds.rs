@@ -48,28 +48,54 @@ pub struct Bounds {
     pub hears: bool,
     /// Whether it may have images in its input.
     pub sees: bool,
+    /// Whether its answer may be sound.
+    pub speaks: bool,
     /// The service tier it asks for, where that is not the usual one.
     pub service_tier: Option<Box<str>>,
 }
 
 impl Bounds {
-    /// Of a request of which nothing is known but that the model answers it once: what is asked for
-    /// over a WebSocket.
+    /// Of one response that is made over a WebSocket of `api`: its input is the conversation so far.
     #[must_use]
-    pub const fn of_the_model() -> Self {
+    pub fn of_a_session(api: Api, output_tokens: Option<u64>, tier: Option<Box<str>>) -> Self {
+        let sounds = api == Api::Realtime;
         Self {
             input_tokens: None,
             inputs: Some(1),
-            output_tokens: None,
+            output_tokens,
             answers: 1,
             predicted_tokens: 0,
             writes_cache: true,
             writes_cache_1h: false,
-            hears: true,
+            hears: sounds,
             sees: true,
-            service_tier: None,
+            speaks: sounds,
+            service_tier: tier.filter(|tier| !is_usual(tier)),
         }
     }
+}
+
+/// Whether a request that asks for this tier is served in the usual one.
+fn is_usual(tier: &str) -> bool {
+    matches!(tier, "auto" | "default" | "standard" | "standard_only")
+}
+
+/// Whether a tool of this `type` is run by the client: what it does costs nothing here.
+pub(super) fn is_run_by_client(api: Api, kind: &str) -> bool {
+    if api == Api::Messages {
+        let own = ["bash_", "text_editor_", "computer_", "memory_"];
+        return kind == "custom" || own.iter().any(|tool| kind.starts_with(tool));
+    }
+    matches!(
+        kind,
+        "function"
+            | "custom"
+            | "local_shell"
+            | "apply_patch"
+            | "computer"
+            | "computer_use_preview"
+            | "namespace"
+    )
 }
 
 /// What bounds a request of `api` with this JSON `body`; `None` where nobody can say: the body is none
@@ -258,6 +284,7 @@ impl Seen {
             writes_cache_1h: self.caches && self.for_an_hour,
             hears: self.hears,
             sees: self.sees,
+            speaks: false,
             service_tier: tier,
         }
     }
@@ -317,8 +344,13 @@ impl Seen {
             "input_audio" | "audio_url" => self.heard(),
             // Said by the model before, and kept by the provider.
             "audio" if !says_nothing(value) => self.heard(),
-            "video_url" | "input_video" | "inlineData" | "inline_data" | "fileData"
-            | "file_data" | "file_id" | "file_url" | "fileUri" | "file_uri" => {
+            "file_data" | "file_id" | "file_url" | "inlineData" | "inline_data"
+                if !says_nothing(value) =>
+            {
+                self.shown();
+            }
+            // Of any kind.
+            "video_url" | "input_video" | "fileData" | "fileUri" | "file_uri" => {
                 if !says_nothing(value) {
                     self.shown();
                     self.heard();
@@ -360,27 +392,6 @@ impl Seen {
             _ => {}
         }
     }
-
-    /// The `type` of a tool: whether the client runs it.
-    fn tool_kind(&mut self, kind: &str) {
-        let clients = match self.api {
-            Api::Messages => {
-                let own = ["bash_", "text_editor_", "computer_", "memory_"];
-                kind == "custom" || own.iter().any(|tool| kind.starts_with(tool))
-            }
-            _ => matches!(
-                kind,
-                "function"
-                    | "custom"
-                    | "local_shell"
-                    | "apply_patch"
-                    | "computer"
-                    | "computer_use_preview"
-                    | "namespace"
-            ),
-        };
-        self.endless |= !clients;
-    }
 }
 
 impl Strings for Seen {
@@ -394,7 +405,7 @@ impl Strings for Seen {
             "ttl" => Named::Lifetime,
             "service_tier" | "serviceTier" if depth == 1 => Named::Tier,
             "speed" if depth == 1 => Named::Speed,
-            "responseModalities" | "response_modalities" => Named::MediaType,
+            "mimeType" | "mime_type" => Named::MediaType,
             _ => Named::Other,
         };
         match self.within {
@@ -435,13 +446,19 @@ impl Strings for Seen {
         }
         let value = value.get();
         match (named, self.within) {
-            (Named::Kind, Within::Tools) if depth == 3 => self.tool_kind(&value),
+            (Named::Kind, Within::Tools) if depth == 3 => {
+                self.endless |= !is_run_by_client(self.api, &value);
+            }
             (Named::Kind, Within::Content) => self.content_kind(&value),
             (Named::Kind, Within::Context) => self.endless |= value.starts_with("compact"),
+            (Named::MediaType, Within::Content) => {
+                if value.starts_with("audio/") || value.starts_with("video/") {
+                    self.heard();
+                }
+            }
             (Named::Lifetime, _) => self.for_an_hour |= &*value == "1h",
             (Named::Tier, _) => {
-                let usual = ["auto", "default", "standard", "standard_only"];
-                self.tier = (!usual.contains(&&*value)).then(|| Box::from(&*value));
+                self.tier = (!is_usual(&value)).then(|| Box::from(&*value));
             }
             (Named::Speed, _) => self.fast = &*value == "fast",
             (_, Within::Modalities) => self.endless |= &*value != "text",

@@ -181,7 +181,12 @@ impl Sink<Asked> for Reader {
     fn scalar(&mut self, mark: Asked, token: &[u8], place: Place) {
         let facts = &mut self.facts;
         match mark {
-            Asked::Body | Asked::Kind | Asked::EventId | Asked::Lane => {}
+            Asked::Body
+            | Asked::Kind
+            | Asked::EventId
+            | Asked::Lane
+            | Asked::Tool
+            | Asked::Endless => {}
             Asked::Model => {
                 facts.model = name(token);
                 let place = place.start..place.end;
@@ -245,7 +250,12 @@ impl Sink<Asked> for Reader {
             Asked::PreviousResponse => self.facts.previous_response = None,
             Asked::DataSources => self.facts.data_sources = true,
             Asked::Input => self.input = None,
-            Asked::IncludeUsage | Asked::Kind | Asked::EventId | Asked::Lane => {}
+            Asked::IncludeUsage
+            | Asked::Kind
+            | Asked::EventId
+            | Asked::Lane
+            | Asked::Tool
+            | Asked::Endless => {}
         }
     }
 

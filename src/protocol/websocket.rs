@@ -7,13 +7,17 @@
 //! are no WebSocket end the reading of their direction, and nothing else.
 
 mod events;
+mod farewell;
 mod frames;
 
 use std::sync::Arc;
 
 use super::api;
+use super::bounds::Bounds;
 use super::observed::{MissingReason, Observed};
 use crate::record::{Api, LimitKind};
+
+pub use farewell::{Refusal, farewell};
 
 use events::{ClientReader, UpstreamReader};
 use frames::{Frames, Reader};
@@ -35,8 +39,24 @@ pub struct Create {
     pub model: Option<Box<str>>,
     /// The end user it names.
     pub end_user: Option<Box<str>>,
+    /// The service tier it asks for.
+    pub service_tier: Option<Box<str>>,
+    /// The most output tokens it allows, where it says.
+    pub max_output_tokens: Option<u64>,
+    /// Nobody can say what it costs: it has tools that the provider runs, or what it asks for is kept
+    /// there.
+    pub endless: bool,
     /// Bytes of the message.
     pub bytes: u64,
+}
+
+impl Create {
+    /// What the response may use at most, beside what bounds its model; `None` where nobody can say.
+    #[must_use]
+    pub fn bounds(&self, api: Api) -> Option<Bounds> {
+        let tier = self.service_tier.clone();
+        (!self.endless).then(|| Bounds::of_a_session(api, self.max_output_tokens, tier))
+    }
 }
 
 /// How far the making of something is.
@@ -151,7 +171,7 @@ impl Dialogue {
         let stopped = extended.then_some(MissingReason::Undecodable);
         // The model of a Realtime session is the connection's, and what its client says is mostly
         // sound. Elsewhere each event says its own.
-        let reader = ClientReader::new(client, api == Api::Realtime);
+        let reader = ClientReader::new(api, client, api == Api::Realtime);
         let upstream = UpstreamReader::new(api::conventions(api));
         Some(Self {
             client: Direction::new(Frames::masked(), reader, stopped),
@@ -181,6 +201,13 @@ impl Dialogue {
     #[must_use]
     pub fn hears_client(&self) -> bool {
         self.client.stopped.is_none()
+    }
+
+    /// Whether the upstream is between two messages: what is written to the client now comes as a message
+    /// of its own.
+    #[must_use]
+    pub fn can_interpose(&self) -> bool {
+        self.upstream.stopped.is_none() && self.upstream.frames.is_between_messages()
     }
 
     /// Whether and how the client took leave.

@@ -57,6 +57,8 @@ pub(super) enum Extent<'b> {
     Nothing,
     /// No more than this.
     Within(&'b Bounds),
+    /// As much, of a model whose limits are known; of any other nobody can say.
+    OfTheModel(&'b Bounds),
     /// Nobody can say.
     Endless,
 }
@@ -142,14 +144,19 @@ fn worst(
     extent: Extent<'_>,
     at: UnixMicros,
 ) -> Worst {
-    let bounds = match extent {
-        Extent::Nothing => return Worst::NOTHING,
-        Extent::Within(bounds) if !names.iter().any(works_on_its_own) => bounds,
-        Extent::Within(_) | Extent::Endless => return Worst::default(),
-    };
     let model = names.called.or(names.meant).or(names.asked);
     let name = ModelName::at(provider, model.unwrap_or_default());
     let limits = prices.limits(name, at);
+    let is_known = limits.max_input_tokens.is_some() && limits.max_output_tokens.is_some();
+    let bounds = match extent {
+        Extent::Nothing => return Worst::NOTHING,
+        Extent::Within(bounds) => bounds,
+        Extent::OfTheModel(bounds) if is_known => bounds,
+        Extent::OfTheModel(_) | Extent::Endless => return Worst::default(),
+    };
+    if names.iter().any(works_on_its_own) {
+        return Worst::default();
+    }
     let context = limits.max_input_tokens.unwrap_or(budgets.max_input_tokens);
     let contexts = bounds.inputs.map(|inputs| context.saturating_mul(inputs));
     let Some(input_tokens) = bounds.input_tokens.into_iter().chain(contexts).min() else {
@@ -174,7 +181,10 @@ fn worst(
             audio: bounds.hears,
             image: bounds.sees,
         },
-        output_media: MediaSet::default(),
+        output_media: MediaSet {
+            audio: bounds.speaks,
+            image: false,
+        },
     };
     let tier = bounds.service_tier.as_deref();
     let dearest = prices.dearest(name, tier, &most, &Ceiling::from(budgets), at);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
@@ -121,6 +122,16 @@ async fn write(
         .downstream_session
         .write_response_body(answer.body, true)
         .await
+}
+
+/// Says what is Tollgate's own to the client of a tunnel, between two messages of the upstream's. An
+/// error means that the client is gone.
+pub(super) async fn interpose(session: &mut Session, exchange: &mut Exchange, words: Bytes) {
+    exchange.recorder.forwarded(words.len(), Duration::ZERO);
+    let _ = session
+        .downstream_session
+        .write_response_body(words, false)
+        .await;
 }
 
 /// Sends what was held back of an event stream that broke off inside an event: the client sees

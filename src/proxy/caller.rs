@@ -33,10 +33,6 @@ pub(super) enum Bound {
     ByMessage,
 }
 
-/// A model that the caller may not ask for; `None` where nobody can tell which it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unallowed(pub(super) Option<Arc<str>>);
-
 /// The name of the caller's key, for whoever is told of it.
 pub(super) fn named(caller: &Caller) -> Arc<str> {
     caller.name.clone().unwrap_or_default()

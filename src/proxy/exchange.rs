@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::channel::{Channel, Fault, Place, Sighted};
 use crate::config::ChannelKind;
 use crate::keys::Caller;
@@ -78,6 +80,8 @@ pub struct Exchange {
     pub(super) operation: Operation,
     /// Whether the rules are asked for it.
     pub(super) may_cost: bool,
+    /// What a tunnel's client is told before it ends.
+    pub(super) farewell: Option<Bytes>,
     /// What its body says that it uses at most, once a budget wanted to know; `None` in it where nobody
     /// can say.
     pub(super) bounds: OnceLock<Option<Box<Bounds>>>,
@@ -134,6 +138,7 @@ impl Exchange {
             api: Api::Other,
             operation: Operation::Manage,
             may_cost: false,
+            farewell: None,
             bounds: OnceLock::new(),
             channel: None,
             way: Way::default(),

@@ -10,6 +10,7 @@ mod passage;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -17,10 +18,11 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use crate::channel::Fault;
 use crate::config::Secret;
 use crate::keys::Caller;
-use crate::protocol::{Dialogue, Leave, MissingReason, reads_socket};
+use crate::protocol::{Dialogue, Leave, MissingReason, Refusal, farewell, reads_socket};
 use crate::record::{Api, ErrorSource, Outcome};
 
-use super::caller::Unallowed;
+use super::admission::Destination;
+use super::caller;
 use super::failure::Failure;
 use super::recorder::{Ending, Recorder};
 use accounts::Accounts;
@@ -64,7 +66,7 @@ impl Socket {
     /// text must not show.
     pub(super) fn open(
         api: Api,
-        channel: &Arc<str>,
+        destination: Destination,
         header: &ResponseHeader,
         credentials: Vec<Secret>,
     ) -> Self {
@@ -72,7 +74,7 @@ impl Socket {
         Dialogue::new(api, extended).map_or(Self::None, |dialogue| {
             Self::Open(Box::new(Tunnel {
                 dialogue,
-                accounts: Accounts::new(api, channel, credentials),
+                accounts: Accounts::new(api, destination, credentials),
                 left: None,
             }))
         })
@@ -100,6 +102,25 @@ pub(super) struct Tunnel {
     left: Option<Left>,
 }
 
+/// What the client asked for and does not get.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) failure: Failure,
+    /// Its event.
+    event_id: Option<Box<str>>,
+    lane: Option<Box<str>>,
+}
+
+impl Refused {
+    fn unallowed(caller: &Caller, model: Option<Arc<str>>) -> Self {
+        Self {
+            failure: Failure::ModelDenied(caller::named(caller), model),
+            event_id: None,
+            lane: None,
+        }
+    }
+}
+
 /// Who ended a connection first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
@@ -112,39 +133,73 @@ impl Tunnel {
     /// Reads what the client sent, before it goes on. The bytes are counted in the `connection`'s
     /// account already; those of a response's go over to its own.
     ///
-    /// Fails where it asks for a model that the `caller` may not ask for; these bytes must not go
-    /// on then.
+    /// Fails where it asks for a model that the `caller` may not ask for, or for what a rule refuses; these
+    /// bytes must not go on then.
     pub(super) fn client_sent(
         &mut self,
         caller: &Caller,
         connection: &mut Recorder,
         bytes: &[u8],
         now: Instant,
-    ) -> Result<(), Unallowed> {
+    ) -> Result<(), Refused> {
         let Self {
             dialogue, accounts, ..
         } = self;
-        let mut unallowed = None;
+        let mut refused = None;
         dialogue.client_sent(bytes, &mut |create| {
+            if refused.is_some() {
+                // It does not go on either.
+                return;
+            }
             let of_connection = connection.admission().requested_model.clone();
             let model = create.model.as_deref().map(Arc::from).or(of_connection);
             if !caller.may_ask_for(model.as_deref()) {
-                unallowed.get_or_insert(Unallowed(model));
+                refused = Some(Refused::unallowed(caller, model));
                 return;
             }
-            let apart = accounts.asked(connection, create, now);
-            connection.counted_apart(apart, 0);
+            let (event_id, lane) = (create.event_id.clone(), create.lane.clone());
+            match accounts.asked(connection, create, now) {
+                Ok(apart) => connection.counted_apart(apart, 0),
+                Err(failure) => {
+                    refused = Some(Refused {
+                        failure,
+                        event_id,
+                        lane,
+                    });
+                }
+            }
         });
         if caller.is_bound_to_models() && !dialogue.hears_client() {
-            unallowed.get_or_insert(Unallowed(None));
+            refused.get_or_insert_with(|| Refused::unallowed(caller, None));
         }
-        if let Some(unallowed) = unallowed {
-            return Err(unallowed);
+        if let Some(refused) = refused {
+            return Err(refused);
         }
         if dialogue.client_leave().is_some() {
             self.left.get_or_insert(Left::Client);
         }
         Ok(())
+    }
+
+    /// The refusal of what the session began by itself.
+    pub(super) fn take_blocked(&mut self) -> Option<Failure> {
+        self.accounts.take_blocked()
+    }
+
+    /// What tells the client that it is `refused`, where that can be said between two messages.
+    pub(super) fn farewell(&self, connection: &Recorder, refused: &Refused) -> Option<Bytes> {
+        let wording = refused.failure.wording();
+        self.dialogue.can_interpose().then(|| {
+            farewell(&Refusal {
+                id: &connection.id().to_string(),
+                event_id: refused.event_id.as_deref(),
+                lane: refused.lane.as_deref(),
+                status: wording.status,
+                kind: wording.kind,
+                code: wording.code,
+                message: &wording.message,
+            })
+        })
     }
 
     /// The client sends nothing more.
@@ -196,6 +251,11 @@ impl Tunnel {
                 (ending.clone(), ending, Some(fault))
             }
             (None, Some(failure @ Failure::ClientClosed)) => (failure.ending(), Ending::OK, None),
+            (None, Some(failure @ (Failure::Blocked(..) | Failure::ModelDenied(..)))) => {
+                // What was on its way had been let go, and may be billed.
+                let cut = Ending::bare(Outcome::Interrupted, Some(ErrorSource::Internal));
+                (cut, failure.ending(), Some(failure.fault(true)))
+            }
             (None, Some(failure)) if read => {
                 let ending = failure.ending();
                 (ending.clone(), ending, Some(failure.fault(true)))

@@ -58,7 +58,10 @@ pub(super) static CLIENT_EVENT: Node<Asked> = Node::object(&[
     ("event_id", Node::leaf(Asked::EventId)),
     (
         "response",
-        Node::object(&[("model", Node::leaf(Asked::Model))]),
+        Node::object(&[
+            ("model", Node::leaf(Asked::Model)),
+            ("max_output_tokens", Node::leaf(Asked::MaxOutputTokens)),
+        ]),
     ),
 ]);
 

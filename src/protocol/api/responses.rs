@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use super::super::json::Node;
 use super::super::usage::{Count, UsageShape};
 use super::super::words::{Part, Words};
-use super::{Also, Asked, Conventions, ERROR, Live, Making, Said, Stage, Turn, finders};
+use super::{Also, Asked, Conventions, ERROR, Live, Making, Said, Stage, TOOL, Turn, finders};
 use crate::record::Api;
 
 pub(super) static CONVENTIONS: Conventions = Conventions {
@@ -92,12 +92,22 @@ pub(super) static CLIENT_EVENT: Node<Asked> = Node::object(&[
     ("model", Node::leaf(Asked::Model)),
     ("user", Node::leaf(Asked::User)),
     ("safety_identifier", Node::leaf(Asked::SafetyIdentifier)),
+    ("service_tier", Node::leaf(Asked::ServiceTier)),
+    ("max_output_tokens", Node::leaf(Asked::MaxOutputTokens)),
+    ("tools", Node::each(&TOOL)),
+    ("prompt", Node::leaf(Asked::Endless)),
+    ("context_management", Node::leaf(Asked::Endless)),
     (
         "response",
         Node::object(&[
             ("model", Node::leaf(Asked::Model)),
             ("user", Node::leaf(Asked::User)),
             ("safety_identifier", Node::leaf(Asked::SafetyIdentifier)),
+            ("service_tier", Node::leaf(Asked::ServiceTier)),
+            ("max_output_tokens", Node::leaf(Asked::MaxOutputTokens)),
+            ("tools", Node::each(&TOOL)),
+            ("prompt", Node::leaf(Asked::Endless)),
+            ("context_management", Node::leaf(Asked::Endless)),
         ]),
     ),
 ]);

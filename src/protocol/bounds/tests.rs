@@ -20,6 +20,7 @@ fn plain(body_bytes: usize) -> Bounds {
         writes_cache_1h: false,
         hears: false,
         sees: false,
+        speaks: false,
         service_tier: None,
     }
 }
@@ -191,7 +192,7 @@ fn what_lies_elsewhere_is_bounded_by_the_model_alone() {
         (
             Api::Chat,
             part(json!({"type": "file", "file": {"file_id": "a"}})),
-            true,
+            false,
             true,
         ),
         (
@@ -215,6 +216,18 @@ fn what_lies_elsewhere_is_bounded_by_the_model_alone() {
         (
             Api::Gemini,
             json!({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png"}}]}]}),
+            false,
+            true,
+        ),
+        (
+            Api::Gemini,
+            json!({"contents": [{"parts": [{"inlineData": {"mimeType": "audio/wav"}}]}]}),
+            true,
+            true,
+        ),
+        (
+            Api::Gemini,
+            json!({"contents": [{"parts": [{"fileData": {"fileUri": "a"}}]}]}),
             true,
             true,
         ),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::vec::Drain;
 
 use super::super::api::{Asked, Conventions, Live, Said, Turn};
+use super::super::bounds::is_run_by_client;
 use super::super::captured::Captured;
 use super::super::json::{Node, Place, Progress, Scanner, Sink};
 use super::super::reading::Reading;
@@ -13,7 +14,7 @@ use super::super::route::Operation;
 use super::super::text;
 use super::frames::Reader;
 use super::{Advance, Create, Told};
-use crate::record::LimitKind;
+use crate::record::{Api, LimitKind};
 
 /// Longest id, model or end user that is kept.
 const NAME_MAX: usize = 256;
@@ -23,6 +24,7 @@ const LIMITS_MAX: usize = 8;
 /// Reads the client's events.
 #[derive(Debug)]
 pub(super) struct ClientReader {
+    api: Api,
     scanner: Scanner<Asked>,
     event: ClientEvent,
     created: Vec<Create>,
@@ -31,24 +33,35 @@ pub(super) struct ClientReader {
     skips: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ClientEvent {
+    api: Api,
     kind: String,
     create: Create,
     user: Option<Box<str>>,
 }
 
 impl ClientEvent {
+    fn of(api: Api) -> Self {
+        Self {
+            api,
+            kind: String::new(),
+            create: Create::default(),
+            user: None,
+        }
+    }
+
     fn can_matter(&self) -> bool {
         self.kind.is_empty() || self.kind == "response.create"
     }
 }
 
 impl ClientReader {
-    pub(super) fn new(event: &'static Node<Asked>, skips: bool) -> Self {
+    pub(super) fn new(api: Api, event: &'static Node<Asked>, skips: bool) -> Self {
         Self {
+            api,
             scanner: Scanner::unescaping(event),
-            event: ClientEvent::default(),
+            event: ClientEvent::of(api),
             created: Vec::new(),
             skips,
         }
@@ -72,7 +85,7 @@ impl Reader for ClientReader {
 
     fn end(&mut self, bytes: u64) {
         self.scanner.reset();
-        let event = std::mem::take(&mut self.event);
+        let event = std::mem::replace(&mut self.event, ClientEvent::of(self.api));
         if event.kind == "response.create" {
             let mut create = event.create;
             create.bytes = bytes;
@@ -97,11 +110,23 @@ impl Sink<Asked> for ClientEvent {
             Asked::Model => self.create.model = name(),
             Asked::SafetyIdentifier => self.create.end_user = name(),
             Asked::User => self.user = name(),
+            Asked::ServiceTier => self.create.service_tier = name(),
+            Asked::MaxOutputTokens => {
+                // Of two the larger: which of them counts is the provider's choice.
+                let before = self.create.max_output_tokens;
+                self.create.max_output_tokens = before.max(text::count(token));
+            }
+            Asked::Tool => {
+                let client = name().is_some_and(|kind| is_run_by_client(self.api, &kind));
+                self.create.endless |= !client;
+            }
             _ => {}
         }
     }
 
-    fn open(&mut self, _mark: Asked, _start: usize, _array: bool) {}
+    fn open(&mut self, mark: Asked, _start: usize, _array: bool) {
+        self.create.endless |= mark == Asked::Endless;
+    }
 
     fn close(&mut self, _mark: Asked, _place: Place, _empty: bool) {}
 }

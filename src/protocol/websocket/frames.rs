@@ -99,6 +99,12 @@ impl Frames {
         self.leave
     }
 
+    /// Whether the next byte begins a message.
+    pub(super) fn is_between_messages(&self) -> bool {
+        let under_way = self.frame.is_some() || self.message.is_some() || self.head_bytes > 0;
+        !under_way && self.leave.is_none()
+    }
+
     /// Reads the next bytes.
     pub(super) fn feed(
         &mut self,

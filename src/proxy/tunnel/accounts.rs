@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Secret;
-use crate::protocol::{Advance, Create, MissingReason, Observed, Told, outcome_of};
+use crate::protocol::{Advance, Bounds, Create, MissingReason, Observed, Told, outcome_of};
 use crate::record::{Api, ErrorSource, Outcome};
 
+use super::super::admission::{self, Destination, Extent};
 use super::super::exchange::UNANSWERED;
+use super::super::failure::Failure;
 use super::super::passing::masked;
 use super::super::recorder::{Ending, Recorder};
 
@@ -22,7 +24,8 @@ const CLOSED_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Accounts {
     api: Api,
-    channel: Arc<str>,
+    /// Where the connection leads, and under which names of its model.
+    destination: Destination,
     credentials: Vec<Secret>,
     /// The model that answers, by the session's word.
     model: Option<Box<str>>,
@@ -36,6 +39,8 @@ pub(super) struct Accounts {
     error: Option<Ending>,
     /// How what was made ended by the upstream's word, until the channel hears of it.
     said: Vec<Ending>,
+    /// A rule refuses something that the session began by itself.
+    blocked: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -61,10 +66,10 @@ enum Making {
 }
 
 impl Accounts {
-    pub(super) fn new(api: Api, channel: &Arc<str>, credentials: Vec<Secret>) -> Self {
+    pub(super) fn new(api: Api, destination: Destination, credentials: Vec<Secret>) -> Self {
         Self {
             api,
-            channel: Arc::clone(channel),
+            destination,
             credentials,
             model: None,
             transcription_model: None,
@@ -72,7 +77,13 @@ impl Accounts {
             closed: VecDeque::new(),
             error: None,
             said: Vec::new(),
+            blocked: None,
         }
+    }
+
+    /// The refusal of what the session began by itself.
+    pub(super) fn take_blocked(&mut self) -> Option<Failure> {
+        self.blocked.take()
     }
 
     /// How what was made ended by the upstream's word, since this was last asked.
@@ -80,21 +91,67 @@ impl Accounts {
         std::mem::take(&mut self.said)
     }
 
-    /// A response was asked for. Says how many of the bytes that passed are counted in its account.
-    pub(super) fn asked(&mut self, connection: &Recorder, create: Create, now: Instant) -> u64 {
+    /// A response was asked for. Says how many of the bytes that passed are counted in its account; why
+    /// a rule refuses it, where one does.
+    pub(super) fn asked(
+        &mut self,
+        connection: &Recorder,
+        create: Create,
+        now: Instant,
+    ) -> Result<u64, Failure> {
         if self.open.len() >= OPEN_MAX {
-            return 0;
+            return Ok(0);
         }
         let mut recorder = connection.open_within(now);
+        let bounds = create.bounds(self.api);
         let admission = recorder.admission();
         admission.request_bytes = create.bytes;
         admission.end_user = create.end_user.map(Arc::from);
         if let Some(model) = create.model.or_else(|| self.model.clone()) {
             admission.requested_model = Some(Arc::from(model));
         }
+        if let Err(refusal) = self.ask(connection, &mut recorder, bounds.as_ref(), now) {
+            recorder.close(refusal.ending(), now);
+            return Err(refusal);
+        }
         let lane = create.lane.map(Arc::from);
         self.open_account(Making::Asked(create.event_id), lane, recorder, now);
-        create.bytes
+        Ok(create.bytes)
+    }
+
+    /// Asks the rules for what is made over the connection, which lies within `bounds` and those of its
+    /// model.
+    fn ask(
+        &self,
+        connection: &Recorder,
+        recorder: &mut Recorder,
+        bounds: Option<&Bounds>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        if !recorder.has_rules() {
+            return Ok(());
+        }
+        let mut destination = self.destination.clone();
+        let ((_, of_connection), (_, own)) = (connection.view(), recorder.view());
+        if own.requested_model != of_connection.requested_model {
+            // A model of its own, which has no other name.
+            (destination.meant, destination.called) = (None, None);
+        }
+        recorder.goes_as(destination.meant.clone(), destination.called.clone());
+        let clock = recorder.clock(now);
+        let extent = || bounds.map_or(Extent::Endless, Extent::OfTheModel);
+        recorder
+            .ask(&destination, clock, extent)
+            .map_err(|blocked| admission::refusal(blocked, clock))
+    }
+
+    /// As [`ask`](Self::ask), for what the session began by itself: it is held all the same, and where a
+    /// rule refuses it the connection is to end.
+    fn hold(&mut self, connection: &Recorder, recorder: &mut Recorder, now: Instant) {
+        let bounds = Bounds::of_a_session(self.api, None, None);
+        if let Err(refusal) = self.ask(connection, recorder, Some(&bounds), now) {
+            self.blocked.get_or_insert(refusal);
+        }
     }
 
     fn open_account(
@@ -104,8 +161,9 @@ impl Accounts {
         mut recorder: Recorder,
         now: Instant,
     ) -> usize {
-        recorder.admit(&self.channel);
-        recorder.attempt_begins(&self.channel, now);
+        let channel = &self.destination.channel;
+        recorder.admit(channel);
+        recorder.attempt_begins(channel, now);
         recorder.timeline().request_sent(now);
         recorder.usage_unknown(UNANSWERED);
         self.open.push(Account {
@@ -289,6 +347,7 @@ impl Accounts {
                 // Never the model of the connection: it does not transcribe.
                 recorder.admission().requested_model =
                     self.transcription_model.as_deref().map(Arc::from);
+                self.hold(connection, &mut recorder, now);
                 let at = self.open_account(making, None, recorder, now);
                 let recorder = &mut self.open[at].recorder;
                 recorder.usage_unknown(MissingReason::Truncated.as_str());
@@ -311,6 +370,7 @@ impl Accounts {
         if let Some(model) = &self.model {
             recorder.admission().requested_model = Some(Arc::from(&**model));
         }
+        self.hold(connection, &mut recorder, now);
         self.open_account(making, lane, recorder, now)
     }
 

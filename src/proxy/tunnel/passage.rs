@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::channel::Fault;
-use crate::proxy::caller::{self, Unallowed};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
 use crate::proxy::recorder::Ending;
+use crate::proxy::tunnel::Tunnel;
 
 impl Exchange {
     /// A piece goes from the client to the upstream, or, with `None`, the client is done. A tunnel
@@ -22,13 +22,21 @@ impl Exchange {
             return Ok(());
         };
         let read = tunnel.client_sent(&self.caller, &mut self.recorder, bytes, Instant::now());
-        read.or_else(|Unallowed(model)| {
-            self.refuse(Failure::ModelDenied(caller::named(&self.caller), model))
-        })
+        let Err(refused) = read else {
+            return Ok(());
+        };
+        self.farewell = tunnel.farewell(&self.recorder, &refused);
+        self.refuse(refused.failure)
     }
 
-    /// A piece goes from the upstream to the client; `last` where the upstream is done.
-    pub(in crate::proxy) fn tunnel_down(&mut self, bytes: &[u8], last: bool, now: Instant) {
+    /// A piece goes from the upstream to the client; `last` where the upstream is done. Fails where the
+    /// session began what a rule refuses.
+    pub(in crate::proxy) fn tunnel_down(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        now: Instant,
+    ) -> pingora::Result<()> {
         self.recorder.forwarded(bytes.len(), Duration::ZERO);
         if let Some(tunnel) = self.socket.tunnel() {
             tunnel.upstream_sent(&mut self.recorder, bytes, now);
@@ -38,6 +46,8 @@ impl Exchange {
         }
         self.hear_tunnel(now);
         self.recorder.timeline().in_filters(now.elapsed());
+        let blocked = self.socket.tunnel().and_then(Tunnel::take_blocked);
+        blocked.map_or(Ok(()), |failure| self.refuse(failure))
     }
 
     /// Closes the account of a tunnel in which `failure` was seen. It ends when either side leaves
