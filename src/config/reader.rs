@@ -19,13 +19,16 @@ pub(crate) const ENVIRONMENT_TWINS: &[(&str, &str)] = &[
     ("log.level", "TOLLGATE_LOG"),
 ];
 
+/// Looks up an environment variable.
+type Lookup<'e> = &'e dyn Fn(&str) -> Option<String>;
+
 /// Collects what reading finds.
 pub(crate) struct Reader<'e> {
     file: Option<Arc<Path>>,
     base_dir: PathBuf,
     working_dir: PathBuf,
     /// What looks up variables; `None` where values stand as they are written.
-    env: Option<&'e dyn Fn(&str) -> Option<String>>,
+    env: Option<Lookup<'e>>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
     /// Every key that was asked for, as `channels[].name`.
@@ -62,7 +65,7 @@ impl<'e> Reader<'e> {
         file: Option<Arc<Path>>,
         base_dir: &Path,
         working_dir: &Path,
-        env: &'e dyn Fn(&str) -> Option<String>,
+        env: Lookup<'e>,
     ) -> Self {
         Self {
             base_dir: base_dir.to_owned(),

@@ -35,9 +35,10 @@ pub(super) fn read(
         }
         return None;
     };
-    let usual = match measure.is_wrong_below() {
-        true => Side::Below,
-        false => Side::Above,
+    let usual = if measure.is_wrong_below() {
+        Side::Below
+    } else {
+        Side::Above
     };
     let mut limits = Limits {
         side: side.unwrap_or(usual),

@@ -3,10 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use proptest::prelude::*;
 
 use super::*;
+use crate::alert::{AlertState, Labels, Severity};
+use crate::clock::UnixMicros;
+use crate::rules::{Action, Occasion, Recovery, Side, Unbounded, Until, render};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -69,5 +74,216 @@ fn the_shipped_rules_are_good_and_enforce_nothing() {
     for rule in &loaded.set.rules {
         assert_eq!(rule.mode, Mode::Notify, "{}", rule.name);
         assert!(rule.annotations.contains_key("summary"), "{}", rule.name);
+    }
+}
+
+/// A rule in a group, by what it says.
+fn one(rule: &str) -> String {
+    format!("groups:\n- name: g\n  rules:\n  - {{{rule}}}\n")
+}
+
+fn parsed(rule: &str, known: &KnownNames) -> LoadedRules {
+    let loaded = parse(Path::new("rules.yaml"), &one(rule), &TimeZone::UTC, known);
+    loaded.unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn every_file_is_read_and_a_name_is_taken_once_over_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let rule = |name: &str| {
+        one(&format!(
+            "alert: {name}, metric: cost, window: day, critical: $5"
+        ))
+    };
+    fs::write(path("a.yaml"), rule("Spend")).unwrap();
+    fs::write(path("b.yaml"), rule("Spend")).unwrap();
+    fs::write(path("d.yaml"), b"groups:\n- name: \xff\n").unwrap();
+    let files = ["a.yaml", "b.yaml", "c.yaml", "d.yaml"].map(path);
+    let none = KnownNames::default();
+    let Problems(problems) = load(&files, &TimeZone::UTC, &none).unwrap_err();
+    let root = folder.path().display().to_string();
+    let told: Vec<String> = problems
+        .iter()
+        .map(|problem| problem.to_string().replace(&root, ""))
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with(
+        "/b.yaml:4:13: groups[0].rules[0].alert: rule `Spend`: another rule has this name, at /a.yaml:4:13"
+    ), "{told:?}");
+    assert!(
+        told[1].starts_with("/c.yaml: cannot read the rules: "),
+        "{told:?}"
+    );
+    assert_eq!(told[2], "/d.yaml:2:9: the file is not UTF-8 from here on");
+
+    fs::write(path("b.yaml"), rule("More")).unwrap();
+    let loaded = load(&files[..2], &TimeZone::UTC, &none).unwrap();
+    let names = loaded.set.rules.iter().map(|rule| &*rule.name);
+    assert_eq!(names.collect::<Vec<_>>(), ["Spend", "More"]);
+}
+
+#[test]
+fn of_a_single_channel_the_last_is_never_closed() {
+    let rule = |allow_last| {
+        format!(
+            "alert: a, metric: error_ratio, window: 5m, critical: 50%, by: [channel], mode: enforce, \
+             actions: [{{disable_channel: {{allow_last: {allow_last}}}}}]"
+        )
+    };
+    let single = KnownNames {
+        channels: Some(vec![Arc::from("openai")]),
+        keys: None,
+    };
+    let warnings = parsed(&rule(false), &single).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].message.contains("will never close it"));
+    for (allow_last, names) in [
+        (true, &single),
+        (false, &known()),
+        (false, &KnownNames::default()),
+    ] {
+        assert_eq!(parsed(&rule(allow_last), names).warnings, []);
+    }
+}
+
+#[test]
+fn what_nobody_knows_is_not_said_to_be_missing() {
+    let rule = "alert: a, metric: cost, window: day, critical: $5, match: {channel: x, key: y}, \
+                mode: shadow, actions: [{disable_channel: {channel: z}}]";
+    assert_eq!(parsed(rule, &KnownNames::default()).warnings, []);
+}
+
+#[test]
+fn what_is_not_said_is_as_documented() {
+    let rolling = "alert: a, metric: cost, window: 1h, critical: $5, by: channel, \
+                   actions: [{disable_channel: {}}, {block: {}}]";
+    let rule = Arc::clone(&parsed(rolling, &known()).set.rules[0]);
+    assert_eq!(rule.mode, Mode::Notify);
+    assert_eq!(rule.clear_permille, 1000);
+    assert_eq!(rule.no_data, NoData::Ok);
+    assert_eq!((rule.side, rule.max_series), (Side::Above, 1000));
+    let an_hour = Duration::from_secs(3600);
+    let disable = |until| Action::DisableChannel {
+        channel: None,
+        until,
+        recovery: Recovery::Open,
+        allow_last: false,
+    };
+    let block = Action::Block {
+        status: 429,
+        unbounded: Unbounded::Admit,
+    };
+    assert_eq!(rule.actions, [disable(Until::For(an_hour)), block]);
+    let calendar = rolling.replace("1h", "day");
+    let rule = Arc::clone(&parsed(&calendar, &known()).set.rules[0]);
+    assert_eq!(rule.actions[0], disable(Until::WindowEnd));
+
+    for (measure, side) in [
+        (
+            "metric: tokens_per_second, stat: p50, critical: 20 tokens/s",
+            Side::Below,
+        ),
+        (
+            "metric: tokens_per_second, over: 20 tokens/s, critical: 9 requests",
+            Side::Above,
+        ),
+        (
+            "metric: cost, stat: time_left, budget: $9, critical: 1h",
+            Side::Below,
+        ),
+        ("metric: latency, stat: p95, critical: 5s", Side::Above),
+    ] {
+        let rule = format!("alert: a, window: day, {measure}");
+        assert_eq!(parsed(&rule, &known()).set.rules[0].side, side, "{measure}");
+    }
+}
+
+#[test]
+fn annotations_are_filled_in_with_what_the_alert_says() {
+    let rule = "alert: Daily, metric: cost, window: day, timezone: Asia/Shanghai, critical: $5, \
+                by: [channel, 'tag:team'], annotations: {summary: '{{ labels.channel }}/{{ \
+                labels[\"tag:team\"] }}: {{ value }} of {{ limit }} until {{ window_end }}', \
+                runbook: 'x/{{ rule | lower }}#{{ severity }}'}";
+    let rule = Arc::clone(&parsed(rule, &known()).set.rules[0]);
+    let label = |name: &str, value: &str| (Arc::from(name), Arc::from(value));
+    // What a client writes into a label is text: a template in it is not filled in.
+    let labels = Labels::new([label("channel", "main"), label("tag:team", "{{ value }}")]);
+    let occasion = Occasion {
+        labels: &labels,
+        state: AlertState::Firing,
+        severity: Some(Severity::Critical),
+        value: Some(rule.quantity(5_250_000_000)),
+        limit: rule.critical.map(|limit| rule.quantity(limit)),
+        window_end: Some(UnixMicros(1_795_276_800_000_000)),
+    };
+    let told = render(&rule, occasion).unwrap();
+    assert_eq!(
+        told["summary"],
+        "main/{{ value }}: 5.25 USD of 5 USD until 2026-11-22 00:00 +08:00"
+    );
+    assert_eq!(told["runbook"], "x/daily#critical");
+    let unknown = Occasion {
+        value: None,
+        window_end: None,
+        ..occasion
+    };
+    let told = render(&rule, unknown).unwrap();
+    assert_eq!(
+        told["summary"],
+        "main/{{ value }}: unknown of 5 USD until unknown"
+    );
+}
+
+/// The examples of the reference: fenced YAML that begins with `groups:`, comments aside.
+#[test]
+fn the_documented_rules_are_good() {
+    let text = fs::read_to_string(Path::new(ROOT).join("docs/rules.md")).unwrap();
+    let blocks = text.split("```yaml\n").skip(1);
+    let blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let examples: Vec<&str> = blocks.filter(|block| block.contains("groups:")).collect();
+    assert!(examples.len() > 4, "{examples:?}");
+    let names = |names: &[&str]| Some(names.iter().map(|name| Arc::from(*name)).collect());
+    let known = KnownNames {
+        channels: names(&["azure", "openai"]),
+        keys: names(&["team-a"]),
+    };
+    for example in examples {
+        let loaded = parse(Path::new("docs/rules.md"), example, &TimeZone::UTC, &known);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}\n{example}"));
+        assert_eq!(loaded.warnings, [], "{example}");
+    }
+}
+
+proptest! {
+    /// Fragments of rules in any order: most make no sense, none may panic.
+    #[test]
+    fn any_text_is_answered_with_rules_or_problems(parts in prop::collection::vec(
+        prop::sample::select(vec![
+            "groups", "rules", "name", "alert", "metric", "cost", "latency", "stat", "p95", "over",
+            "window", "day", "5m", "match", "by", "channel", "critical", "5 USD", "clear", "90%",
+            "actions", "block", "disable_channel", "notify", "annotations", "{{ value }}", "{{",
+            "{% if x %}", ": ", ":\n  ", "\n", "\n- ", "- ", "{", "}", "[", "]", ", ", "'", "é",
+        ]),
+        0..60,
+    )) {
+        let rule = one(&parts.concat());
+        for text in [parts.concat(), rule] {
+            if let Err(problems) = parse(Path::new("t.yaml"), &text, &TimeZone::UTC, &known()) {
+                prop_assert!(!problems.0.is_empty());
+            }
+        }
+    }
+
+    /// No template may panic, whatever is in it.
+    #[test]
+    fn any_template_is_taken_or_refused(template in "[a-z .|{}%'\"()0-9+*-]{0,40}") {
+        let wrapped = format!("{{{{ {template} }}}}");
+        for template in [template, wrapped] {
+            let rule = format!(
+                "alert: a, metric: cost, window: day, critical: $5, annotations: {{s: {template:?}}}"
+            );
+            let _ = parse(Path::new("t.yaml"), &one(&rule), &TimeZone::UTC, &known());
+        }
     }
 }

@@ -73,10 +73,10 @@ pub(super) fn read(
             return None;
         }
     };
-    if matches!(span, Span::Rolling(_)) {
-        if let Some(doubt) = months(&given.text) {
-            reader.doubt(&given, &key, &doubt);
-        }
+    if matches!(span, Span::Rolling(_))
+        && let Some(doubt) = months(&given.text)
+    {
+        reader.doubt(&given, &key, &doubt);
     }
     idle_borders(section, reader, &span);
     let measure = measure?;

@@ -9,13 +9,11 @@ pub(super) fn word<T: Copy>(
 ) -> impl Fn(&str) -> Result<Option<T>, Refusal> {
     move |text| {
         let found = all.iter().copied().find(|&member| as_str(member) == text);
-        match found {
-            Some(member) => Ok(Some(member)),
-            None => {
-                let words: Vec<&str> = all.iter().map(|&member| as_str(member)).collect();
-                Err(none_of(text, &words))
-            }
+        if found.is_some() {
+            return Ok(found);
         }
+        let words: Vec<&str> = all.iter().map(|&member| as_str(member)).collect();
+        Err(none_of(text, &words))
     }
 }
 
