@@ -380,6 +380,8 @@ impl Series {
         cell.machine.state() == AlertState::Inactive
             && cell.quotas.is_empty()
             && self.holds.is_empty()
+            // What is silent now is what a later window is compared with.
+            && self.rule.compare.is_none()
             && cell.window.totals(now).count == 0
             // Of a calendar the period before may still be asked for.
             && cell.window.totals(cell.window.reach(now)).count == 0
