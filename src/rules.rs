@@ -19,8 +19,10 @@ mod measure;
 mod plan;
 mod preparation;
 mod series;
+pub mod testing;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod view;
 
 pub use crate::meter::window::{Calendar, CalendarUnit, Span};

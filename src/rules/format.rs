@@ -26,7 +26,7 @@ use crate::config::{
 };
 use actions::Surroundings;
 use window::Borders;
-use words::word;
+pub(super) use words::{none_of, word};
 
 /// The names that rules may speak of. `None` where they are not known: nothing is said of them then.
 #[derive(Clone, Debug, Default)]

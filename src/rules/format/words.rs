@@ -3,7 +3,7 @@
 use crate::config::{Refusal, is_near};
 
 /// One of the words of a closed set; a near miss is named.
-pub(super) fn word<T: Copy>(
+pub(in crate::rules) fn word<T: Copy>(
     all: &'static [T],
     as_str: fn(T) -> &'static str,
 ) -> impl Fn(&str) -> Result<Option<T>, Refusal> {
@@ -18,7 +18,7 @@ pub(super) fn word<T: Copy>(
 }
 
 /// The refusal of what is none of `words`.
-pub(super) fn none_of(text: &str, words: &[&str]) -> Refusal {
+pub(in crate::rules) fn none_of(text: &str, words: &[&str]) -> Refusal {
     let lower = text.to_lowercase();
     let near = words
         .iter()
