@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod data_plane;
+mod enforcement;
 mod gates;
 mod listeners;
 mod log;
@@ -124,7 +125,7 @@ async fn run_here(
     let mut signals = stop::Signals::install()?;
     let prices = Arc::new(Prices::of_files(settings.prices.files.clone())?);
     let listeners = Listeners::open(settings, options.upgrade)?;
-    let rooms = Rooms::open(settings, options, prices)?;
+    let rooms = Rooms::open(settings, options, prices, &crate::rules::RuleSet::default())?;
     let refresher = rooms.refresher(settings)?;
     let follower = outside::follower(settings, &rooms.channels, &rooms.watch)?;
     let shown = outside::shown(rooms.admin(settings)?, follower.as_ref())?;
@@ -157,9 +158,7 @@ async fn run_here(
         admin: admin.address,
     });
 
-    let reason = signals
-        .wait(&listeners, &rooms.ledger, &mut following)
-        .await;
+    let reason = signals.wait(&listeners, &rooms, &mut following).await;
     rooms.readiness.drain();
     following.stop().await;
     for task in beside {

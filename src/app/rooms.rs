@@ -6,16 +6,17 @@ use std::time::Duration;
 use crate::admin::{AdminParts, AdminState, Readiness};
 use crate::channel::{Registry, sellers};
 use crate::clock::UnixMicros;
-use crate::config::Settings;
+use crate::config::{OnLedgerFailure, Settings};
 use crate::keys::Keys;
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
 use crate::payloads::{Payloads, Writer as PayloadWriter};
 use crate::pricing::Prices;
 use crate::proxy::{Gateway, Models};
-use crate::rules::Rules;
+use crate::rules::{RuleSet, Rules};
 use crate::sources::prices::{FetchError, Refresher};
 
+use super::enforcement::Enforcement;
 use super::gates::{EarlierGates, GateWatch, expire_holds};
 use super::{RunError, RunOptions};
 
@@ -33,6 +34,7 @@ pub(super) struct Rooms {
     pub(super) channels: Arc<Registry>,
     pub(super) watch: Arc<GateWatch>,
     pub(super) readiness: Arc<Readiness>,
+    pub(super) enforcement: Arc<Enforcement>,
     rules: Arc<Rules>,
     prices: Arc<Prices>,
     meter: Arc<Meter>,
@@ -41,17 +43,26 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    /// Opens the ledger and builds the rest upon it.
+    /// Opens the ledger and builds the rest upon it. The rules are in force, and know nothing of what
+    /// was before.
     pub(super) fn open(
         settings: &Settings,
         options: RunOptions,
         prices: Arc<Prices>,
+        rules: &RuleSet,
     ) -> Result<Self, RunError> {
         let ledger = open_ledger(settings, options)?;
         let keys = Arc::new(Keys::open(settings, ledger.key_writer())?);
         let meter = Arc::new(Meter::new(settings.metrics.max_models));
         let watch = Arc::new(GateWatch::new(ledger.journal(), Arc::clone(&meter)));
         let channels = Arc::new(Registry::new(settings, Arc::clone(&watch) as _)?);
+        let enforcement = Arc::new(Enforcement::new(Arc::clone(&channels), ledger.journal()));
+        let rules = Rules::new(
+            rules,
+            settings.budgets.clone(),
+            settings.ledger.on_failure == OnLedgerFailure::Refuse,
+            Arc::clone(&enforcement) as _,
+        );
         let (payloads, payload_writer) = Payloads::start(&settings.payloads, &settings.data_dir)?;
         let readiness = Arc::new(Readiness::default());
         readiness.ledger_opened(ledger.journal(), settings.ledger.on_failure);
@@ -61,7 +72,8 @@ impl Rooms {
             channels,
             watch,
             readiness,
-            rules: Arc::new(Rules::none()),
+            enforcement,
+            rules: Arc::new(rules),
             prices,
             meter,
             payloads,

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::ledger::Ledger;
 use crate::proxy::OpenRequests;
 
 use super::listeners::Listeners;
 use super::outside::Following;
+use super::rooms::Rooms;
 
 /// How long both processes accept after a hand-over, so that the new one surely does before the
 /// old one stops.
@@ -46,11 +46,11 @@ impl Signals {
     }
 
     /// Waits until the process is to stop. A hand-over that finds nobody is no reason to; of one that
-    /// finds somebody `following` ends first, then the ledger goes over.
+    /// finds somebody `following` and the rules' deeds end first, then the ledger goes over.
     pub(super) async fn wait(
         &mut self,
         listeners: &Listeners,
-        ledger: &Ledger,
+        rooms: &Rooms,
         following: &mut Following,
     ) -> Reason {
         let reason = loop {
@@ -59,9 +59,10 @@ impl Signals {
                 _ = self.interrupt.recv() => break Reason::Told,
                 _ = self.quit.recv() => {
                     if handed_over(listeners).await {
-                        // In this order: the other process follows once it has the ledger.
+                        // In this order: the other process follows, and decides, once it has the ledger.
                         following.stop().await;
-                        ledger.hand_over();
+                        rooms.enforcement.retire();
+                        rooms.ledger.hand_over();
                         tokio::time::sleep(BOTH_ACCEPT).await;
                         break Reason::HandedOver;
                     }
