@@ -67,10 +67,6 @@ impl Registry {
     }
 
     /// Ends the holds whose time is over. Returns when the next one's is.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "called for what it does; when to call it again is of use to a timer only"
-    )]
     pub fn expire(&self, now: UnixMicros) -> Option<UnixMicros> {
         self.iter()
             .filter_map(|channel| channel.gate.expire(now))
