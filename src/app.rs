@@ -12,7 +12,9 @@ mod gates;
 mod listeners;
 mod log;
 mod outside;
+mod reload;
 mod rooms;
+mod rules;
 mod stop;
 
 use std::net::SocketAddr;
@@ -21,10 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::admin::AdminState;
+use crate::admin::{AdminState, ReloadStats};
 use crate::channel::RegistryError;
-use crate::config::{Loaded, Problems, Settings};
+use crate::clock::UnixMicros;
+use crate::config::{Loaded, Problems};
 use crate::keys::{Keys, PepperError};
 use crate::ledger::OpenError;
 use crate::payloads::StartError;
@@ -36,10 +40,15 @@ use crate::sources::prices::FetchError;
 use data_plane::DataPlane;
 use listeners::{ListenError, Listeners};
 use outside::Following;
+use reload::{Files, Hangups, Wanted};
 use rooms::Rooms;
+use rules::RuleKeeper;
 
 /// How often the clients' keys are read again, until they are and no other process changes them.
 const SETTLE_KEYS_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a start waits for what earlier runs left in the journal and is not in the database.
+const RESTORE_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the command line adds to the settings of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,9 +94,9 @@ pub enum RunError {
     /// The writer of payloads.
     #[error(transparent)]
     Payloads(#[from] StartError),
-    /// The price files.
+    /// The price files, or the files of rules.
     #[error(transparent)]
-    Prices(#[from] Problems),
+    Files(#[from] Problems),
     /// Nothing can be fetched: the system has no usable certificates.
     #[error("cannot fetch prices: {0}")]
     Fetch(#[from] FetchError),
@@ -113,28 +122,46 @@ pub fn run(loaded: &Loaded, options: RunOptions, on_ready: &dyn Fn(Ready)) -> Re
     let own = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    own.block_on(run_here(settings, options, on_ready))
+    own.block_on(run_here(loaded, options, on_ready))
 }
 
 async fn run_here(
-    settings: &Settings,
+    loaded: &Loaded,
     options: RunOptions,
     on_ready: &dyn Fn(Ready),
 ) -> Result<(), RunError> {
+    let settings = &loaded.settings;
     // Signals first: one that comes while the rest starts must not kill half a process.
     let mut signals = stop::Signals::install()?;
+    let hangups = Hangups::install()?;
+    let reloads = Arc::new(ReloadStats::new(UnixMicros::now()));
+    // Before they are read: what changes in between is seen as a change.
+    let files = Files::new(loaded, Arc::clone(&reloads));
+    let wanted = Wanted {
+        set: rules::load_rules(settings)?,
+        budgets: settings.budgets.clone(),
+    };
     let prices = Arc::new(Prices::of_files(settings.prices.files.clone())?);
     let listeners = Listeners::open(settings, options.upgrade)?;
-    let rooms = Rooms::open(settings, options, prices, &crate::rules::RuleSet::default())?;
+    let rooms = Rooms::open(settings, options, prices, &wanted.set)?;
     let refresher = rooms.refresher(settings)?;
     let follower = outside::follower(settings, &rooms.channels, &rooms.watch)?;
     let shown = outside::shown(rooms.admin(settings)?, follower.as_ref())?;
     // Before whatever may take its time: who asks whether this process lives gets an answer.
+    let shown = shown.with_reloads(reloads)?;
     let admin = Admin::start(listeners.admin()?, Arc::new(shown))?;
     let mut earlier = rooms.earlier_gates(settings);
-    // Before the first request: a channel that was closed must not get it.
+    let mut keeper = RuleKeeper::new(rooms.around_rules(settings), files, wanted);
+    // Before the first request: a channel that was closed must not get it, and what is used up is.
+    let restored = async {
+        let over = Instant::now() + RESTORE_WITHIN;
+        earlier.restore(over).await;
+        rooms.readiness.gates_known();
+        keeper.restore(over).await;
+        rooms.readiness.rules_known();
+    };
     let told_to_stop = tokio::select! {
-        () = earlier.restore() => false,
+        () = restored => false,
         () = signals.hurry() => true,
     };
     if told_to_stop {
@@ -143,7 +170,6 @@ async fn run_here(
         admin.stop().await;
         return Ok(());
     }
-    rooms.readiness.gates_known();
     let plane = DataPlane::start(settings, rooms.gateway(settings)?, &listeners)?;
     let mut following = Following::start(follower, earlier.whole());
     let beside = [
@@ -151,6 +177,8 @@ async fn run_here(
         tokio::spawn(settle_keys(Arc::clone(&rooms.keys))),
         tokio::spawn(earlier.follow()),
         tokio::spawn(rooms.expire_holds()),
+        tokio::spawn(rooms.tick_rules()),
+        tokio::spawn(keeper.run(hangups)),
     ];
     rooms.readiness.listening();
     on_ready(Ready {

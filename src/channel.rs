@@ -39,6 +39,7 @@ use crate::config::{
     BaseUrl, ChannelKind, ChannelSettings, ModelPattern, Secret, Settings, Strategy,
 };
 use crate::pricing::provider_of;
+use crate::record::ModelNames;
 
 use affinity::Affinity;
 use breaker::{Breaker, Pace};
@@ -290,6 +291,23 @@ impl Registry {
     #[must_use]
     pub fn meaning(&self, model: Arc<str>) -> Arc<str> {
         self.aliases.get(&model).map_or(model, Arc::clone)
+    }
+
+    /// The names of a model that is asked for as `asked` at the channel of that name, as far as the
+    /// settings say.
+    #[must_use]
+    pub fn names<'a>(&'a self, channel: &str, asked: Option<&'a str>) -> ModelNames<'a> {
+        let meant = asked.map(|asked| self.aliases.get(asked).map_or(asked, |meant| &**meant));
+        let at = self.channel(channel);
+        let called = meant
+            .zip(at)
+            .and_then(|(meant, at)| at.upstream_model(meant));
+        ModelNames {
+            asked,
+            meant,
+            called: called.map(|name| &**name),
+            served: None,
+        }
     }
 
     /// The channel of that name.

@@ -13,6 +13,7 @@ use crate::ledger::Journal;
 pub struct Readiness {
     ledger: OnceLock<Guard>,
     gates_known: AtomicBool,
+    rules_known: AtomicBool,
     listening: AtomicBool,
     draining: AtomicBool,
 }
@@ -33,6 +34,9 @@ pub enum NotReady {
     /// What earlier runs left of the channels' gates is not known yet.
     #[error("starting: reading which channels are closed")]
     ReadingGates,
+    /// What the rules are to know of the past is not read yet.
+    #[error("starting: reading from the ledger what the rules are to know")]
+    ReadingRules,
     /// The data plane does not accept connections yet.
     #[error("starting: the data plane does not listen yet")]
     NotListening,
@@ -69,6 +73,11 @@ impl Readiness {
         self.gates_known.store(true, Ordering::Release);
     }
 
+    /// Notes that the rules know the past, or that it is not waited for any longer.
+    pub fn rules_known(&self) {
+        self.rules_known.store(true, Ordering::Release);
+    }
+
     /// Notes that the data plane accepts connections.
     pub fn listening(&self) {
         self.listening.store(true, Ordering::Release);
@@ -88,10 +97,12 @@ impl Readiness {
         }
         let guard = self.ledger.get().ok_or(NotReady::OpeningLedger)?;
         if !self.listening.load(Ordering::Acquire) {
-            return Err(if self.gates_known.load(Ordering::Acquire) {
-                NotReady::NotListening
-            } else {
+            return Err(if !self.gates_known.load(Ordering::Acquire) {
                 NotReady::ReadingGates
+            } else if !self.rules_known.load(Ordering::Acquire) {
+                NotReady::ReadingRules
+            } else {
+                NotReady::NotListening
             });
         }
         if guard.on_failure == OnLedgerFailure::Refuse && !guard.journal.is_writable() {

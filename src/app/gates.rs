@@ -19,8 +19,6 @@ use crate::ledger::{Journal, QueryError, Reader, Recovery};
 use crate::meter::Meter;
 use crate::record::{ChannelEvent, GateReason, GateState, Owner};
 
-/// How long a start waits for what earlier runs left in the journal and is not in the database.
-const RESTORE_WITHIN: Duration = Duration::from_secs(10);
 /// How long one look at the journal waits, so that a stop need not wait for it.
 const A_LOOK: Duration = Duration::from_millis(250);
 /// From one look for late news to the next.
@@ -205,20 +203,20 @@ impl EarlierGates {
         self.whole.subscribe()
     }
 
-    /// Takes over what earlier runs left; waits a while for what the database does not have of it
+    /// Takes over what earlier runs left; waits until `over` for what the database does not have of it
     /// yet.
-    pub(super) async fn restore(&mut self) {
-        let over = Instant::now() + RESTORE_WITHIN;
+    pub(super) async fn restore(&mut self, over: Instant) {
+        let began = Instant::now();
         while !self.look().await {
             if Instant::now() >= over {
-                self.tell_what_is_missing();
+                self.tell_what_is_missing(began.elapsed());
                 return;
             }
         }
     }
 
-    fn tell_what_is_missing(&self) {
-        let waited_s = RESTORE_WITHIN.as_secs();
+    fn tell_what_is_missing(&self, waited: Duration) {
+        let waited_s = waited.as_secs();
         if self.read {
             tracing::warn!(
                 waited_s,

@@ -18,6 +18,7 @@ use crate::sources::prices::{FetchError, Refresher};
 
 use super::enforcement::Enforcement;
 use super::gates::{EarlierGates, GateWatch, expire_holds};
+use super::rules::{self, Around};
 use super::{RunError, RunOptions};
 
 /// Time the ledger has at the end to commit what the journal holds. What is left after it is in
@@ -120,6 +121,27 @@ impl Rooms {
             Arc::clone(&self.watch),
             self.ledger.recovery(),
             settings.data_dir.clone(),
+        )
+    }
+
+    /// What keeps the rules what files and ledger say works with these.
+    pub(super) fn around_rules(&self, settings: &Settings) -> Around {
+        Around {
+            rules: Arc::clone(&self.rules),
+            channels: Arc::clone(&self.channels),
+            journal: self.ledger.journal(),
+            recovery: self.ledger.recovery(),
+            ledger: self.ledger.stats(),
+            data_dir: settings.data_dir.clone(),
+        }
+    }
+
+    /// Does once a second what only time changes of the rules; never returns.
+    pub(super) fn tick_rules(&self) -> impl Future<Output = ()> + Send + use<> {
+        rules::tick(
+            Arc::clone(&self.rules),
+            Arc::clone(&self.channels),
+            Arc::clone(&self.meter),
         )
     }
 

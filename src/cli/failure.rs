@@ -121,7 +121,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Settings(_)
-            | Self::Run(RunError::Prices(_))
+            | Self::Run(RunError::Files(_))
             | Self::Usage(_)
             | Self::Keys(KeysError::Bad(_))
             | Self::Moment { .. }

@@ -89,6 +89,12 @@ async fn readiness_follows_the_life_of_the_process() {
     admin.readiness.gates_known();
     assert_eq!(
         ready().await.1,
+        "starting: reading from the ledger what the rules are to know\n"
+    );
+
+    admin.readiness.rules_known();
+    assert_eq!(
+        ready().await.1,
         "starting: the data plane does not listen yet\n"
     );
 

@@ -157,6 +157,24 @@ fn a_channel_comes_back_by_a_probe_where_the_rule_says_so() {
 }
 
 #[test]
+fn an_alert_whose_rule_is_gone_is_freed_of_what_ends_by_itself() {
+    let folder = TempDir::new().unwrap();
+    let run = run(folder.path(), &["east", "west", "north"]);
+    let manual = Closure {
+        channel: Arc::from("west"),
+        until: None,
+        ..closure("Spend", "east")
+    };
+    run.hands.close(&closure("Spend", "east"), NOW);
+    run.hands.close(&manual, NOW);
+    run.hands.free(&alert("Spend", "west"), NOW);
+    assert_eq!(run.holds("east").len(), 1);
+    run.hands.free(&manual.alert, NOW);
+    assert_eq!(run.holds("east"), [""; 0]);
+    assert_eq!(run.holds("west").len(), 1);
+}
+
+#[test]
 fn changes_are_recorded_and_those_that_are_told_are_heard() {
     let folder = TempDir::new().unwrap();
     let run = run(folder.path(), &["east"]);

@@ -154,7 +154,7 @@ async fn what_was_closed_is_closed_after_a_restart() {
     drop(run);
 
     let mut run = Run::start(folder.path(), Takeover::Refuse);
-    run.earlier.restore().await;
+    run.earlier.restore(Instant::now() + PATIENCE).await;
     assert!(run.earlier.complete);
     assert_eq!([run.gate("east"), run.gate("west")], before);
     // Nothing changed, so nothing is told; what changes from here on is.
@@ -178,7 +178,7 @@ async fn a_hold_whose_time_is_over_by_then_is_not_restored_and_its_end_is_told()
     let mut run = Run::start(folder.path(), Takeover::Refuse);
     let expiring = expire_holds(Arc::clone(&run.registry), run.watch.subscribe());
     let expiring = tokio::spawn(expiring);
-    run.earlier.restore().await;
+    run.earlier.restore(Instant::now() + PATIENCE).await;
     let end = run.recorded(folder.path(), 2).await.remove(0);
     assert_eq!(
         (end.hold, end.reason),
@@ -267,7 +267,7 @@ async fn what_the_old_process_of_an_upgrade_is_told_last_counts() {
     old.close("east", Owner::Operator, None, "before");
     let mut new = Run::start(folder.path(), Takeover::Wait);
     old.ledger.hand_over();
-    new.earlier.restore().await;
+    new.earlier.restore(Instant::now() + PATIENCE).await;
     assert_eq!(new.notes("east"), ["before"]);
     assert!(!new.earlier.complete);
     // Both accept for a moment.
