@@ -1,5 +1,7 @@
 //! Alerts: what a rule says of one set of labels, and what Tollgate did about it.
 
+mod silence;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMicros;
 use crate::record::closed_set;
+
+pub use silence::{BadSilence, Silence, SilenceMatcher};
 
 closed_set! {
     /// What an alert is doing.

@@ -59,6 +59,7 @@ mod reprice;
 mod retention;
 mod rollup;
 mod rows;
+mod silences;
 mod stats;
 mod store;
 #[cfg(test)]
@@ -89,6 +90,7 @@ pub use self::recovery::Recovery;
 pub use self::reprice::{
     PriceBook, RepriceError, RepriceQuery, RepriceReport, Repriced, Repricer, Sellers,
 };
+pub use self::silences::{SilenceError, SilenceWriter};
 pub use self::stats::{COMMIT_BUCKETS_US, CommitDurations, LedgerStats};
 
 /// Where the ledger lies and how it behaves.
@@ -223,6 +225,7 @@ pub struct Ledger {
     deferred: Arc<Deferred>,
     stats: Arc<LedgerStats>,
     control: Arc<Control>,
+    data_dir: Arc<Path>,
     writer: Option<JoinHandle<Closed>>,
 }
 
@@ -296,6 +299,7 @@ impl Ledger {
             deferred,
             stats,
             control,
+            data_dir: data_dir.as_path().into(),
             writer: Some(writer),
         })
     }
@@ -334,6 +338,12 @@ impl Ledger {
     #[must_use]
     pub fn key_writer(&self) -> KeyWriter {
         KeyWriter::new(Arc::clone(&self.control), self.stats())
+    }
+
+    /// What keeps silences, for whoever makes and ends them.
+    #[must_use]
+    pub fn silence_writer(&self) -> SilenceWriter {
+        SilenceWriter::new(Arc::clone(&self.control), Arc::clone(&self.data_dir))
     }
 
     /// Waits until everything appended before this call is in the database. `false` when it is

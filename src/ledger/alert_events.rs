@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, params};
 use serde::Serializer as _;
 
 use super::events::{EventTable, Wanted};
-use super::query::{CursorError, ReadError, vocabulary};
+use super::query::{CursorError, ReadError, json, vocabulary};
 use crate::alert::{AlertEvent, AlertId, Labels, Quantity};
 use crate::clock::UnixMicros;
 
@@ -195,13 +195,5 @@ fn event(row: &Row<'_>) -> Result<AlertEvent, ReadError> {
         critical_since: moment(16)?,
         critical_cleared_since: moment(17)?,
         told: row.get(18)?,
-    })
-}
-
-/// A value that is stored as JSON.
-fn json<T: serde::de::DeserializeOwned>(column: &'static str, text: &str) -> Result<T, ReadError> {
-    serde_json::from_str(text).map_err(|_| ReadError::Unreadable {
-        column,
-        value: text.to_owned(),
     })
 }

@@ -1,10 +1,33 @@
 //! What the writer thread and its owner tell each other.
 
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::keys::{KeyError, KeyJob};
+use super::keys::{KeyChange, KeyError};
 use super::reprice::{Job, RepriceError};
+use super::silences::{SilenceChange, SilenceError};
+
+/// Something small that the writer changes between its rounds.
+#[derive(Debug)]
+pub(super) enum Change {
+    Key(Wish<KeyChange, KeyError>),
+    Silence(Wish<SilenceChange, SilenceError>),
+}
+
+/// A change that the writer makes, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Wish<C, E> {
+    pub(super) change: C,
+    answer: Sender<Result<(), E>>,
+}
+
+impl<C, E> Wish<C, E> {
+    /// Tells what became of it. Nobody listens any more: what was done is done.
+    pub(super) fn tell(self, result: Result<(), E>) {
+        let _ = self.answer.send(result);
+    }
+}
 
 /// Wishes in one direction, progress in the other.
 #[derive(Debug, Default)]
@@ -20,7 +43,7 @@ struct State {
     hand_over: bool,
     close_by: Option<Instant>,
     reprice: Reprice,
-    keys: Vec<KeyJob>,
+    changes: Vec<Change>,
 }
 
 /// Where the wish to price history anew stands.
@@ -87,21 +110,27 @@ impl Control {
         }
     }
 
-    /// Asks the writer to change a key.
-    pub(super) fn ask_to_change_key(&self, job: KeyJob) -> Result<(), KeyError> {
+    /// Asks the writer for a change and waits for it; `None` when no writer makes it any more.
+    pub(super) fn change<C, E>(
+        &self,
+        change: C,
+        of: fn(Wish<C, E>) -> Change,
+    ) -> Option<Result<(), E>> {
+        let (answer, answered) = mpsc::channel();
         let mut state = self.lock();
         if matches!(state.reprice, Reprice::Over) {
-            return Err(KeyError::NotWriter);
+            return None;
         }
-        state.keys.push(job);
+        state.changes.push(of(Wish { change, answer }));
         drop(state);
         self.wake();
-        Ok(())
+        // The writer may go away without a word.
+        answered.recv().ok()
     }
 
-    /// The changes of keys that the writer was asked for, in order.
-    pub(super) fn take_key_changes(&self) -> Vec<KeyJob> {
-        std::mem::take(&mut self.lock().keys)
+    /// The changes that the writer was asked for, in order.
+    pub(super) fn take_changes(&self) -> Vec<Change> {
+        std::mem::take(&mut self.lock().changes)
     }
 
     /// The writer ends: nobody need wait for it.
@@ -109,7 +138,7 @@ impl Control {
         let mut state = self.lock();
         state.reprice = Reprice::Over;
         // Who waits for one hears that nobody does it.
-        state.keys.clear();
+        state.changes.clear();
     }
 
     /// Waits until `done` says so, asking it after each of the writer's rounds. `false` after

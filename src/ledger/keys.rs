@@ -9,11 +9,10 @@ mod marker;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
-use super::control::Control;
+use super::control::{Change, Control};
 use super::query::{self, QueryError, ReadError};
 use super::stats::LedgerStats;
 use super::{OpenError, caught_up, database, journal_folder, make_private_folder};
@@ -337,24 +336,9 @@ impl KeyWriter {
     /// Has the ledger's writer change a key, and waits for it: some milliseconds, or as long as
     /// its present batch takes. Blocks.
     pub fn change(&self, change: KeyChange) -> Result<(), KeyError> {
-        let (answer, answered) = mpsc::channel();
-        self.control.ask_to_change_key(KeyJob { change, answer })?;
-        // The writer went away without a word.
-        answered.recv().unwrap_or(Err(KeyError::NotWriter))
-    }
-}
-
-/// A change that the writer makes, and who waits for it.
-#[derive(Debug)]
-pub(super) struct KeyJob {
-    pub(super) change: KeyChange,
-    answer: Sender<Result<(), KeyError>>,
-}
-
-impl KeyJob {
-    /// Tells what became of it. Nobody listens any more: what was done is done.
-    pub(super) fn tell(self, result: Result<(), KeyError>) {
-        let _ = self.answer.send(result);
+        self.control
+            .change(change, Change::Key)
+            .unwrap_or(Err(KeyError::NotWriter))
     }
 }
 

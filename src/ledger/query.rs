@@ -24,6 +24,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use serde::de::DeserializeOwned;
 
 pub use past::{HeldRequest, Past, PastQuery};
 pub use replay::Replayed;
@@ -43,7 +44,8 @@ use super::journal::Journal;
 use super::keys::{self, StoredKey};
 use super::migrations::{self, VERSION};
 use super::reprice::{Pass, PriceBook, RepriceQuery, RepriceReport};
-use crate::alert::AlertEvent;
+use super::silences;
+use crate::alert::{AlertEvent, Silence};
 use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, RequestId};
 
@@ -217,6 +219,11 @@ impl Reader {
         keys::all(&self.connection).map_err(|error| self.explain(error))
     }
 
+    /// Every silence there ever was, in the order of their making.
+    pub fn silences(&self) -> Result<Vec<Silence>, QueryError> {
+        silences::all(&self.connection).map_err(|error| self.explain(error))
+    }
+
     /// What pricing rows anew would do; changes nothing. Its time grows with the range.
     pub fn preview_repricing(
         &self,
@@ -271,12 +278,17 @@ pub(super) fn vocabulary<T: FromStr>(column: &'static str, text: &str) -> Result
     })
 }
 
-/// Tags, as stored.
-fn parse_tags(json: &str) -> Result<BTreeMap<String, String>, ReadError> {
-    serde_json::from_str(json).map_err(|_| ReadError::Unreadable {
-        column: "tags",
-        value: json.to_owned(),
+/// A value that is stored as JSON.
+pub(super) fn json<T: DeserializeOwned>(column: &'static str, text: &str) -> Result<T, ReadError> {
+    serde_json::from_str(text).map_err(|_| ReadError::Unreadable {
+        column,
+        value: text.to_owned(),
     })
+}
+
+/// Tags, as stored.
+fn parse_tags(stored: &str) -> Result<BTreeMap<String, String>, ReadError> {
+    json("tags", stored)
 }
 
 /// A count, as stored: never negative.

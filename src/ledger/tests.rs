@@ -11,6 +11,7 @@ mod queries;
 mod refusal;
 mod reprice;
 mod sample;
+mod silences;
 mod windows;
 
 use std::path::Path;

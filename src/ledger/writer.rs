@@ -5,6 +5,8 @@
 //! with growing pauses while the journal keeps growing on disk and memory stays as it is. It also
 //! does what the journal needs from time to time: writes what the disk refused, and syncs.
 
+mod changes;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -21,13 +23,12 @@ use super::deferred::Deferred;
 use super::journal::Journal;
 use super::journal::segment::Stream;
 use super::journal::tail::End;
-use super::keys::{KeyChange, KeyError};
 use super::lock::{self, WriterLock};
-use super::reprice::{Job, Pass, RepriceError};
+use super::reprice::Job;
 use super::retention;
 use super::stats::LedgerStats;
 use super::store::{Committed, Refused, StoreError, StreamState, forget_streams};
-use super::{Closed, OpenError, Settings};
+use super::{Closed, Settings};
 use crate::clock::UnixMicros;
 
 /// How often other processes' streams are looked for.
@@ -189,88 +190,10 @@ impl Writer {
                     }
                 }
             }
-            self.serve_keys(control, closing.is_some());
+            self.serve_changes(control, closing.is_some());
             let at_work = self.serve_repricing(control, closing.is_some());
             control.sleep(if at_work { Duration::ZERO } else { tick });
         }
-    }
-
-    /// The changes of keys that were asked for.
-    fn serve_keys(&mut self, control: &Control, closing: bool) {
-        for job in control.take_key_changes() {
-            let done = if closing || self.lock.is_none() {
-                Err(KeyError::NotWriter)
-            } else {
-                self.change_key(&job.change)
-            };
-            job.tell(done);
-        }
-    }
-
-    /// Makes or revokes a key, or stops requiring them; a power cut later does not undo it.
-    pub(super) fn change_key(&mut self, change: &KeyChange) -> Result<(), KeyError> {
-        let mut work = || {
-            self.open_store()
-                .map_err(|error| OpenError::store(&self.data_dir, error))?;
-            let Some(store) = &mut self.store else {
-                return Err(KeyError::NotWriter);
-            };
-            change.commit(&mut store.database.connection, &self.data_dir)?;
-            if let Err(error) = store.database.sync() {
-                tracing::warn!(%error, "a change of a key may not outlive a power cut");
-            }
-            Ok(())
-        };
-        // As in a round: the thread outlives a fault. The transaction is rolled back by its drop.
-        panic::catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or(Err(KeyError::Fault))
-    }
-
-    /// A step of pricing history anew, when that is asked for; `true` while there is more to do.
-    fn serve_repricing(&mut self, control: &Control, closing: bool) -> bool {
-        if self.repricing.is_none() {
-            self.repricing = control.take_reprice();
-        }
-        let Some(mut job) = self.repricing.take() else {
-            return false;
-        };
-        let step = if closing || self.lock.is_none() {
-            Err(RepriceError::NotWriter)
-        } else {
-            self.reprice_step(&mut job.pass, UnixMicros::now())
-        };
-        if let Ok(false) = step {
-            self.repricing = Some(job);
-            return true;
-        }
-        if let Err(error) = &step {
-            tracing::warn!(%error, "history is not priced anew to the end");
-        }
-        self.stats.repricings.fetch_add(1, Ordering::Release);
-        // In this order: who hears of the end can ask for more.
-        control.repriced();
-        job.tell(step.map(|_| ()));
-        false
-    }
-
-    /// One batch; `true` when it was the last.
-    pub(super) fn reprice_step(
-        &mut self,
-        pass: &mut Pass,
-        now: UnixMicros,
-    ) -> Result<bool, RepriceError> {
-        let path = database::path_in(&self.data_dir);
-        let mut step = || {
-            self.open_store()
-                .map_err(|error| OpenError::store(&self.data_dir, error))?;
-            match &mut self.store {
-                Some(store) => pass
-                    .step(&mut store.database.connection, now)
-                    .map_err(|error| RepriceError::of_step(error, &path)),
-                None => Err(RepriceError::NotWriter),
-            }
-        };
-        // As in a round: the thread outlives a fault. The transaction is rolled back by its drop.
-        panic::catch_unwind(AssertUnwindSafe(&mut step)).unwrap_or(Err(RepriceError::Fault))
     }
 
     /// Brings the database up to the end of every stream. `true` when that is done and, if

@@ -220,6 +220,50 @@ proptest! {
 }
 
 #[test]
+fn what_was_assumed_gives_way_to_a_cost_or_follows_its_estimate() {
+    let folder = TempDir::new().unwrap();
+    let mut manual = Manual::open(&settings(&folder));
+    let with = |n, change: fn(&mut RequestRecord)| {
+        let mut record = record(admission(n));
+        record.cost = None;
+        record.assumed_cost = Some(NanoUsd(7));
+        change(&mut record);
+        record
+    };
+    let missing = |record: &mut RequestRecord| {
+        record.usage = Usage::absent(UsageSource::Missing);
+    };
+    let records = [
+        with(0, |_| {}),
+        with(1, |record| {
+            record.usage = Usage::absent(UsageSource::Missing);
+            record.estimate = Some(Estimate {
+                input_tokens: Some(100),
+                output_tokens: Some(20),
+                cost: None,
+            });
+        }),
+        with(2, missing),
+        with(3, |record| record.served_model = Some("nameless".into())),
+    ];
+    end(&mut manual, &records);
+    let summed = || {
+        let sql = "SELECT sum(cost_nanousd) FROM window_minutely";
+        query_number(folder.path(), sql)
+    };
+    assert_eq!(summed(), 4 * 7);
+    reprice(&mut manual, everything(), &gpt_5_mini(1_000), 10);
+    let assumed: Vec<_> = rows(folder.path())
+        .iter()
+        .map(|row| row.assumed_cost.map(|cost| cost.0))
+        .collect();
+    // 100 tokens in at a dollar a million, 20 out at two.
+    assert_eq!(assumed, [None, Some(140_000), Some(7), Some(7)]);
+    assert_eq!(summed(), 2 * 140_000 + 2 * 7);
+    assert_rollups_are_the_rows(&folder);
+}
+
+#[test]
 fn each_kind_of_row_gets_what_it_should() {
     let folder = TempDir::new().unwrap();
     let mut manual = Manual::open(&settings(&folder));
