@@ -4,6 +4,7 @@
 //! A GET asks, a POST changes something: by its query, or by a JSON body where it makes something.
 
 mod access;
+mod alerts;
 mod api;
 mod channels;
 mod error;
@@ -21,6 +22,7 @@ mod readers;
 mod readiness;
 mod reloads;
 mod repricing;
+mod rules;
 mod serve;
 
 use std::path::PathBuf;
@@ -41,6 +43,7 @@ use crate::ledger::{Journal, LedgerStats, Repricer, Sellers};
 use crate::meter::Meter;
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
+use crate::rules::Rules;
 use crate::sources::new_api::FollowerStats;
 
 use access::{Access, guard, harden};
@@ -74,6 +77,8 @@ pub struct AdminParts {
     pub channel_settings: Vec<ChannelSettings>,
     /// Where changes of gates are recorded.
     pub journal: Arc<Journal>,
+    /// The rules and their alerts.
+    pub rules: Arc<Rules>,
     /// What prices the ledger's history anew.
     pub repricer: Repricer,
     /// Whose prices hold at which channel.
@@ -101,6 +106,7 @@ pub struct AdminState {
     prices: Arc<Prices>,
     readers: Arc<Readers>,
     channels: Channels,
+    rules: Arc<Rules>,
     repricer: Repricer,
     sellers: Arc<Sellers>,
     keys: Arc<Keys>,
@@ -131,6 +137,7 @@ impl AdminState {
                 meter: parts.meter,
                 journal: parts.journal,
             },
+            rules: parts.rules,
             repricer: parts.repricer,
             sellers: parts.sellers,
             keys: parts.keys,
@@ -169,7 +176,7 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 16] {
+fn api_routes() -> [Route; 19] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
@@ -181,6 +188,9 @@ fn api_routes() -> [Route; 16] {
         ("/api/v1/channels/{name}/disable", post(channels::disable)),
         ("/api/v1/channels/{name}/enable", post(channels::enable)),
         ("/api/v1/channel-events", get(channels::events)),
+        ("/api/v1/rules", get(rules::rules)),
+        ("/api/v1/alerts", get(alerts::alerts)),
+        ("/api/v1/alert-events", get(alerts::events)),
         ("/api/v1/prices", get(prices::prices)),
         ("/api/v1/prices/reprice", post(repricing::reprice)),
         ("/api/v1/keys", get(keys::list).post(keys::create)),

@@ -25,7 +25,7 @@ mod tests;
 mod trial;
 mod view;
 
-pub use crate::meter::window::{Calendar, CalendarUnit, Span};
+pub use crate::meter::window::{Calendar, CalendarUnit, Span, written};
 pub use annotations::{AnnotationError, Occasion, render};
 pub use definition::{
     Action, Dimension, Matcher, Metric, NoData, Recovery, Rule, RuleSet, Side, Stat, Unbounded,

@@ -227,11 +227,7 @@ impl RequestsParameters {
             None if order == Order::Slowest => Some(now.minus(SLOWEST_LOOKS_BACK)),
             since => since,
         };
-        let limit = match parsed("limit", self.limit.as_deref())? {
-            None => RequestFilter::default().limit,
-            Some(limit @ 1..=MAX_LIMIT) => limit,
-            Some(_) => return Err(invalid("limit", format!("limit is 1 to {MAX_LIMIT}"))),
-        };
+        let limit = page_size(self.limit.as_deref(), RequestFilter::default().limit)?;
         Ok(RequestFilter {
             since,
             until: moment("until", self.until.as_deref(), now, timezone)?,
@@ -305,6 +301,15 @@ impl UsageParameters {
             by,
             timezone,
         })
+    }
+}
+
+/// The parameter `limit`, where it is given.
+pub(super) fn page_size(given: Option<&str>, usual: u32) -> Result<u32, ApiError> {
+    match parsed("limit", given)? {
+        None => Ok(usual),
+        Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
+        Some(_) => Err(invalid("limit", format!("limit is 1 to {MAX_LIMIT}"))),
     }
 }
 

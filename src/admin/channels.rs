@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use utoipa::IntoParams;
 
 use super::AdminState;
-use super::api::{MAX_LIMIT, NoParameters, moment};
+use super::api::{NoParameters, moment, page_size};
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::json::{ChangedChannelJson, ChannelEventList, ChannelJson, ChannelList};
 use super::moment::parse_span;
@@ -251,17 +251,12 @@ pub(super) async fn events(
 ) -> Result<Json<ChannelEventList>, ApiError> {
     let now = UnixMicros::now();
     let time = |name, given: &Option<String>| moment(name, given.as_deref(), now, &state.timezone);
-    let limit = match parsed("limit", given.limit.as_deref())? {
-        None => GateEventFilter::default().limit,
-        Some(limit @ 1..=MAX_LIMIT) => limit,
-        Some(_) => return Err(invalid("limit", format!("limit is 1 to {MAX_LIMIT}"))),
-    };
     let filter = GateEventFilter {
         since: time("since", &given.since)?,
         until: time("until", &given.until)?,
         cursor: parsed("cursor", given.cursor.as_deref())?,
         channel: given.channel,
-        limit,
+        limit: page_size(given.limit.as_deref(), GateEventFilter::default().limit)?,
     };
     let page = state.readers.ask(move |reader| reader.gate_events(&filter));
     let page = page.await?;

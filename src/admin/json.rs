@@ -4,12 +4,15 @@
 //! Field names are the ledger's column names. Every field is always there: unknown is `null`,
 //! never 0 and never left out.
 
+mod alerts;
 mod channels;
+mod decimal;
 mod keys;
 mod payloads;
 mod prices;
 mod repricing;
 mod requests;
+mod rules;
 mod usage;
 mod vocabulary;
 
@@ -25,10 +28,12 @@ use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{TokenType, Tokens, Unit, Units};
 
+pub use alerts::{ActionTakenJson, AlertEventJson, AlertEventList, AlertJson, AlertList};
 pub use channels::{
     ChangedChannelJson, ChannelEventJson, ChannelEventList, ChannelJson, ChannelList, CooldownJson,
     CreditsJson, HoldJson, QuotaJson, RateLimitJson,
 };
+pub use decimal::{Decimal, DecimalError};
 pub use keys::{KeyJson, KeyList, KeyRequest, KeysOffJson, MadeKeyJson};
 pub use payloads::{AnswerPayload, BodyPayload, HeaderJson, PayloadJson, RequestPayload};
 pub use prices::{
@@ -37,6 +42,7 @@ pub use prices::{
 };
 pub use repricing::{RepriceReportJson, RepricedJson, RepricingJson};
 pub use requests::{AttemptJson, PhaseDurations, RequestDetailJson, RequestJson, RequestList};
+pub use rules::{MatcherJson, RuleActionJson, RuleJson, RuleList};
 pub use usage::{UsageRowJson, UsageSummaryJson};
 
 /// Money: a decimal string of USD, exact to the nano-dollar, e.g. `"0.0123"`.

@@ -9,6 +9,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr};
 use utoipa::{Modify, OpenApi};
 
+use super::alerts;
 use super::api::{self, NoParameters};
 use super::channels;
 use super::error::{AnyFailure, ErrorBody};
@@ -18,6 +19,7 @@ use super::parameters::Parameters;
 use super::payload;
 use super::prices;
 use super::repricing;
+use super::rules;
 
 /// The document.
 #[derive(OpenApi)]
@@ -41,6 +43,9 @@ use super::repricing;
         channels::disable,
         channels::enable,
         channels::events,
+        rules::rules,
+        alerts::alerts,
+        alerts::events,
         prices::prices,
         repricing::reprice,
         keys::list,

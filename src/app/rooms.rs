@@ -102,6 +102,7 @@ impl Rooms {
             channels: Arc::clone(&self.channels),
             channel_settings: settings.channels.clone(),
             journal: self.ledger.journal(),
+            rules: Arc::clone(&self.rules),
             repricer: self.ledger.repricer(),
             sellers: Arc::new(sellers(&settings.channels)),
             keys: Arc::clone(&self.keys),

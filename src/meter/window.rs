@@ -35,7 +35,7 @@ pub use forecast::{Rate, time_left};
 use past::Past;
 use periods::Periods;
 use ring::Ring;
-pub use span::Span;
+pub use span::{Span, written};
 use span::{MINUTE_US, floor};
 
 use crate::clock::UnixMicros;

@@ -8,7 +8,7 @@ use super::definition::Rule;
 use super::engine::Rules;
 use super::generation::{Generation, InForce};
 use super::series::{Cell, Series};
-use crate::alert::{ActionTaken, AlertState, Labels, Quantity, Severity};
+use crate::alert::{ActionTaken, AlertState, Labels, Mode, Quantity, Severity};
 use crate::clock::UnixMicros;
 
 /// A rule and its alerts at a moment.
@@ -78,7 +78,9 @@ impl Rules {
 
 fn view(known: &InForce, now: UnixMicros) -> RuleView {
     let rule = &known.rule;
-    let mut bound = None;
+    // Without an alert nothing is on its way.
+    let enforced = rule.is_budget() && rule.mode == Mode::Enforce;
+    let mut bound = enforced.then_some(Some(0));
     let mut alerts = Vec::new();
     for series in Generation::alerts_of(known) {
         let mut cell = series.cell();

@@ -15,11 +15,13 @@ use tollgate::protocol::limits_seen;
 use tollgate::record::Outcome;
 
 use crate::Admin;
-use crate::traffic::{PATIENCE, id};
+use crate::traffic::rules::{USD, spend};
+use crate::traffic::{PATIENCE, id, mixed, record};
 
 #[tokio::test]
 async fn answers_have_exactly_the_fields_of_the_document() {
-    let admin = Admin::with_traffic().await;
+    let admin = Admin::with_rules(None, None, &crate::rules::text()).await;
+    record(&admin.ledger, &mixed());
     let described = admin.json("/api/v1/openapi.json").await;
     assert_eq!(described, serde_json::to_value(document()).unwrap());
     assert!(described["openapi"].as_str().unwrap().starts_with("3.1"));
@@ -44,6 +46,7 @@ async fn answers_have_exactly_the_fields_of_the_document() {
     }
     keep_bytes(&admin);
     be_limited(&admin);
+    spend(&admin.rules, "openai", Some("team-a"), 12 * USD);
     admin.post("/api/v1/channels/openai/disable?for=1h").await;
     admin.flush();
     let detail = format!("/api/v1/requests/{}", id(0));
@@ -60,6 +63,9 @@ async fn answers_have_exactly_the_fields_of_the_document() {
         ("/api/v1/channels", "/api/v1/channels"),
         ("/api/v1/channels/{name}", "/api/v1/channels/openai"),
         ("/api/v1/channel-events", "/api/v1/channel-events"),
+        ("/api/v1/rules", "/api/v1/rules"),
+        ("/api/v1/alerts", "/api/v1/alerts"),
+        ("/api/v1/alert-events", "/api/v1/alert-events"),
     ] {
         let answer = &described["paths"][path]["get"]["responses"]["200"];
         let schema = &answer["content"]["application/json"]["schema"];

@@ -15,6 +15,7 @@ mod health;
 mod keys;
 mod questions;
 mod repricing;
+mod rules;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
@@ -34,6 +35,7 @@ use tollgate::keys::Keys;
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
 use tollgate::pricing::Prices;
+use tollgate::rules::Rules;
 use tollgate::sources::http_client;
 
 use traffic::{START, id, mixed, record};
@@ -43,6 +45,7 @@ pub(crate) struct Admin {
     address: SocketAddr,
     ledger: Ledger,
     meter: Arc<Meter>,
+    rules: Arc<Rules>,
     readiness: Arc<Readiness>,
     data_dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -52,11 +55,21 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) async fn start(token: Option<&str>, metrics_token: Option<&str>) -> Self {
+        Self::with_rules(token, metrics_token, traffic::rules::NO_RULES).await
+    }
+
+    /// With the rules of a file with this text.
+    pub(crate) async fn with_rules(
+        token: Option<&str>,
+        metrics_token: Option<&str>,
+        rules: &str,
+    ) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let ledger = traffic::open(data_dir.path());
         let meter = Arc::new(Meter::new(200));
         let readiness = Arc::new(Readiness::default());
         let (channels, channel_settings) = traffic::channels(&ledger);
+        let rules = traffic::rules::rules(&ledger, &channels, rules);
         let settings = Settings {
             data_dir: data_dir.path().to_owned(),
             ..Settings::defaults(data_dir.path())
@@ -70,6 +83,7 @@ impl Admin {
             channels,
             channel_settings,
             journal: ledger.journal(),
+            rules: Arc::clone(&rules),
             repricer: ledger.repricer(),
             sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
             keys: Arc::new(keys),
@@ -91,6 +105,7 @@ impl Admin {
             address,
             ledger,
             meter,
+            rules,
             readiness,
             data_dir,
             stop: Some(stop),

@@ -18,6 +18,7 @@ use tollgate::keys::Keys;
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
 use tollgate::pricing::Prices;
+use tollgate::rules::Rules;
 
 use crate::traffic::{PATIENCE, START, id, mixed, plain, record};
 use crate::{printed, told, tollgate, tollgate_at, traffic};
@@ -25,6 +26,7 @@ use crate::{printed, told, tollgate, tollgate_at, traffic};
 /// The admin port of a sidecar.
 pub(crate) struct Sidecar {
     pub(crate) address: SocketAddr,
+    pub(crate) rules: Arc<Rules>,
     readiness: Arc<Readiness>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
@@ -38,8 +40,28 @@ impl Sidecar {
         at: &str,
         token: Option<&str>,
     ) -> Self {
+        Self::with_rules(
+            runtime,
+            ledger,
+            data_dir,
+            at,
+            token,
+            traffic::rules::NO_RULES,
+        )
+    }
+
+    /// With the rules of a file with this text.
+    pub(crate) fn with_rules(
+        runtime: &Runtime,
+        ledger: &Ledger,
+        data_dir: &Path,
+        at: &str,
+        token: Option<&str>,
+        rules: &str,
+    ) -> Self {
         let readiness = Arc::new(Readiness::default());
         let (channels, channel_settings) = traffic::channels(ledger);
+        let rules = traffic::rules::rules(ledger, &channels, rules);
         let settings = Settings {
             data_dir: data_dir.to_owned(),
             ..Settings::defaults(data_dir)
@@ -53,6 +75,7 @@ impl Sidecar {
             channels,
             channel_settings,
             journal: ledger.journal(),
+            rules: Arc::clone(&rules),
             repricer: ledger.repricer(),
             sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
             keys: Arc::new(keys),
@@ -72,6 +95,7 @@ impl Sidecar {
         }));
         Self {
             address,
+            rules,
             readiness,
             stop,
             serving,

@@ -1,5 +1,7 @@
 //! A ledger with known traffic in it.
 
+pub(crate) mod rules;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

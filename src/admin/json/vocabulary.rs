@@ -5,11 +5,13 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::admin::ErrorCode;
+use crate::alert::{AlertState, Mode, Severity, Unit};
 use crate::config::ChannelKind;
 use crate::keys::{KeyOrigin, KeyState};
 use crate::record::{
     Api, Deferral, ErrorSource, GateReason, GateState, LimitKind, Outcome, Source, UsageSource,
 };
+use crate::rules::{Metric, NoData, Recovery, Side, Stat, Unbounded};
 
 macro_rules! schemas {
     ($($set:ty),+) => {$(
@@ -24,6 +26,7 @@ macro_rules! schemas {
 }
 
 schemas!(
+    AlertState,
     Api,
     ChannelKind,
     Deferral,
@@ -34,8 +37,17 @@ schemas!(
     KeyOrigin,
     KeyState,
     LimitKind,
+    Metric,
+    Mode,
+    NoData,
     Outcome,
+    Recovery,
+    Severity,
+    Side,
     Source,
+    Stat,
+    Unbounded,
+    Unit,
     UsageSource
 );
 

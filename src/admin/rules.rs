@@ -1,0 +1,30 @@
+//! `/api/v1/rules`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::AdminState;
+use super::api::NoParameters;
+use super::error::{AnyFailure, ApiError};
+use super::json::{RuleJson, RuleList};
+use super::parameters::Parameters;
+use crate::clock::UnixMicros;
+
+/// Every rule with its alerts, in the order of the files.
+#[utoipa::path(
+    get,
+    path = "/api/v1/rules",
+    responses((status = 200, body = RuleList), AnyFailure),
+    security((), ("bearer" = [])),
+)]
+pub(super) async fn rules(
+    State(state): State<Arc<AdminState>>,
+    _: Parameters<NoParameters>,
+) -> Result<Json<RuleList>, ApiError> {
+    let views = state.rules.view(UnixMicros::now());
+    Ok(Json(RuleList {
+        rules: views.iter().map(RuleJson::from).collect(),
+    }))
+}
