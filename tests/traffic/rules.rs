@@ -50,6 +50,12 @@ impl Hands for Carried {
             .unwrap();
     }
 
+    fn free(&self, alert: &AlertId, now: UnixMicros) {
+        for channel in self.channels.iter() {
+            self.reopen(&channel.name, alert, Recovery::Open, now);
+        }
+    }
+
     fn changed(&self, event: &AlertEvent) {
         assert!(self.journal.alert_changed(event));
     }
