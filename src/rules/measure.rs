@@ -1,6 +1,6 @@
 //! What a request adds to a rule's window, and what becomes of a window's sums.
 
-use super::definition::{Metric, Rule, Side, Stat};
+use super::definition::{Metric, Rule, Stat};
 use crate::meter::window::{Entry, Keeps, Totals};
 use crate::record::{MinuteSample, Sample, Sketch};
 
@@ -32,7 +32,7 @@ pub(super) fn entry(rule: &Rule, sample: &Sample<'_>) -> Option<Entry> {
         Metric::Errors | Metric::ErrorRatio => sample.error,
         _ => rule
             .over
-            .is_some_and(|over| is_beyond(rule.side, counted, over)),
+            .is_some_and(|over| is_beyond(rule.metric, counted, over)),
     };
     let at = if rule.is_by_start() {
         sample.started_at
@@ -48,11 +48,12 @@ pub(super) fn entry(rule: &Rule, sample: &Sample<'_>) -> Option<Entry> {
     })
 }
 
-/// Whether a value is on the wrong side of `over` itself.
-const fn is_beyond(side: Side, value: i64, over: i64) -> bool {
-    match side {
-        Side::Above => value > over,
-        Side::Below => value < over,
+/// Whether a request's value is on the wrong side of `over`: a pace is wrong when it is slower. The
+/// rule's `side` is about how many such requests there are, not about the requests.
+const fn is_beyond(metric: Metric, value: i64, over: i64) -> bool {
+    match metric {
+        Metric::TokensPerSecond => value < over,
+        _ => value > over,
     }
 }
 
@@ -152,4 +153,71 @@ fn share(part: i64, whole: i64) -> Option<i64> {
 pub(super) fn times(now: i64, earlier: i64) -> Option<i64> {
     let thousandths = (i128::from(now) * 1_000).checked_div(i128::from(earlier))?;
     Some(i64::try_from(thousandths).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::clock::UnixMicros;
+    use crate::record::{Api, Dimensions, ModelNames};
+    use crate::rules::{KnownNames, parse};
+
+    /// Whether a request of 6 seconds and 10 tokens a second is counted.
+    fn is_counted(rule: &str) -> bool {
+        let text = format!("groups: [{{name: g, rules: [{{alert: a, window: 5m, {rule}}}]}}]");
+        let known = KnownNames::default();
+        let loaded = parse(Path::new("r.yaml"), &text, &TimeZone::UTC, &known);
+        let rules = loaded.unwrap_or_else(|told| panic!("{told}")).set.rules;
+        let sample = Sample {
+            started_at: UnixMicros(0),
+            ended_at: UnixMicros(6_000_000),
+            dimensions: Dimensions {
+                channel: "main",
+                api: Api::Chat,
+                key: None,
+                model: ModelNames::default(),
+                tags: None,
+            },
+            error: false,
+            cost_nanousd: None,
+            tokens: None,
+            input_tokens: None,
+            output_tokens: None,
+            latency_us: Some(6_000_000),
+            ttft_us: None,
+            pace_milli: Some(10_000),
+            position: None,
+        };
+        entry(&rules[0], &sample).unwrap().hits == 1
+    }
+
+    #[test]
+    fn over_counts_what_takes_longer_and_paces_that_are_slower() {
+        for (rule, counted) in [
+            ("metric: latency, over: 5s, critical: 9 requests", true),
+            ("metric: latency, over: 6s, critical: 9 requests", false),
+            (
+                "metric: latency, over: 5s, side: below, critical: 9 requests",
+                true,
+            ),
+            (
+                "metric: tokens_per_second, over: 20 tokens/s, critical: 9 requests",
+                true,
+            ),
+            (
+                "metric: tokens_per_second, over: 5 tokens/s, critical: 9 requests",
+                false,
+            ),
+            (
+                "metric: tokens_per_second, stat: ratio, over: 20 tokens/s, critical: 50%",
+                true,
+            ),
+        ] {
+            assert_eq!(is_counted(rule), counted, "{rule}");
+        }
+    }
 }
