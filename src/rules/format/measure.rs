@@ -182,20 +182,22 @@ fn combine(section: &Section<'_>, reader: &mut Reader<'_>, measure: &Measure) ->
         reader.problem(&place, &section.key("over"), message, hint);
         return false;
     }
-    let cannot_compare =
-        matches!(stat, Stat::Forecast | Stat::TimeLeft) || metric == Metric::QuotaUsed;
-    if compare.is_some() && cannot_compare {
+    if compare.is_some() && !can_compare(measure) {
         let place = place_of(reader, "compare");
         let message = format!("a `{stat}` of `{metric}` cannot be compared with an earlier one");
-        reader.problem(
-            &place,
-            &section.key("compare"),
-            message,
-            Some("take it away"),
-        );
+        let hint = Some("take it away, or write `stat: sum`, `count`, `ratio` or `mean`");
+        reader.problem(&place, &section.key("compare"), message, hint);
         return false;
     }
     true
+}
+
+/// Whether an earlier value is known: of what is long ago only sums are kept, no distributions.
+const fn can_compare(measure: &Measure) -> bool {
+    matches!(
+        measure.stat,
+        Stat::Sum | Stat::Count | Stat::Ratio | Stat::Mean
+    )
 }
 
 fn names(stats: &[Stat]) -> String {

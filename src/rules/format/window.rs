@@ -126,6 +126,21 @@ fn span(text: &str, borders: Borders) -> Result<Span, Refusal> {
     Ok(Span::Rolling(length))
 }
 
+/// The least that a window comes to.
+const fn shortest(span: &Span) -> Duration {
+    const HOUR: u64 = 60 * 60;
+    let hours = match span {
+        Span::Rolling(length) => return *length,
+        Span::Calendar(calendar) => match calendar.unit {
+            CalendarUnit::Hour => 1,
+            CalendarUnit::Day => 24,
+            CalendarUnit::Week => 7 * 24,
+            CalendarUnit::Month => 28 * 24,
+        },
+    };
+    Duration::from_secs(hours * HOUR)
+}
+
 const fn adjective(text: &str) -> Option<&'static str> {
     Some(match text.as_bytes() {
         b"hourly" => "hour",
@@ -178,13 +193,13 @@ fn fits(
             format!("never ends, so it has no `{stat}`"),
             "write a calendar window: `hour`, `day`, `week` or `month`",
         )),
-        (Span::Calendar(_), _, Some(_)) => Some(Refusal::new(
-            "begins anew, so that at its start there is nothing to compare",
-            "write a rolling window for a rule with `compare`, as `1h` or `24h`",
-        )),
-        (Span::Rolling(length), _, Some(compare)) if compare < *length => Some(Refusal::new(
+        (span, _, Some(compare)) if compare < shortest(span) => Some(Refusal::new(
             "is longer than `compare`, so it would be compared with itself in part",
             "write a shorter window or a longer `compare`",
+        )),
+        (Span::Calendar(_), _, Some(compare)) if compare > LONGEST => Some(Refusal::new(
+            "reaches back more than 366 days with `compare`",
+            "shorten `compare`",
         )),
         (Span::Rolling(length), _, Some(compare)) if compare.saturating_add(*length) > LONGEST => {
             Some(Refusal::new(
