@@ -107,7 +107,7 @@ pub struct MinuteSample<'a> {
     pub input_tokens: Option<u64>,
     /// Likewise.
     pub output_tokens: Option<u64>,
-    /// The distribution; `None` where it was not asked for.
+    /// The distribution; `None` where it was not asked for, or cannot be read.
     pub latency_us: Option<Sketch>,
     /// Likewise.
     pub ttft_us: Option<Sketch>,

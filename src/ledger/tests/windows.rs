@@ -10,7 +10,6 @@ use tempfile::TempDir;
 
 use super::sample::{START, admission, any_record, record};
 use super::{Manual, query_number, rows, settings};
-use crate::clock::UnixMicros;
 use crate::ledger::{catch_up, database, migrations, windows};
 use crate::money::NanoUsd;
 use crate::record::{
@@ -112,8 +111,12 @@ fn sums_of_rows(data_dir: &Path) -> BTreeMap<Key, Sums> {
             }
         }
         add(&mut sums.output, output);
-        latency.into_iter().for_each(|us| sums.latency.add(us));
-        ttft.into_iter().for_each(|us| sums.ttft.add(us));
+        if let Some(us) = latency {
+            sums.latency.add(us);
+        }
+        if let Some(us) = ttft {
+            sums.ttft.add(us);
+        }
         if let (Some(output), Some(latency), Some(ttft)) = (output, latency, ttft)
             && output > 1
             && latency > ttft
@@ -327,9 +330,7 @@ fn a_ledger_of_an_earlier_version_gets_its_windows_at_the_start() {
     let folder = TempDir::new().unwrap();
     let mut ledger = Manual::open(&settings(&folder));
     for n in 0..50 {
-        let mut record = record(admission(n * 1_000));
-        record.admission.started_at = UnixMicros(record.admission.started_at.0);
-        ledger.journal.end(&record);
+        ledger.journal.end(&record(admission(n * 1_000)));
     }
     ledger.round();
     ledger.kill();
