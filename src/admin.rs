@@ -128,6 +128,7 @@ impl AdminState {
                 parts.ledger,
                 parts.payloads,
                 Arc::clone(&parts.prices),
+                Arc::clone(&parts.rules),
             )?,
             prices: parts.prices,
             readers: Arc::new(Readers::new(parts.data_dir.clone())),

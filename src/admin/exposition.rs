@@ -4,6 +4,7 @@ mod channels;
 mod followed;
 mod prices;
 mod reloads;
+mod rules;
 
 use std::sync::Arc;
 
@@ -21,12 +22,14 @@ use crate::meter::families::{self, Family, counter, family, float, seconds};
 use crate::meter::{Meter, TrafficCollector};
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
+use crate::rules::Rules;
 use crate::sources::new_api::FollowerStats;
 
 use channels::ChannelsCollector;
 use followed::FollowedCollector;
 use prices::PricesCollector;
 use reloads::ReloadsCollector;
+use rules::RulesCollector;
 
 /// The text format's media type, as Prometheus asks for it.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -38,6 +41,7 @@ pub(super) fn registry(
     ledger: Arc<LedgerStats>,
     payloads: Arc<PayloadStats>,
     prices: Arc<Prices>,
+    rules: Arc<Rules>,
 ) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     registry.register(Box::new(TrafficCollector::new(meter)?))?;
@@ -45,6 +49,7 @@ pub(super) fn registry(
     registry.register(Box::new(LedgerCollector::new(ledger)?))?;
     registry.register(Box::new(PayloadCollector::new(payloads)?))?;
     registry.register(Box::new(PricesCollector::new(prices)?))?;
+    registry.register(Box::new(RulesCollector::new(rules)?))?;
     registry.register(Box::new(ProcessCollector::for_self()))?;
     let build = prometheus::Gauge::with_opts(
         Opts::new(

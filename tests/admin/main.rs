@@ -15,6 +15,7 @@ mod health;
 mod keys;
 mod questions;
 mod repricing;
+mod rule_metrics;
 mod rules;
 #[path = "../traffic/mod.rs"]
 mod traffic;
