@@ -337,9 +337,11 @@ const V7: &str = "
 -- a cost.
 ALTER TABLE requests ADD COLUMN assumed_cost_nanousd INTEGER;
 
--- The most that a request may have cost whose cost may still come: nobody saw its end, or it is told
+-- The most that a request may have used whose usage may still come: nobody saw its end, or it is told
 -- later. NULL of others.
 ALTER TABLE requests ADD COLUMN worst_cost_nanousd INTEGER;
+ALTER TABLE requests ADD COLUMN worst_input_tokens INTEGER;
+ALTER TABLE requests ADD COLUMN worst_output_tokens INTEGER;
 CREATE INDEX requests_worst_cost ON requests (started_at) WHERE worst_cost_nanousd IS NOT NULL;
 
 -- What rules see of requests, summed by the minutes they ended and started in. Not of those that

@@ -12,7 +12,7 @@ use super::wire::{AdmissionView, AttemptView, RecordView};
 use crate::money::NanoUsd;
 use crate::record::{
     Deferral, Figures, Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens, Unit, Units,
-    UsageSource,
+    UsageSource, Worst,
 };
 
 /// An unsigned number as SQLite's signed one; beyond its range (2^63) it stays at the range's end.
@@ -60,14 +60,13 @@ impl<'r, 'p> Row<'r, 'p> {
         }
     }
 
-    /// The most that it may have cost, where that is still to be seen.
-    fn worst_cost(self) -> Option<NanoUsd> {
+    /// The most that it may have used, where that is still to be seen.
+    fn worst(self) -> Option<Worst> {
         let is_open = match self {
             Self::Ended(record) => record.deferral == Some(Deferral::Opened),
             Self::Interrupted(_) => true,
         };
-        let worst = self.admission().worst.filter(|_| is_open);
-        worst.and_then(|worst| worst.cost)
+        self.admission().worst.filter(|_| is_open)
     }
 
     /// What rules see of it; `None` when it is nothing for them.
@@ -206,7 +205,10 @@ impl<'c> Inserter<'c> {
         bind.next(record.and_then(|record| record.upstream_bytes.map(stored)))?;
         bind.next(record.and_then(|record| record.priced_at.map(|at| at.0)))?;
         bind.next(row.assumed_cost().map(|cost| cost.0))?;
-        bind.next(row.worst_cost().map(|cost| cost.0))?;
+        let worst = row.worst().unwrap_or_default();
+        bind.next(worst.cost.map(|cost| cost.0))?;
+        bind.next(worst.input_tokens.map(stored))?;
+        bind.next(worst.output_tokens.map(stored))?;
         self.request.raw_execute()?;
         Ok(())
     }
@@ -235,7 +237,7 @@ static INSERT_REQUEST: LazyLock<String> = LazyLock::new(|| {
     columns.push_str(
         ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
          estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at, \
-         assumed_cost_nanousd, worst_cost_nanousd",
+         assumed_cost_nanousd, worst_cost_nanousd, worst_input_tokens, worst_output_tokens",
     );
     let count = columns.matches(',').count();
     format!(

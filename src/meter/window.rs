@@ -35,8 +35,8 @@ pub use forecast::{Rate, time_left};
 use past::Past;
 use periods::Periods;
 use ring::Ring;
-pub use span::{Span, written};
 use span::{MINUTE_US, floor};
+pub use span::{Span, written};
 
 use crate::clock::UnixMicros;
 use crate::record::Sketch;

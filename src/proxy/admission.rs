@@ -130,7 +130,16 @@ impl Recorder {
             worst,
         };
         let held = sinks.rules.admit(&demand, now)?;
-        self.hold(held, wanted.then_some(worst));
+        let kept = wanted.then(|| {
+            // Where nobody knows, all of what is taken for granted is spent if the end is never seen.
+            let unbounded = sinks.rules.budgets().unbounded_cost;
+            Worst {
+                cost: worst.cost.or(Some(unbounded)),
+                input_cost: worst.cost.map_or(Some(unbounded), |_| worst.input_cost),
+                ..worst
+            }
+        });
+        self.hold(held, kept);
         Ok(())
     }
 }

@@ -236,7 +236,9 @@ impl Gateway {
         loop {
             let place = self.another(session, exchange, now)?;
             match exchange.ask(place.channel(), now) {
-                Ok(()) => return Ok(place),
+                Ok(()) if place.is_open(now) => return Ok(place),
+                // A rule closed it in between; what is held for it stays until the request ends.
+                Ok(()) => {}
                 Err(blocked) if blocked.of_channel => {}
                 Err(_) => return Err(NoPlace::Exhausted),
             }

@@ -214,7 +214,9 @@ impl Gateway {
             })?;
             let clock = exchange.recorder.clock(Instant::now());
             match exchange.ask(place.channel(), clock) {
-                Ok(()) => return Ok(place),
+                Ok(()) if place.is_open(clock) => return Ok(place),
+                // A rule closed it in between.
+                Ok(()) => exchange.recorder.give_back(),
                 Err(blocked) => {
                     let of_channel = blocked.of_channel;
                     let failure = admission::refusal(blocked, clock);

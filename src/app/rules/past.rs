@@ -176,16 +176,24 @@ impl Feed<'_, '_> {
                 );
             }
             Past::Held(held) => {
-                let lasts = if held.deferred { KEPT } else { self.lease };
+                let own = held.id.to_string();
+                let (lasts, id) = if held.deferred {
+                    // What the request is found by that brings its usage.
+                    (KEPT, held.response_id.unwrap_or(&own))
+                } else {
+                    (self.lease, own.as_str())
+                };
                 let rest = held.worst_nanousd.saturating_sub(held.counted_nanousd);
                 self.into.held(
                     &HeldRequest {
-                        id: &held.id.to_string(),
+                        id,
                         started_at: held.started_at,
                         dimensions: named(channels, held.dimensions),
                         worst: Worst {
                             cost: Some(NanoUsd(rest)),
-                            ..Worst::default()
+                            input_cost: None,
+                            input_tokens: held.worst_input_tokens,
+                            output_tokens: held.worst_output_tokens,
                         },
                         until: held.started_at.plus(lasts),
                     },

@@ -61,6 +61,12 @@ pub struct HeldRequest<'a> {
     pub counted_nanousd: i64,
     /// Nano-dollars that it may have cost at most: more than that.
     pub worst_nanousd: i64,
+    /// Input tokens that it may have used at most; `None` where nobody knows. None are counted for it.
+    pub worst_input_tokens: Option<u64>,
+    /// Likewise of the output.
+    pub worst_output_tokens: Option<u64>,
+    /// What its usage will be told under, where that is told later.
+    pub response_id: Option<&'a str>,
 }
 
 /// Reads what is wanted; see [`super::Reader::past`].
@@ -245,8 +251,8 @@ fn held_question(deferred: bool) -> String {
     let condition = if deferred { AWAITED } else { INTERRUPTED };
     format!(
         "SELECT id, started_at, channel, api, key, requested_model, served_model, tags, \
-         coalesce(cost_nanousd, assumed_cost_nanousd, 0) AS counted, worst_cost_nanousd \
-         FROM requests WHERE worst_cost_nanousd IS NOT NULL AND started_at >= ? AND {condition} \
+         coalesce(cost_nanousd, assumed_cost_nanousd, 0) AS counted, worst_cost_nanousd, \
+         worst_input_tokens, worst_output_tokens, response_id FROM requests WHERE worst_cost_nanousd IS NOT NULL AND started_at >= ? AND {condition} \
          AND worst_cost_nanousd > counted ORDER BY started_at, sequence"
     )
 }
@@ -278,6 +284,9 @@ fn held_requests(
             deferred,
             counted_nanousd: row.get(8)?,
             worst_nanousd: row.get(9)?,
+            worst_input_tokens: number(row, 10)?,
+            worst_output_tokens: number(row, 11)?,
+            response_id: some_text(row, 12)?,
         };
         visit(Past::Held(&held));
     }

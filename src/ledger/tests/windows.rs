@@ -341,7 +341,9 @@ fn a_ledger_of_an_earlier_version_gets_its_windows_at_the_start() {
             "DROP VIEW alert_states; DROP TABLE alert_events; DROP TABLE silences; \
              DROP TABLE window_minutely; DROP INDEX requests_worst_cost; \
              ALTER TABLE requests DROP COLUMN assumed_cost_nanousd; \
-             ALTER TABLE requests DROP COLUMN worst_cost_nanousd; PRAGMA user_version = 6",
+             ALTER TABLE requests DROP COLUMN worst_cost_nanousd; \
+             ALTER TABLE requests DROP COLUMN worst_input_tokens; \
+             ALTER TABLE requests DROP COLUMN worst_output_tokens; PRAGMA user_version = 6",
         )
         .unwrap();
     drop(connection);
