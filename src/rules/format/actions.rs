@@ -115,7 +115,7 @@ fn disable_channel(
     section.set(reader, "allow_last", &mut allow_last, switch);
     let usual = || match around.span? {
         Span::Calendar(_) => Some(Until::WindowEnd),
-        Span::Rolling(length) => Some(Until::For(*length)),
+        Span::Rolling(_) => Some(Until::Resolved),
     };
     Some(Action::DisableChannel {
         channel: channel?,
@@ -167,13 +167,14 @@ fn channel(
 }
 
 fn until_of(text: &str, span: Option<&Span>) -> Result<Until, Refusal> {
-    const FORM: &str = "write `window_end`, a duration as `30m`, or `manual`";
+    const FORM: &str = "write `window_end`, `resolved`, a duration as `30m`, or `manual`";
     match text {
         "manual" => Ok(Until::Manual),
+        "resolved" => Ok(Until::Resolved),
         "window_end" => match span {
             Some(Span::Rolling(_)) => Err(Refusal::new(
                 "never comes: a rolling window has no end",
-                "write a duration as `30m`, or `manual`; or a calendar window",
+                "write `resolved`, a duration as `30m`, or `manual`; or a calendar window",
             )),
             _ => Ok(Until::WindowEnd),
         },

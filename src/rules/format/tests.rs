@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -163,7 +162,6 @@ fn what_is_not_said_is_as_documented() {
     assert_eq!(rule.clear_permille, 1000);
     assert_eq!(rule.no_data, NoData::Ok);
     assert_eq!((rule.side, rule.max_series), (Side::Above, 1000));
-    let an_hour = Duration::from_secs(3600);
     let disable = |until| Action::DisableChannel {
         channel: None,
         until,
@@ -174,7 +172,7 @@ fn what_is_not_said_is_as_documented() {
         status: 429,
         unbounded: Unbounded::Admit,
     };
-    assert_eq!(rule.actions, [disable(Until::For(an_hour)), block]);
+    assert_eq!(rule.actions, [disable(Until::Resolved), block]);
     let calendar = rolling.replace("1h", "day");
     let rule = Arc::clone(&parsed(&calendar, &known()).set.rules[0]);
     assert_eq!(rule.actions[0], disable(Until::WindowEnd));

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::measure::Measure;
 use super::words::none_of;
 use crate::config::{Given, Place, Reader, Refusal, Section, duration, months, time_zone, whole};
-use crate::rules::{Calendar, CalendarUnit, Span, Stat};
+use crate::rules::{Calendar, CalendarUnit, Metric, Span, Stat};
 
 /// The shortest rolling window.
 const SHORTEST: Duration = Duration::from_secs(10);
@@ -57,6 +57,19 @@ pub(super) fn read(
     let borders = group.read(section, reader);
     let key = section.key("window");
     let given = section.values(reader, "window").pop();
+    if measure.is_some_and(|measure| measure.metric == Metric::QuotaUsed) {
+        if let Some(given) = given {
+            let refusal = Refusal::new(
+                "is no window of a quota, which the provider states",
+                "take it away; `by: [window]` tells a plan's windows apart",
+            );
+            reader.refuse(&given, &key, &refusal);
+        }
+        // The provider's last word holds now, and no request is looked at.
+        let span = Span::Rolling(SHORTEST);
+        idle_borders(section, reader, &span);
+        return Some(span);
+    }
     let Some(given) = given else {
         if !section.has("window") {
             let place = section.place.clone().unwrap_or(Place::Default);
