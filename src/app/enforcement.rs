@@ -100,15 +100,13 @@ impl Hands for Enforcement {
         let _no_such_channel_no_hold = self.channels.reopen(channel, &owner, None, None, now);
     }
 
-    /// A hold without a time is an operator's to end, whatever becomes of the alert.
     fn free(&self, alert: &AlertId, now: UnixMicros) {
         if self.is_retired() {
             return;
         }
         let owner = owner(alert);
         for (channel, gate) in self.channels.status(now) {
-            let mut holds = gate.holds.iter().map(|hold| &hold.closing);
-            if holds.any(|hold| hold.owner == owner && hold.until.is_some()) {
+            if gate.holds.iter().any(|hold| hold.closing.owner == owner) {
                 let note = Some("the rule is gone");
                 let _it_is_known = self.channels.reopen(&channel.name, &owner, None, note, now);
             }

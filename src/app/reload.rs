@@ -31,7 +31,7 @@ impl Hangups {
     pub(super) async fn next(&mut self) {
         if self.0.recv().await.is_none() {
             // The process ends.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -112,7 +112,7 @@ impl Files {
             (Ok(loaded), Ok(rules)) => (loaded, rules),
             (read, rules) => {
                 let problems = read.err().into_iter().chain(rules.err());
-                self.refuse(Problems(problems.flat_map(|wrong| wrong.0).collect()), now);
+                self.refuse(&Problems(problems.flat_map(|wrong| wrong.0).collect()), now);
                 return Found::Wrong;
             }
         };
@@ -142,7 +142,7 @@ impl Files {
         self.stats.note(true, now);
     }
 
-    fn refuse(&self, problems: Problems, now: UnixMicros) {
+    fn refuse(&self, problems: &Problems, now: UnixMicros) {
         self.stats.note(false, now);
         tracing::warn!(
             count = problems.0.len(),

@@ -45,8 +45,7 @@ pub trait Hands: fmt::Debug + Send + Sync {
     /// Ends the alert's own hold on a channel; everybody else's stays.
     fn reopen(&self, channel: &str, alert: &AlertId, recovery: Recovery, now: UnixMicros);
 
-    /// Ends the holds of an alert that is no more, on whatever channel, but for those that wait for an
-    /// operator.
+    /// Ends every hold of an alert that is no more, on whatever channel.
     fn free(&self, alert: &AlertId, now: UnixMicros);
 
     /// An alert changed. Survives the process once this has returned.

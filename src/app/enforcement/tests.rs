@@ -157,21 +157,22 @@ fn a_channel_comes_back_by_a_probe_where_the_rule_says_so() {
 }
 
 #[test]
-fn an_alert_whose_rule_is_gone_is_freed_of_what_ends_by_itself() {
+fn an_alert_whose_rule_is_gone_is_freed_of_all_that_it_held() {
     let folder = TempDir::new().unwrap();
     let run = run(folder.path(), &["east", "west", "north"]);
-    let manual = Closure {
+    let spend = closure("Spend", "east");
+    let elsewhere = Closure {
         channel: Arc::from("west"),
         until: None,
-        ..closure("Spend", "east")
+        ..spend.clone()
     };
-    run.hands.close(&closure("Spend", "east"), NOW);
-    run.hands.close(&manual, NOW);
-    run.hands.free(&alert("Spend", "west"), NOW);
-    assert_eq!(run.holds("east").len(), 1);
-    run.hands.free(&manual.alert, NOW);
-    assert_eq!(run.holds("east"), [""; 0]);
-    assert_eq!(run.holds("west").len(), 1);
+    let errors = closure("Errors", "east");
+    for closing in [&spend, &elsewhere, &errors] {
+        assert_eq!(run.hands.close(closing, NOW), Closed::Done);
+    }
+    run.hands.free(&spend.alert, NOW);
+    assert_eq!(run.holds("east"), [r#"alert:Errors{channel="east"}"#]);
+    assert_eq!(run.holds("west"), [""; 0]);
 }
 
 #[test]
