@@ -110,7 +110,7 @@ impl Traffic {
             api: Api::Chat,
             key: Some(&self.keys[self.turn * 7 % KEYS]),
             model: ModelNames {
-                asked: Some(&self.models[self.turn * 3 % MODELS]),
+                asked: Some(&self.models[self.turn / KEYS % MODELS]),
                 ..ModelNames::default()
             },
             tags: None,
@@ -151,7 +151,7 @@ fn requests(criterion: &mut Criterion) {
     ] {
         let rules = engine(&set);
         let mut traffic = Traffic::new();
-        for _ in 0..KEYS * MODELS * 2 {
+        for _ in 0..KEYS * MODELS {
             traffic.request(&rules);
         }
         let now = traffic.now;

@@ -65,15 +65,13 @@ impl Sketch {
     #[must_use]
     pub fn quantile(&self, permille: u32) -> Option<u64> {
         let rank = (u128::from(self.count) * u128::from(permille)).div_ceil(1_000);
-        let rank = rank.max(1);
-        let mut seen = 0_u128;
-        for &(bin, count) in &self.bins {
-            seen += u128::from(count);
-            if seen >= rank {
-                return Some(upper_edge(bin));
-            }
+        let rank = u64::try_from(rank).unwrap_or(u64::MAX).max(1);
+        // From the end that is nearer: the usual questions are about the upper one.
+        let beyond = self.count.checked_sub(rank)?;
+        if beyond < rank {
+            return find(self.bins.iter().rev(), beyond + 1);
         }
-        None
+        find(self.bins.iter(), rank)
     }
 
     /// As bytes: pairs of variable-length numbers, the distance from the bin before and the count.
@@ -124,6 +122,16 @@ impl Sketch {
             }
         }
     }
+}
+
+/// The upper edge of the bin with the value that is the `rank`th in this order.
+fn find<'b>(mut bins: impl Iterator<Item = &'b (u16, u32)>, rank: u64) -> Option<u64> {
+    let mut seen = 0;
+    let found = bins.find(|&&(_, count)| {
+        seen += u64::from(count);
+        seen >= rank
+    });
+    found.map(|&(bin, _)| upper_edge(bin))
 }
 
 fn bin_of(value: u64) -> u16 {

@@ -31,7 +31,7 @@ impl Series {
                 self.alert.clone(),
                 &self.rule,
                 reading.value,
-                reading.bounds.until,
+                cell.window.bounds(now).until,
                 cell.actions.clone(),
             ));
             if cell.machine.state() == AlertState::Inactive {
@@ -159,7 +159,7 @@ impl Series {
                 self.alert.clone(),
                 &self.rule,
                 reading.value,
-                reading.bounds.until,
+                cell.window.bounds(now).until,
                 cell.actions.clone(),
             );
             hands.changed(&AlertEvent {

@@ -110,7 +110,6 @@ struct QuotaSeen {
 pub(super) struct Reading {
     pub(super) value: Option<i64>,
     pub(super) requests: u64,
-    pub(super) bounds: Bounds,
 }
 
 /// What a request may take of a budget.
@@ -304,13 +303,11 @@ impl Series {
 
     /// What the window says now.
     pub(super) fn read(&self, cell: &mut Cell, now: UnixMicros) -> Reading {
-        let bounds = cell.window.bounds(now);
         if self.rule.metric == Metric::QuotaUsed {
             let used = cell.quotas.iter().map(|seen| seen.used_ppm);
             return Reading {
                 value: used.max(),
                 requests: 0,
-                bounds,
             };
         }
         let totals = cell.window.totals(now);
@@ -331,11 +328,7 @@ impl Series {
                 both.and_then(|(value, before)| measure::times(value, before))
             }
         };
-        Reading {
-            value,
-            requests,
-            bounds,
-        }
+        Reading { value, requests }
     }
 
     /// What the machine is shown of it.

@@ -115,6 +115,7 @@ fn view(known: &InForce, now: UnixMicros) -> RuleView {
 impl Series {
     fn view(&self, cell: &mut Cell, now: UnixMicros) -> AlertView {
         let reading = self.read(cell, now);
+        let bounds = cell.window.bounds(now);
         let machine = &cell.machine;
         let (state, severity) = (machine.state(), machine.severity());
         let (active_since, fired_at) = (machine.active_since(), machine.fired_at());
@@ -131,8 +132,8 @@ impl Series {
             fired_at,
             value: reading.value.map(quantity),
             requests: reading.requests,
-            window_start: reading.bounds.since,
-            window_end: reading.bounds.until,
+            window_start: bounds.since,
+            window_end: bounds.until,
             reserved: budget.then(|| quantity(held)),
             forecast: forecast.map(quantity),
             exhausted_in,
