@@ -30,7 +30,7 @@ mod words;
 
 pub use answer::{ErrorAnswer, error_body, outcome_of};
 pub use api::Stage;
-pub use bounds::{Bounds, bounds, works_on_its_own};
+pub use bounds::{Bounds, CacheWrites, Media, bounds, works_on_its_own};
 pub use decode::{DecodeError, Decoder, UnsupportedEncoding};
 pub use headers::{
     Credits, LimitsSeen, MediaType, ParsedTags, Pause, QuotaSeen, QuotaWindow, RateLimit,

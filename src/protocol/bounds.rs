@@ -10,21 +10,12 @@
 //! One pass over the strings of the body, whatever its nesting: a name in a place of its own matters
 //! wherever it stands, so that it may matter too often but never too seldom.
 
+mod seen;
 mod strings;
 
-use memchr::memchr;
-
-use self::strings::{Strings, Text, read};
-use super::text;
-use super::words::writes_text;
+use self::seen::Seen;
+use self::strings::read;
 use crate::record::Api;
-
-/// Tokens that providers put before a request of their own accord: roles, dates, instructions.
-const UNSEEN_TOKENS: u64 = 1_024;
-
-/// The same where it has tools: Anthropic states up to some 500 for their use, and up to 735 for each
-/// tool of its own making ("Tool use with Claude", "Pricing").
-const UNSEEN_WITH_TOOLS: u64 = 4 * 1_024;
 
 /// What a request may use at most, as far as it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,18 +31,34 @@ pub struct Bounds {
     pub answers: u64,
     /// Tokens of output besides: predictions that may be rejected, which are billed.
     pub predicted_tokens: u64,
-    /// Whether it may write to a cache.
-    pub writes_cache: bool,
-    /// Whether what it writes may live an hour.
-    pub writes_cache_1h: bool,
-    /// Whether it may have sound in its input.
-    pub hears: bool,
-    /// Whether it may have images in its input.
-    pub sees: bool,
-    /// Whether its answer may be sound.
-    pub speaks: bool,
+    /// What it may write to a cache.
+    pub cache: CacheWrites,
+    /// What it may have beside text.
+    pub media: Media,
     /// The service tier it asks for, where that is not the usual one.
     pub service_tier: Option<Box<str>>,
+}
+
+/// What a request may write to a cache, the cheaper first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CacheWrites {
+    /// Nothing.
+    Nothing,
+    /// What lives for minutes.
+    Short,
+    /// What lives for an hour, too.
+    Hour,
+}
+
+/// What a request may have beside text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Media {
+    /// Sound in its input.
+    pub hears: bool,
+    /// Images in its input.
+    pub sees: bool,
+    /// Sound in its answer.
+    pub speaks: bool,
 }
 
 impl Bounds {
@@ -65,11 +72,12 @@ impl Bounds {
             output_tokens,
             answers: 1,
             predicted_tokens: 0,
-            writes_cache: true,
-            writes_cache_1h: false,
-            hears: sounds,
-            sees: true,
-            speaks: sounds,
+            cache: CacheWrites::Short,
+            media: Media {
+                hears: sounds,
+                sees: true,
+                speaks: sounds,
+            },
             service_tier: tier.filter(|tier| !is_usual(tier)),
         }
     }
@@ -115,7 +123,7 @@ pub fn bounds(api: Api, body: &[u8]) -> Option<Bounds> {
         return None;
     }
     let mut seen = Seen::new(api);
-    (read(body, &mut seen) && !seen.endless).then(|| seen.bounds(body.len() as u64))
+    (read(body, &mut seen) && !seen.is_endless()).then(|| seen.bounds(body.len() as u64))
 }
 
 /// Whether a model searches the web, or works on its own, for whatever it is asked: that has fees
@@ -131,360 +139,6 @@ pub fn works_on_its_own(model: &str) -> bool {
     ];
     let name = model.rsplit('/').next().unwrap_or(model);
     name.starts_with("sonar") || MARKS.iter().any(|mark| name.contains(mark))
-}
-
-/// A number that a request may state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stated {
-    Nothing,
-    Most(u64),
-    /// Something that is no count: whatever the provider makes of it.
-    Unclear,
-}
-
-impl Stated {
-    /// One more value, of the same or another name: which of them counts is the provider's choice.
-    fn or(self, value: &[u8]) -> Self {
-        match (self, number(value)) {
-            (stated, None) => stated,
-            (Self::Unclear, _) | (_, Some(None)) => Self::Unclear,
-            (Self::Nothing, Some(Some(count))) => Self::Most(count),
-            (Self::Most(before), Some(Some(count))) => Self::Most(before.max(count)),
-        }
-    }
-
-    const fn known(self) -> Option<u64> {
-        match self {
-            Self::Most(count) => Some(count),
-            Self::Nothing | Self::Unclear => None,
-        }
-    }
-}
-
-/// The number at the start of `value`; the outer `None` for null, the inner for what is no count.
-#[allow(
-    clippy::option_option,
-    reason = "nothing stated and nothing understood are two things"
-)]
-fn number(value: &[u8]) -> Option<Option<u64>> {
-    if value.starts_with(b"null") {
-        return None;
-    }
-    let end = match value {
-        [b'"', rest @ ..] => memchr(b'"', rest).map(|end| end + 2),
-        _ => value
-            .iter()
-            .position(|byte| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace()),
-    };
-    Some(text::count(&value[..end.unwrap_or(value.len())]))
-}
-
-/// The member of the body that is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Within {
-    Tools,
-    /// What describes the answer or the request and is no content.
-    Format,
-    Generation,
-    Prompt,
-    Modalities,
-    Context,
-    Content,
-}
-
-/// The name whose value may come next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
-    Kind,
-    Lifetime,
-    Tier,
-    Speed,
-    MediaType,
-    Other,
-}
-
-#[derive(Debug)]
-struct Seen {
-    api: Api,
-    within: Within,
-    named: Named,
-    /// Nobody can say what it may use.
-    endless: bool,
-    /// Some of the input is not here, or is no text.
-    elsewhere: bool,
-    hears: bool,
-    sees: bool,
-    caches: bool,
-    for_an_hour: bool,
-    predicts: bool,
-    tools: bool,
-    output: Stated,
-    choices: Stated,
-    best_of: Stated,
-    prompts: u64,
-    /// Gemini: it asks for text and not for an embedding.
-    generates: bool,
-    tier: Option<Box<str>>,
-    fast: bool,
-}
-
-impl Seen {
-    fn new(api: Api) -> Self {
-        Self {
-            api,
-            within: Within::Content,
-            named: Named::Other,
-            endless: false,
-            elsewhere: false,
-            hears: false,
-            sees: false,
-            caches: false,
-            for_an_hour: false,
-            predicts: false,
-            tools: false,
-            output: Stated::Nothing,
-            choices: Stated::Nothing,
-            best_of: Stated::Nothing,
-            prompts: 0,
-            generates: api != Api::Gemini,
-            tier: None,
-            fast: false,
-        }
-    }
-
-    fn bounds(self, body_bytes: u64) -> Bounds {
-        let unseen = if self.tools {
-            UNSEEN_WITH_TOOLS
-        } else {
-            UNSEEN_TOKENS
-        };
-        let writes = writes_text(self.api) && self.generates;
-        let inputs = match self.api {
-            Api::Completions => Some(self.prompts.max(1)),
-            // As many texts as it has room for, each of them in a context of its own.
-            Api::Embeddings => None,
-            _ if !self.generates => None,
-            _ => Some(1),
-        };
-        let choices = self.choices.known().max(self.best_of.known()).unwrap_or(1);
-        let answers = choices.max(1).saturating_mul(inputs.unwrap_or(1));
-        let tier = if self.fast {
-            Some("fast".into())
-        } else {
-            self.tier
-        };
-        Bounds {
-            input_tokens: (!self.elsewhere).then(|| body_bytes.saturating_add(unseen)),
-            inputs,
-            output_tokens: self.output.known(),
-            answers: if writes { answers } else { 0 },
-            predicted_tokens: if self.predicts { body_bytes } else { 0 },
-            // Anthropic's is written to when it is asked to, others' whenever they like.
-            writes_cache: self.caches || self.api != Api::Messages,
-            writes_cache_1h: self.caches && self.for_an_hour,
-            hears: self.hears,
-            sees: self.sees,
-            speaks: false,
-            service_tier: tier,
-        }
-    }
-
-    /// A member of the body itself.
-    fn member(&mut self, name: &str, value: &[u8]) {
-        self.within = match name {
-            "tools" | "functions" => Within::Tools,
-            "response_format" | "text" | "metadata" | "toolConfig" | "tool_config"
-            | "tool_choice" | "stream_options" => Within::Format,
-            "generationConfig" | "generation_config" => Within::Generation,
-            "prompt" => Within::Prompt,
-            "modalities" => Within::Modalities,
-            "context_management" => Within::Context,
-            _ => Within::Content,
-        };
-        if says_nothing(value) {
-            return;
-        }
-        match (self.api, name) {
-            (_, "tools" | "functions") => self.tools = true,
-            (Api::Chat, "max_tokens" | "max_completion_tokens")
-            | (Api::Completions | Api::Messages, "max_tokens")
-            | (Api::Responses, "max_output_tokens") => self.output = self.output.or(value),
-            (Api::Chat | Api::Completions, "n") => self.choose(value),
-            (Api::Completions, "best_of") => self.best_of = self.best_of.or(value),
-            (Api::Gemini, "contents") => self.generates = true,
-            (Api::Chat | Api::Completions, "prediction") => self.predicts = true,
-            // What a stored prompt asks for, nobody here knows.
-            (Api::Responses, "prompt")
-            // Searches, other models, servers and containers of the provider's.
-            | (
-                _,
-                "web_search_options" | "search_parameters" | "enable_search" | "plugins"
-                | "models" | "fallbacks" | "mcp_servers" | "container" | "data_sources" | "audio"
-                | "tool_resources",
-            ) => self.endless = true,
-            (
-                _,
-                "previous_response_id" | "conversation" | "cachedContent" | "cached_content",
-            ) => self.elsewhere = true,
-            _ => {}
-        }
-    }
-
-    /// How many answers. What is not understood may be any number.
-    fn choose(&mut self, value: &[u8]) {
-        self.choices = self.choices.or(value);
-        self.endless |= self.choices == Stated::Unclear;
-    }
-
-    /// A member of something that is said to the model.
-    fn content_member(&mut self, name: &str, value: &[u8]) {
-        match name {
-            "cache_control" => self.caches |= !says_nothing(value),
-            "image_url" | "images" => self.shown(),
-            "input_audio" | "audio_url" => self.heard(),
-            // Said by the model before, and kept by the provider.
-            "audio" if !says_nothing(value) => self.heard(),
-            "file_data" | "file_id" | "file_url" | "inlineData" | "inline_data"
-                if !says_nothing(value) =>
-            {
-                self.shown();
-            }
-            // Of any kind.
-            "video_url" | "input_video" | "fileData" | "fileUri" | "file_uri" => {
-                if !says_nothing(value) {
-                    self.shown();
-                    self.heard();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn shown(&mut self) {
-        (self.elsewhere, self.sees) = (true, true);
-    }
-
-    fn heard(&mut self) {
-        (self.elsewhere, self.hears) = (true, true);
-    }
-
-    /// What a `type` says that is no tool's.
-    fn content_kind(&mut self, kind: &str) {
-        match kind {
-            "image"
-            | "image_url"
-            | "input_image"
-            | "computer_screenshot"
-            | "document"
-            | "file"
-            | "input_file"
-            | "container_upload" => self.shown(),
-            "input_audio" | "audio" | "audio_url" | "video" | "video_url" | "input_video" => {
-                self.shown();
-                self.heard();
-            }
-            // Kept by the provider, and put before the model again.
-            "item_reference" | "compaction" | "compaction_summary" => self.elsewhere = true,
-            "reasoning" if self.api == Api::Responses => self.elsewhere = true,
-            "function_call" | "custom_tool_call" | "local_shell_call" | "shell_call"
-            | "apply_patch_call" | "computer_call" | "mcp_call" | "tool_result" => {}
-            call if call.ends_with("_call") || call.ends_with("_tool_result") => self.shown(),
-            _ => {}
-        }
-    }
-}
-
-impl Strings for Seen {
-    fn name(&mut self, depth: usize, name: Text<'_>, value: &[u8]) {
-        let name = name.get();
-        if depth == 1 {
-            self.member(&name, value);
-        }
-        self.named = match &*name {
-            "type" => Named::Kind,
-            "ttl" => Named::Lifetime,
-            "service_tier" | "serviceTier" if depth == 1 => Named::Tier,
-            "speed" if depth == 1 => Named::Speed,
-            "mimeType" | "mime_type" => Named::MediaType,
-            _ => Named::Other,
-        };
-        match self.within {
-            Within::Content | Within::Prompt => self.content_member(&name, value),
-            Within::Tools => {
-                if &*name == "cache_control" {
-                    self.content_member(&name, value);
-                }
-                // Gemini's have no `type`: each is a member.
-                let declared = ["functionDeclarations", "function_declarations"];
-                if self.api == Api::Gemini && depth == 3 && !declared.contains(&&*name) {
-                    self.endless |= !says_nothing(value);
-                }
-            }
-            Within::Generation if depth == 2 => match &*name {
-                "maxOutputTokens" | "max_output_tokens" => self.output = self.output.or(value),
-                "candidateCount" | "candidate_count" => self.choose(value),
-                "speechConfig" | "speech_config" => self.endless = true,
-                "responseModalities" | "response_modalities" => {
-                    let end = memchr(b']', value).unwrap_or(value.len());
-                    let list = value[..end].to_ascii_uppercase();
-                    let makes = |kind: &[u8]| memchr::memmem::find(&list, kind).is_some();
-                    self.endless |= makes(b"IMAGE") || makes(b"AUDIO") || makes(b"VIDEO");
-                }
-                _ => {}
-            },
-            _ => {}
-        }
-    }
-
-    fn value(&mut self, depth: usize, value: Text<'_>) {
-        let named = std::mem::replace(&mut self.named, Named::Other);
-        if self.within == Within::Prompt && self.api == Api::Completions && depth == 2 {
-            self.prompts = self.prompts.saturating_add(1);
-        }
-        if named == Named::Other && self.within != Within::Modalities {
-            return;
-        }
-        let value = value.get();
-        match (named, self.within) {
-            (Named::Kind, Within::Tools) if depth == 3 => {
-                self.endless |= !is_run_by_client(self.api, &value);
-            }
-            (Named::Kind, Within::Content) => self.content_kind(&value),
-            (Named::Kind, Within::Context) => self.endless |= value.starts_with("compact"),
-            (Named::MediaType, Within::Content) => {
-                if value.starts_with("audio/") || value.starts_with("video/") {
-                    self.heard();
-                }
-            }
-            (Named::Lifetime, _) => self.for_an_hour |= &*value == "1h",
-            (Named::Tier, _) => {
-                self.tier = (!is_usual(&value)).then(|| Box::from(&*value));
-            }
-            (Named::Speed, _) => self.fast = &*value == "fast",
-            (_, Within::Modalities) => self.endless |= &*value != "text",
-            _ => {}
-        }
-    }
-
-    fn opens(&mut self, depth: usize, array: bool) {
-        // A prompt of token ids among several.
-        if array && depth == 3 && self.within == Within::Prompt && self.api == Api::Completions {
-            self.prompts = self.prompts.saturating_add(1);
-        }
-    }
-}
-
-/// Whether a value says no more than none would.
-fn says_nothing(value: &[u8]) -> bool {
-    let empty = |open: u8, close: u8| match value {
-        [first, rest @ ..] if *first == open => rest.trim_ascii_start().first() == Some(&close),
-        _ => false,
-    };
-    value.starts_with(b"null")
-        || value.starts_with(b"false")
-        || value.starts_with(b"\"\"")
-        || empty(b'[', b']')
-        || empty(b'{', b'}')
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@
 //!
 //! What a request may use at most is read from its body only where a budget wants to know.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::channel::{Channel, Fault};
 use crate::clock::UnixMicros;
 use crate::config::BudgetSettings;
 use crate::pricing::{Ceiling, MediaSet, ModelName, Most, Prices};
-use crate::protocol::{Bounds, bounds, works_on_its_own};
+use crate::protocol::{Bounds, CacheWrites, bounds, works_on_its_own};
 use crate::record::{Dimensions, ModelNames, Worst};
 use crate::rules::{Blocked, Demand};
 
@@ -50,6 +50,29 @@ impl Destination {
     }
 }
 
+/// What the rules are asked of a request.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    may_cost: bool,
+    /// What its body says that it uses at most, once a budget wanted to know; `None` in it where nobody
+    /// can say.
+    bounds: OnceLock<Option<Box<Bounds>>>,
+}
+
+impl Asking {
+    pub(super) fn of(may_cost: bool) -> Self {
+        Self {
+            may_cost,
+            bounds: OnceLock::new(),
+        }
+    }
+
+    /// Whether they are asked at all.
+    pub(super) fn is_due(&self, recorder: &Recorder) -> bool {
+        self.may_cost && recorder.has_rules()
+    }
+}
+
 /// What is known beforehand of what a request uses.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Extent<'b> {
@@ -66,11 +89,11 @@ pub(super) enum Extent<'b> {
 impl Exchange {
     /// Asks the rules whether the request may go to `channel`. What they hold for it is its account's.
     pub(super) fn ask(&mut self, channel: &Channel, now: UnixMicros) -> Result<(), Blocked> {
-        if !self.may_cost || !self.recorder.has_rules() {
+        if !self.asking.is_due(&self.recorder) {
             return Ok(());
         }
         let destination = Destination::at(channel, self.way.meant());
-        let (api, body, known) = (self.api, &self.body, &self.bounds);
+        let (api, body, known) = (self.api, &self.body, &self.asking.bounds);
         let socket = self.socket.is_asked_for();
         self.recorder.ask(&destination, now, || {
             if socket {
@@ -184,14 +207,14 @@ fn worst(
     let most = Most {
         input_tokens,
         output_tokens,
-        writes_cache: bounds.writes_cache,
-        writes_cache_1h: bounds.writes_cache_1h,
+        writes_cache: bounds.cache >= CacheWrites::Short,
+        writes_cache_1h: bounds.cache >= CacheWrites::Hour,
         input_media: MediaSet {
-            audio: bounds.hears,
-            image: bounds.sees,
+            audio: bounds.media.hears,
+            image: bounds.media.sees,
         },
         output_media: MediaSet {
-            audio: bounds.speaks,
+            audio: bounds.media.speaks,
             image: false,
         },
     };
@@ -209,4 +232,93 @@ fn worst(
 pub(super) fn refusal(blocked: Blocked, now: UnixMicros) -> Failure {
     let wait = blocked.until.map(|until| until.since(now));
     Failure::Blocked(Box::new(blocked), wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::money::NanoUsd;
+    use crate::record::Api;
+
+    const NOW: UnixMicros = UnixMicros(1_795_132_800_000_000);
+
+    fn names(called: &str) -> ModelNames<'_> {
+        ModelNames {
+            asked: Some("fast"),
+            meant: Some("fast"),
+            called: Some(called),
+            served: None,
+        }
+    }
+
+    fn of(provider: &str, model: &str, extent: Extent<'_>) -> Worst {
+        let budgets = BudgetSettings::default();
+        let (prices, names) = (Prices::builtin(), names(model));
+        worst(&prices, &budgets, Some(provider), &names, extent, NOW)
+    }
+
+    fn chat(more: &Value) -> Bounds {
+        let mut body = json!({"messages": []});
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        bounds(Api::Chat, body.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_a_request_says_bounds_it_and_else_its_model_does() {
+        // gpt-4o: 128,000 in, 16,384 out, 2.5 and 10 USD a million.
+        let short = chat(&json!({"max_tokens": 10, "n": 3}));
+        let input = short.input_tokens.unwrap();
+        let worst = of("openai", "gpt-4o", Extent::Within(&short));
+        assert_eq!(worst.input_tokens, Some(input));
+        assert_eq!(worst.output_tokens, Some(30));
+        let nanos = i64::try_from(input).unwrap() * 2_500;
+        assert_eq!(worst.input_cost, Some(NanoUsd(nanos)));
+        assert_eq!(worst.cost, Some(NanoUsd(nanos + 30 * 10_000)));
+        let worst = of("openai", "gpt-4o", Extent::Within(&chat(&json!({}))));
+        assert_eq!(worst.output_tokens, Some(16_384));
+        let elsewhere = chat(&json!({"messages": [{"content": [{"type": "image_url"}]}]}));
+        let worst = of("openai", "gpt-4o", Extent::Within(&elsewhere));
+        assert_eq!(worst.input_tokens, Some(128_000));
+        let long = chat(&json!({"messages": [{"content": "a".repeat(200_000)}]}));
+        let worst = of("openai", "gpt-4o", Extent::Within(&long));
+        assert_eq!(worst.input_tokens, Some(128_000));
+    }
+
+    #[test]
+    fn a_model_that_nobody_knows_is_bounded_by_the_settings() {
+        let worst = of("openai", "nobody's", Extent::Within(&chat(&json!({}))));
+        assert_eq!(worst.output_tokens, Some(128_000));
+        // 180 USD a million.
+        let output = worst.cost.unwrap().0 - worst.input_cost.unwrap().0;
+        assert_eq!(output, 128_000 * 180_000);
+    }
+
+    #[test]
+    fn what_nobody_can_bound_has_no_worst_case() {
+        let unknown = Worst::default();
+        assert_eq!(of("openai", "gpt-4o", Extent::Endless), unknown);
+        let bounds = chat(&json!({"max_tokens": 10}));
+        for model in ["gpt-4o-search-preview", "o3-deep-research"] {
+            assert_eq!(of("openai", model, Extent::Within(&bounds)), unknown);
+        }
+        let session = Bounds::of_a_session(Api::Realtime, None, None);
+        let extent = Extent::OfTheModel(&session);
+        assert_eq!(of("openai", "nobody's", extent), unknown);
+        assert_eq!(
+            of("openai", "gpt-realtime", extent).input_tokens,
+            Some(32_000)
+        );
+        assert_eq!(of("openai", "nobody's", Extent::Nothing), Worst::NOTHING);
+    }
+
+    #[test]
+    fn thinking_beside_the_answer_is_not_bounded_by_what_the_answer_may_have() {
+        let bounds = chat(&json!({"max_tokens": 10}));
+        let worst = of("dashscope", "qwen-nobody-knows", Extent::Within(&bounds));
+        assert_eq!(worst.output_tokens, Some(128_010));
+    }
 }

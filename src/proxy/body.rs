@@ -184,10 +184,8 @@ pub(super) struct Wish {
     pub(super) of_any_kind: bool,
     /// How usage can be asked for in it.
     pub(super) usage: bool,
-    /// What it takes to change its model.
-    pub(super) renames: bool,
-    /// What it takes to read it once more.
-    pub(super) text: bool,
+    /// What it is without its compression: its model is changed, or it is read once more.
+    pub(super) unpacked: bool,
     /// When the request's whole time is up.
     pub(super) over: Option<Instant>,
 }
@@ -241,9 +239,8 @@ pub(super) async fn read(
         unpacked,
     } = Understood::of(&body, api, session, limits);
     // Kept where it may be needed and there is room for both.
-    let unpacked = unpacked.filter(|unpacked| {
-        (wish.renames || wish.text) && lease.cover(received_bytes + unpacked.len() as u64)
-    });
+    let unpacked = unpacked
+        .filter(|unpacked| wish.unpacked && lease.cover(received_bytes + unpacked.len() as u64));
     if !plain && unpacked.is_none() && is_json(session) {
         // It stands in other bytes than those that go on.
         facts.as_mut().map(|facts| facts.model_place.take());

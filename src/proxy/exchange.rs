@@ -1,8 +1,8 @@
 //! The state of one request between the phases.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,11 +11,11 @@ use crate::channel::{Channel, Fault, Place, Sighted};
 use crate::config::ChannelKind;
 use crate::keys::Caller;
 use crate::protocol::{
-    Bounds, FormReader, MissingReason, Operation, RequestFacts, Stage, outcome_of, reads_text,
-    writes_text,
+    FormReader, MissingReason, Operation, RequestFacts, Stage, outcome_of, reads_text, writes_text,
 };
 use crate::record::{Api, ErrorSource, Outcome, UsageSource};
 
+use super::admission::Asking;
 use super::body::Body;
 use super::caller::Bound;
 use super::capture::Capture;
@@ -78,13 +78,10 @@ pub struct Exchange {
     pub(super) bound: Bound,
     pub(super) api: Api,
     pub(super) operation: Operation,
-    /// Whether the rules are asked for it.
-    pub(super) may_cost: bool,
     /// What a tunnel's client is told before it ends.
     pub(super) farewell: Option<Bytes>,
-    /// What its body says that it uses at most, once a budget wanted to know; `None` in it where nobody
-    /// can say.
-    pub(super) bounds: OnceLock<Option<Box<Bounds>>>,
+    /// What the rules are asked.
+    pub(super) asking: Asking,
     /// The one that is tried, or was last.
     pub(super) channel: Option<Arc<Channel>>,
     pub(super) way: Way,
@@ -137,9 +134,8 @@ impl Exchange {
             bound: Bound::default(),
             api: Api::Other,
             operation: Operation::Manage,
-            may_cost: false,
             farewell: None,
-            bounds: OnceLock::new(),
+            asking: Asking::default(),
             channel: None,
             way: Way::default(),
             upstream_path: None,

@@ -25,6 +25,7 @@ use crate::protocol::{
 use crate::record::Api;
 use crate::rules::Rules;
 
+use super::admission::Asking;
 use super::body::{self, Room, Stopped, Wish, is_handshake};
 use super::deadline::{self, Expired};
 use super::downstream::{Abilities, Downstream, Drains};
@@ -246,8 +247,8 @@ impl Gateway {
         admission.api = route.api;
         exchange.api = route.api;
         exchange.operation = route.operation;
-        exchange.may_cost =
-            may_cost(&head.method, route.api, route.operation) || is_handshake(session);
+        let may_cost = may_cost(&head.method, route.api, route.operation);
+        exchange.asking = Asking::of(may_cost || is_handshake(session));
         let results_of = route.results_of.as_deref().map(Arc::from);
         exchange.recorder.names_response(results_of);
         let channel = match route.channel {
@@ -295,8 +296,7 @@ impl Gateway {
         let wish = Wish {
             of_any_kind: several || self.renames,
             usage: self.include_usage,
-            renames: self.renames,
-            text: exchange.may_cost && exchange.recorder.has_rules(),
+            unpacked: self.renames || exchange.asking.is_due(&exchange.recorder),
             over: self.over(exchange),
         };
         let read = body::read(

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::seen::{UNSEEN_TOKENS, UNSEEN_WITH_TOOLS};
 use super::*;
 use crate::tokenizer::Encoding;
 
@@ -16,11 +17,8 @@ fn plain(body_bytes: usize) -> Bounds {
         output_tokens: None,
         answers: 1,
         predicted_tokens: 0,
-        writes_cache: true,
-        writes_cache_1h: false,
-        hears: false,
-        sees: false,
-        speaks: false,
+        cache: CacheWrites::Short,
+        media: Media::default(),
         service_tier: None,
     }
 }
@@ -60,7 +58,7 @@ fn text_is_bounded_by_its_bytes() {
         assert_eq!(of(api, &body).unwrap(), plain(body.to_string().len()));
     }
     let claude = of(Api::Messages, &messages()).unwrap();
-    assert!(!claude.writes_cache);
+    assert_eq!(claude.cache, CacheWrites::Nothing);
     assert_eq!(claude.output_tokens, Some(9));
 }
 
@@ -240,7 +238,7 @@ fn what_lies_elsewhere_is_bounded_by_the_model_alone() {
     ] {
         let seen = of(api, &more).unwrap();
         assert_eq!(
-            (seen.input_tokens, seen.hears, seen.sees),
+            (seen.input_tokens, seen.media.hears, seen.media.sees),
             (None, hears, sees),
             "{more}"
         );
@@ -377,7 +375,7 @@ fn caches_tiers_and_predictions_are_seen() {
     let cached = json!({"system": [
         {"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]});
     let seen = of(Api::Messages, &with(messages(), cached)).unwrap();
-    assert!(seen.writes_cache && seen.writes_cache_1h);
+    assert_eq!(seen.cache, CacheWrites::Hour);
     for (api, more, tier) in [
         (
             Api::Chat,
