@@ -20,9 +20,9 @@ def headers(call):
 
 
 class Anthropic:
-    def __init__(self, origin):
+    def __init__(self, origin, retries):
         self.client = anthropic.AsyncAnthropic(
-            base_url=origin, api_key=SECRET, max_retries=0, timeout=SECONDS
+            base_url=origin, api_key=SECRET, max_retries=retries, timeout=SECONDS
         )
 
     async def answer(self, call):
@@ -48,12 +48,12 @@ class Anthropic:
 
 
 class Gemini:
-    def __init__(self, origin):
+    def __init__(self, origin, retries):
         options = genai.types.HttpOptions(
             base_url=origin,
             api_version="v1beta",
             timeout=SECONDS * 1000,
-            retry_options=genai.types.HttpRetryOptions(attempts=1),
+            retry_options=genai.types.HttpRetryOptions(attempts=1 + retries),
         )
         self.client = genai.Client(api_key=SECRET, http_options=options).aio
 
@@ -100,22 +100,22 @@ class OpenAI:
         return None, None, None
 
 
-def azure(origin):
+def azure(origin, retries):
     return OpenAI(
         openai.AsyncAzureOpenAI(
             azure_endpoint=origin,
             api_version="2024-10-21",
             api_key=SECRET,
-            max_retries=0,
+            max_retries=retries,
             timeout=SECONDS,
         )
     )
 
 
-def openrouter(origin):
+def openrouter(origin, retries):
     return OpenAI(
         openai.AsyncOpenAI(
-            base_url=f"{origin}/api/v1", api_key=SECRET, max_retries=0, timeout=SECONDS
+            base_url=f"{origin}/api/v1", api_key=SECRET, max_retries=retries, timeout=SECONDS
         )
     )
 
@@ -161,7 +161,7 @@ async def main():
     plan = json.load(sys.stdin)
     pairs = {(call["channel"], call["api"]) for call in plan["calls"]}
     clients = {
-        (channel, api): SURFACES[api](plan["bases"][channel]) for channel, api in pairs
+        (channel, api): SURFACES[api](plan["bases"][channel], plan["retries"]) for channel, api in pairs
     }
     waiting = iter(plan["calls"])
 

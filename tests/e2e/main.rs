@@ -39,6 +39,7 @@ mod protocols;
 mod providers;
 mod reconcile;
 mod reload;
+mod rules;
 mod secrets;
 mod stopping;
 mod transparency;

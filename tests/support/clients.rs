@@ -148,6 +148,13 @@ pub(crate) fn providers(bases: &[(&str, String)], calls: &[Call]) -> Seen {
     run(command, bases, calls)
 }
 
+/// The same with so many retries of their own, where they have any.
+pub(crate) fn providers_retrying(retries: u32, bases: &[(&str, String)], calls: &[Call]) -> Seen {
+    let mut command = Command::new(installed("TOLLGATE_TEST_PYTHON"));
+    command.arg(folder().join("providers.py"));
+    run_retrying(command, retries, bases, calls)
+}
+
 /// The SDK for Python on what is no text: images, audio, batches, the background.
 pub(crate) fn python_media(bases: &[(&str, String)], calls: &[Call]) -> Seen {
     let mut command = Command::new(installed("TOLLGATE_TEST_PYTHON"));

@@ -19,6 +19,7 @@ use super::metrics::Metrics;
 #[derive(Clone, Default)]
 pub(crate) struct Setup {
     settings: String,
+    files: Vec<(String, String)>,
     environment: Vec<(String, OsString)>,
 }
 
@@ -41,6 +42,12 @@ impl Setup {
     pub(crate) fn setting(mut self, yaml: &str) -> Self {
         self.settings += yaml;
         self.settings += "\n";
+        self
+    }
+
+    /// Puts a file beside the settings.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -73,6 +80,9 @@ impl Setup {
             self.settings
         );
         fs::write(&config, settings).unwrap();
+        for (name, text) in &self.files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
         let environment = self.environment.clone();
         let child = spawn(dir.path(), &config, &environment, &[]);
         Tollgate {

@@ -1,0 +1,97 @@
+//! Budgets of channels: what one has no room for goes to another, and what may be billed twice is held
+//! twice.
+
+use super::{CHAT, assert_blocked, budget, chat, ok, ruled, spent};
+use crate::support::answers;
+use crate::support::client::Request;
+use crate::support::tollgate::{Setup, Tollgate};
+use crate::support::upstream::{Script, Step, Upstream};
+
+fn two(first: &Upstream, second: &Upstream, rules: &str) -> Tollgate {
+    ruled(
+        Setup::channels(&[
+            ("first", &first.base_url(), ", priority: 2, api_key: sk-a"),
+            ("second", &second.base_url(), ", priority: 1, api_key: sk-b"),
+        ])
+        .setting("limits: {first_byte: 300ms}"),
+        rules,
+    )
+    .start()
+}
+
+fn channel_of(tollgate: &Tollgate) -> String {
+    let response = tollgate.send(&chat("metered"));
+    assert_eq!(response.status, 200, "{response:?}");
+    response
+        .headers
+        .get("x-tollgate-channel")
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn what_one_channel_has_no_room_for_goes_to_another() {
+    let [first, second] = [(); 2].map(|()| Upstream::start(|_| ok()));
+    let tollgate = two(&first, &second, &budget("0.15", ", by: [channel]"));
+    assert_eq!(channel_of(&tollgate), "first");
+    assert_eq!(channel_of(&tollgate), "second");
+    assert_blocked(&tollgate.send(&chat("metered")));
+    // A channel that is named is the only one.
+    let named = Request::json("/c/second/v1/chat/completions", &super::body("metered"));
+    assert_blocked(&tollgate.send(&named));
+    assert_eq!((first.received().len(), second.received().len()), (1, 1));
+}
+
+#[test]
+fn the_very_next_request_after_the_one_that_crosses_goes_elsewhere() {
+    let [first, second] = [(); 2].map(|()| Upstream::start(|_| ok()));
+    let rule = "- {alert: Spend, metric: cost, window: 30d, by: [channel], critical: 0.1 USD, \
+                actions: [{disable_channel: {until: 1h}}]}";
+    let tollgate = two(&first, &second, rule);
+    let gone: Vec<String> = (0..4).map(|_| channel_of(&tollgate)).collect();
+    assert_eq!(gone, ["first", "first", "second", "second"]);
+}
+
+#[test]
+fn what_a_channel_refused_leaves_its_room_to_the_next() {
+    let refuses =
+        |_: &_| -> Script { answers::error("503 Service Unavailable", "server_error", "x") };
+    let (first, second) = (Upstream::start(refuses), Upstream::start(|_| ok()));
+    // Room for one worst case: it is given back before the next channel is asked.
+    let tollgate = two(&first, &second, &budget("0.1", ""));
+    assert_eq!(channel_of(&tollgate), "second");
+    let rows = tollgate.ledger().exactly(1);
+    assert_eq!(spent(&rows), super::COST);
+}
+
+#[test]
+fn what_a_silent_channel_may_bill_stays_held() {
+    let silent = |_: &_| -> Script { vec![Step::Hang] };
+    let (first, second) = (Upstream::start(silent), Upstream::start(|_| ok()));
+    // Room for one: nobody knows what the first makes of it.
+    let tollgate = two(&first, &second, &budget("0.15", ""));
+    let response = tollgate.send(&Request::json(CHAT, &super::body("metered")));
+    assert_eq!(response.status, 504, "{response:?}");
+    assert_eq!(second.received().len(), 0);
+    let row = tollgate.ledger().only();
+    assert_eq!(row.int("assumed_cost_nanousd"), Some(super::WORST));
+    // Room for both.
+    let tollgate = two(&first, &second, &budget("0.2", ""));
+    assert_eq!(channel_of(&tollgate), "second");
+}
+
+#[test]
+fn a_channel_without_room_is_passed_over_when_another_fails() {
+    let refuses =
+        |_: &_| -> Script { answers::error("503 Service Unavailable", "server_error", "x") };
+    let (first, second) = (Upstream::start(refuses), Upstream::start(|_| ok()));
+    let tollgate = two(
+        &first,
+        &second,
+        &budget("0.05", ", match: {channel: second}, by: [channel]"),
+    );
+    // The failure of the first is the client's: the second must not be asked.
+    let response = tollgate.send(&chat("metered"));
+    assert_eq!(response.status, 503, "{response:?}");
+    assert_eq!(second.received().len(), 0);
+}

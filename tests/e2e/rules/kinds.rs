@@ -1,0 +1,165 @@
+//! Requests that are none of the usual: unknown paths, batches, tools that the provider runs, sockets.
+
+use serde_json::json;
+
+use super::{assert_blocked, before, body, budget, chat, ok, ruled};
+use crate::support::client::Request;
+use crate::support::tollgate::Setup;
+use crate::support::upstream::Upstream;
+use crate::support::websocket::{Socket, SocketUpstream, Turn, from_client, from_server};
+
+const REFUSES: &str = "- {alert: Spend, metric: cost, window: 30d, critical: 20 USD, \
+                       actions: [{block: {unbounded: refuse}}]}";
+
+#[test]
+fn what_nobody_can_bound_is_refused_where_the_rule_says_so() {
+    let upstream = Upstream::start(|_| ok());
+    let tollgate = before(&upstream, REFUSES);
+    let mut searching = body("metered");
+    searching["tools"] = json!([{"type": "web_search"}]);
+    for (path, body) in [
+        ("/v1/chat/completions", searching),
+        ("/anything/the/provider/has", body("metered")),
+        ("/v1/batches", json!({"input_file_id": "file-1"})),
+        ("/v1/messages/batches", json!({"requests": []})),
+        (
+            "/v1/images/generations",
+            json!({"model": "metered", "prompt": "a"}),
+        ),
+    ] {
+        let response = tollgate.send(&Request::json(path, &body));
+        assert_blocked(&response);
+        assert!(response.text().contains("cannot be known"), "{path}");
+    }
+    assert_eq!(upstream.received().len(), 0);
+    // What costs nothing is not asked.
+    for path in [
+        "/v1/models",
+        "/v1/batches/batch_1",
+        "/v1/files",
+        "/anything",
+    ] {
+        let response = tollgate.send(&Request::new("GET", path));
+        assert_eq!(response.status, 200, "{path}");
+    }
+    let counting = Request::json("/v1/messages/count_tokens", &body("metered"));
+    assert_eq!(tollgate.send(&counting).status, 200);
+    assert_eq!(tollgate.send(&chat("metered")).status, 200);
+}
+
+#[test]
+fn what_nobody_can_bound_is_let_go_while_there_is_anything_left() {
+    let upstream = Upstream::start(|_| ok());
+    let tollgate = ruled(
+        Setup::upstream(&upstream.base_url()).setting("budgets: {unbounded_cost: 1 USD}"),
+        &budget("0.05", ""),
+    )
+    .start();
+    let path = "/anything/the/provider/has";
+    assert_eq!(
+        tollgate.send(&Request::json(path, &body("metered"))).status,
+        200
+    );
+    // It told no usage and has none by its API: it cost nothing that anybody knows of.
+    let mut searching = body("metered");
+    searching["tools"] = json!([{"type": "web_search"}]);
+    let searching = Request::json("/v1/chat/completions", &searching);
+    assert_eq!(tollgate.send(&searching).status, 200);
+    // 0.06 of 0.05 are used.
+    assert_blocked(&tollgate.send(&searching));
+    assert_blocked(&tollgate.send(&Request::json(path, &body("metered"))));
+}
+
+fn create() -> Vec<u8> {
+    from_client(
+        &json!({"type": "response.create", "model": "metered", "max_output_tokens": 100,
+        "input": "hello"}),
+    )
+}
+
+fn made(id: &str) -> Vec<u8> {
+    let of = |kind: &str, usage| {
+        from_server(
+            &json!({"type": format!("response.{kind}"), "response": {"id": id,
+            "status": kind, "model": "metered", "usage": usage}}),
+        )
+    };
+    let usage = json!({"input_tokens": 10, "output_tokens": super::USED,
+        "total_tokens": 10 + super::USED});
+    [of("created", json!(null)), of("completed", usage)].concat()
+}
+
+#[test]
+fn each_response_over_a_socket_is_asked_for() {
+    let (asked, answer) = (create(), made("resp_1"));
+    let upstream = SocketUpstream::start(
+        &[],
+        vec![
+            Turn::Expect(asked.len()),
+            Turn::Send(answer.clone()),
+            Turn::Hang,
+        ],
+    );
+    let tollgate = ruled(Setup::upstream(&upstream.base_url()), &budget("0.15", "")).start();
+    let mut socket = Socket::open(tollgate.address(), "/v1/responses", &[]);
+    let connection = socket.request_id();
+    socket.write(&asked);
+    socket.read(answer.len());
+    // 0.06 are used: no room for another.
+    socket.write(&asked);
+    let received = socket.finish();
+    assert_eq!(received[..answer.len()], answer);
+    // One text message, and a close frame with code 1008.
+    let told = String::from_utf8_lossy(&received[answer.len()..]).into_owned();
+    for part in [
+        r#""type":"error""#,
+        r#""code":"insufficient_quota""#,
+        r#""status":429"#,
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    let close = received
+        .windows(4)
+        .any(|bytes| bytes[0] == 0x88 && bytes[2..] == 1008_u16.to_be_bytes());
+    assert!(close, "{told}");
+    // It did not go up.
+    assert_eq!(upstream.received(), asked);
+    let rows = tollgate.ledger().exactly(3);
+    let of = |id: Option<&str>| {
+        let mut rows = rows.iter().filter(|row| row.text("response_id") == id);
+        rows.by_ref()
+            .find(|row| row.text("id") != Some(&connection))
+            .unwrap()
+    };
+    assert_eq!(of(Some("resp_1")).outcome(), "ok");
+    assert_eq!(of(Some("resp_1")).int("cost_nanousd"), Some(super::COST));
+    let blocked = of(None);
+    assert_eq!(blocked.outcome(), "blocked", "{blocked:#?}");
+    assert_eq!(blocked.text("error_code"), Some("insufficient_quota"));
+}
+
+#[test]
+fn what_is_on_its_way_over_a_socket_that_ends_keeps_its_place_in_the_sums() {
+    let asked = create();
+    let upstream = SocketUpstream::start(&[], vec![Turn::Expect(asked.len()), Turn::Hang]);
+    let tollgate = ruled(Setup::upstream(&upstream.base_url()), &budget("0.15", "")).start();
+    let mut socket = Socket::open(tollgate.address(), "/v1/responses", &[]);
+    let connection = socket.request_id();
+    socket.write(&asked);
+    socket.write(&asked);
+    socket.finish();
+    let rows = tollgate.ledger().exactly(3);
+    let assumed: Vec<_> = rows
+        .iter()
+        .filter(|row| row.text("id") != Some(&connection))
+        .map(|row| (row.outcome().to_owned(), row.int("assumed_cost_nanousd")))
+        .collect();
+    assert!(
+        assumed.contains(&("interrupted".to_owned(), Some(super::WORST))),
+        "{assumed:?}"
+    );
+    assert!(
+        assumed.contains(&("blocked".to_owned(), None)),
+        "{assumed:?}"
+    );
+}
