@@ -92,7 +92,7 @@ enum Command {
     Requests(requests::Arguments),
     /// Channels: which are open, close one, open it again, what happened to them.
     Channels(channels::Arguments),
-    /// Rules: test them.
+    /// Rules: test them, and see what they would have done.
     Rules(rules::Arguments),
     /// Prices: what a model costs and why, all of them, a newer catalogue, the past priced anew.
     Prices(prices::Arguments),
@@ -145,7 +145,7 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Usage(own)) => usage::usage(&own, &load()?.settings, now, output),
         Some(Command::Requests(own)) => requests::requests(own, &load()?.settings, now, output),
         Some(Command::Channels(own)) => channels::channels(own, &load()?.settings, now, output),
-        Some(Command::Rules(own)) => rules::rules(&own, output),
+        Some(Command::Rules(own)) => rules::rules(&own, load, now, output),
         Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
         Some(Command::Reconcile(own)) => reconcile::compare(&own, &load()?.settings, now, output),
         Some(Command::Keys(own)) => keys::keys(own, &load()?.settings, now, output),

@@ -7,6 +7,7 @@
 
 mod acting;
 mod annotations;
+pub mod backtest;
 mod definition;
 mod demand;
 mod engine;

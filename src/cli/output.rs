@@ -36,6 +36,16 @@ impl Output {
         }
     }
 
+    /// The same with colours.
+    #[cfg(test)]
+    pub(super) fn styled() -> Self {
+        Self {
+            styled: true,
+            width: None,
+            progress: false,
+        }
+    }
+
     /// Whether to use colours.
     pub(super) fn is_styled(&self) -> bool {
         self.styled

@@ -1,5 +1,9 @@
 //! `tollgate rules`.
 
+mod backtest;
+mod backtest_json;
+mod backtest_table;
+mod chart;
 mod test;
 
 use std::process::ExitCode;
@@ -8,6 +12,8 @@ use clap::Subcommand;
 
 use super::failure::Failure;
 use super::output::Output;
+use crate::clock::UnixMicros;
+use crate::config::Loaded;
 
 /// `tollgate rules`.
 #[derive(Debug, clap::Args)]
@@ -20,11 +26,19 @@ pub(super) struct Arguments {
 enum Action {
     /// Run tests of rules: files of requests and the alerts they must lead to; exit 1 if one fails.
     Test(test::Arguments),
+    /// Replay the ledger through rules: when they would have fired, and what they would have refused.
+    Backtest(backtest::Arguments),
 }
 
-/// Does what the arguments say.
-pub(super) fn rules(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+/// Does what the arguments say. Tests of rules need no settings.
+pub(super) fn rules(
+    arguments: &Arguments,
+    load: impl FnOnce() -> Result<Loaded, Failure>,
+    now: UnixMicros,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     match &arguments.action {
         Action::Test(own) => test::test(own, output),
+        Action::Backtest(own) => backtest::backtest(own, &load()?.settings, now, output),
     }
 }

@@ -27,7 +27,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde::de::DeserializeOwned;
 
 pub use past::{HeldRequest, Past, PastQuery};
-pub use replay::Replayed;
+pub use replay::{Replayed, Turn};
 pub use requests::{
     Cursor, CursorError, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage,
     Sequence, StoredRequest,
@@ -201,14 +201,14 @@ impl Reader {
             .map_err(|error| self.explain(error))
     }
 
-    /// Shows `visit` every request that ended from `since` on and before `until`, in the order they
-    /// ended; those that Tollgate turned away are left out. Memory holds those that were on their way
-    /// at one time.
+    /// Shows `visit` every request that ended from `since` on and before `until` twice: as it began and
+    /// as it ended, all in the order of time. Those that Tollgate turned away are left out. Memory holds
+    /// those that were on their way at one time.
     pub fn replay(
         &self,
         since: UnixMicros,
         until: UnixMicros,
-        mut visit: impl FnMut(&Replayed<'_>),
+        mut visit: impl FnMut(Turn, &Replayed<'_>),
     ) -> Result<(), QueryError> {
         replay::replay(&self.connection, since, until, &mut visit)
             .map_err(|error| self.explain(error))

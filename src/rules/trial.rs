@@ -2,6 +2,7 @@
 //! are names only. What tests of rules and backtests are made of.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,18 +75,20 @@ impl Trial {
         self.tick
     }
 
-    /// Lets time go on up to `to`, the timer going at its beat and, at last, then.
+    /// Lets time go on up to `to`, the timer going at its beat.
     pub(super) fn advance(&mut self, to: UnixMicros) {
         let beat = i64::try_from(self.tick.as_micros()).unwrap_or(i64::MAX);
         // On the beats of the clock, as the steps of windows are.
         let mut next = self.now.0 - self.now.0.rem_euclid(beat) + beat;
-        while next < to.0 {
+        while next <= to.0 {
             self.rules.tick(UnixMicros(next));
             next += beat;
         }
-        if to > self.now {
-            self.now = to;
-        }
+        self.now = self.now.max(to);
+    }
+
+    /// Lets the timer go now, so that what is asked next is of this moment.
+    pub(super) fn settle(&self) {
         self.rules.tick(self.now);
     }
 
@@ -106,28 +109,32 @@ impl Trial {
 
     /// Ends the process and begins another: the windows are read from `past`, as from a ledger, the
     /// alerts go on as their last events have them. What was held is given back.
-    pub(super) fn restart<'s>(&mut self, past: impl Iterator<Item = Sample<'s>>) {
+    pub(super) fn restart(&mut self, past: &[Sample<'_>]) {
         let last = self.channels.last_events();
         self.rules = engine(&self.set, &self.channels);
-        self.begin(past, &last);
+        let tell: Result<(), Infallible> = self.begin(&last, |remember| {
+            past.iter().for_each(remember);
+            Ok(())
+        });
+        let Ok(()) = tell;
     }
 
-    /// Reads the windows from `past` and takes the alerts over from their last events.
-    pub(super) fn begin<'s>(
-        &mut self,
-        past: impl Iterator<Item = Sample<'s>>,
+    /// Reads the windows from what `tell` tells of the past, and takes the alerts over from their last
+    /// events.
+    pub(super) fn begin<E>(
+        &self,
         last: &[AlertEvent],
-    ) {
+        tell: impl FnOnce(&mut dyn FnMut(&Sample<'_>)) -> Result<(), E>,
+    ) -> Result<(), E> {
         let budgets = BudgetSettings::default();
         let mut preparation = self.rules.prepare(&self.set, budgets, true, self.now);
-        for sample in past {
-            remember(&mut preparation, &sample, self.now);
-        }
+        tell(&mut |sample| remember(&mut preparation, sample, self.now))?;
         for event in last {
             preparation.alert(event);
         }
         // Nothing is observed meanwhile that could be too much.
         let _ = preparation.install(None, self.now);
+        Ok(())
     }
 
     /// The earliest moment that the windows look back to.

@@ -13,7 +13,15 @@ use crate::{printed, told, tollgate};
 fn help_lists_the_commands_and_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
     let help = printed(tollgate(folder.path(), &["--help"]));
-    for command in ["run", "check", "usage", "requests", "prices", "healthcheck"] {
+    for command in [
+        "run",
+        "check",
+        "usage",
+        "requests",
+        "rules",
+        "prices",
+        "healthcheck",
+    ] {
         assert!(
             help.contains(&format!("\n  {command} ")),
             "{command}: {help}"

@@ -2,7 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use serde_json::{Value, json};
+use tollgate::clock::UnixMicros;
+use tollgate::ledger::Closed;
+use tollgate::money::NanoUsd;
+use tollgate::record::{Cost, Outcome, RequestRecord};
+
+use crate::traffic::{self, PATIENCE, plain, record};
 use crate::{printed, told, tollgate};
 
 /// The rules that ship.
@@ -203,4 +211,144 @@ fn problems_of_the_rules_are_told_too() {
     for problem in ["rules.yaml:1:", "none.yaml: cannot read the tests of rules"] {
         assert!(stderr.contains(problem), "{problem}: {stderr}");
     }
+}
+
+/// 2025-07-08T10:00:00Z.
+const BEGAN: UnixMicros = UnixMicros(1_751_968_800_000_000);
+
+/// Two days in which a request that costs a dollar begins every ten minutes, every twelfth in vain; the
+/// second day's are by way of `spare` from noon on.
+fn two_days() -> Vec<RequestRecord> {
+    let request = |n: u64| {
+        let mut request = plain(n);
+        let minutes = i64::try_from(n).unwrap() * 10;
+        request.admission.started_at = UnixMicros(BEGAN.0 + minutes * 60_000_000);
+        let channel: Arc<str> = if n < 156 { "openai" } else { "spare" }.into();
+        request.admission.channel = Some(channel);
+        request.cost = Some(Cost {
+            amount: NanoUsd(1_000_000_000),
+            price_version: "test/1".into(),
+        });
+        if n % 12 == 11 {
+            request.outcome = Outcome::UpstreamError;
+        }
+        request
+    };
+    (0..288).map(request).collect()
+}
+
+const WATCHED: &str = "\
+groups:
+- name: watched
+  rules:
+  - alert: DailySpend
+    metric: cost
+    window: day
+    warning: 50 USD
+    critical: 100 USD
+    actions: [block: {status: 429}]
+  - alert: ChannelDailySpend
+    metric: cost
+    window: day
+    by: [channel]
+    critical: 60 USD
+    actions: [disable_channel: {until: window_end}]
+  - alert: SlowRequests
+    metric: latency
+    stat: p95
+    window: 1h
+    warning: 30s
+  - alert: Pace
+    metric: tokens_per_second
+    stat: mean
+    window: 1h
+    warning: 20 tokens/s
+";
+
+const CHANNELS: &str = "\
+channels:
+- {name: openai, base_url: https://api.openai.com/v1, api_key: sk-canary}
+- {name: spare, base_url: https://api.openai.com/v1, api_key: sk-canary}
+";
+
+/// A folder with the two days in its ledger and the rules in `rules.yaml`.
+fn after_two_days(rules: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rules.yaml"), rules).unwrap();
+    fs::write(folder.path().join("tollgate.yaml"), CHANNELS).unwrap();
+    let ledger = traffic::open(&folder.path().join("data"));
+    record(&ledger, &two_days());
+    assert_eq!(ledger.close(PATIENCE), Closed::Complete);
+    folder
+}
+
+const BACKTEST: [&str; 7] = [
+    "rules",
+    "backtest",
+    "rules.yaml",
+    "--since",
+    "2025-07-08T10:00:00Z",
+    "--until",
+    "2025-07-10T10:00:00Z",
+];
+
+#[test]
+fn a_backtest_tells_when_rules_would_have_fired_and_what_they_would_have_refused() {
+    let folder = after_two_days(WATCHED);
+    insta::assert_snapshot!("backtest", printed(tollgate(folder.path(), &BACKTEST)));
+
+    let arguments = [&BACKTEST[..], &["--format", "json"]].concat();
+    let report: Value =
+        serde_json::from_str(&printed(tollgate(folder.path(), &arguments))).unwrap();
+    let tally = |requests: u64, succeeded: u64, cost: &str| json!({"requests": requests, "succeeded": succeeded, "cost": cost});
+    assert_eq!(report["requests"], tally(288, 264, "288"));
+    let rule = |name: &str| {
+        let mut rules = report["rules"].as_array().unwrap().iter();
+        rules.find(|rule| rule["rule"] == name).unwrap()
+    };
+    // The first day has 84 requests to the one channel, the second 72, 60 of which fit each.
+    let closed = rule("ChannelDailySpend");
+    assert_eq!(closed["diverted"], tally(36, 33, "36"));
+    assert_eq!(closed["firings"].as_array().unwrap().len(), 3);
+    // The second day has 60 of the one channel and 72 of the other, 100 of which fit.
+    let spend = rule("DailySpend");
+    assert_eq!(spend["blocked"], tally(32, 29, "32"));
+    let second = json!({
+        "labels": {},
+        "severity": "critical",
+        "fired_at": "2025-07-09T08:10:00.403000Z",
+        "resolved_at": "2025-07-10T00:00:00.000000Z",
+        "peak": "100",
+    });
+    assert_eq!(spend["firings"][1], second);
+}
+
+#[test]
+fn a_backtest_knows_what_was_spent_before_it_begins() {
+    let folder = after_two_days(WATCHED);
+    // The second day at noon: 72 USD are spent, and nothing of it is asked about.
+    let mut arguments = BACKTEST.to_vec();
+    arguments[4] = "2025-07-09T12:00:00Z";
+    arguments.extend(["--format", "json"]);
+    let report: Value =
+        serde_json::from_str(&printed(tollgate(folder.path(), &arguments))).unwrap();
+    let spend = &report["rules"][0];
+    assert_eq!(report["requests"]["requests"], 132);
+    assert_eq!(
+        spend["firings"][0]["fired_at"],
+        "2025-07-09T12:00:00.000000Z"
+    );
+    assert_eq!(spend["blocked"]["requests"], 44);
+}
+
+#[test]
+fn a_backtest_of_bad_rules_or_no_time_is_64() {
+    let folder = after_two_days("groups: [{name: g, rules: [{alert: A}]}]");
+    let (code, _, stderr) = told(tollgate(folder.path(), &BACKTEST));
+    assert_eq!(code, 64, "{stderr}");
+    assert!(stderr.contains("rules.yaml:1:"), "{stderr}");
+    let arguments = ["rules", "backtest", "rules.yaml", "--since", "0s"];
+    let (code, _, stderr) = told(tollgate(folder.path(), &arguments));
+    assert_eq!(code, 64, "{stderr}");
+    assert!(stderr.contains("--until must be later"), "{stderr}");
 }

@@ -1,4 +1,4 @@
-//! History as rules would have seen it: requests in the order they ended.
+//! History as rules would have seen it: requests as they began and ended.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
@@ -20,6 +20,18 @@ pub struct Replayed<'a> {
     /// asked for and as it was served.
     pub sample: Sample<'a>,
 }
+
+/// What of a request is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// That it began.
+    Begins,
+    /// That it ended.
+    Ends,
+}
+
+/// What replays are shown to.
+pub(super) type Visit<'v> = dyn FnMut(Turn, &Replayed<'_>) + 'v;
 
 /// A request that began before others ended.
 #[derive(Debug)]
@@ -58,7 +70,7 @@ impl Waiting {
         (self.figures.ended_at, self.sequence)
     }
 
-    fn show(&self, visit: &mut dyn FnMut(&Replayed<'_>)) {
+    fn show(&self, turn: Turn, visit: &mut Visit<'_>) {
         let dimensions = Dimensions {
             channel: &self.channel,
             api: self.api,
@@ -70,10 +82,11 @@ impl Waiting {
             },
             tags: Some(&self.tags),
         };
-        visit(&Replayed {
+        let replayed = Replayed {
             id: self.id,
             sample: Sample::new(self.started_at, dimensions, &self.figures, None),
-        });
+        };
+        visit(turn, &replayed);
     }
 }
 
@@ -97,39 +110,43 @@ impl Ord for Waiting {
     }
 }
 
-/// Reads requests in the order they began and shows each once no later one can have ended before it:
+/// Reads requests in the order they began and shows the end of each once no later one began before it:
 /// only those are in memory that were on their way at one time. See [`super::Reader::replay`].
 pub(super) fn replay(
     connection: &Connection,
     since: UnixMicros,
     until: UnixMicros,
-    visit: &mut dyn FnMut(&Replayed<'_>),
+    visit: &mut Visit<'_>,
 ) -> Result<(), ReadError> {
     let transaction = connection.unchecked_transaction()?;
+    // Rows are kept for longer than the roll-up that tells who began before and ended since.
     let ranges = starts_of_what_ended(&transaction, since, until)?;
+    let first = ranges
+        .first()
+        .map_or(since.0, |&(first, _)| first.min(since.0));
     let mut statement = transaction.prepare(&requests_of_range(true))?;
     let mut waiting: BinaryHeap<Reverse<Waiting>> = BinaryHeap::new();
-    for (start, end) in ranges {
-        let mut rows = statement.query((start, end.min(until.0)))?;
-        while let Some(row) = rows.next()? {
-            let Some(row) = sampled::read(row)? else {
-                continue;
-            };
-            while let Some(Reverse(first)) = waiting.peek()
-                && first.figures.ended_at < row.started_at
-            {
-                if let Some(Reverse(first)) = waiting.pop() {
-                    first.show(visit);
-                }
+    let mut rows = statement.query((first, until.0))?;
+    while let Some(row) = rows.next()? {
+        let Some(row) = sampled::read(row)? else {
+            continue;
+        };
+        while let Some(Reverse(first)) = waiting.peek()
+            && first.figures.ended_at < row.started_at
+        {
+            if let Some(Reverse(first)) = waiting.pop() {
+                first.show(Turn::Ends, visit);
             }
-            let ended_at = row.figures.ended_at;
-            if ended_at >= since && ended_at < until {
-                waiting.push(Reverse(Waiting::of(&row)?));
-            }
+        }
+        let ended_at = row.figures.ended_at;
+        if ended_at >= since && ended_at < until {
+            let begun = Waiting::of(&row)?;
+            begun.show(Turn::Begins, visit);
+            waiting.push(Reverse(begun));
         }
     }
     while let Some(Reverse(first)) = waiting.pop() {
-        first.show(visit);
+        first.show(Turn::Ends, visit);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::sample::{START, admission, any_record, record};
 use super::windows::worst;
 use super::{Manual, PATIENCE, open, rows, settings};
 use crate::clock::UnixMicros;
-use crate::ledger::query::{Past, PastQuery, Reader};
+use crate::ledger::query::{Past, PastQuery, Reader, Turn};
 use crate::ledger::{Closed, catch_up};
 use crate::record::{
     Deferral, Phase, RequestId, RequestRecord, Sample, Sketch, Usage, UsageSource, is_sampled,
@@ -283,14 +283,25 @@ proptest! {
         };
         prop_assert!(requests.iter().eq(wanted(UnixMicros(i64::MAX))));
 
-        // The same in the order of their ends.
+        // The same in the order of time, each as it begins and as it ends.
         let mut replayed = Vec::new();
+        let mut moments = Vec::new();
+        let mut begun = BTreeSet::new();
         let ids: BTreeMap<_, _> = rows(folder.path()).into_iter().map(|row| (row.id, row.started_at)).collect();
-        reader.replay(since, until, |request| {
-            assert_eq!(ids[&request.id], request.sample.started_at);
-            replayed.push((request.sample.ended_at, facts(&request.sample)));
+        reader.replay(since, until, |turn, request| {
+            let sample = &request.sample;
+            assert_eq!(ids[&request.id], sample.started_at);
+            if turn == Turn::Begins {
+                moments.push(sample.started_at);
+                assert!(begun.insert(request.id));
+            } else {
+                moments.push(sample.ended_at);
+                replayed.push((sample.ended_at, facts(sample)));
+                assert!(begun.remove(&request.id));
+            }
         }).unwrap();
-        prop_assert!(replayed.is_sorted_by_key(|(ended_at, _)| *ended_at));
+        prop_assert!(moments.is_sorted());
+        prop_assert_eq!(begun.len(), 0);
         replayed.sort();
         prop_assert!(replayed.iter().eq(wanted(until)));
     }

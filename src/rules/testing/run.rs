@@ -89,8 +89,9 @@ impl<'t> Run<'t> {
             }
             Step::GivenBack(index) => drop(self.held.remove(&index)),
             Step::Restart => {
+                self.trial.settle();
                 self.held.clear();
-                self.trial.restart(self.past.iter().copied());
+                self.trial.restart(&self.past);
             }
             Step::Asks(index) => {
                 if let Some(asked) = self.test.asked.get(index) {
@@ -146,6 +147,7 @@ impl<'t> Run<'t> {
     }
 
     fn expect(&mut self, at: Duration, expected: &Expected) {
+        self.trial.settle();
         let now = self.trial.now();
         let closed = self.trial.channels().closed(now);
         let differs = compare::differences(expected, &self.trial.view(), &closed);
