@@ -63,7 +63,7 @@ mod silences;
 mod stats;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod windows;
 mod wire;
 mod writer;

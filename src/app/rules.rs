@@ -2,6 +2,8 @@
 //! where what they know may be wrong, replaced when their files change.
 
 mod past;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ mod past;
 mod queries;
 mod refusal;
 mod reprice;
-mod sample;
+pub(crate) mod sample;
 mod silences;
 mod windows;
 

@@ -17,7 +17,7 @@ use crate::record::{
 pub(super) const START: UnixMicros = UnixMicros(1_795_168_800_000_000);
 
 /// An ordinary streamed chat request, the `n`th.
-pub(super) fn admission(n: u64) -> Admission {
+pub(crate) fn admission(n: u64) -> Admission {
     Admission {
         id: RequestId::generate(),
         started_at: UnixMicros(START.0 + i64::try_from(n).unwrap() * 1_000),
@@ -37,7 +37,7 @@ pub(super) fn admission(n: u64) -> Admission {
 }
 
 /// How an ordinary request ended.
-pub(super) fn record(admission: Admission) -> RequestRecord {
+pub(crate) fn record(admission: Admission) -> RequestRecord {
     let mut tokens = Tokens::default();
     tokens[TokenType::Input] = Some(100);
     tokens[TokenType::Output] = Some(20);
