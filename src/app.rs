@@ -43,6 +43,7 @@ use outside::Following;
 use reload::{Files, Hangups, Wanted};
 use rooms::Rooms;
 use rules::RuleKeeper;
+pub(crate) use rules::{NotKnownAtRest, at_rest as rules_at_rest};
 
 /// How often the clients' keys are read again, until they are and no other process changes them.
 const SETTLE_KEYS_EVERY: Duration = Duration::from_secs(1);

@@ -92,7 +92,7 @@ enum Command {
     Requests(requests::Arguments),
     /// Channels: which are open, close one, open it again, what happened to them.
     Channels(channels::Arguments),
-    /// Rules: test them, and see what they would have done.
+    /// Rules: what they say now; test them, and see what they would have done.
     Rules(rules::Arguments),
     /// Prices: what a model costs and why, all of them, a newer catalogue, the past priced anew.
     Prices(prices::Arguments),

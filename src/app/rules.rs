@@ -1,6 +1,7 @@
 //! Rules over time: read at the start, their windows and alerts set up from the ledger, set up anew
 //! where what they know may be wrong, replaced when their files change.
 
+mod at_rest;
 mod past;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::rules::{KnownNames, RuleSet, Rules, load};
 
 use past::{History, NotRead, Reading, Restored};
 
+pub(crate) use at_rest::{NotKnownAtRest, at_rest};
 pub(super) use timer::tick;
 
 /// From one look at the files, and at what the rules know, to the next.

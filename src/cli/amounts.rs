@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::alert::{Quantity, Unit};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
+use crate::rules::written;
 
 /// What stands for the unknown: neither 0 nor nothing.
 pub(super) const UNKNOWN: &str = "–";
@@ -14,6 +16,63 @@ pub(super) const UNKNOWN: &str = "–";
 /// A count with separators: `1,234,567`.
 pub(super) fn count(count: u64) -> String {
     grouped(&count.to_string())
+}
+
+/// A count at a glance: `9,999`, `12.3k`, `1.2M`, `3.4B`; what is less is cut off.
+fn count_short(value: u64) -> String {
+    let (step, unit) = match value {
+        0..10_000 => return count(value),
+        10_000..1_000_000 => (1_000, "k"),
+        1_000_000..1_000_000_000 => (1_000_000, "M"),
+        _ => (1_000_000_000, "B"),
+    };
+    match value % step / (step / 10) {
+        0 => format!("{}{unit}", count(value / step)),
+        tenth => format!("{}.{tenth}{unit}", count(value / step)),
+    }
+}
+
+/// A value at a glance: `$3.40`, `1.2M tokens`, `12.5%`, `2.35 s`.
+pub(super) fn quantity(quantity: Quantity) -> String {
+    let text = quantity_bare(quantity);
+    match quantity.unit {
+        Unit::Tokens => format!("{text} tokens"),
+        Unit::Requests if quantity.value == 1 => format!("{text} request"),
+        Unit::Requests => format!("{text} requests"),
+        Unit::TokensPerSecond => format!("{text} tokens/s"),
+        Unit::Usd | Unit::Ratio | Unit::Seconds | Unit::Times => text,
+    }
+}
+
+/// The same where the words of its unit stand elsewhere.
+pub(super) fn quantity_bare(quantity: Quantity) -> String {
+    const HOUR_US: u64 = 3_600_000_000;
+    let (sign, magnitude) = match quantity.value {
+        value if value < 0 => ("-", value.unsigned_abs()),
+        value => ("", value.unsigned_abs()),
+    };
+    let text = match quantity.unit {
+        Unit::Usd => return usd_short(NanoUsd(quantity.value)),
+        Unit::Tokens | Unit::Requests => count_short(magnitude),
+        Unit::Ratio => format!("{}.{}%", magnitude / 10_000, magnitude % 10_000 / 1_000),
+        Unit::Seconds if magnitude >= HOUR_US => {
+            let minutes = magnitude / 60_000_000;
+            written(Duration::from_secs(minutes * 60))
+        }
+        Unit::Seconds => duration(magnitude),
+        Unit::TokensPerSecond => tenths(magnitude),
+        Unit::Times => format!("{}x", tenths(magnitude)),
+    };
+    format!("{sign}{text}")
+}
+
+/// Thousandths as tenths.
+fn tenths(thousandths: u64) -> String {
+    format!(
+        "{}.{}",
+        count(thousandths / 1_000),
+        thousandths % 1_000 / 100
+    )
 }
 
 /// A count, or the sign for the unknown.
@@ -32,6 +91,21 @@ pub(super) fn usd(amount: NanoUsd) -> String {
         MICRO..CENT => 6,
         _ => 4,
     };
+    usd_to(amount, digits)
+}
+
+/// Money at a glance: cents from a dollar on (`$1,234.57`), below as [`usd`] has it.
+fn usd_short(amount: NanoUsd) -> String {
+    const DOLLAR: u64 = 1_000_000_000;
+    match amount.0.unsigned_abs() {
+        1..DOLLAR => usd(amount),
+        _ => usd_to(amount, 2),
+    }
+}
+
+/// Rounded to so many digits after the point.
+fn usd_to(amount: NanoUsd, digits: u32) -> String {
+    let magnitude = amount.0.unsigned_abs();
     let sign = if amount.0 < 0 { "-" } else { "" };
     let step = 10_u64.pow(9 - digits);
     let steps = magnitude.saturating_add(step / 2) / step;
@@ -201,6 +275,30 @@ mod tests {
             (725_000_000, "12m 05s"),
         ] {
             assert_eq!(duration(us), text);
+        }
+    }
+
+    #[test]
+    fn quantities_are_told_at_a_glance() {
+        for (unit, value, text) in [
+            (Unit::Usd, 3_400_000_000, "$3.40"),
+            (Unit::Usd, 1_234_567_000_000, "$1,234.57"),
+            (Unit::Usd, -1_500_000_000, "-$1.50"),
+            (Unit::Usd, 999_999_999, "$1.0000"),
+            (Unit::Usd, 350_000, "$0.000350"),
+            (Unit::Usd, 0, "$0.00"),
+            (Unit::Tokens, 9_999, "9,999 tokens"),
+            (Unit::Tokens, 10_000, "10k tokens"),
+            (Unit::Tokens, 999_999, "999.9k tokens"),
+            (Unit::Tokens, 1_250_000, "1.2M tokens"),
+            (Unit::Requests, 3_000_000_000, "3B requests"),
+            (Unit::Ratio, 125_000, "12.5%"),
+            (Unit::Seconds, 2_350_000, "2.35 s"),
+            (Unit::Seconds, 93_650_000_000, "1d 2h"),
+            (Unit::TokensPerSecond, 20_470, "20.4 tokens/s"),
+            (Unit::Times, 3_000, "3.0x"),
+        ] {
+            assert_eq!(quantity(Quantity { unit, value }), text);
         }
     }
 

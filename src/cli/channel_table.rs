@@ -169,7 +169,12 @@ fn until(hold: &HoldJson, now: UnixMicros, timezone: &TimeZone) -> String {
 
 /// How far ahead a moment is, as exactly as matters: `in 42s`, `in 1h 5m`, `in 3days 4h`.
 fn ahead(moment: UnixMicros, now: UnixMicros) -> String {
-    let left = moment.since(now).as_secs();
+    in_so_long(moment.since(now))
+}
+
+/// The same of how long it is until then.
+pub(super) fn in_so_long(left: Duration) -> String {
+    let left = left.as_secs();
     let exact_to = match left {
         0 => return "now".to_owned(),
         1..HOUR => 1,

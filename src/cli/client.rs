@@ -12,7 +12,7 @@ use crate::admin::ErrorBody;
 use crate::admin::json::{
     ChangedChannelJson, ChannelEventList, ChannelList, Info, KeyJson, KeyList, KeyRequest,
     KeysOffJson, MadeKeyJson, PayloadJson, RepriceReportJson, RequestDetailJson, RequestList,
-    UsageSummaryJson,
+    RuleList, UsageSummaryJson,
 };
 use crate::config::{AdminSettings, Secret};
 use crate::ledger::RepriceQuery;
@@ -220,6 +220,11 @@ impl Client {
         let url = self.api_url("prices/reprice");
         let request = authorised(self.http.post(url), self.token.as_ref());
         self.ask(request.timeout(LONG_ANSWER).query(&pairs)).await
+    }
+
+    /// Every rule with its alerts.
+    pub(super) async fn rules(&self) -> Result<RuleList, AskError> {
+        self.ask(self.api("rules")).await
     }
 
     /// Every channel.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::client::AskError;
 use crate::admin::{MomentError, SpanError};
-use crate::app::RunError;
+use crate::app::{NotKnownAtRest, RunError};
 use crate::config::Problems;
 use crate::keys::KeysError;
 use crate::ledger::{QueryError, RepriceError};
@@ -52,6 +52,9 @@ pub(super) enum Failure {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] QueryError),
+    /// Nobody can say what the rules would.
+    #[error(transparent)]
+    Rules(#[from] NotKnownAtRest),
     /// A payload cannot be read.
     #[error(transparent)]
     Payload(#[from] crate::payloads::ReadError),
@@ -122,6 +125,7 @@ impl Failure {
         match self {
             Self::Settings(_)
             | Self::Run(RunError::Files(_))
+            | Self::Rules(NotKnownAtRest::Files(_))
             | Self::Usage(_)
             | Self::Keys(KeysError::Bad(_))
             | Self::Moment { .. }

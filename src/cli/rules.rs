@@ -1,9 +1,11 @@
 //! `tollgate rules`.
 
+mod alert_table;
 mod backtest;
 mod backtest_json;
 mod backtest_table;
 mod chart;
+mod list;
 mod test;
 
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Show what the rules say now: what fires, what is used of each budget, when it runs out.
+    List(list::Arguments),
     /// Run tests of rules: files of requests and the alerts they must lead to; exit 1 if one fails.
     Test(test::Arguments),
     /// Replay the ledger through rules: when they would have fired, and what they would have refused.
@@ -38,6 +42,7 @@ pub(super) fn rules(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     match &arguments.action {
+        Action::List(own) => list::list(own, &load()?.settings, now, output),
         Action::Test(own) => test::test(own, output),
         Action::Backtest(own) => backtest::backtest(own, &load()?.settings, now, output),
     }

@@ -8,10 +8,11 @@ use super::failure::Failure;
 use super::output::Output;
 use super::patience::patiently;
 use crate::admin::json::{
-    ChannelEventJson, ChannelJson, PayloadJson, RequestDetailJson, RequestJson, UsageSummaryJson,
+    ChannelEventJson, ChannelJson, PayloadJson, RequestDetailJson, RequestJson, RuleJson,
+    UsageSummaryJson,
 };
 use crate::admin::{ErrorCode, MAX_LIMIT, ledger_id};
-use crate::app::RunError;
+use crate::app::{self, RunError};
 use crate::channel::{Registry, Unobserved};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
@@ -118,6 +119,23 @@ impl Source {
             Self::Sidecar(client) => Ok(client.channels().await?.channels),
             Self::Ledger(reader) => channels_at_rest(settings, &reader.last_gate_events()?, now),
         }
+    }
+
+    /// Every rule with its alerts; without a sidecar as the next start will find them.
+    pub(super) async fn rules(
+        &self,
+        settings: &Settings,
+        now: UnixMicros,
+    ) -> Result<Vec<RuleJson>, Failure> {
+        match self {
+            Self::Sidecar(client) => Ok(client.rules().await?.rules),
+            Self::Ledger(reader) => rules_at_rest(settings, Some(reader), now),
+        }
+    }
+
+    /// Whether no sidecar answers.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        matches!(self, Self::Ledger(_))
     }
 
     /// What happened last to the channels' gates, the newest first, page by page.
@@ -257,6 +275,16 @@ pub(super) fn channels_at_rest(
         Some(ChannelJson::new(channel, gate, None))
     });
     Ok(channels.collect())
+}
+
+/// The rules of these settings as a start would find them. Without a reader nothing was recorded yet.
+pub(super) fn rules_at_rest(
+    settings: &Settings,
+    reader: Option<&Reader>,
+    now: UnixMicros,
+) -> Result<Vec<RuleJson>, Failure> {
+    let views = app::rules_at_rest(settings, reader, now)?;
+    Ok(views.iter().map(Into::into).collect())
 }
 
 /// Whether there is no ledger because nothing was recorded yet.

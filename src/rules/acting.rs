@@ -118,10 +118,12 @@ impl Series {
                 Action::Notify(_) => {}
                 Action::Block { status, .. } => {
                     let until = cell.window.bounds(now).until;
+                    let done = self.rule.mode == Mode::Enforce;
+                    let what = if done { "refuses" } else { "would refuse" };
                     cell.actions.push(ActionTaken {
                         action: BLOCK.into(),
-                        done: self.rule.mode == Mode::Enforce,
-                        detail: until_text(&format!("refuses requests with {status}"), until),
+                        done,
+                        detail: until_text(&format!("{what} requests with {status}"), until),
                     });
                 }
                 Action::DisableChannel { .. } => {

@@ -401,10 +401,12 @@ impl Series {
     /// How long until the limit is reached at the present rate; `None` when it is not, in this window.
     pub(super) fn exhausted_in(&self, cell: &mut Cell, now: UnixMicros) -> Option<Duration> {
         let left = time_left(cell, self.rule.budget_limit()?, now)?;
-        let until = cell.window.bounds(now).until;
-        until
-            .is_none_or(|until| left < until.since(now))
-            .then_some(left)
+        // A rolling window's sum stays what it is at its own rate: as much leaves it as is added.
+        let reached = match cell.window.bounds(now).until {
+            Some(until) => left < until.since(now),
+            None => left.is_zero(),
+        };
+        reached.then_some(left)
     }
 }
 

@@ -13,6 +13,7 @@ mod keys;
 mod prices;
 mod reading;
 mod repricing;
+mod rule_list;
 mod rules;
 mod sidecar;
 #[path = "../traffic/mod.rs"]

@@ -8,7 +8,7 @@ use crate::app::reload::Wanted;
 use crate::channel::Registry;
 use crate::clock::UnixMicros;
 use crate::ledger::query::{Past, PastQuery};
-use crate::ledger::{QueryError, Reader};
+use crate::ledger::{Journal, QueryError, Reader};
 use crate::money::NanoUsd;
 use crate::record::{Dimensions, MinuteSample, ModelNames, Sample, Worst};
 use crate::rules::{Dimension, HeldRequest, Preparation, Rule, Rules, TookTooLong};
@@ -104,7 +104,7 @@ impl History {
 
 /// What reading goes into a preparation with.
 struct Feed<'f, 'r> {
-    around: &'f Around,
+    channels: &'f Registry,
     into: &'f mut Preparation<'r>,
     lease: Duration,
     now: UnixMicros,
@@ -125,35 +125,57 @@ impl History {
                 preparation.alert(event);
             }
         }
-        let needs = preparation.needs();
-        if needs.is_nothing() {
+        if preparation.needs().is_nothing() {
             return Ok(None);
         }
         // What was observed before the preparation began is known from here on only.
         if !self.0.recovery.flush(FLUSH) {
             return Err(NotRead::Waits);
         }
-        let query = PastQuery {
-            minutes_since: needs.minutes_since,
-            sketches: needs.sketches,
-            requests_since: needs.rows_since,
-            tags: wanted.set.rules.iter().any(|rule| tells_tags_apart(rule)),
-            interrupted_since: needs.held_since,
-            deferred_since: needs.held_since,
-        };
-        let mut feed = Feed {
-            around: &self.0,
-            into: preparation,
-            lease: wanted.budgets.lease,
+        let Around {
+            channels, journal, ..
+        } = &self.0;
+        Ok(feed(
+            preparation,
+            reader,
+            wanted,
+            channels,
+            Some(journal),
             now,
-        };
-        Ok(reader.past(&query, Some(&self.0.journal), |past| feed.take(past))?)
+        )?)
     }
+}
+
+/// Tells `preparation` what it needs of the past. Returns up to where `journal` is in it.
+pub(super) fn feed(
+    preparation: &mut Preparation<'_>,
+    reader: &Reader,
+    wanted: &Wanted,
+    channels: &Registry,
+    journal: Option<&Journal>,
+    now: UnixMicros,
+) -> Result<Option<u64>, QueryError> {
+    let needs = preparation.needs();
+    let query = PastQuery {
+        minutes_since: needs.minutes_since,
+        sketches: needs.sketches,
+        requests_since: needs.rows_since,
+        tags: wanted.set.rules.iter().any(|rule| tells_tags_apart(rule)),
+        interrupted_since: needs.held_since,
+        deferred_since: needs.held_since,
+    };
+    let mut feed = Feed {
+        channels,
+        into: preparation,
+        lease: wanted.budgets.lease,
+        now,
+    };
+    reader.past(&query, journal, |past| feed.take(past))
 }
 
 impl Feed<'_, '_> {
     fn take(&mut self, past: Past<'_>) {
-        let (now, channels) = (self.now, &*self.around.channels);
+        let (now, channels) = (self.now, self.channels);
         match past {
             Past::Minute(minute) => {
                 let dimensions = named(channels, minute.dimensions);

@@ -1,0 +1,376 @@
+//! What rules say now, as a table.
+
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::admin::json::{ActionTakenJson, AlertJson, Decimal, RuleJson};
+use crate::alert::{AlertState, Severity};
+use crate::cli::amounts::{
+    UNKNOWN, count, moment, name_or_unknown, quantity, quantity_bare, shown,
+};
+use crate::cli::channel_table::in_so_long;
+use crate::cli::output::Output;
+use crate::cli::table::{Sheet, Tone};
+use crate::clock::UnixMicros;
+use crate::rules::Side;
+
+/// Inactive alerts of a rule that are shown, unless all are: those nearest to their limit.
+const MOST_INACTIVE: usize = 10;
+
+/// One row an alert, or a rule without any, those that fire at the front.
+pub(super) fn alerts(
+    rules: &[RuleJson],
+    all: bool,
+    now: UnixMicros,
+    timezone: &TimeZone,
+    output: &Output,
+) -> String {
+    let mut sheet = Sheet::new(output);
+    sheet.column("rule", false, 0);
+    sheet.column("labels", false, 0);
+    sheet.column("state", false, 0);
+    sheet.column("value", true, 0);
+    sheet.column("limit", true, 0);
+    sheet.column("of limit", true, 1);
+    sheet.column("runs out", false, 2);
+    sheet.column("reserved", true, 4);
+    sheet.column("forecast", true, 5);
+    sheet.column("window", false, 6);
+    sheet.column("done", false, 3);
+    let (mut lines, left_out) = lines(rules, all);
+    lines.sort_by_key(Line::rank);
+    for line in lines {
+        sheet.row(line.cells(now, timezone));
+    }
+    let mut text = sheet.render();
+    // Writing to a String does not fail.
+    for rule in rules {
+        if let Some(reason) = &rule.unhealthy_reason {
+            let name = shown(&rule.name);
+            let _ = writeln!(
+                text,
+                "\n{name} cannot be judged, so it neither fires nor resolves: {}",
+                shown(reason)
+            );
+        }
+    }
+    if left_out > 0 {
+        let left_out = count(u64::try_from(left_out).unwrap_or(u64::MAX));
+        let _ = writeln!(
+            text,
+            "\n{left_out} more alerts are inactive; `--all` shows them."
+        );
+    }
+    text
+}
+
+/// A row of the table.
+struct Line<'r> {
+    rule: &'r RuleJson,
+    alert: Option<&'r AlertJson>,
+    /// Whether it is the first of its rule, where what the rule did as a whole is told.
+    first: bool,
+}
+
+/// The lines to show, and how many are left out.
+fn lines(rules: &[RuleJson], all: bool) -> (Vec<Line<'_>>, usize) {
+    let mut lines = Vec::new();
+    let mut left_out = 0;
+    for rule in rules {
+        let mut alerts: Vec<Option<&AlertJson>> = rule.alerts.iter().map(Some).collect();
+        if alerts.is_empty() {
+            alerts.push(None);
+        }
+        let line = |alert| Line {
+            rule,
+            alert,
+            first: false,
+        };
+        let mut own: Vec<Line<'_>> = alerts.into_iter().map(line).collect();
+        own.sort_by_key(Line::rank);
+        if let Some(first) = own.first_mut() {
+            first.first = true;
+        }
+        let active = own.iter().take_while(|line| line.is_active()).count();
+        let shown = if all {
+            own.len()
+        } else {
+            own.len().min(active + MOST_INACTIVE)
+        };
+        left_out += own.len() - shown;
+        own.truncate(shown);
+        lines.append(&mut own);
+    }
+    (lines, left_out)
+}
+
+impl Line<'_> {
+    fn is_active(&self) -> bool {
+        self.alert
+            .is_some_and(|alert| alert.state != AlertState::Inactive)
+    }
+
+    /// What stands at the front is the least.
+    fn rank(&self) -> impl Ord + use<> {
+        let state = self.alert.map(|alert| (alert.state, alert.severity));
+        Reverse((state, self.share()))
+    }
+
+    /// The share of the limit that the value comes to, in millionths, of a rule for which more is
+    /// worse.
+    fn share(&self) -> Option<i128> {
+        let rule = self.rule;
+        let limit = rule.critical.or(rule.warning)?.quantity(rule.unit).value;
+        let value = self.alert?.value?.quantity(rule.unit).value;
+        if rule.side == Side::Below {
+            return None;
+        }
+        (i128::from(value) * 1_000_000).checked_div(i128::from(limit))
+    }
+
+    fn cells(&self, now: UnixMicros, timezone: &TimeZone) -> [(String, Tone); 11] {
+        let plain = |text: String| (text, Tone::Plain);
+        let rule = self.rule;
+        let alert = self.alert;
+        let value = alert.and_then(|alert| alert.value);
+        let share = self.share().map(|millionths| millionths / 10_000);
+        [
+            plain(name_or_unknown(Some(&rule.name))),
+            plain(alert.map_or_else(String::new, labels)),
+            self.state(),
+            plain(value.map_or_else(
+                || UNKNOWN.to_owned(),
+                |value| quantity(value.quantity(rule.unit)),
+            )),
+            plain(limits(rule)),
+            plain(share.map_or_else(String::new, |percent| format!("{percent}%"))),
+            plain(self.runs_out()),
+            plain(self.bare(alert.and_then(|alert| alert.reserved))),
+            plain(self.bare(alert.and_then(|alert| alert.forecast))),
+            plain(self.window(now, timezone)),
+            plain(self.done()),
+        ]
+    }
+
+    fn state(&self) -> (String, Tone) {
+        if !self.rule.healthy {
+            return ("unknown".to_owned(), Tone::Doubtful);
+        }
+        let state = self.alert.map_or(AlertState::Inactive, |alert| alert.state);
+        let severity = self.alert.and_then(|alert| alert.severity);
+        let tone = match (state, severity) {
+            (AlertState::Inactive, _) => return (state.to_string(), Tone::Plain),
+            (AlertState::Firing, Some(Severity::Critical)) => Tone::Bad,
+            _ => Tone::Doubtful,
+        };
+        let severity = severity.map_or_else(String::new, |severity| format!(" {severity}"));
+        (format!("{state}{severity}"), tone)
+    }
+
+    fn runs_out(&self) -> String {
+        match self.alert {
+            Some(alert) if self.rule.is_budget => match alert.exhausted_in_us {
+                Some(us) => in_so_long(Duration::from_micros(us)),
+                None if alert.forecast.is_some() => "not in this window".to_owned(),
+                None => UNKNOWN.to_owned(),
+            },
+            _ => String::new(),
+        }
+    }
+
+    /// What budgets alone have.
+    fn bare(&self, value: Option<Decimal>) -> String {
+        match value {
+            Some(value) => quantity_bare(value.quantity(self.rule.unit)),
+            None if self.rule.is_budget => UNKNOWN.to_owned(),
+            None => String::new(),
+        }
+    }
+
+    fn window(&self, now: UnixMicros, timezone: &TimeZone) -> String {
+        let window = shown(&self.rule.window);
+        let Some(end) = self.alert.and_then(|alert| alert.window_end) else {
+            return window.into_owned();
+        };
+        // Whose clocks it goes by matters less than when it ends.
+        let unit = window.split(' ').next().unwrap_or_default();
+        let left = in_so_long(end.0.since(now));
+        format!("{unit} until {} ({left})", moment(end.0, timezone))
+    }
+
+    fn done(&self) -> String {
+        let actions = self.alert.map(|alert| alert.actions.as_slice());
+        let mut parts: Vec<String> = actions.unwrap_or_default().iter().map(done).collect();
+        if self.first {
+            for (requests, what) in [
+                (self.rule.blocked, "refused"),
+                (self.rule.would_block, "would have been refused"),
+            ] {
+                if requests > 0 {
+                    parts.push(format!("{} {what}", count(requests)));
+                }
+            }
+        }
+        parts.join("; ")
+    }
+}
+
+/// What an action came to, in words.
+fn done(taken: &ActionTakenJson) -> String {
+    let detail = shown(&taken.detail);
+    match taken.action.as_str() {
+        "notify" if taken.done => format!("notify {detail}"),
+        "notify" => format!("would notify {detail}"),
+        _ => detail.into_owned(),
+    }
+}
+
+fn labels(alert: &AlertJson) -> String {
+    let labels = alert.labels.iter().map(|(name, value)| {
+        let value = Some(value.as_str()).filter(|value| !value.is_empty());
+        format!("{}={}", shown(name), name_or_unknown(value))
+    });
+    let labels: Vec<String> = labels.collect();
+    labels.join(" ")
+}
+
+/// Both limits, the unit told once.
+fn limits(rule: &RuleJson) -> String {
+    let told = |limit: Option<Decimal>| limit.map(|limit| limit.quantity(rule.unit));
+    match (told(rule.warning), told(rule.critical)) {
+        (Some(warning), Some(critical)) => {
+            format!("{} / {}", quantity_bare(warning), quantity(critical))
+        }
+        (limit, other) => limit.or(other).map_or_else(String::new, quantity),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::BudgetSettings;
+    use crate::record::{Api, Dimensions, ModelNames, Sample};
+    use crate::rules::{KnownNames, NoHands, Reservation, Rules, parse};
+
+    const NOW: UnixMicros = UnixMicros(1_795_168_800_000_000); // 2026-11-20T10:00:00Z
+    const RULES: &str = "\
+groups:
+- name: g
+  rules:
+  - {alert: Calm, metric: requests, window: 1h, by: [channel], warning: 2k requests, critical: 12k requests}
+  - {alert: Slow, metric: latency, stat: max, window: 5m, warning: 2s, for: 1h}
+  - {alert: Silent, metric: ttft, stat: p50, window: 5m, by: [model], critical: 1m 30s}
+  - alert: Spend
+    metric: cost
+    window: day
+    by: [channel, key]
+    warning: 5 USD
+    critical: 10 USD
+    mode: enforce
+    actions:
+    - disable_channel: {until: window_end, allow_last: true}
+    - notify: [ops]
+  - alert: Tokens
+    metric: tokens
+    window: month
+    warning: 1.5M tokens
+    critical: 2M tokens
+    mode: shadow
+    actions:
+    - block:
+  - {alert: Traffic, metric: requests, side: below, window: 1h, critical: 1 request}
+";
+
+    fn rules() -> Rules {
+        let loaded = parse(
+            Path::new("r.yaml"),
+            RULES,
+            &TimeZone::UTC,
+            &KnownNames::default(),
+        );
+        let set = loaded.unwrap_or_else(|problems| panic!("{problems}")).set;
+        Rules::new(&set, BudgetSettings::default(), false, Arc::new(NoHands))
+    }
+
+    /// A request of some minutes ago.
+    fn spend(rules: &Rules, channel: &str, key: Option<&str>, cents: i64) {
+        let at = NOW.minus(Duration::from_secs(200));
+        let sample = Sample {
+            started_at: at,
+            ended_at: at,
+            dimensions: Dimensions {
+                channel,
+                api: Api::Chat,
+                key,
+                model: ModelNames::default(),
+                tags: None,
+            },
+            error: false,
+            cost_nanousd: Some(cents * 10_000_000),
+            tokens: Some(1_234_567),
+            input_tokens: None,
+            output_tokens: None,
+            latency_us: Some(3_210_000),
+            ttft_us: None,
+            pace_milli: None,
+            position: None,
+        };
+        rules.observe(&sample, Reservation::default(), at);
+    }
+
+    fn table(rules: &Rules, all: bool) -> String {
+        let rules: Vec<RuleJson> = rules.view(NOW).iter().map(Into::into).collect();
+        alerts(&rules, all, NOW, &TimeZone::UTC, &Output::plain(None))
+    }
+
+    #[test]
+    fn what_fires_stands_at_the_front_and_nothing_steers_the_terminal() {
+        let rules = rules();
+        spend(&rules, "main", Some("a\x1b[2J"), 1_200);
+        spend(&rules, "main", None, 350);
+        insta::assert_snapshot!(table(&rules, false), @r"
+        rule     labels                  state                  value                 limit  of limit  runs out   reserved  forecast  window                                           done
+        Tokens                           firing critical  2.4M tokens      1.5M / 2M tokens      123%  now               0     10.7M  month until 2026-12-01 00:00:00 (in 10days 14h)  would refuse requests with 429 until 2026-12-01T00:00:00.000000Z
+        Spend    channel=main key=a�[2J  firing critical       $12.00        $5.00 / $10.00      120%  now           $0.00    $68.00  day until 2026-11-21 00:00:00 (in 14h)           notify ops; closed the channel `main` until 2026-11-21T00:00:00.000000Z
+        Slow                             pending warning       3.21 s                2.00 s      160%                                 5m
+        Spend    channel=main key=–      inactive               $3.50        $5.00 / $10.00       35%  in 5h 34m     $0.00    $19.83  day until 2026-11-21 00:00:00 (in 14h)
+        Calm     channel=main            inactive          2 requests  2,000 / 12k requests        0%  –                 0         –  1h
+        Silent   model=–                 inactive                   –               90.00 s                                           5m
+        Traffic                          inactive          2 requests             1 request                                           1h
+        ");
+        rules.set_unknown("the ledger cannot be read");
+        let text = table(&rules, false);
+        assert!(text.ends_with(
+            "\nTraffic cannot be judged, so it neither fires nor resolves: the ledger cannot be \
+             read\n"
+        ));
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn many_inactive_alerts_are_left_out_unless_asked_for() {
+        let rules = rules();
+        for n in 0..13 {
+            for _ in 0..=n {
+                spend(&rules, &format!("c{n:02}"), None, 1);
+            }
+        }
+        let told = |text: &str, what: &str| text.lines().filter(|line| line.contains(what)).count();
+        let few = table(&rules, false);
+        assert_eq!(told(&few, "Calm"), MOST_INACTIVE);
+        assert!(told(&few, "c12") > 0 && told(&few, "c02") == 0, "{few}");
+        assert!(
+            few.ends_with("\n6 more alerts are inactive; `--all` shows them.\n"),
+            "{few}"
+        );
+        let all = table(&rules, true);
+        assert_eq!(told(&all, "Calm"), 13);
+        assert!(!all.contains("--all"));
+    }
+}
