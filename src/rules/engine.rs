@@ -249,6 +249,23 @@ impl Rules {
         }
     }
 
+    /// Forgets what was said of a plan's windows but for those that are still known: one that began anew
+    /// is used as much as nobody has said yet.
+    pub fn forget_quotas(&self, channel: &str, but: &[&str], now: UnixMicros) {
+        let generation = self.generation();
+        for known in &generation.rules {
+            if known.rule.metric != Metric::QuotaUsed {
+                continue;
+            }
+            for series in Generation::alerts_of(known) {
+                let mut cell = series.cell();
+                if Series::forget_quotas(&mut cell, channel, but) {
+                    series.judge(&mut cell, &*self.hands, now);
+                }
+            }
+        }
+    }
+
     /// Does what only time changes. To be called about once a second.
     pub fn tick(&self, now: UnixMicros) {
         self.end_leases(now);

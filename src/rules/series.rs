@@ -368,6 +368,14 @@ impl Series {
         }
     }
 
+    /// Forgets a channel's windows but for these. Returns whether there were others.
+    pub(super) fn forget_quotas(cell: &mut Cell, channel: &str, but: &[&str]) -> bool {
+        let before = cell.quotas.len();
+        cell.quotas
+            .retain(|seen| *seen.channel != *channel || but.contains(&&*seen.window));
+        cell.quotas.len() < before
+    }
+
     /// Whether nothing would be lost with it.
     pub(super) fn is_idle(&self, cell: &mut Cell, now: UnixMicros) -> bool {
         cell.machine.state() == AlertState::Inactive

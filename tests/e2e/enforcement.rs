@@ -19,11 +19,14 @@ struct Ruled {
 
 /// Rules in flow style, a line each.
 fn rules(rules: &[&str]) -> String {
-    let mut text = "groups:\n- name: test\n  mode: enforce\n  rules:\n".to_owned();
-    for rule in rules {
-        text += &format!("  - {{{rule}}}\n");
-    }
-    text
+    let listed: Vec<String> = rules
+        .iter()
+        .map(|rule| format!("  - {{{rule}}}\n"))
+        .collect();
+    format!(
+        "groups:\n- name: test\n  mode: enforce\n  rules:\n{}",
+        listed.concat()
+    )
 }
 
 fn ruled(upstream: &Upstream, channels: &[&str], text: &str) -> Ruled {

@@ -59,9 +59,7 @@ impl Sidecar {
     }
 }
 
-fn usd(amount: i64) -> Option<i64> {
-    Some(amount * 1_000_000_000)
-}
+const USD: i64 = 1_000_000_000;
 
 #[test]
 fn an_edit_is_noticed_and_read() {
@@ -71,7 +69,7 @@ fn an_edit_is_noticed_and_read() {
     write(&sidecar.folder, "rules/a.yaml", &rule("50 USD"));
     assert!(sidecar.files.have_changed());
     let wanted = sidecar.read().unwrap();
-    assert_eq!(wanted, [("Spend".to_owned(), usd(50))]);
+    assert_eq!(wanted, [("Spend".to_owned(), Some(50 * USD))]);
     assert!(!sidecar.files.have_changed());
     // What is wanted now is what was wanted last.
     assert_eq!(sidecar.read(), None);
@@ -84,7 +82,10 @@ fn files_come_and_go() {
     write(&sidecar.folder, "rules/b.yaml", &other);
     assert!(sidecar.files.have_changed());
     let wanted = sidecar.read().unwrap();
-    let both = [("Spend".to_owned(), usd(5)), ("Other".to_owned(), usd(1))];
+    let both = [
+        ("Spend".to_owned(), Some(5 * USD)),
+        ("Other".to_owned(), Some(1 * USD)),
+    ];
     assert_eq!(wanted, both);
     std::fs::remove_file(sidecar.folder.path().join("rules/a.yaml")).unwrap();
     assert!(sidecar.files.have_changed());
@@ -101,7 +102,10 @@ fn a_wrong_file_changes_nothing_until_it_is_right_again() {
     assert!(!sidecar.files.have_changed());
     write(&sidecar.folder, "rules/a.yaml", &rule("7 USD"));
     assert!(sidecar.files.have_changed());
-    assert_eq!(sidecar.read().unwrap(), [("Spend".to_owned(), usd(7))]);
+    assert_eq!(
+        sidecar.read().unwrap(),
+        [("Spend".to_owned(), Some(7 * USD))]
+    );
     // That it is in force is for others to say.
     assert!(!sidecar.stats.succeeded());
     sidecar.files.are_in_force(LATER);
@@ -117,7 +121,10 @@ fn a_wrong_file_that_the_settings_name_anew_is_watched() {
     assert!(matches!(sidecar.files.read(LATER), Found::Wrong));
     write(&sidecar.folder, "other.yaml", &rule("3 USD"));
     assert!(sidecar.files.have_changed());
-    assert_eq!(sidecar.read().unwrap(), [("Spend".to_owned(), usd(3))]);
+    assert_eq!(
+        sidecar.read().unwrap(),
+        [("Spend".to_owned(), Some(3 * USD))]
+    );
 }
 
 #[test]
@@ -127,7 +134,10 @@ fn wrong_settings_leave_the_rules_as_they_are() {
     write(&sidecar.folder, "rules/a.yaml", &rule("50 USD"));
     assert!(matches!(sidecar.files.read(LATER), Found::Wrong));
     write(&sidecar.folder, "tollgate.yaml", SETTINGS);
-    assert_eq!(sidecar.read().unwrap(), [("Spend".to_owned(), usd(50))]);
+    assert_eq!(
+        sidecar.read().unwrap(),
+        [("Spend".to_owned(), Some(50 * USD))]
+    );
 }
 
 #[test]
