@@ -22,6 +22,8 @@ use crate::record::{RequestId, Sample, Worst};
 use series::Courses;
 pub use series::{COLUMNS, Course};
 
+/// Beats of the timer over the whole time, at most: a month has one every nine seconds.
+const MOST_TICKS: u32 = 300_000;
 /// Looks at every value over the whole time, at most.
 const MOST_LOOKS: u32 = 4_096;
 
@@ -130,8 +132,10 @@ impl Backtest {
             rules: set.rules.iter().map(enforced).collect(),
         };
         let channels: BTreeSet<Arc<str>> = channels.into_iter().collect();
-        let trial = Trial::new(&trial_set, Some(channels), since);
-        let look_every = (until.since(since) / MOST_LOOKS).max(trial.tick());
+        let mut trial = Trial::new(&trial_set, Some(channels), since);
+        let length = until.since(since);
+        trial.tick_at_least(length / MOST_TICKS);
+        let look_every = (length / MOST_LOOKS).max(trial.tick());
         let reports = set.rules.iter().map(|rule| {
             let report = RuleBacktest {
                 rule: Arc::clone(rule),

@@ -55,7 +55,12 @@ impl Trial {
         }
     }
 
-    /// The rules themselves, to be asked.
+    /// Lets the timer go no more often than this, for the sake of long trials.
+    pub(super) fn tick_at_least(&mut self, tick: Duration) {
+        self.tick = self.tick.max(tick);
+    }
+
+    /// What the rules show of themselves.
     pub(super) fn view(&self) -> Vec<RuleView> {
         self.rules.view(self.now)
     }

@@ -134,6 +134,22 @@ tests:
 }
 
 #[test]
+fn the_documented_test_passes() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("rules/tests")).unwrap();
+    for name in ["rules/mine.yaml", "rules/tests/mine.yaml"] {
+        let begin = format!("```yaml\n# {name}\n");
+        let (_, example) = text.split_once(&begin).unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        fs::write(folder.path().join(name), example).unwrap();
+    }
+    let arguments = ["rules", "test", "rules/tests/mine.yaml"];
+    let answer = printed(tollgate(folder.path(), &arguments));
+    assert!(answer.ends_with("1 test passed\n"), "{answer}");
+}
+
+#[test]
 fn a_test_that_fails_says_what_was_expected_and_what_was_found() {
     let folder = folder(
         ENFORCED,
