@@ -118,6 +118,7 @@ pub fn bounds(api: Api, body: &[u8]) -> Option<Bounds> {
             | Api::Embeddings
             | Api::Messages
             | Api::Gemini
+            | Api::Moderations
     );
     if !bounded {
         return None;

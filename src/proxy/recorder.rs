@@ -116,6 +116,13 @@ impl Account {
                 self.sinks.deferred.open(id);
             }
             (Some(Deferral::Settled), Some(id)) => held.join(rules.take_kept(id)),
+            // Handing one in is no usage that is awaited: whoever looks at it first is told.
+            (None, Some(id))
+                if self.record.admission.api == Api::Batches
+                    && self.record.outcome == Outcome::Ok =>
+            {
+                rules.keep(std::mem::take(&mut held), id, now);
+            }
             _ => {}
         }
         let in_flight = self.in_flight.take();

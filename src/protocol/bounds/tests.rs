@@ -134,6 +134,13 @@ fn each_api_says_in_its_own_words_how_much_it_may_write() {
             0,
         ),
         (
+            Api::Moderations,
+            json!({"input": ["a", "b"]}),
+            json!({}),
+            None,
+            0,
+        ),
+        (
             Api::Gemini,
             json!({"requests": [{"content": {"parts": [{"text": "a"}]}}]}),
             json!({}),

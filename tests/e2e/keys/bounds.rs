@@ -376,7 +376,10 @@ fn each_message_of_a_websocket_asks_for_a_model_of_the_keys() {
         socket.write(&good);
         socket.read(done.len());
         socket.write(&bad);
-        assert_eq!(socket.finish(), done);
+        let received = socket.finish();
+        // It is told why, and that it is over.
+        let told = String::from_utf8_lossy(received.strip_prefix(&*done).unwrap());
+        assert!(told.contains(r#""code":"model_not_allowed""#), "{told}");
         assert_eq!(upstream.received(), good);
         let row = tollgate.ledger().request(&id);
         assert_eq!(row.outcome(), "refused", "{row:#?}");

@@ -1,12 +1,13 @@
 //! Requests that are none of the usual: unknown paths, batches, tools that the provider runs, sockets.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{assert_blocked, before, body, budget, chat, ok, ruled};
 use crate::support::client::Request;
 use crate::support::tollgate::Setup;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Received, Script, Upstream};
 use crate::support::websocket::{Socket, SocketUpstream, Turn, from_client, from_server};
+use crate::support::{Gate, answers};
 
 const REFUSES: &str = "- {alert: Spend, metric: cost, window: 30d, critical: 20 USD, \
                        actions: [{block: {unbounded: refuse}}]}";
@@ -68,6 +69,112 @@ fn what_nobody_can_bound_is_let_go_while_there_is_anything_left() {
     // 0.06 of 0.05 are used.
     assert_blocked(&tollgate.send(&searching));
     assert_blocked(&tollgate.send(&Request::json(path, &body("metered"))));
+}
+
+/// A provider that makes a response and a batch in a while: they are done when they are asked for.
+fn slow() -> Upstream {
+    Upstream::start(|request: &Received| -> Script {
+        let usage = json!({"input_tokens": 10, "output_tokens": super::USED,
+            "total_tokens": 10 + super::USED});
+        let response = |status: &str, usage: Value| {
+            json!({"id": "resp_1", "object": "response", "status": status, "background": true,
+                "model": "metered", "output": [], "usage": usage})
+        };
+        let batch = |status: &str, usage: Value| {
+            json!({"id": "batch_1", "object": "batch", "model": "metered", "status": status,
+                "usage": usage})
+        };
+        let answer = match (request.method.as_str(), request.target.as_str()) {
+            ("POST", "/v1/responses") => response("queued", Value::Null),
+            ("GET", "/v1/responses/resp_1") => response("completed", usage),
+            ("POST", "/v1/batches") => batch("validating", Value::Null),
+            ("GET", "/v1/batches/batch_1") => batch("completed", usage),
+            _ => return ok(),
+        };
+        answers::json("200 OK", &answer.to_string())
+    })
+}
+
+#[test]
+fn what_is_made_in_the_background_is_held_until_its_usage_is_told() {
+    let upstream = slow();
+    let tollgate = before(&upstream, &budget("0.15", ""));
+    let making = Request::json(
+        "/v1/responses",
+        &json!({"model": "metered", "input": "hello", "max_output_tokens": super::MOST,
+            "background": true}),
+    );
+    assert_eq!(tollgate.send(&making).status, 200);
+    // 0.1 is held.
+    assert_blocked(&tollgate.send(&chat("metered")));
+    let shown = Request::new("GET", "/v1/responses/resp_1");
+    assert_eq!(tollgate.send(&shown).status, 200);
+    // 0.06 is used.
+    let small = json!({"model": "metered", "max_tokens": 80, "messages": []});
+    let small = Request::json("/v1/chat/completions", &small);
+    assert_eq!(tollgate.send(&small).status, 200);
+}
+
+#[test]
+fn a_batch_is_held_until_its_usage_is_told() {
+    let upstream = slow();
+    let tollgate = ruled(
+        Setup::upstream(&upstream.base_url())
+            .setting("budgets: {unbounded_cost: 1 USD, ceiling: {input: 1 USD, output: 1 USD}}"),
+        &budget("1.5", ""),
+    )
+    .start();
+    let made = Request::json("/v1/batches", &json!({"input_file_id": "file-1"}));
+    // Each counts a dollar, as long as there is anything left before it.
+    assert_eq!(tollgate.send(&made).status, 200);
+    // No room for a dollar of output.
+    let large = json!({"model": "metered-2", "max_tokens": 1000, "messages": []});
+    let large = Request::json("/v1/chat/completions", &large);
+    assert_blocked(&tollgate.send(&large));
+    let shown = Request::new("GET", "/v1/batches/batch_1");
+    assert_eq!(tollgate.send(&shown).status, 200);
+    assert_eq!(tollgate.send(&large).status, 200);
+}
+
+#[test]
+fn a_session_that_goes_on_by_itself_ends_where_there_is_no_room() {
+    // A turn may cost a thousand tokens of output, and three hundredths of a dollar for what is heard.
+    let turn = |id: &str| {
+        let of = |kind: &str, usage: Value| {
+            from_server(&json!({"type": format!("response.{kind}"),
+                "response": {"id": id, "status": "completed", "usage": usage}}))
+        };
+        let usage = json!({"input_tokens": 10, "output_tokens": super::USED,
+            "total_tokens": 10 + super::USED});
+        (of("created", Value::Null), of("done", usage))
+    };
+    let ((begins, ends), (again, _)) = (turn("resp_1"), turn("resp_2"));
+    let (first, gate) = ([begins, ends].concat(), Gate::default());
+    let upstream = SocketUpstream::start(
+        &[],
+        vec![
+            Turn::Send(first.clone()),
+            Turn::Await(gate.clone()),
+            Turn::Send(again),
+            Turn::Hang,
+        ],
+    );
+    let tollgate = ruled(Setup::upstream(&upstream.base_url()), &budget("1.05", "")).start();
+    let mut socket = Socket::open(tollgate.address(), "/v1/realtime?model=metered", &[]);
+    let connection = socket.request_id();
+    socket.read(first.len());
+    gate.open();
+    // It does not hear of the second.
+    assert_eq!(socket.finish(), first);
+    let rows = tollgate.ledger().exactly(3);
+    let outcome_of = |id: Option<&str>| {
+        let row = rows.iter().find(|row| row.text("response_id") == id);
+        row.unwrap().outcome().to_owned()
+    };
+    assert_eq!(outcome_of(Some("resp_1")), "ok");
+    assert_eq!(outcome_of(Some("resp_2")), "interrupted");
+    let own = rows.iter().find(|row| row.text("id") == Some(&connection));
+    assert_eq!(own.unwrap().outcome(), "blocked", "{rows:#?}");
 }
 
 fn create() -> Vec<u8> {
