@@ -1,7 +1,8 @@
 //! The admin port: metrics, health, and the API over the ledger. Apart from traffic, so that it can
 //! be closed off, and so that neither can starve the other of connections.
 //!
-//! A GET asks, a POST changes something: by its query, or by a JSON body where it makes something.
+//! A GET asks, a POST changes something: by its query, or by a JSON body where it makes something; a
+//! DELETE ends what was made.
 
 mod access;
 mod alerts;
@@ -24,13 +25,14 @@ mod reloads;
 mod repricing;
 mod rules;
 mod serve;
+mod silences;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::{Method, Uri};
 use jiff::tz::TimeZone;
 use prometheus::Registry;
@@ -39,7 +41,7 @@ use crate::channel::Registry as Pool;
 use crate::clock::UnixMicros;
 use crate::config::{ChannelSettings, Secret};
 use crate::keys::Keys;
-use crate::ledger::{Journal, LedgerStats, Repricer, Sellers};
+use crate::ledger::{Journal, LedgerStats, Repricer, Sellers, SilenceWriter};
 use crate::meter::Meter;
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
@@ -79,6 +81,8 @@ pub struct AdminParts {
     pub journal: Arc<Journal>,
     /// The rules and their alerts.
     pub rules: Arc<Rules>,
+    /// What keeps silences.
+    pub silences: SilenceWriter,
     /// What prices the ledger's history anew.
     pub repricer: Repricer,
     /// Whose prices hold at which channel.
@@ -107,6 +111,7 @@ pub struct AdminState {
     readers: Arc<Readers>,
     channels: Channels,
     rules: Arc<Rules>,
+    silences: SilenceWriter,
     repricer: Repricer,
     sellers: Arc<Sellers>,
     keys: Arc<Keys>,
@@ -139,6 +144,7 @@ impl AdminState {
                 journal: parts.journal,
             },
             rules: parts.rules,
+            silences: parts.silences,
             repricer: parts.repricer,
             sellers: parts.sellers,
             keys: parts.keys,
@@ -177,7 +183,7 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 19] {
+fn api_routes() -> [Route; 21] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
@@ -192,6 +198,11 @@ fn api_routes() -> [Route; 19] {
         ("/api/v1/rules", get(rules::rules)),
         ("/api/v1/alerts", get(alerts::alerts)),
         ("/api/v1/alert-events", get(alerts::events)),
+        (
+            "/api/v1/silences",
+            get(silences::list).post(silences::create),
+        ),
+        ("/api/v1/silences/{id}", delete(silences::end)),
         ("/api/v1/prices", get(prices::prices)),
         ("/api/v1/prices/reprice", post(repricing::reprice)),
         ("/api/v1/keys", get(keys::list).post(keys::create)),

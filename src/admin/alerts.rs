@@ -13,6 +13,7 @@ use super::api::{moment, page_size};
 use super::error::{AnyFailure, ApiError};
 use super::json::{AlertEventList, AlertJson, AlertList};
 use super::parameters::{Parameters, invalid, parsed};
+use super::silences::stored;
 use crate::alert::{AlertState, Severity};
 use crate::clock::UnixMicros;
 use crate::ledger::query::AlertEventFilter;
@@ -63,8 +64,10 @@ pub(super) async fn alerts(
 ) -> Result<Json<AlertList>, ApiError> {
     let wanted = given.state()?;
     let severity: Option<Severity> = parsed("severity", given.severity.as_deref())?;
+    let silences = stored(&state).await.ok();
+    let now = UnixMicros::now();
     let mut alerts = Vec::new();
-    for view in state.rules.view(UnixMicros::now()) {
+    for view in state.rules.view(now) {
         let rule = &view.rule;
         if given
             .rule
@@ -78,7 +81,7 @@ pub(super) async fn alerts(
                 && wanted.is_none_or(|wanted| alert.state == wanted)
                 && severity.is_none_or(|severity| alert.severity == Some(severity))
         });
-        alerts.extend(found.map(|alert| AlertJson::new(rule, alert)));
+        alerts.extend(found.map(|alert| AlertJson::new(rule, alert, silences.as_deref(), now)));
     }
     // Stable: those that are alike stay in the order of the files.
     alerts.sort_by_key(|alert| Reverse((alert.state, alert.severity)));

@@ -24,9 +24,9 @@ use crate::meter::Meter;
 use crate::record::{GateReason, Owner};
 
 /// Characters of a name in the audit.
-const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_NAME: usize = 64;
 /// Characters of a reason in the audit.
-const LONGEST_REASON: usize = 500;
+pub(super) const LONGEST_REASON: usize = 500;
 /// How long an answer waits for a journal that the disk refuses.
 const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 /// How often it looks.
@@ -267,7 +267,7 @@ pub(super) async fn events(
 }
 
 /// A text for the audit, where it is not too long.
-fn bounded(
+pub(super) fn bounded(
     name: &str,
     given: Option<String>,
     longest: usize,

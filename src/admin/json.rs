@@ -13,6 +13,7 @@ mod prices;
 mod repricing;
 mod requests;
 mod rules;
+mod silences;
 mod usage;
 mod vocabulary;
 
@@ -43,6 +44,7 @@ pub use prices::{
 pub use repricing::{RepriceReportJson, RepricedJson, RepricingJson};
 pub use requests::{AttemptJson, PhaseDurations, RequestDetailJson, RequestJson, RequestList};
 pub use rules::{MatcherJson, RuleActionJson, RuleJson, RuleList};
+pub use silences::{SilenceJson, SilenceList, SilenceRequest};
 pub use usage::{UsageRowJson, UsageSummaryJson};
 
 /// Money: a decimal string of USD, exact to the nano-dollar, e.g. `"0.0123"`.

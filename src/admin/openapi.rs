@@ -20,13 +20,14 @@ use super::payload;
 use super::prices;
 use super::repricing;
 use super::rules;
+use super::silences;
 
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tollgate admin API",
-        description = "Usage and requests as the ledger has them. A POST changes something. Times are RFC 3339 in UTC, money \
+        description = "Usage and requests as the ledger has them. A POST or DELETE changes something. Times are RFC 3339 in UTC, money \
                        is decimal strings of USD, unknown is null.",
     ),
     paths(
@@ -46,6 +47,9 @@ use super::rules;
         rules::rules,
         alerts::alerts,
         alerts::events,
+        silences::list,
+        silences::create,
+        silences::end,
         prices::prices,
         repricing::reprice,
         keys::list,
@@ -106,7 +110,7 @@ impl Modify for Tokens {
 struct AlwaysThere;
 
 /// Schemas of what is asked.
-const ASKED: [&str; 1] = ["KeyRequest"];
+const ASKED: [&str; 2] = ["KeyRequest", "SilenceRequest"];
 
 impl Modify for AlwaysThere {
     fn modify(&self, document: &mut Document) {

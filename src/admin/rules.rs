@@ -10,6 +10,7 @@ use super::api::NoParameters;
 use super::error::{AnyFailure, ApiError};
 use super::json::{RuleJson, RuleList};
 use super::parameters::Parameters;
+use super::silences::stored;
 use crate::clock::UnixMicros;
 
 /// Every rule with its alerts, in the order of the files.
@@ -23,8 +24,12 @@ pub(super) async fn rules(
     State(state): State<Arc<AdminState>>,
     _: Parameters<NoParameters>,
 ) -> Result<Json<RuleList>, ApiError> {
-    let views = state.rules.view(UnixMicros::now());
+    let silences = stored(&state).await.ok();
+    let now = UnixMicros::now();
+    let views = state.rules.view(now).into_iter();
     Ok(Json(RuleList {
-        rules: views.iter().map(RuleJson::from).collect(),
+        rules: views
+            .map(|view| RuleJson::new(&view, silences.as_deref(), now))
+            .collect(),
     }))
 }

@@ -103,6 +103,7 @@ impl Rooms {
             channel_settings: settings.channels.clone(),
             journal: self.ledger.journal(),
             rules: Arc::clone(&self.rules),
+            silences: self.ledger.silence_writer(),
             repricer: self.ledger.repricer(),
             sellers: Arc::new(sellers(&settings.channels)),
             keys: Arc::clone(&self.keys),

@@ -284,7 +284,11 @@ pub(super) fn rules_at_rest(
     now: UnixMicros,
 ) -> Result<Vec<RuleJson>, Failure> {
     let views = app::rules_at_rest(settings, reader, now)?;
-    Ok(views.iter().map(Into::into).collect())
+    let silences = reader.map_or_else(|| Ok(Vec::new()), Reader::silences)?;
+    let rules = views.iter();
+    Ok(rules
+        .map(|view| RuleJson::new(view, Some(&silences), now))
+        .collect())
 }
 
 /// Whether there is no ledger because nothing was recorded yet.

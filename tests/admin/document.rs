@@ -28,7 +28,10 @@ async fn answers_have_exactly_the_fields_of_the_document() {
     references(&described, &described);
     for (path, operations) in described["paths"].as_object().unwrap() {
         let (method, operation) = operations.as_object().unwrap().iter().next().unwrap();
-        assert!(["get", "post"].contains(&method.as_str()), "{path}");
+        assert!(
+            ["get", "post", "delete"].contains(&method.as_str()),
+            "{path}"
+        );
         assert!(operation["responses"]["200"].is_object(), "{path}");
         assert!(operation["security"].is_array(), "{path}");
         if path.starts_with("/api/v1/") {
@@ -91,6 +94,7 @@ async fn answers_have_exactly_the_fields_of_the_document() {
         conforms(&answer, schema, &described, path);
     }
     made_and_revoked(&admin, &described).await;
+    made_and_ended(&admin, &described).await;
     let (_, failure) = admin.failure("/api/v1/requests?x=1").await;
     let schema = &described["components"]["schemas"]["ErrorDetail"];
     conforms(&failure, schema, &described, "ErrorDetail");
@@ -125,6 +129,26 @@ async fn made_and_revoked(admin: &Admin, described: &Value) {
         ("/api/v1/keys", "post", made),
         ("/api/v1/keys", "get", list),
         ("/api/v1/keys/{name}/revoke", "post", revoked),
+    ] {
+        let described_answer = &described["paths"][path][method]["responses"]["200"];
+        let schema = &described_answer["content"]["application/json"]["schema"];
+        conforms(&answer, schema, described, path);
+    }
+}
+
+/// Makes and ends a silence, likewise.
+async fn made_and_ended(admin: &Admin, described: &Value) {
+    let wish = admin.client.post(admin.url("/api/v1/silences"));
+    let wish = wish.json(&serde_json::json!({"matchers": {"rule": "*"}, "for": "1h"}));
+    let made: Value = wish.send().await.unwrap().json().await.unwrap();
+    let list = admin.json("/api/v1/silences").await;
+    let one = format!("/api/v1/silences/{}", made["id"].as_str().unwrap());
+    let ended = admin.client.delete(admin.url(&one));
+    let ended = ended.send().await.unwrap().json().await.unwrap();
+    for (path, method, answer) in [
+        ("/api/v1/silences", "post", made),
+        ("/api/v1/silences", "get", list),
+        ("/api/v1/silences/{id}", "delete", ended),
     ] {
         let described_answer = &described["paths"][path][method]["responses"]["200"];
         let schema = &described_answer["content"]["application/json"]["schema"];

@@ -17,6 +17,7 @@ mod questions;
 mod repricing;
 mod rule_metrics;
 mod rules;
+mod silences;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
@@ -85,6 +86,7 @@ impl Admin {
             channel_settings,
             journal: ledger.journal(),
             rules: Arc::clone(&rules),
+            silences: ledger.silence_writer(),
             repricer: ledger.repricer(),
             sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
             keys: Arc::new(keys),

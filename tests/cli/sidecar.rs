@@ -76,6 +76,7 @@ impl Sidecar {
             channel_settings,
             journal: ledger.journal(),
             rules: Arc::clone(&rules),
+            silences: ledger.silence_writer(),
             repricer: ledger.repricer(),
             sellers: Arc::new([("openai".to_owned(), Some("openai"))].into()),
             keys: Arc::new(keys),

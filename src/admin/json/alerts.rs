@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use super::{Decimal, Moment};
 use crate::alert::{
-    ActionTaken, AlertEvent, AlertId, AlertState, Labels, Mode, Quantity, Severity, Unit,
+    ActionTaken, AlertEvent, AlertId, AlertState, Labels, Mode, Quantity, Severity, Silence, Unit,
 };
-use crate::clock::micros;
+use crate::clock::{UnixMicros, micros};
 use crate::rules::{AlertView, Rule};
 
 /// An alert: what a rule says of one combination of labels now.
@@ -52,12 +52,20 @@ pub struct AlertJson {
     pub fired_at: Option<Moment>,
     /// What was done about it since it fires, or would have been.
     pub actions: Vec<ActionTakenJson>,
+    /// The ids of the silences that hold for it now: nobody is told of it. `null` while the ledger,
+    /// which has them, cannot be read.
+    pub silenced_by: Option<Vec<String>>,
 }
 
 impl AlertJson {
-    /// An alert of a rule.
+    /// An alert of a rule, and which of the silences hold for it.
     #[must_use]
-    pub fn new(rule: &Rule, alert: &AlertView) -> Self {
+    pub fn new(
+        rule: &Rule,
+        alert: &AlertView,
+        silences: Option<&[Silence]>,
+        now: UnixMicros,
+    ) -> Self {
         let limit = match alert.severity {
             Some(Severity::Warning) => rule.warning,
             Some(Severity::Critical) => rule.critical,
@@ -67,6 +75,12 @@ impl AlertJson {
             rule: rule.name.clone(),
             labels: alert.labels.clone(),
         };
+        let silenced_by = silences.map(|silences| {
+            let holding = silences
+                .iter()
+                .filter(|silence| silence.matches(&id, alert.severity, now));
+            holding.map(|silence| silence.id.to_string()).collect()
+        });
         let exhausted_in = alert.exhausted_in;
         Self {
             alert: id.to_string(),
@@ -87,6 +101,7 @@ impl AlertJson {
             active_since: alert.active_since.map(Moment),
             fired_at: alert.fired_at.map(Moment),
             actions: alert.actions.iter().map(Into::into).collect(),
+            silenced_by,
         }
     }
 }

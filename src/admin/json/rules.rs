@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{AlertJson, Decimal};
-use crate::alert::{Mode, Quantity, Unit};
-use crate::clock::micros;
+use crate::alert::{Mode, Quantity, Silence, Unit};
+use crate::clock::{UnixMicros, micros};
 use crate::config::ModelPattern;
 use crate::record::Api;
 use crate::rules::{
@@ -88,8 +88,10 @@ pub struct RuleJson {
     pub alerts: Vec<AlertJson>,
 }
 
-impl From<&RuleView> for RuleJson {
-    fn from(view: &RuleView) -> Self {
+impl RuleJson {
+    /// A rule, and which of the silences hold for its alerts; `None` where nobody knows them.
+    #[must_use]
+    pub fn new(view: &RuleView, silences: Option<&[Silence]>, now: UnixMicros) -> Self {
         let rule = &*view.rule;
         let of_metric = |value| {
             Decimal::from(Quantity {
@@ -133,7 +135,9 @@ impl From<&RuleView> for RuleJson {
             folded: view.folded,
             blocked: view.blocked,
             would_block: view.would_block,
-            alerts: alerts.map(|alert| AlertJson::new(rule, alert)).collect(),
+            alerts: alerts
+                .map(|alert| AlertJson::new(rule, alert, silences, now))
+                .collect(),
         }
     }
 }

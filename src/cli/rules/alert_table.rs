@@ -167,7 +167,9 @@ impl Line<'_> {
             _ => Tone::Doubtful,
         };
         let severity = severity.map_or_else(String::new, |severity| format!(" {severity}"));
-        (format!("{state}{severity}"), tone)
+        let silenced = self.alert.and_then(|alert| alert.silenced_by.as_deref());
+        let silenced = silenced.map_or("", |by| if by.is_empty() { "" } else { ", silenced" });
+        (format!("{state}{severity}{silenced}"), tone)
     }
 
     fn runs_out(&self) -> String {
@@ -325,7 +327,12 @@ groups:
     }
 
     fn table(rules: &Rules, all: bool) -> String {
-        let rules: Vec<RuleJson> = rules.view(NOW).iter().map(Into::into).collect();
+        let rules: Vec<RuleJson> = {
+            let views = rules.view(NOW).into_iter();
+            views
+                .map(|view| RuleJson::new(&view, Some(&[]), NOW))
+                .collect()
+        };
         alerts(&rules, all, NOW, &TimeZone::UTC, &Output::plain(None))
     }
 
