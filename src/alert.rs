@@ -203,6 +203,8 @@ pub struct ActionTaken {
     pub action: Arc<str>,
     /// Whether it was done; `false` for what would have been done (shadow, notify) or could not be.
     pub done: bool,
+    /// When it ends by itself, where it does.
+    pub until: Option<UnixMicros>,
     /// To what, until when, or why not.
     pub detail: Arc<str>,
 }

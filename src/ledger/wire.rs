@@ -284,6 +284,7 @@ pub(super) fn cut_alert_event(event: &AlertEvent) -> AlertEvent {
             .map(|taken| ActionTaken {
                 action: cut_text(&taken.action).into(),
                 done: taken.done,
+                until: taken.until,
                 detail: cut_text(&taken.detail).into(),
             })
             .collect(),
@@ -423,6 +424,7 @@ mod tests {
             actions: vec![ActionTaken {
                 action: "block".into(),
                 done: true,
+                until: None,
                 detail: "d".into(),
             }],
         }
@@ -470,7 +472,7 @@ mod tests {
                 + "010a"
                 + "02"
                 + "01"
-                + "0105626c6f636b010164"
+                + "0105626c6f636b01000164"
         );
     }
 

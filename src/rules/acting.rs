@@ -1,12 +1,13 @@
 //! What an alert's change sets off: the one place where decisions become deeds.
 
 use std::sync::Arc;
-use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::definition::{Action, Recovery, Until};
 use super::hands::{Closed, Closure, Hands};
 use super::machine::{Change, Machine};
-use super::series::{Cell, Series};
+use super::series::{Cell, Due, Series};
 use crate::alert::{ActionTaken, AlertEvent, AlertState, Mode};
 use crate::clock::UnixMicros;
 
@@ -17,15 +18,7 @@ impl Series {
         let observation = self.observation(cell, &reading, now);
         let was_acting = self.is_acting(cell);
         if let Some(change) = cell.machine.step(now, observation, &self.conditions) {
-            let acts = self.is_acting(cell);
-            if change.fires() {
-                cell.actions = self.told();
-            }
-            if acts && !was_acting {
-                self.begin(cell, hands, now);
-            } else if was_acting && !acts {
-                self.end(cell, hands, now);
-            }
+            self.follow(cell, hands, was_acting, now);
             hands.changed(&change.event(
                 now,
                 self.alert.clone(),
@@ -42,39 +35,55 @@ impl Series {
         }
     }
 
+    /// Begins and ends what belongs to the critical limit, as the alert has changed.
+    fn follow(&self, cell: &mut Cell, hands: &dyn Hands, was_acting: bool, now: UnixMicros) {
+        let acts = self.is_acting(cell);
+        if was_acting && !acts {
+            self.end(cell, hands, now);
+        }
+        if acts && !was_acting {
+            self.begin(cell, hands, now);
+        } else if !acts && cell.machine.is_firing() {
+            cell.actions = self.told();
+        }
+    }
+
     /// Takes over an alert as an earlier run left it. Gates are restored by themselves.
     pub(super) fn restore(&self, cell: &mut Cell, event: &AlertEvent) {
         cell.machine = Machine::restore(event);
         cell.actions.clone_from(&event.actions);
-        cell.withheld = self.is_acting(cell)
-            && self.rule.mode == Mode::Enforce
-            && event
-                .actions
-                .iter()
-                .any(|taken| &*taken.action == DISABLE && !taken.done);
-        cell.again_at = self.longest_closing().map(|length| event.at.plus(length));
+        cell.due.clear();
+        if !self.is_acting(cell) || self.rule.mode != Mode::Enforce {
+            return;
+        }
+        // One for each action of the rule, in its order: another number is that of another rule.
+        let taken = event.actions.iter().zip(&self.rule.actions).enumerate();
+        for (index, (taken, action)) in taken {
+            let Action::DisableChannel { until, .. } = action else {
+                continue;
+            };
+            let at = match until {
+                _ if !taken.done => Some(event.at),
+                Until::For(_) => taken.until,
+                _ => None,
+            };
+            cell.due.extend(at.map(|at| Due { action: index, at }));
+        }
     }
 
-    /// For how long it closes channels, where it does so for a time.
-    fn longest_closing(&self) -> Option<Duration> {
-        let actions = self.rule.actions.iter();
-        let lengths = actions.filter_map(|action| match action {
-            Action::DisableChannel {
-                until: Until::For(length),
-                ..
-            } => Some(*length),
-            _ => None,
-        });
-        lengths.max()
+    /// Whether what `event` says was done is what this rule does.
+    pub(super) fn has_done(&self, event: &AlertEvent) -> bool {
+        let closes = |taken: &ActionTaken| &*taken.action == DISABLE && taken.done;
+        let has_closed = event.actions.iter().any(closes);
+        let would_close = self.rule.mode == Mode::Enforce && self.rule.closes();
+        !has_closed || would_close
     }
 
     /// Goes on under the conditions of its rule as it is now, which may have been edited.
     pub(super) fn settle_in(&self, cell: &mut Cell, hands: &dyn Hands, now: UnixMicros) {
         let was_acting = self.is_acting(cell);
         if let Some(change) = cell.machine.adopt(&self.conditions) {
-            if was_acting && !self.is_acting(cell) {
-                self.end(cell, hands, now);
-            }
+            self.follow(cell, hands, was_acting, now);
             let actions = cell.actions.clone();
             let alert = self.alert.clone();
             hands.changed(&change.event(now, alert, &self.rule, None, None, actions));
@@ -95,63 +104,60 @@ impl Series {
 
     /// Whom it tells.
     fn told(&self) -> Vec<ActionTaken> {
-        let mut told = Vec::new();
-        for action in &self.rule.actions {
-            if let Action::Notify(receivers) = action {
-                told.push(ActionTaken {
-                    action: "notify".into(),
-                    done: self.rule.mode != Mode::Shadow,
-                    detail: receivers.join(", ").into(),
-                });
-            }
-        }
-        told
+        let actions = self.rule.actions.iter();
+        actions.filter_map(|action| self.tell(action)).collect()
+    }
+
+    fn tell(&self, action: &Action) -> Option<ActionTaken> {
+        let Action::Notify(receivers) = action else {
+            return None;
+        };
+        Some(ActionTaken {
+            action: "notify".into(),
+            done: self.rule.mode != Mode::Shadow,
+            until: None,
+            detail: receivers.join(", ").into(),
+        })
     }
 
     /// The critical limit is passed.
     fn begin(&self, cell: &mut Cell, hands: &dyn Hands, now: UnixMicros) {
-        cell.actions.retain(|taken| &*taken.action == "notify");
-        cell.withheld = false;
-        cell.again_at = None;
-        for action in &self.rule.actions {
-            match action {
-                Action::Notify(_) => {}
-                Action::Block { status, .. } => {
-                    let until = cell.window.bounds(now).until;
-                    let done = self.rule.mode == Mode::Enforce;
-                    let what = if done { "refuses" } else { "would refuse" };
-                    cell.actions.push(ActionTaken {
-                        action: BLOCK.into(),
-                        done,
-                        detail: until_text(&format!("{what} requests with {status}"), until),
-                    });
-                }
-                Action::DisableChannel { .. } => {
-                    let taken = self.close(cell, action, hands, now);
-                    cell.actions.extend(taken);
-                }
-            }
+        cell.due.clear();
+        cell.actions.clear();
+        for index in 0..self.rule.actions.len() {
+            let taken = self.act(cell, index, hands, now);
+            cell.actions.extend(taken);
         }
     }
 
-    /// It goes on: closes what could not be closed before, and what was to be closed for a time.
+    /// It goes on: does again what could not be done before, or was done for a time.
     fn go_on(&self, cell: &mut Cell, hands: &dyn Hands, now: UnixMicros) {
-        let again = cell.again_at.is_some_and(|at| at <= now);
-        if !again && !cell.withheld {
+        if !cell.due.iter().any(|due| due.at <= now) {
             return;
         }
-        let withheld = cell.withheld;
-        cell.withheld = false;
-        cell.again_at = None;
-        let before = cell.actions.clone();
-        cell.actions.retain(|taken| &*taken.action != DISABLE);
-        for action in &self.rule.actions {
-            let taken = self.close(cell, action, hands, now);
-            cell.actions.extend(taken);
+        let (due, later) = std::mem::take(&mut cell.due)
+            .into_iter()
+            .partition(|due| due.at <= now);
+        cell.due = later;
+        let due: SmallVec<[Due; 1]> = due;
+        let mut is_news = false;
+        for Due { action, .. } in due {
+            let Some(taken) = self.act(cell, action, hands, now) else {
+                continue;
+            };
+            if cell.actions.len() != self.rule.actions.len() {
+                // An earlier run's, under another rule.
+                cell.actions.retain(|known| &*known.action != DISABLE);
+                cell.actions.push(taken);
+                is_news = true;
+            } else if let Some(known) = cell.actions.get_mut(action) {
+                // A closing that is still withheld is no news.
+                is_news |= *known != taken;
+                *known = taken;
+            }
         }
-        // A closing that is still withheld is no news.
-        if again || (withheld && !cell.withheld) {
-            let reading = self.read(cell, now);
+        if is_news {
+            let value = self.read(cell, now).value;
             let same = Change {
                 before: cell.machine,
                 after: cell.machine,
@@ -160,7 +166,7 @@ impl Series {
                 now,
                 self.alert.clone(),
                 &self.rule,
-                reading.value,
+                value,
                 cell.window.bounds(now).until,
                 cell.actions.clone(),
             );
@@ -168,15 +174,12 @@ impl Series {
                 told: true,
                 ..event
             });
-        } else {
-            cell.actions = before;
         }
     }
 
     /// It acts no more.
     fn end(&self, cell: &mut Cell, hands: &dyn Hands, now: UnixMicros) {
-        cell.withheld = false;
-        cell.again_at = None;
+        cell.due.clear();
         if self.rule.mode != Mode::Enforce {
             return;
         }
@@ -196,10 +199,38 @@ impl Series {
         }
     }
 
-    /// Closes the action's channel, or says what it would do; nothing for other actions.
+    /// Does an action of the rule, or says what it would do.
+    fn act(
+        &self,
+        cell: &mut Cell,
+        index: usize,
+        hands: &dyn Hands,
+        now: UnixMicros,
+    ) -> Option<ActionTaken> {
+        match self.rule.actions.get(index)? {
+            action @ Action::Notify(_) => self.tell(action),
+            Action::Block { status, .. } => Some(self.block(cell, *status, now)),
+            action @ Action::DisableChannel { .. } => self.close(cell, index, action, hands, now),
+        }
+    }
+
+    fn block(&self, cell: &Cell, status: u16, now: UnixMicros) -> ActionTaken {
+        let enforced = self.rule.mode == Mode::Enforce;
+        let until = cell.window.bounds(now).until;
+        let what = if enforced { "refuses" } else { "would refuse" };
+        ActionTaken {
+            action: BLOCK.into(),
+            done: enforced,
+            until,
+            detail: until_text(&format!("{what} requests with {status}"), until),
+        }
+    }
+
+    /// Closes the action's channel.
     fn close(
         &self,
         cell: &mut Cell,
+        index: usize,
         action: &Action,
         hands: &dyn Hands,
         now: UnixMicros,
@@ -222,6 +253,7 @@ impl Series {
         let taken = |done: bool, detail: Arc<str>| ActionTaken {
             action: DISABLE.into(),
             done,
+            until: ends.filter(|_| done),
             detail,
         };
         if self.rule.mode != Mode::Enforce {
@@ -236,17 +268,18 @@ impl Series {
             allow_last: *allow_last,
             note: self.note(cell, now),
         };
-        let outcome = hands.close(&closure, now);
-        if matches!(until, Until::For(_)) {
-            cell.again_at = ends;
-        }
-        Some(match outcome {
-            Closed::Done => taken(
-                true,
-                until_text(&format!("closed the channel `{channel}`"), ends),
-            ),
+        let again = |at| Due { action: index, at };
+        Some(match hands.close(&closure, now) {
+            Closed::Done => {
+                let for_a_time = ends.filter(|_| matches!(until, Until::For(_)));
+                cell.due.extend(for_a_time.map(again));
+                taken(
+                    true,
+                    until_text(&format!("closed the channel `{channel}`"), ends),
+                )
+            }
             Closed::LastOf(model) => {
-                cell.withheld = true;
+                cell.due.push(again(now));
                 let what = if &*model == "*" {
                     String::new()
                 } else {

@@ -391,6 +391,21 @@ impl Rule {
         })
     }
 
+    /// Whether it closes channels.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        let closes = |action: &Action| matches!(action, Action::DisableChannel { .. });
+        self.actions.iter().any(closes)
+    }
+
+    /// Whether it does the same as `other`, whoever is told of it.
+    #[must_use]
+    pub fn acts_as(&self, other: &Self) -> bool {
+        let is_deed = |action: &&Action| !matches!(action, Action::Notify(_));
+        let (own, others) = (self.actions.iter(), other.actions.iter());
+        self.mode == other.mode && own.filter(is_deed).eq(others.filter(is_deed))
+    }
+
     /// Whether what a window adds up to is the same as `other`'s, so that its sums can be kept when a
     /// file is edited.
     #[must_use]

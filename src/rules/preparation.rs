@@ -290,15 +290,17 @@ impl Preparation<'_> {
 
     /// Takes in the last event of an alert of an earlier run.
     pub fn alert(&mut self, event: &AlertEvent) {
-        let known = self.next.named(&event.alert.rule);
-        let Some(known) = known.filter(|known| fits(&known.rule, &event.alert.labels)) else {
-            if event.state != AlertState::Inactive {
-                self.orphans.push(event.clone());
-            }
+        if event.state == AlertState::Inactive {
             return;
-        };
-        let series = self.next.series(known, event.alert.labels.clone());
-        series.restore(&mut series.cell(), event);
+        }
+        let known = self.next.named(&event.alert.rule);
+        let known = known.filter(|known| fits(&known.rule, &event.alert.labels));
+        let series = known.map(|known| self.next.series(known, event.alert.labels.clone()));
+        // The alert that stands for all others is none of theirs.
+        match series.filter(|series| series.alert == event.alert) {
+            Some(series) if series.has_done(event) => series.restore(&mut series.cell(), event),
+            _ => self.orphans.push(event.clone()),
+        }
     }
 
     /// Puts the rules into force. `position` is the offset in this process' journal up to which
@@ -399,11 +401,13 @@ fn retire(before: &Generation, next: &Generation, rules: &Rules, now: UnixMicros
         let known = next.named(&old.rule.name);
         for series in Generation::alerts_of(old) {
             let goes_on = known.is_some_and(|known| fits(&known.rule, &series.alert.labels));
-            let same = known.is_some_and(|known| {
-                known.rule.actions == old.rule.actions && known.rule.mode == old.rule.mode
-            });
+            let same = known.is_some_and(|known| known.rule.acts_as(&old.rule));
             if !goes_on || !same {
                 series.retire(&mut series.cell(), &*rules.hands, now);
+            }
+            if !goes_on {
+                // Also what was closed for a time, or for an operator to open.
+                rules.hands.free(&series.alert, now);
             }
         }
     }

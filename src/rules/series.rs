@@ -19,6 +19,9 @@ use crate::config::BudgetSettings;
 use crate::meter::window::{self, Bounds, PeriodId, Totals, Window};
 use crate::record::Worst;
 
+/// How long an alert of an earlier run goes on without a provider's word on the plan.
+const FIRST_WORD: Duration = Duration::from_secs(60 * 60);
+
 /// What is common to all alerts of a rule, and outlives a change of it.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -92,13 +95,24 @@ pub(super) struct Cell {
     quotas: SmallVec<[QuotaSeen; 1]>,
     /// What was done, or would have been, since it began to fire.
     pub(super) actions: Vec<ActionTaken>,
-    /// A channel was not closed because it was the last open one.
-    pub(super) withheld: bool,
-    /// When a closing for a duration is to be done again.
-    pub(super) again_at: Option<UnixMicros>,
+    /// Actions that are to be done again: a closing that was withheld, or is for a time.
+    pub(super) due: SmallVec<[Due; 1]>,
+    /// Since when a provider's word on a plan is waited for.
+    silent_since: Option<UnixMicros>,
+    /// Whether there ever was one.
+    heard: bool,
 }
 
-#[derive(Debug)]
+/// An action that is to be done again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    /// Its place in the rule.
+    pub(super) action: usize,
+    /// From when on.
+    pub(super) at: UnixMicros,
+}
+
+#[derive(Clone, Debug)]
 struct QuotaSeen {
     channel: Box<str>,
     window: Box<str>,
@@ -121,6 +135,13 @@ pub(super) struct Part {
 }
 
 impl Cell {
+    /// Whether a provider's first word on a plan may still come: until then an alert of an earlier run
+    /// goes on. Where nothing comes (a closed channel gets no answers) it is not waited for for ever.
+    fn awaits_word(&self, now: UnixMicros) -> bool {
+        let since = self.silent_since.filter(|_| !self.heard);
+        since.is_some_and(|since| now.since(since) < FIRST_WORD)
+    }
+
     /// What the period comes to that a request which began at `at` counts in.
     fn sum_at(&mut self, at: UnixMicros, now: UnixMicros) -> i64 {
         // To the present first: the period before is asked for as the one before.
@@ -130,14 +151,15 @@ impl Cell {
 
     /// Takes over what an alert is doing.
     pub(super) fn adopt(&mut self, other: &Self) {
+        self.quotas.clone_from(&other.quotas);
+        self.heard = other.heard;
         if other.machine.state() == AlertState::Inactive {
             // What an earlier run told of it counts.
             return;
         }
         self.machine = other.machine;
         self.actions.clone_from(&other.actions);
-        self.withheld = other.withheld;
-        self.again_at = other.again_at;
+        self.due.clone_from(&other.due);
     }
 }
 
@@ -155,8 +177,9 @@ impl Series {
             through: 0,
             quotas: SmallVec::new(),
             actions: Vec::new(),
-            withheld: false,
-            again_at: None,
+            due: SmallVec::new(),
+            silent_since: None,
+            heard: false,
         };
         Self {
             number,
@@ -304,6 +327,9 @@ impl Series {
     /// What the window says now.
     pub(super) fn read(&self, cell: &mut Cell, now: UnixMicros) -> Reading {
         if self.rule.metric == Metric::QuotaUsed {
+            if cell.quotas.is_empty() {
+                cell.silent_since.get_or_insert(now);
+            }
             let used = cell.quotas.iter().map(|seen| seen.used_ppm);
             return Reading {
                 value: used.max(),
@@ -343,6 +369,7 @@ impl Series {
         }
         match reading.value {
             Some(value) if self.rule.metric == Metric::QuotaUsed => Observation::Value(value),
+            _ if cell.awaits_word(now) => Observation::Unknown,
             _ if reading.requests == 0 => Observation::NoData,
             _ if reading.requests < self.rule.min_requests => Observation::TooFew,
             Some(value) => Observation::Value(value),
@@ -354,6 +381,7 @@ impl Series {
 
     /// Notes a provider's word on a plan's window.
     pub(super) fn note_quota(cell: &mut Cell, channel: &str, window: &str, used_ppm: i64) {
+        cell.heard = true;
         let known = cell
             .quotas
             .iter_mut()

@@ -344,7 +344,7 @@ groups:
         insta::assert_snapshot!(table(&rules, false), @r"
         rule     labels                  state                  value                 limit  of limit  runs out   reserved  forecast  window                                           done
         Tokens                           firing critical  2.4M tokens      1.5M / 2M tokens      123%  now               0     10.7M  month until 2026-12-01 00:00:00 (in 10days 14h)  would refuse requests with 429 until 2026-12-01T00:00:00.000000Z
-        Spend    channel=main key=a�[2J  firing critical       $12.00        $5.00 / $10.00      120%  now           $0.00    $68.00  day until 2026-11-21 00:00:00 (in 14h)           notify ops; closed the channel `main` until 2026-11-21T00:00:00.000000Z
+        Spend    channel=main key=a�[2J  firing critical       $12.00        $5.00 / $10.00      120%  now           $0.00    $68.00  day until 2026-11-21 00:00:00 (in 14h)           closed the channel `main` until 2026-11-21T00:00:00.000000Z; notify ops
         Slow                             pending warning       3.21 s                2.00 s      160%                                 5m
         Spend    channel=main key=–      inactive               $3.50        $5.00 / $10.00       35%  in 5h 34m     $0.00    $19.83  day until 2026-11-21 00:00:00 (in 14h)
         Calm     channel=main            inactive          2 requests  2,000 / 12k requests        0%  –                 0         –  1h

@@ -53,6 +53,7 @@ pub(super) fn alert_event(n: usize) -> AlertEvent {
             .map(|taken| ActionTaken {
                 action: "block".into(),
                 done: taken == 0,
+                until: None,
                 detail: "until \"later\"".into(),
             })
             .collect(),
@@ -179,6 +180,7 @@ fn an_event_larger_than_an_entry_may_be_is_cut() {
         actions: vec![ActionTaken {
             action: "block".into(),
             done: false,
+            until: None,
             detail: long(),
         }],
         ..alert_event(0)

@@ -350,12 +350,12 @@ fn any_calendar() -> impl Strategy<Value = Calendar> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Over two centuries and every zone: periods follow each other without a gap, and begin with the
+    /// From 1970 on, in every zone: periods follow each other without a gap, and begin with the
     /// first moment of their first day.
     #[test]
     fn periods_partition_time(
         calendar in any_calendar(),
-        second in -4_200_000_000_i64..4_200_000_000,
+        second in 0_i64..4_200_000_000,
         near_change in -200_000_i64..200_000,
         by_change in any::<bool>(),
     ) {
