@@ -68,6 +68,16 @@ impl fmt::Display for Blocked {
                 used,
                 reserved,
                 worst,
+            } if worst.value > limit.value => write!(
+                f,
+                "the budget `{rule}` has no room for this request: it may use {worst}, which is more \
+                 than all of {limit}; say how long its answer may be (max_tokens)"
+            )?,
+            BlockedBy::Budget {
+                limit,
+                used,
+                reserved,
+                worst,
             } => write!(
                 f,
                 "the budget `{rule}` has no room for this request: of {limit}, {used} are used and \

@@ -187,6 +187,9 @@ impl Rules {
         }
         let mut held = held;
         for series in &generation.plan(&sample.dimensions).series {
+            if series.folds {
+                series.shared.folded.fetch_add(1, Ordering::Relaxed);
+            }
             let mut cell = series.cell();
             let known = sample.position.is_some_and(|at| at < cell.through);
             if !known && let Some(entry) = measure::entry(&series.rule, sample) {

@@ -1,7 +1,7 @@
 //! The rules in force and their alerts. Replaced whole when rules are edited or windows rebuilt; what
 //! an alert has (its window, its state, what is held of it) goes over.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::{HashMap, HashMapExt as _};
@@ -32,6 +32,8 @@ pub(super) struct Generation {
     pub(super) rules: Vec<InForce>,
     index: Index,
     plans: Plans,
+    /// While the past is read every combination has an alert: which of them are of now is known after.
+    feeding: AtomicBool,
     numbers: Arc<AtomicU64>,
 }
 
@@ -57,6 +59,7 @@ impl Generation {
                 .collect(),
             index: Index::new(&set.rules),
             plans: Plans::new(&set.rules),
+            feeding: AtomicBool::new(before.is_some()),
             numbers: before.map_or_else(Arc::default, |before| Arc::clone(&before.numbers)),
         };
         for known in &generation.rules {
@@ -80,6 +83,8 @@ impl Generation {
             let rules = candidates.into_iter().filter_map(|at| self.rules.get(at));
             rules
                 .filter(|known| known.rule.matcher.matches(of))
+                // No request belongs to a plan's window.
+                .filter(|known| !known.rule.by.contains(&Dimension::QuotaWindow))
                 .map(|known| self.series(known, labels(&known.rule, of)))
                 .collect()
         })
@@ -92,14 +97,13 @@ impl Generation {
         if let Some(series) = found.get(&labels) {
             return Arc::clone(series);
         }
-        let full = found.len() >= known.rule.max_series;
+        let others = others(&known.rule);
+        // Once there is one for all others it stays theirs as long as it has anything: what was counted
+        // there must not be forgotten because there is room again.
+        let folds = found.len() >= known.rule.max_series || found.contains_key(&others);
         drop(found);
-        let labels = if full {
-            known.shared.folded.fetch_add(1, Ordering::Relaxed);
-            others(&known.rule)
-        } else {
-            labels
-        };
+        let folds = folds && !known.rule.by.is_empty() && !self.feeding.load(Ordering::Relaxed);
+        let labels = if folds { others } else { labels };
         let mut all = known.series.write().unwrap_or_else(PoisonError::into_inner);
         let made = all.entry(labels).or_insert_with_key(|labels| {
             Arc::new(Series::new(
@@ -108,6 +112,7 @@ impl Generation {
                 Arc::clone(&known.rule),
                 labels.clone(),
                 Arc::clone(&known.shared),
+                folds,
             ))
         });
         Arc::clone(made)
@@ -138,6 +143,22 @@ impl Generation {
     /// Every alert.
     pub(super) fn alerts(&self) -> impl Iterator<Item = Arc<Series>> + '_ {
         self.rules.iter().flat_map(Self::alerts_of)
+    }
+
+    /// The past was read: alerts that it made and that are not of now go, and `max_series` holds.
+    pub(super) fn fed(&self, now: UnixMicros) {
+        for known in &self.rules {
+            if known.rule.by.is_empty() {
+                continue;
+            }
+            let mut all = known.series.write().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, series| !series.is_idle(&mut series.cell(), now));
+            if all.len() > known.rule.max_series {
+                all.retain(|_, series| series.is_of_now(&mut series.cell(), now));
+            }
+        }
+        self.forget_plans();
+        self.feeding.store(false, Ordering::Relaxed);
     }
 
     /// Forgets alerts that have nothing to lose. Nobody may be using a plan meanwhile.

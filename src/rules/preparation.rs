@@ -318,7 +318,7 @@ impl Preparation<'_> {
         rules.buffering.store(false, Ordering::Release);
         // First: what another rule of the same name did is not what this one does.
         retire(&before, &self.next, rules, now);
-        self.inherit(&before);
+        self.inherit(&before, now);
         rules.begun.store(true, Ordering::Release);
         for sample in &buffer.samples {
             self.catch_up(&sample.sample(), position.unwrap_or(0), now);
@@ -358,7 +358,7 @@ impl Preparation<'_> {
     }
 
     /// Takes over what goes on: windows that need not be read, states of alerts, what is held.
-    fn inherit(&self, before: &Generation) {
+    fn inherit(&self, before: &Generation, now: UnixMicros) {
         for (known, feed) in self.next.rules.iter().zip(&self.read) {
             let Some(old) = before.named(&known.rule.name) else {
                 continue;
@@ -373,8 +373,8 @@ impl Preparation<'_> {
                 }
             }
         }
-        // Made while windows were read: some lead to alerts that were replaced.
-        self.next.forget_plans();
+        // Plans were made while windows were read: some lead to alerts that were replaced.
+        self.next.fed(now);
     }
 
     fn catch_up(&self, sample: &Sample<'_>, position: u64, now: UnixMicros) {

@@ -76,6 +76,8 @@ pub(super) struct Series {
     pub(super) number: u64,
     /// Where its rule stands among all.
     pub(super) at: usize,
+    /// Whether it stands for all combinations that have none of their own.
+    pub(super) folds: bool,
     pub(super) rule: Arc<Rule>,
     pub(super) alert: AlertId,
     pub(super) conditions: Conditions,
@@ -170,6 +172,7 @@ impl Series {
         rule: Arc<Rule>,
         labels: Labels,
         shared: Arc<Shared>,
+        folds: bool,
     ) -> Self {
         let cell = Cell {
             window: Window::new(&rule.span, measure::keeps(&rule), rule.compare),
@@ -184,6 +187,7 @@ impl Series {
         Self {
             number,
             at,
+            folds,
             conditions: Conditions::of(&rule),
             holds: shared.holds(&labels),
             alert: AlertId {
@@ -201,6 +205,7 @@ impl Series {
         Self {
             number,
             at,
+            folds: self.folds,
             conditions: Conditions::of(rule),
             rule: Arc::clone(rule),
             alert: self.alert.clone(),
@@ -271,7 +276,11 @@ impl Series {
             };
         }
         if part.unbounded && unbounded == Unbounded::Refuse {
-            return Err(refusal(BlockedBy::Unbounded, bounds));
+            let whenever = Bounds {
+                until: None,
+                ..bounds
+            };
+            return Err(refusal(BlockedBy::Unbounded, whenever));
         }
         let used = cell.sum_at(demand.started_at, now);
         let held = self.holds.sum(part.period).amount;
@@ -282,6 +291,15 @@ impl Series {
             return Ok(Some(part));
         }
         let quantity = |value| self.rule.quantity(value);
+        let bounds = if least > limit {
+            // It would not fit an empty window either.
+            Bounds {
+                until: None,
+                ..bounds
+            }
+        } else {
+            bounds
+        };
         let why = BlockedBy::Budget {
             limit: quantity(limit),
             used: quantity(used),
@@ -348,6 +366,8 @@ impl Series {
         };
         let value = match cell.window.earlier(now) {
             None => value,
+            // A few requests then are no measure for now.
+            Some(earlier) if earlier.count < self.rule.min_requests => None,
             Some(earlier) => {
                 let before = measure::value(&self.rule, &Totals::of(earlier));
                 let both = value.zip(before);
@@ -406,14 +426,19 @@ impl Series {
 
     /// Whether nothing would be lost with it.
     pub(super) fn is_idle(&self, cell: &mut Cell, now: UnixMicros) -> bool {
-        cell.machine.state() == AlertState::Inactive
-            && cell.quotas.is_empty()
-            && self.holds.is_empty()
+        !self.is_of_now(cell, now)
             // What is silent now is what a later window is compared with.
             && self.rule.compare.is_none()
-            && cell.window.totals(now).count == 0
             // Of a calendar the period before may still be asked for.
             && cell.window.totals(cell.window.reach(now)).count == 0
+    }
+
+    /// Whether it has anything that is not of an earlier period alone.
+    pub(super) fn is_of_now(&self, cell: &mut Cell, now: UnixMicros) -> bool {
+        cell.machine.state() != AlertState::Inactive
+            || !cell.quotas.is_empty()
+            || !self.holds.is_empty()
+            || cell.window.totals(now).count > 0
     }
 
     /// By how much its limit may be passed; the outer `None` where it is no budget that is enforced,

@@ -31,13 +31,19 @@ struct Seen {
     closed: Mutex<Vec<Closure>>,
     reopened: Mutex<Vec<Arc<str>>>,
     freed: Mutex<Vec<AlertId>>,
+    /// Whatever is closed is the last of this model.
     last_of: Mutex<Option<Arc<str>>>,
+    /// The last open channel.
+    last: Mutex<Option<Arc<str>>>,
 }
 
 impl Hands for Seen {
     fn close(&self, closure: &Closure, _now: UnixMicros) -> Closed {
         if let Some(model) = self.last_of.lock().unwrap().clone() {
             return Closed::LastOf(model);
+        }
+        if *self.last.lock().unwrap() == Some(Arc::clone(&closure.channel)) {
+            return Closed::LastOf("*".into());
         }
         self.closed.lock().unwrap().push(closure.clone());
         Closed::Done

@@ -277,3 +277,198 @@ fn an_edited_action_is_done_at_once() {
         assert_eq!(seen.closed.lock().unwrap().len(), 1, "{anew}");
     }
 }
+
+#[test]
+fn an_alert_whose_rule_was_edited_while_nothing_ran_leaves_no_channel_closed() {
+    let (before, seen) = rules(&set([closing(Until::Resolved)]));
+    before.observe(&sample("a", 50, NOON), Reservation::default(), NOON);
+    let last = seen.events.lock().unwrap().last().unwrap().clone();
+    let edited = Rule {
+        mode: Mode::Notify,
+        ..closing(Until::Resolved)
+    };
+    let set = set([edited]);
+    let (after, seen) = rules(&set);
+    let mut preparation = after.prepare(&set, BudgetSettings::default(), true, at(60));
+    preparation.minute(&minute(50, 1), at(60));
+    preparation.alert(&last);
+    preparation.install(None, at(60)).unwrap();
+    assert_eq!(*seen.freed.lock().unwrap(), [last.alert]);
+}
+
+#[test]
+fn only_what_is_due_is_done_again() {
+    let close = |channel: &str, until| Action::DisableChannel {
+        channel: Some(channel.into()),
+        until,
+        recovery: Recovery::Open,
+        allow_last: false,
+    };
+    let minute = std::time::Duration::from_secs(60);
+    let rule = Rule {
+        actions: vec![close("a", Until::For(minute)), close("b", Until::WindowEnd)],
+        ..daily_block(10)
+    };
+    let (rules, seen) = rules(&set([rule]));
+    *seen.last.lock().unwrap() = Some("b".into());
+    rules.observe(&sample("a", 50, NOON), Reservation::default(), NOON);
+    for second in 1..60 {
+        rules.tick(at(second));
+    }
+    let closed = || -> Vec<Arc<str>> {
+        let closed = seen.closed.lock().unwrap();
+        closed
+            .iter()
+            .map(|closure| Arc::clone(&closure.channel))
+            .collect()
+    };
+    assert_eq!(closed(), [Arc::from("a")]);
+    assert_eq!(seen.events.lock().unwrap().len(), 1);
+    rules.tick(at(60));
+    assert_eq!(closed(), [Arc::from("a"), Arc::from("a")]);
+}
+
+#[test]
+fn a_closing_for_a_time_is_done_again_when_that_is_over_also_after_a_restart() {
+    let set = set([closing(Until::For(std::time::Duration::from_secs(3_600)))]);
+    let (before, seen) = rules(&set);
+    before.observe(&sample("a", 50, NOON), Reservation::default(), NOON);
+    let mut last = seen.events.lock().unwrap().last().unwrap().clone();
+    // Kept for the sake of a restart, long after.
+    last.at = at(3_300);
+    let (after, seen) = rules(&set);
+    let mut preparation = after.prepare(&set, BudgetSettings::default(), true, at(3_400));
+    preparation.minute(&minute(50, 1), at(3_400));
+    preparation.alert(&last);
+    preparation.install(None, at(3_400)).unwrap();
+    after.tick(at(3_599));
+    assert!(seen.closed.lock().unwrap().is_empty());
+    after.tick(at(3_600));
+    assert_eq!(seen.closed.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn whoever_is_told_changes_nothing_of_what_is_done() {
+    let (rules, seen) = rules(&set([closing(Until::WindowEnd)]));
+    rules.observe(&sample("a", 50, NOON), Reservation::default(), NOON);
+    let mut edited = closing(Until::WindowEnd);
+    edited.actions.push(Action::Notify(vec!["ops".into()]));
+    let set = set([edited]);
+    let preparation = rules.prepare(&set, BudgetSettings::default(), false, NOON);
+    preparation.install(None, NOON).unwrap();
+    assert!(seen.reopened.lock().unwrap().is_empty());
+    assert_eq!(seen.events.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_folds_stays_together_as_long_as_it_has_anything() {
+    let rule = Rule {
+        max_series: 2,
+        span: Span::Rolling(std::time::Duration::from_secs(3_600)),
+        ..by_channel(daily_block(10))
+    };
+    let (rules, _) = rules(&set([rule]));
+    for (channel, cost, second) in [("a", 1, 0), ("c", 1, 0), ("b", 9, 1_800)] {
+        rules.observe(
+            &sample(channel, cost, at(second)),
+            Reservation::default(),
+            at(second),
+        );
+    }
+    // Long enough for those that have nothing any more to be forgotten.
+    for tick in 0..128 {
+        rules.tick(at(3_800 + tick));
+    }
+    let now = at(4_000);
+    assert!(rules.admit(&demand("b", Some(2), now), now).is_err());
+}
+
+#[test]
+fn labels_of_long_ago_take_no_room_from_those_of_now() {
+    let day = Rule {
+        max_series: 2,
+        ..by_channel(daily_block(10))
+    };
+    let month = Rule {
+        name: "Month".into(),
+        span: Span::Calendar(Calendar {
+            unit: CalendarUnit::Month,
+            zone: jiff::tz::TimeZone::UTC,
+            week_start: jiff::civil::Weekday::Monday,
+            month_start: 1,
+            resets_at_s: 0,
+        }),
+        ..by_channel(daily_block(i64::MAX))
+    };
+    let set = set([day, month]);
+    let (rules, _) = rules(&set);
+    let mut preparation = rules.prepare(&set, BudgetSettings::default(), true, NOON);
+    for (channel, days) in [("x", 10), ("y", 9), ("a", 0)] {
+        let moment = UnixMicros(NOON.0 - days * 24 * 3_600 * SECOND).minute();
+        let row = MinuteSample {
+            started: moment,
+            ended: moment,
+            dimensions: of(channel),
+            ..minute(9, 1)
+        };
+        preparation.minute(&row, NOON);
+    }
+    preparation.install(None, NOON).unwrap();
+    let view = rules.view(NOON).remove(0);
+    let labels: Vec<_> = view
+        .alerts
+        .iter()
+        .map(|alert| alert.labels.get("channel").cloned())
+        .collect();
+    assert_eq!(labels, [Some(Arc::from("a"))]);
+    assert!(rules.admit(&demand("a", Some(2), NOON), NOON).is_err());
+}
+
+#[test]
+fn an_alert_on_a_plan_goes_on_until_the_provider_speaks_again() {
+    let rule = Rule {
+        metric: Metric::QuotaUsed,
+        stat: Stat::Max,
+        critical: Some(900_000),
+        ..closing(Until::Resolved)
+    };
+    let set = set([rule]);
+    let (before, seen) = rules(&set);
+    before.quota("a", "5h", 950_000, NOON);
+    let last = seen.events.lock().unwrap().last().unwrap().clone();
+    let state = |rules: &Rules, now| rules.view(now)[0].alerts[0].state;
+    let (after, _) = rules(&set);
+    let mut preparation = after.prepare(&set, BudgetSettings::default(), true, at(60));
+    preparation.alert(&last);
+    preparation.install(None, at(60)).unwrap();
+    after.tick(at(61));
+    assert_eq!(state(&after, at(61)), crate::alert::AlertState::Firing);
+    // Read again while it runs: what the provider said is not forgotten.
+    let again = before.prepare(&set, BudgetSettings::default(), true, at(60));
+    again.install(None, at(60)).unwrap();
+    assert_eq!(state(&before, at(60)), crate::alert::AlertState::Firing);
+    // A closed channel gets no answers: it is not waited for for ever.
+    after.tick(at(2 * 60 * 60));
+    assert_eq!(
+        state(&after, at(2 * 60 * 60)),
+        crate::alert::AlertState::Inactive
+    );
+}
+
+#[test]
+fn a_warning_says_nothing_of_what_only_the_critical_limit_does() {
+    let rule = Rule {
+        warning: Some(5),
+        critical: Some(20),
+        span: Span::Rolling(std::time::Duration::from_secs(60)),
+        ..closing(Until::Resolved)
+    };
+    let (rules, seen) = rules(&set([rule]));
+    rules.observe(&sample("a", 14, at(0)), Reservation::default(), at(0));
+    rules.observe(&sample("a", 6, at(30)), Reservation::default(), at(30));
+    assert_eq!(seen.closed.lock().unwrap().len(), 1);
+    rules.tick(at(70));
+    let alert = &rules.view(at(70))[0].alerts[0];
+    assert_eq!(alert.severity, Some(crate::alert::Severity::Warning));
+    assert!(alert.actions.is_empty());
+}
