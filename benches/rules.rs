@@ -9,6 +9,7 @@
     reason = "a benchmark may stop at any fault, and its entry point is made by a macro"
 )]
 
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -28,17 +29,13 @@ const MODELS: usize = 10;
 fn thousand() -> String {
     let mut text = String::from("groups:\n  - name: bench\n    rules:\n");
     for key in 0..KEYS - 10 {
-        text += &format!(
+        let _infallible = writeln!(
+            text,
             "      - {{alert: Key{key}, metric: cost, stat: sum, window: day, match: {{key: key-{key}}}, \
-             by: [model], critical: 1000000 USD, mode: enforce, actions: [{{block: {{status: 429}}}}]}}\n"
+             by: [model], critical: 1000000 USD, mode: enforce, actions: [{{block: {{status: 429}}}}]}}"
         );
     }
-    for (n, (metric, stat, critical)) in STATS.iter().enumerate() {
-        text += &format!(
-            "      - {{alert: All{n}, metric: {metric}, stat: {stat}, window: 5m, by: [channel], \
-             critical: {critical}, mode: notify}}\n"
-        );
-    }
+    every_request(&mut text, "by: [channel], ");
     text
 }
 
@@ -58,13 +55,19 @@ const STATS: [(&str, &str, &str); 10] = [
 
 fn every_stat() -> String {
     let mut text = String::from("groups:\n  - name: bench\n    rules:\n");
+    every_request(&mut text, "");
+    text
+}
+
+/// A rule for each statistic, over all requests.
+fn every_request(text: &mut String, by: &str) {
     for (n, (metric, stat, critical)) in STATS.iter().enumerate() {
-        text += &format!(
-            "      - {{alert: All{n}, metric: {metric}, stat: {stat}, window: 5m, critical: {critical}, \
-             mode: notify}}\n"
+        let _infallible = writeln!(
+            text,
+            "      - {{alert: All{n}, metric: {metric}, stat: {stat}, window: 5m, {by}critical: {critical}, \
+             mode: notify}}"
         );
     }
-    text
 }
 
 fn loaded(text: &str) -> RuleSet {
@@ -129,7 +132,7 @@ impl Traffic {
             started_at: self.now,
             ended_at: self.now,
             dimensions,
-            error: self.turn % 100 == 0,
+            error: self.turn.is_multiple_of(100),
             cost_nanousd: Some(900_000),
             tokens: Some(900),
             input_tokens: Some(800),
@@ -147,7 +150,7 @@ fn requests(criterion: &mut Criterion) {
     for (name, set) in [
         ("none", RuleSet::default()),
         ("every_stat", loaded(&every_stat())),
-        ("1000_rules_10000_series", loaded(&thousand())),
+        ("1000_rules", loaded(&thousand())),
     ] {
         let rules = engine(&set);
         let mut traffic = Traffic::new();
@@ -156,10 +159,12 @@ fn requests(criterion: &mut Criterion) {
         }
         let now = traffic.now;
         let series: usize = rules.view(now).iter().map(|rule| rule.alerts.len()).sum();
-        eprintln!("rules/{name}: {series} series");
-        criterion.bench_function(&format!("rules/request/{name}"), |bencher| {
-            bencher.iter(|| traffic.request(&rules));
-        });
+        criterion.bench_function(
+            &format!("rules/request/{name}/{series}_series"),
+            |bencher| {
+                bencher.iter(|| traffic.request(&rules));
+            },
+        );
         let now = traffic.now;
         criterion.bench_function(&format!("rules/tick/{name}"), |bencher| {
             bencher.iter(|| rules.tick(black_box(now)));

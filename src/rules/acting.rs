@@ -16,7 +16,7 @@ impl Series {
     pub(super) fn judge(&self, cell: &mut Cell, hands: &dyn Hands, now: UnixMicros) {
         let reading = self.read(cell, now);
         let observation = self.observation(cell, &reading, now);
-        let was_acting = self.is_acting(cell);
+        let was_acting = cell.is_acting();
         if let Some(change) = cell.machine.step(now, observation, &self.conditions) {
             self.follow(cell, hands, was_acting, now);
             hands.changed(&change.event(
@@ -37,7 +37,7 @@ impl Series {
 
     /// Begins and ends what belongs to the critical limit, as the alert has changed.
     fn follow(&self, cell: &mut Cell, hands: &dyn Hands, was_acting: bool, now: UnixMicros) {
-        let acts = self.is_acting(cell);
+        let acts = cell.is_acting();
         if was_acting && !acts {
             self.end(cell, hands, now);
         }
@@ -53,7 +53,7 @@ impl Series {
         cell.machine = Machine::restore(event);
         cell.actions.clone_from(&event.actions);
         cell.due.clear();
-        if !self.is_acting(cell) || self.rule.mode != Mode::Enforce {
+        if !cell.is_acting() || self.rule.mode != Mode::Enforce {
             return;
         }
         // One for each action of the rule, in its order: another number is that of another rule.
@@ -81,7 +81,7 @@ impl Series {
 
     /// Goes on under the conditions of its rule as it is now, which may have been edited.
     pub(super) fn settle_in(&self, cell: &mut Cell, hands: &dyn Hands, now: UnixMicros) {
-        let was_acting = self.is_acting(cell);
+        let was_acting = cell.is_acting();
         if let Some(change) = cell.machine.adopt(&self.conditions) {
             self.follow(cell, hands, was_acting, now);
             let actions = cell.actions.clone();
@@ -92,7 +92,7 @@ impl Series {
 
     /// The rule is gone, or is another: what it did is undone.
     pub(super) fn retire(&self, cell: &mut Cell, hands: &dyn Hands, now: UnixMicros) {
-        if self.is_acting(cell) {
+        if cell.is_acting() {
             self.end(cell, hands, now);
         }
         if let Some(change) = cell.machine.retire() {

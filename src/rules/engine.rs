@@ -173,7 +173,7 @@ impl Rules {
 
     /// An alert that fires may have ended by the clock alone; who asks must not wait for the timer.
     fn catch_up(&self, series: &Series, cell: &mut super::series::Cell, now: UnixMicros) {
-        if !series.rule.is_budget() && series.is_acting(cell) {
+        if !series.rule.is_budget() && cell.is_acting() {
             series.judge(cell, &*self.hands, now);
         }
     }

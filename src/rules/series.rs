@@ -137,6 +137,11 @@ pub(super) struct Part {
 }
 
 impl Cell {
+    /// Whether the actions are in force.
+    pub(super) fn is_acting(&self) -> bool {
+        self.machine.is_firing() && self.machine.severity() == Some(Severity::Critical)
+    }
+
     /// Whether a provider's first word on a plan may still come: until then an alert of an earlier run
     /// goes on. Where nothing comes (a closed channel gets no answers) it is not waited for for ever.
     fn awaits_word(&self, now: UnixMicros) -> bool {
@@ -252,7 +257,7 @@ impl Series {
         let block = self.rule.block();
         let known = self.shared.is_healthy() && !cell.window.is_stale(now);
         if !self.rule.is_budget() {
-            let fires = known && block.is_some() && self.is_acting(cell);
+            let fires = known && block.is_some() && cell.is_acting();
             return if fires {
                 let limit = self.rule.critical.map(|limit| self.rule.quantity(limit));
                 Err(refusal(
@@ -334,12 +339,6 @@ impl Series {
     /// Holds what was granted.
     pub(super) fn hold(&self, part: Part) -> Hold {
         self.holds.hold(part.period, part.amount, part.unbounded)
-    }
-
-    /// Whether its actions are in force.
-    pub(super) fn is_acting(&self, cell: &Cell) -> bool {
-        cell.machine.state() == AlertState::Firing
-            && cell.machine.severity() == Some(Severity::Critical)
     }
 
     /// What the window says now.

@@ -2,12 +2,14 @@
 
 mod budgets;
 mod crashes;
+mod deeds;
 mod rebuilding;
 
 use std::sync::{Arc, Mutex};
 
 use super::definition::{
     Action, Dimension, Matcher, Metric, NoData, Recovery, Rule, RuleSet, Side, Stat, Unbounded,
+    Until,
 };
 use super::demand::Demand;
 use super::engine::Rules;
@@ -17,7 +19,7 @@ use crate::clock::UnixMicros;
 use crate::config::{BudgetSettings, Place};
 use crate::meter::window::{Calendar, CalendarUnit, Span};
 use crate::money::NanoUsd;
-use crate::record::{Api, Dimensions, ModelNames, Sample, Worst};
+use crate::record::{Api, Dimensions, MinuteSample, ModelNames, Sample, Worst};
 
 /// 2026-11-20T12:00:00Z.
 const NOON: UnixMicros = UnixMicros(1_795_176_000_000_000);
@@ -164,4 +166,35 @@ fn by_channel(rule: Rule) -> Rule {
         by: vec![Dimension::Channel],
         ..rule
     }
+}
+
+/// So many requests of this minute.
+fn minute(cost: i64, requests: u64) -> MinuteSample<'static> {
+    MinuteSample {
+        started: NOON.minute(),
+        ended: NOON.minute(),
+        dimensions: of("a"),
+        requests,
+        errors: 0,
+        cost_nanousd: Some(cost),
+        tokens: None,
+        input_tokens: None,
+        output_tokens: None,
+        latency_us: None,
+        ttft_us: None,
+        pace_milli: None,
+    }
+}
+
+/// A rule over today's spend that closes the channel.
+fn closing(until: Until) -> Rule {
+    by_channel(Rule {
+        actions: vec![Action::DisableChannel {
+            channel: None,
+            until,
+            recovery: Recovery::Open,
+            allow_last: true,
+        }],
+        ..daily_block(10)
+    })
 }

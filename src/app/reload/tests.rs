@@ -84,7 +84,7 @@ fn files_come_and_go() {
     let wanted = sidecar.read().unwrap();
     let both = [
         ("Spend".to_owned(), Some(5 * USD)),
-        ("Other".to_owned(), Some(1 * USD)),
+        ("Other".to_owned(), Some(USD)),
     ];
     assert_eq!(wanted, both);
     std::fs::remove_file(sidecar.folder.path().join("rules/a.yaml")).unwrap();
