@@ -64,14 +64,11 @@ impl fmt::Display for Blocked {
         let rule: &Arc<str> = &self.alert.rule;
         match &self.why {
             BlockedBy::Budget {
-                limit,
-                used,
-                reserved,
-                worst,
+                limit, used, worst, ..
             } if worst.value > limit.value => write!(
                 f,
-                "the budget `{rule}` has no room for this request: it may use {worst}, which is more \
-                 than all of {limit}; say how long its answer may be (max_tokens)"
+                "the budget `{rule}` has no room for this request: of {limit}, {used} are used, and this \
+                 one may use {worst}, more than all of it; say how long its answer may be (max_tokens)"
             )?,
             BlockedBy::Budget {
                 limit,

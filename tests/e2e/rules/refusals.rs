@@ -11,9 +11,10 @@ use crate::support::upstream::Upstream;
 #[test]
 fn each_api_is_refused_in_its_own_shape() {
     let upstream = Upstream::start(|_| ok());
-    let rule = "- {alert: Spend, metric: cost, window: month, critical: 0.01 USD, \
+    let rule = "- {alert: Spend, metric: requests, window: month, critical: 1 request, \
                 actions: [{block: {}}]}";
     let tollgate = before(&upstream, rule);
+    assert_eq!(tollgate.send(&chat("metered")).status, 200);
     let said = json!([{"role": "user", "content": "hello"}]);
     let responses: Vec<Response> = [
         (
@@ -60,8 +61,9 @@ fn each_api_is_refused_in_its_own_shape() {
         message.contains("the budget `Spend` has no room"),
         "{message}"
     );
-    assert_eq!(upstream.received().len(), 0);
-    for row in tollgate.ledger().exactly(4) {
+    assert_eq!(upstream.received().len(), 1);
+    let rows = tollgate.ledger().exactly(5);
+    for row in rows.iter().filter(|row| row.outcome() != "ok") {
         assert_eq!(row.outcome(), "blocked");
         assert_eq!(row.text("error_source"), Some("internal"));
         assert_eq!(row.text("error_code"), Some("insufficient_quota"));
