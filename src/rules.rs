@@ -15,6 +15,7 @@ mod format;
 mod generation;
 mod hands;
 mod holds;
+mod kept;
 mod machine;
 mod measure;
 mod plan;

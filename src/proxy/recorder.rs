@@ -111,7 +111,7 @@ impl Account {
         match (self.record.deferral, &self.record.response_id) {
             (Some(Deferral::Opened), Some(id)) => {
                 // Before anybody may find it awaited.
-                rules.keep(std::mem::take(&mut held), id, now);
+                held = rules.keep(held, id, now);
                 // Before the last byte leaves: who asks by the id then finds it awaited.
                 self.sinks.deferred.open(id);
             }
@@ -121,7 +121,7 @@ impl Account {
                 if self.record.admission.api == Api::Batches
                     && self.record.outcome == Outcome::Ok =>
             {
-                rules.keep(std::mem::take(&mut held), id, now);
+                held = rules.keep(held, id, now);
             }
             _ => {}
         }

@@ -1,10 +1,8 @@
 //! The engine: what a request asks and tells, and what time does.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use foldhash::{HashMap, HashMapExt as _};
 use smallvec::SmallVec;
 
 use super::definition::{Metric, RuleSet};
@@ -12,6 +10,7 @@ use super::demand::{Blocked, Demand};
 use super::generation::Generation;
 use super::hands::{Hands, NoHands};
 use super::holds::Hold;
+use super::kept::KeptHolds;
 use super::measure;
 use super::preparation::Buffer;
 use super::series::Series;
@@ -19,9 +18,6 @@ use crate::clock::UnixMicros;
 use crate::config::BudgetSettings;
 use crate::record::{Dimensions, ModelNames, Sample};
 
-/// How long what is held of a thing that is made in the background waits for its usage: OpenAI's batches
-/// end within a day.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Ticks between two looks for alerts that have nothing to lose.
 const PRUNE_EVERY: u32 = 64;
 
@@ -37,12 +33,12 @@ pub struct Rules {
     pub(super) buffer: Mutex<Option<Buffer>>,
     /// Whether there is one; changed only with the generation's lock held for writing.
     pub(super) buffering: AtomicBool,
-    kept: Mutex<HashMap<Arc<str>, Kept>>,
+    pub(super) kept: KeptHolds,
     ticks: AtomicU32,
     /// Preparations that were begun.
     pub(super) preparations: AtomicU64,
-    /// Whether what was before this process is known.
-    pub(super) begun: AtomicBool,
+    /// Whether another process still has requests on their way that use up the same budgets.
+    pub(super) shared: AtomicBool,
 }
 
 /// What is held of budgets for one request on its way. Dropped, it is given back.
@@ -58,17 +54,18 @@ impl Reservation {
         self.holds.is_empty()
     }
 
-    /// What is held for an earlier try of the same request as well.
-    pub fn join(&mut self, earlier: Self) {
-        self.holds.extend(earlier.holds);
+    /// What is held for the same request elsewhere as well.
+    pub fn join(&mut self, other: Self) {
+        self.holds.extend(other.holds);
     }
-}
 
-/// What is held until its usage comes, or its time is over.
-#[derive(Debug)]
-struct Kept {
-    reservation: Reservation,
-    until: UnixMicros,
+    /// Gives it back at `at` without knowing what it came to: an upstream that never answered may have
+    /// used that much beside what is counted, and budgets say so from here on.
+    pub fn slip(self, at: UnixMicros) {
+        for hold in self.holds {
+            hold.slip(at, false);
+        }
+    }
 }
 
 impl Rules {
@@ -88,10 +85,10 @@ impl Rules {
             refuse_unknown,
             buffer: Mutex::new(None),
             buffering: AtomicBool::new(false),
-            kept: Mutex::new(HashMap::new()),
+            kept: KeptHolds::default(),
             ticks: AtomicU32::new(0),
             preparations: AtomicU64::new(0),
-            begun: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
         }
     }
 
@@ -157,7 +154,7 @@ impl Rules {
                     }
                 }
                 Err(_) if series.rule.is_budget() => {
-                    granted.push((series, series.part(cell, demand, &budgets)));
+                    granted.push((series, series.part(demand, &budgets)));
                 }
                 Err(_) => {}
             }
@@ -165,7 +162,9 @@ impl Rules {
         if let Some(blocked) = refused {
             return Err(blocked);
         }
-        let holds = granted.into_iter().map(|(series, part)| series.hold(part));
+        let holds = granted
+            .into_iter()
+            .map(|(series, part)| series.holds.hold(part));
         Ok(Reservation {
             holds: holds.collect(),
         })
@@ -203,30 +202,6 @@ impl Rules {
         if self.buffering.load(Ordering::Acquire) {
             self.keep_for_preparation(sample);
         }
-    }
-
-    /// Keeps what is held for a thing whose usage is told later, under its id.
-    pub fn keep(&self, held: Reservation, id: &str, now: UnixMicros) {
-        self.keep_until(held, id, now.plus(KEPT));
-    }
-
-    pub(super) fn keep_until(&self, held: Reservation, id: &str, until: UnixMicros) {
-        if held.is_empty() {
-            return;
-        }
-        let kept = Kept {
-            reservation: held,
-            until,
-        };
-        self.kept().insert(Arc::from(id), kept);
-    }
-
-    /// What was kept under an id; nothing where nothing was. To be handed to
-    /// [`observe`](Self::observe) with the usage.
-    #[must_use]
-    pub fn take_kept(&self, id: &str) -> Reservation {
-        let kept = self.kept().remove(id);
-        kept.map(|kept| kept.reservation).unwrap_or_default()
     }
 
     /// Takes in how much of a plan's window is used, in millionths.
@@ -285,26 +260,18 @@ impl Rules {
         }
     }
 
-    fn end_leases(&self, now: UnixMicros) {
-        let mut over = Vec::new();
-        self.kept().retain(|_, kept| {
-            let ends = kept.until <= now;
-            if ends {
-                over.append(&mut kept.reservation.holds.drain(..).collect());
-            }
-            !ends
-        });
-        for hold in over {
-            hold.slip();
-        }
-    }
-
     /// Whether sums are no longer known (the clock was set) and are to be read from the ledger again.
     #[must_use]
     pub fn is_stale(&self, now: UnixMicros) -> bool {
         let generation = self.generation();
         let mut alerts = generation.alerts();
         alerts.any(|series| series.cell().window.is_stale(now))
+    }
+
+    /// Whether another process, whose requests are in no sum here, still has some on their way: one that
+    /// handed over. Nobody can say meanwhile by how much budgets may be passed.
+    pub fn set_shared(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
     }
 
     /// Nothing fires or resolves, and budgets are not known, until the next preparation is installed.
@@ -317,9 +284,5 @@ impl Rules {
     pub(super) fn generation(&self) -> RwLockReadGuard<'_, Arc<Generation>> {
         let generation = self.generation.read();
         generation.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn kept(&self) -> MutexGuard<'_, HashMap<Arc<str>, Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,15 +8,17 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use super::definition::{Metric, Rule, RuleSet};
 use super::demand::Demand;
 use super::engine::{Reservation, Rules};
 use super::generation::Generation;
-use super::holds::Hold;
+use super::holds::{Holds, Part};
+use super::kept::KEPT;
 use super::measure;
 use super::series::Series;
+use smallvec::SmallVec;
+
 use crate::alert::{AlertEvent, AlertState, Labels};
 use crate::clock::UnixMicros;
 use crate::config::BudgetSettings;
@@ -60,6 +62,9 @@ pub struct HeldRequest<'a> {
     pub worst: Worst,
     /// Until when that is held.
     pub until: UnixMicros,
+    /// Whether its usage is told by a later request, and counts when that one does. Otherwise nobody
+    /// saw its end, and it counts when it began.
+    pub awaited: bool,
 }
 
 /// A preparation took too long: too many requests ended meanwhile. It can be done again.
@@ -86,10 +91,14 @@ pub struct Preparation<'r> {
     read: Vec<Feed>,
     needs: Needs,
     budgets: BudgetSettings,
-    kept: Vec<(Arc<str>, Reservation, UnixMicros)>,
+    /// What is to be held, under its id, until when.
+    held: Vec<(Arc<str>, UnixMicros, Parts)>,
     /// Alerts of an earlier run whose rule is gone.
     orphans: Vec<AlertEvent>,
 }
+
+/// What is to be held for one request.
+type Parts = SmallVec<[(Arc<Holds>, Part); 2]>;
 
 /// Has what is observed kept, until dropped.
 #[derive(Debug)]
@@ -100,6 +109,7 @@ struct Listening<'r> {
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
+        self.rules.kept.stop_listening(self.number);
         let mut buffer = self.rules.buffered();
         if buffer
             .as_ref()
@@ -147,6 +157,7 @@ impl Rules {
                 ..Buffer::default()
             });
             self.buffering.store(true, Ordering::Release);
+            self.kept.listen(number);
             (Arc::clone(&generation), number)
         };
         let next = Generation::new(set, Some(&before));
@@ -158,7 +169,7 @@ impl Rules {
             feed(rule, now)
         });
         let read: Vec<_> = feeds.collect();
-        let needs = needs(set, &read, &budgets, anew, now);
+        let needs = needs(set, &read, &budgets, now);
         Preparation {
             rules: self,
             listening: Listening {
@@ -169,7 +180,7 @@ impl Rules {
             read,
             needs,
             budgets,
-            kept: Vec::new(),
+            held: Vec::new(),
             orphans: Vec::new(),
         }
     }
@@ -204,14 +215,9 @@ fn window(rule: &Rule) -> Window {
     Window::new(&rule.span, measure::keeps(rule), rule.compare)
 }
 
-fn needs(
-    set: &RuleSet,
-    read: &[Feed],
-    budgets: &BudgetSettings,
-    anew: bool,
-    now: UnixMicros,
-) -> Needs {
+fn needs(set: &RuleSet, read: &[Feed], budgets: &BudgetSettings, now: UnixMicros) -> Needs {
     let mut needs = Needs::default();
+    let mut reads_budgets = false;
     for (rule, feed) in set.rules.iter().zip(read) {
         let since = window(rule).reach(now);
         let slot = match feed {
@@ -220,12 +226,16 @@ fn needs(
             Feed::InForce | Feed::Nothing => continue,
         };
         *slot = Some(slot.map_or(since, |known| known.min(since)));
+        reads_budgets |= rule.is_budget();
         needs.sketches |= *feed == Feed::Minutes && measure::is_distributed(rule.metric);
     }
-    // What is held goes over from the rules in force, where there are any.
-    if anew && set.rules.iter().any(|rule| rule.is_budget()) {
-        let day = Duration::from_secs(24 * 60 * 60);
-        needs.held_since = Some(now.minus(budgets.lease.max(day)));
+    if reads_budgets {
+        // For all of them, since all that the ledger told before is replaced. What is given back when
+        // its time is over stays in the bound of the window that it may have been used in.
+        let kept = budgets.lease.max(KEPT);
+        let budgets = set.rules.iter().filter(|rule| rule.is_budget());
+        let reach = budgets.map(|rule| window(rule).reach(now)).min();
+        needs.held_since = reach.map(|since| since.min(now).minus(kept));
     }
     needs
 }
@@ -260,12 +270,7 @@ impl Preparation<'_> {
     }
 
     /// Takes in a request of an earlier run whose end or usage is not known.
-    pub fn held(&mut self, request: &HeldRequest<'_>, now: UnixMicros) {
-        let is_over = request.until <= now;
-        if is_over && self.rules.begun.load(Ordering::Acquire) {
-            // It is known already.
-            return;
-        }
+    pub fn held(&mut self, request: &HeldRequest<'_>) {
         let demand = Demand {
             started_at: request.started_at,
             dimensions: request.dimensions,
@@ -273,19 +278,17 @@ impl Preparation<'_> {
         };
         let plan = self.next.plan(&request.dimensions);
         let budgets = plan.asked.iter().filter(|series| series.rule.is_budget());
-        let holds = budgets.map(|series| {
-            let part = series.part(&series.cell(), &demand, &self.budgets);
-            series.hold(part)
+        let parts = budgets.filter_map(|series| {
+            let part = Part {
+                awaited: request.awaited,
+                ..series.part(&demand, &self.budgets)
+            };
+            // What its row counts is counted.
+            (!part.of_row).then(|| (Arc::clone(&series.holds), part))
         });
-        if is_over {
-            holds.for_each(Hold::slip);
-            return;
-        }
-        let reservation = Reservation {
-            holds: holds.collect(),
-        };
-        self.kept
-            .push((Arc::from(request.id), reservation, request.until));
+        // Held from the installation on: until then it may be what the rules in force hold.
+        self.held
+            .push((Arc::from(request.id), request.until, parts.collect()));
     }
 
     /// Takes in the last event of an alert of an earlier run.
@@ -319,7 +322,6 @@ impl Preparation<'_> {
         // First: what another rule of the same name did is not what this one does.
         retire(&before, &self.next, rules, now);
         self.inherit(&before, now);
-        rules.begun.store(true, Ordering::Release);
         for sample in &buffer.samples {
             self.catch_up(&sample.sample(), position.unwrap_or(0), now);
         }
@@ -331,8 +333,22 @@ impl Preparation<'_> {
             }
             known.shared.set_health(None);
         }
-        for (id, reservation, until) in self.kept {
-            rules.keep_until(reservation, &id, until);
+        if self.needs.held_since.is_some() {
+            for known in &self.next.rules {
+                known.shared.forget_told();
+            }
+            rules.kept.replace(self.held, |parts, until| {
+                let is_over = until <= now;
+                let holds = parts.into_iter().filter_map(|(holds, part)| {
+                    if is_over {
+                        holds.slip(&part, until, true);
+                        return None;
+                    }
+                    Some(holds.hold(part))
+                });
+                let holds = holds.collect();
+                (!is_over).then_some(Reservation { holds })
+            });
         }
         *rules
             .budgets

@@ -10,13 +10,13 @@ use smallvec::SmallVec;
 
 use super::definition::{Metric, Rule, Stat, Unbounded};
 use super::demand::{Blocked, BlockedBy, Demand};
-use super::holds::{Hold, Holds};
+use super::holds::{Holds, Part};
 use super::machine::{Conditions, Machine, Observation};
 use super::measure;
 use crate::alert::{ActionTaken, AlertId, AlertState, Labels, Mode, Severity};
 use crate::clock::UnixMicros;
 use crate::config::BudgetSettings;
-use crate::meter::window::{self, Bounds, PeriodId, Totals, Window};
+use crate::meter::window::{self, Bounds, Totals, Window};
 use crate::record::Worst;
 
 /// How long an alert of an earlier run goes on without a provider's word on the plan.
@@ -49,6 +49,12 @@ impl Shared {
     fn holds(&self, labels: &Labels) -> Arc<Holds> {
         let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(holds.entry(labels.clone()).or_default())
+    }
+
+    /// Forgets what slipped and the ledger tells again.
+    pub(super) fn forget_told(&self) {
+        let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds.values().for_each(|holds| holds.forget_told());
     }
 
     /// Forgets what nobody holds anything of.
@@ -126,14 +132,6 @@ struct QuotaSeen {
 pub(super) struct Reading {
     pub(super) value: Option<i64>,
     pub(super) requests: u64,
-}
-
-/// What a request may take of a budget.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    period: PeriodId,
-    amount: i64,
-    unbounded: bool,
 }
 
 impl Cell {
@@ -268,7 +266,7 @@ impl Series {
                 Ok(None)
             };
         }
-        let part = self.part(cell, demand, budgets);
+        let part = self.part(demand, budgets);
         let (Some((_, unbounded)), Some(limit)) = (block, self.rule.critical) else {
             return Ok(Some(part));
         };
@@ -288,7 +286,7 @@ impl Series {
             return Err(refusal(BlockedBy::Unbounded, whenever));
         }
         let used = cell.sum_at(demand.started_at, now);
-        let held = self.holds.sum(part.period).amount;
+        let held = self.holds.held(&bounds).amount;
         // Of a request without a known most it is enough that something is left.
         let least = if part.unbounded { 1 } else { part.amount };
         let total = used.saturating_add(held).saturating_add(least);
@@ -327,18 +325,15 @@ impl Series {
     }
 
     /// What a request may use of the budget.
-    pub(super) fn part(&self, cell: &Cell, demand: &Demand<'_>, budgets: &BudgetSettings) -> Part {
+    pub(super) fn part(&self, demand: &Demand<'_>, budgets: &BudgetSettings) -> Part {
         let known = most(&self.rule, &demand.worst);
         Part {
-            period: cell.window.period(demand.started_at),
+            started_at: demand.started_at,
             amount: known.unwrap_or_else(|| taken_for_granted(&self.rule, budgets)),
             unbounded: known.is_none(),
+            awaited: false,
+            of_row: self.rule.metric == Metric::Requests,
         }
-    }
-
-    /// Holds what was granted.
-    pub(super) fn hold(&self, part: Part) -> Hold {
-        self.holds.hold(part.period, part.amount, part.unbounded)
     }
 
     /// What the window says now.
@@ -426,6 +421,7 @@ impl Series {
     /// Whether nothing would be lost with it.
     pub(super) fn is_idle(&self, cell: &mut Cell, now: UnixMicros) -> bool {
         !self.is_of_now(cell, now)
+            && self.holds.slipped(&cell.window.bounds(now)) == 0
             // What is silent now is what a later window is compared with.
             && self.rule.compare.is_none()
             // Of a calendar the period before may still be asked for.
@@ -446,7 +442,8 @@ impl Series {
         if !self.rule.is_budget() || self.rule.mode != Mode::Enforce {
             return None;
         }
-        let held = self.holds.sum(cell.window.period(now));
+        let bounds = cell.window.bounds(now);
+        let held = self.holds.held(&bounds);
         if held.unbounded > 0 {
             return Some(None);
         }
@@ -455,7 +452,8 @@ impl Series {
         } else {
             held.amount
         };
-        Some(Some(held.slipped.saturating_add(unreserved)))
+        let slipped = self.holds.slipped(&bounds);
+        Some(Some(slipped.saturating_add(unreserved)))
     }
 
     /// How long until the limit is reached at the present rate; `None` when it is not, in this window.

@@ -1,5 +1,6 @@
 //! The engine over its public face, with an explicit clock.
 
+mod background;
 mod budgets;
 mod crashes;
 mod deeds;

@@ -71,16 +71,17 @@ impl Rules {
         generation
             .rules
             .iter()
-            .map(|known| view(known, now))
+            .map(|known| view(known, self.shared.load(Ordering::Relaxed), now))
             .collect()
     }
 }
 
-fn view(known: &InForce, now: UnixMicros) -> RuleView {
+/// `shared`: another process has requests on their way as well.
+fn view(known: &InForce, shared: bool, now: UnixMicros) -> RuleView {
     let rule = &known.rule;
     // Without an alert nothing is on its way.
     let enforced = rule.is_budget() && rule.mode == Mode::Enforce;
-    let mut bound = enforced.then_some(Some(0));
+    let mut bound = enforced.then_some((!shared).then_some(0));
     let mut alerts = Vec::new();
     for series in Generation::alerts_of(known) {
         let mut cell = series.cell();
@@ -120,7 +121,7 @@ impl Series {
         let (state, severity) = (machine.state(), machine.severity());
         let (active_since, fired_at) = (machine.active_since(), machine.fired_at());
         let budget = self.rule.is_budget();
-        let held = self.holds.sum(cell.window.period(now)).amount;
+        let held = self.holds.held(&bounds).amount;
         let forecast = cell.window.forecast(now).filter(|_| budget);
         let exhausted_in = self.exhausted_in(cell, now);
         let quantity = |value| self.rule.quantity(value);

@@ -206,21 +206,19 @@ impl Feed<'_, '_> {
                     (self.lease, own.as_str())
                 };
                 let rest = held.worst_nanousd.saturating_sub(held.counted_nanousd);
-                self.into.held(
-                    &HeldRequest {
-                        id,
-                        started_at: held.started_at,
-                        dimensions: named(channels, held.dimensions),
-                        worst: Worst {
-                            cost: Some(NanoUsd(rest)),
-                            input_cost: None,
-                            input_tokens: held.worst_input_tokens,
-                            output_tokens: held.worst_output_tokens,
-                        },
-                        until: held.started_at.plus(lasts),
+                self.into.held(&HeldRequest {
+                    id,
+                    started_at: held.started_at,
+                    dimensions: named(channels, held.dimensions),
+                    worst: Worst {
+                        cost: Some(NanoUsd(rest)),
+                        input_cost: None,
+                        input_tokens: held.worst_input_tokens,
+                        output_tokens: held.worst_output_tokens,
                     },
-                    now,
-                );
+                    until: held.started_at.plus(lasts),
+                    awaited: held.deferred,
+                });
             }
         }
     }

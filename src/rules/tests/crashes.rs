@@ -12,11 +12,11 @@ const DAY: i64 = 24 * 60 * 60 * SECOND;
 
 /// A row of the ledger.
 #[derive(Clone, Debug)]
-struct Row {
-    started_at: UnixMicros,
-    counted: i64,
+pub(super) struct Row {
+    pub(super) started_at: UnixMicros,
+    pub(super) counted: i64,
     /// Of a request whose end nobody saw: the most that it may have cost.
-    worst: Option<i64>,
+    pub(super) worst: Option<i64>,
 }
 
 /// What would be there if everything were known.
@@ -71,23 +71,16 @@ impl World {
         let lease = budgets.lease;
         let set = set([daily_block(LIMIT)]);
         let mut preparation = self.rules.prepare(&set, budgets, true, self.now);
-        assert!(preparation.needs().minutes_since.is_some());
-        for row in &self.rows {
-            preparation.minute(&minute(row), self.now);
-            if let Some(worst) = row.worst {
-                preparation.held(
-                    &HeldRequest {
-                        id: &format!("{}-{worst}-{}", row.started_at, row.counted),
-                        started_at: row.started_at,
-                        dimensions: of("a"),
-                        worst: Worst {
-                            cost: Some(NanoUsd(worst - row.counted)),
-                            ..Worst::default()
-                        },
-                        until: row.started_at.plus(lease),
-                    },
-                    self.now,
-                );
+        // No more than what is asked for.
+        let needs = preparation.needs();
+        let (minutes, held) = (needs.minutes_since.unwrap(), needs.held_since.unwrap());
+        for (number, row) in self.rows.iter().enumerate() {
+            if row.started_at >= minutes {
+                preparation.minute(&minute(row), self.now);
+            }
+            if let Some(worst) = row.worst.filter(|_| row.started_at >= held) {
+                let id = number.to_string();
+                preparation.held(&unknown(&id, worst - row.counted, row.started_at, lease));
             }
         }
         preparation.install(None, self.now).unwrap();
@@ -103,12 +96,31 @@ impl World {
     }
 
     fn bound(&self) -> i64 {
-        let view = self.rules.view(self.now);
-        view[0].overshoot_bound.flatten().unwrap().value
+        bound_of(&self.rules, self.now)
     }
 }
 
-fn minute(row: &Row) -> MinuteSample<'static> {
+/// A request whose end nobody saw.
+pub(super) fn unknown(
+    id: &str,
+    rest: i64,
+    started_at: UnixMicros,
+    lease: std::time::Duration,
+) -> HeldRequest<'_> {
+    HeldRequest {
+        id,
+        started_at,
+        dimensions: of("a"),
+        worst: Worst {
+            cost: Some(NanoUsd(rest)),
+            ..Worst::default()
+        },
+        until: started_at.plus(lease),
+        awaited: false,
+    }
+}
+
+pub(super) fn minute(row: &Row) -> MinuteSample<'static> {
     MinuteSample {
         started: row.started_at.minute(),
         ended: row.started_at.minute(),
@@ -196,25 +208,98 @@ fn a_lease_frees_the_budget_of_requests_that_never_ended() {
 }
 
 #[test]
-fn what_is_made_in_the_background_is_held_until_its_usage_comes() {
-    let world = World::new();
-    let held = world
-        .rules
-        .admit(&demand("a", Some(900), NOON), NOON)
-        .unwrap();
-    world.rules.keep(held, "resp_1", NOON);
-    assert!(
-        world
-            .rules
-            .admit(&demand("a", Some(200), NOON), NOON)
-            .is_err()
-    );
-    let kept = world.rules.take_kept("resp_1");
-    world.rules.observe(&sample("a", 100, at(60)), kept, at(60));
-    assert!(
-        world
-            .rules
-            .admit(&demand("a", Some(200), at(60)), at(60))
-            .is_ok()
-    );
+fn the_bound_of_a_month_knows_of_crashes_days_ago() {
+    let Span::Calendar(day) = daily_block(0).span else {
+        panic!("a calendar's");
+    };
+    let month = Rule {
+        span: Span::Calendar(Calendar {
+            unit: CalendarUnit::Month,
+            ..day
+        }),
+        ..daily_block(100)
+    };
+    let set = set([month]);
+    let now = at(3 * 24 * 60 * 60);
+    let (rules, _) = rules(&set);
+    let mut preparation = rules.prepare(&set, BudgetSettings::default(), true, now);
+    assert!(preparation.needs().held_since.unwrap() <= NOON);
+    let lease = rules.budgets().lease;
+    preparation.held(&unknown("r", 90, NOON, lease));
+    preparation.install(None, now).unwrap();
+    assert_eq!(bound_of(&rules, now), 90);
+    // As long as the month, and no longer.
+    assert_eq!(bound_of(&rules, at(10 * 24 * 60 * 60)), 90);
+    assert_eq!(bound_of(&rules, at(11 * 24 * 60 * 60)), 0);
+}
+
+#[test]
+fn what_slipped_leaves_the_bound_with_a_rolling_window() {
+    let hourly = Rule {
+        span: Span::Rolling(std::time::Duration::from_secs(3_600)),
+        ..daily_block(100)
+    };
+    let set = set([hourly]);
+    let lease = BudgetSettings::default().lease;
+    // Read before the lease is over, and long after.
+    for read_at in [NOON, at(3 * 24 * 60 * 60)] {
+        let (rules, _) = rules(&set);
+        let mut preparation = rules.prepare(&set, BudgetSettings::default(), true, read_at);
+        if preparation.needs().held_since.unwrap() <= NOON {
+            preparation.held(&unknown("r", 90, NOON, lease));
+        }
+        preparation.install(None, read_at).unwrap();
+        if read_at == NOON {
+            let over = NOON.plus(lease);
+            rules.tick(over);
+            assert_eq!(bound_of(&rules, over), 90);
+        }
+        assert_eq!(bound_of(&rules, at(3 * 24 * 60 * 60)), 0);
+    }
+}
+
+/// A second reading tells what has slipped again: it counts once.
+#[test]
+fn what_slipped_is_in_the_bound_once_however_often_the_ledger_is_read() {
+    let set = set([daily_block(100)]);
+    let (rules, _) = rules(&set);
+    let lease = rules.budgets().lease;
+    let over = NOON.plus(lease);
+    for now in [NOON, over, over] {
+        let mut preparation = rules.prepare(&set, BudgetSettings::default(), true, now);
+        preparation.held(&unknown("r", 90, NOON, lease));
+        preparation.install(None, now).unwrap();
+        rules.tick(now);
+    }
+    assert_eq!(bound_of(&rules, over), 90);
+}
+
+#[test]
+fn what_an_upstream_that_never_answered_may_bill_is_in_the_bound() {
+    let (rules, _) = rules(&set([daily_block(100)]));
+    let silent = rules.admit(&demand("a", Some(40), NOON), NOON).unwrap();
+    silent.slip(at(60));
+    assert_eq!(bound_of(&rules, at(60)), 40);
+    assert!(rules.admit(&demand("a", Some(100), at(60)), at(60)).is_ok());
+    assert_eq!(bound_of(&rules, at(12 * 60 * 60)), 0);
+}
+
+#[test]
+fn nobody_knows_the_bound_while_another_process_has_requests_on_their_way() {
+    let closing = Rule {
+        name: "Closing".into(),
+        actions: Vec::new(),
+        ..daily_block(100)
+    };
+    let (rules, _) = rules(&set([daily_block(100), closing]));
+    rules.set_shared(true);
+    for view in rules.view(NOON) {
+        assert_eq!(view.overshoot_bound, Some(None), "{}", view.rule.name);
+    }
+    rules.set_shared(false);
+    assert_eq!(bound_of(&rules, NOON), 0);
+}
+
+fn bound_of(rules: &Rules, now: UnixMicros) -> i64 {
+    rules.view(now)[0].overshoot_bound.flatten().unwrap().value
 }

@@ -83,6 +83,7 @@ fn what_is_held_goes_over_to_a_window_that_is_read_anew() {
     let preparation = rules.prepare(&set, BudgetSettings::default(), false, NOON);
     assert!(preparation.needs().minutes_since.is_some());
     preparation.install(None, NOON).unwrap();
+    assert!(rules.admit(&demand("a", Some(20), NOON), NOON).is_err());
     drop(held);
     assert!(rules.admit(&demand("a", Some(90), NOON), NOON).is_ok());
 }
