@@ -5,7 +5,7 @@
 //! | a place was taken | the rules are asked for this channel; one that they refuse for itself is left for the next |
 //! | the rules say yes | what they hold for the request is its account's from then on |
 //! | another channel is tried | what was held is given back, but where the first may bill it stays besides |
-//! | the account is settled | the rules take the request in and what was held back, in one step |
+//! | the account is settled | the rules take the request in and what was held back, in one step; what an earlier channel may bill is in the bound from then on |
 //!
 //! What a request may use at most is read from its body only where a budget wants to know.
 
@@ -162,7 +162,7 @@ impl Recorder {
                 ..worst
             }
         });
-        self.hold(held, kept);
+        self.hold(&destination.channel, held, kept);
         Ok(())
     }
 }

@@ -237,8 +237,8 @@ impl Gateway {
             let place = self.another(session, exchange, now)?;
             match exchange.ask(place.channel(), now) {
                 Ok(()) if place.is_open(now) => return Ok(place),
-                // A rule closed it in between; what is held for it stays until the request ends.
-                Ok(()) => {}
+                // A rule closed it in between.
+                Ok(()) => exchange.recorder.give_back(),
                 Err(blocked) if blocked.of_channel => {}
                 Err(_) => return Err(NoPlace::Exhausted),
             }

@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::clock::UnixMicros;
 use crate::ledger::{Deferred, Journal};
 use crate::meter::{InFlight, Meter};
@@ -80,6 +82,14 @@ struct OpenAttempt {
     status: Option<u16>,
 }
 
+/// What budgets hold for a request at a channel, which may use that much.
+#[derive(Debug)]
+struct HeldAt {
+    channel: Arc<str>,
+    reservation: Reservation,
+    worst: Option<Worst>,
+}
+
 /// Everything that will be said of a request, and to whom.
 #[derive(Debug)]
 pub(super) struct Account {
@@ -91,8 +101,9 @@ pub(super) struct Account {
     /// Whose prices hold; `None` when the channel says nothing of it.
     provider: Option<&'static str>,
     in_flight: Option<InFlight>,
-    /// What budgets hold for it.
-    held: Reservation,
+    /// What budgets hold for it: for each channel that may bill it, the one that it was sent to last at
+    /// the end.
+    held: SmallVec<[HeldAt; 1]>,
     /// The model it asks for, aliases resolved.
     meant: Option<Arc<str>>,
     /// As the channel calls it.
@@ -106,7 +117,11 @@ impl Account {
         self.record.assumed_cost = self.assumed_cost();
         // The journal first: what a crash after this line loses is a count in memory.
         let position = self.sinks.journal.end(&self.record);
-        let mut held = std::mem::take(&mut self.held);
+        let (mut held, earlier) = self.take_held();
+        // They had the request and never said what came of it. This row is not of them.
+        for reservation in earlier {
+            reservation.slip(now);
+        }
         let rules = &self.sinks.rules;
         match (self.record.deferral, &self.record.response_id) {
             (Some(Deferral::Opened), Some(id)) => {
@@ -136,6 +151,20 @@ impl Account {
         if let Some(sample) = Sample::of(&self.record, meant, called, position) {
             rules.observe(&sample, held, now);
         }
+    }
+
+    /// What is held at the channel that the row is of, and at those before.
+    fn take_held(&mut self) -> (Reservation, impl Iterator<Item = Reservation> + use<>) {
+        let mut held = std::mem::take(&mut self.held);
+        let channel = self.record.admission.channel.as_deref();
+        let is_own = |last: &HeldAt| channel.is_none_or(|channel| *last.channel == *channel);
+        let own = if held.last().is_some_and(is_own) {
+            held.pop()
+        } else {
+            None
+        };
+        let earlier = held.into_iter().map(|earlier| earlier.reservation);
+        (own.map(|own| own.reservation).unwrap_or_default(), earlier)
     }
 
     /// What budgets count where the cost is not known and may not be nothing.
@@ -261,7 +290,7 @@ impl Recorder {
             stated_cost: None,
             provider: None,
             in_flight: None,
-            held: Reservation::default(),
+            held: SmallVec::new(),
             meant: None,
             called: None,
         };
@@ -352,17 +381,27 @@ impl Recorder {
         (&self.account.sinks, &self.account.record.admission)
     }
 
-    /// Budgets hold this for the request, beside what they hold for it already, for it may use
-    /// `worst`.
-    pub(super) fn hold(&mut self, held: Reservation, worst: Option<Worst>) {
-        self.account.held.join(held);
+    /// Budgets hold this for the request at `channel`, beside what they hold for it at others, for it
+    /// may use `worst`.
+    pub(super) fn hold(
+        &mut self,
+        channel: &Arc<str>,
+        reservation: Reservation,
+        worst: Option<Worst>,
+    ) {
+        self.account.held.push(HeldAt {
+            channel: Arc::clone(channel),
+            reservation,
+            worst,
+        });
         self.account.record.admission.worst = worst;
     }
 
-    /// What budgets hold for the request is given back.
+    /// What budgets hold for the request at the channel that was asked for last is given back.
     pub(super) fn give_back(&mut self) {
-        self.account.held = Reservation::default();
-        self.account.record.admission.worst = None;
+        let held = &mut self.account.held;
+        held.pop();
+        self.account.record.admission.worst = held.last().and_then(|before| before.worst);
     }
 
     /// The model's names that no record has: with aliases resolved, and at the channel.
@@ -627,9 +666,12 @@ impl Drop for Recorder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::admission::{Destination, Extent};
     use super::*;
+    use crate::config::BudgetSettings;
     use crate::ledger::query::{RequestFilter, StoredRequest};
     use crate::ledger::{Closed, Ledger, Reader, Settings, Takeover};
+    use crate::protocol::bounds;
 
     struct Room {
         folder: tempfile::TempDir,
@@ -677,6 +719,54 @@ mod tests {
         let rows = room.rows();
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].outcome, Outcome::Ok);
+    }
+
+    /// One channel never says what came of the request, one refuses it, a third answers: what the
+    /// first may bill is in no row, and so in the bound.
+    #[test]
+    fn what_an_earlier_channel_may_bill_stays_in_the_bound() {
+        let text = "groups: [{name: g, rules: [{alert: Spend, metric: cost, window: day, \
+             critical: 100 USD, mode: enforce, actions: [{block: {}}]}]}]";
+        let (zone, known) = (jiff::tz::TimeZone::UTC, crate::rules::KnownNames::default());
+        let loaded = crate::rules::parse("r.yaml".as_ref(), text, &zone, &known).unwrap();
+        let hands = Arc::new(crate::rules::NoHands);
+        let rules = Rules::new(&loaded.set, BudgetSettings::default(), false, hands);
+        let mut room = Room::open();
+        let Some(sinks) = Arc::get_mut(&mut room.sinks) else {
+            panic!("nobody else has them")
+        };
+        sinks.rules = Arc::new(rules);
+        let rules = Arc::clone(&room.sinks.rules);
+        let start = Instant::now();
+        let mut recorder = room.recorder(start);
+        let now = recorder.clock(start);
+        let ask = |recorder: &mut Recorder, channel: &str| {
+            let destination = Destination {
+                channel: Arc::from(channel),
+                provider: Some("openai"),
+                meant: None,
+                called: Some(Arc::from("gpt-4o")),
+            };
+            let body = bounds(Api::Chat, br#"{"messages": [], "max_tokens": 1000}"#);
+            let asked = recorder.ask(&destination, now, || Extent::Within(body.as_ref().unwrap()));
+            asked.unwrap();
+            recorder.admit(&destination.channel);
+        };
+        let shown = || {
+            let view = rules.view(now).remove(0);
+            let bound = view.overshoot_bound.flatten().unwrap().value;
+            (bound, view.alerts[0].reserved.unwrap().value)
+        };
+        ask(&mut recorder, "silent");
+        let (_, one) = shown();
+        assert!(one > 0);
+        ask(&mut recorder, "refusing");
+        assert_eq!(shown(), (0, 2 * one));
+        recorder.give_back();
+        assert_eq!(shown(), (0, one));
+        ask(&mut recorder, "answering");
+        recorder.close(Ending::OK, start);
+        assert_eq!(shown(), (one, 0));
     }
 
     #[test]
