@@ -112,6 +112,7 @@ impl RuleKeeper {
                      and resolve nothing until it does"
                 );
                 let why = "what was used before the start is not read from the ledger yet";
+                self.history.rules().set_shared(true);
                 return self.history.rules().set_unknown(why);
             }
             sleep(A_MOMENT).await;
@@ -181,7 +182,7 @@ impl RuleKeeper {
         let (history, wanted) = (self.history.clone(), self.wanted.clone());
         let read = spawn_blocking(move || history.read(&wanted, reading));
         match read.await {
-            Ok(Ok(restored)) => self.are_in_force(restored),
+            Ok(Ok(restored)) => self.are_in_force(reading, restored),
             Ok(Err(reason)) => {
                 self.tell_once(&reason);
                 return false;
@@ -192,7 +193,13 @@ impl RuleKeeper {
         true
     }
 
-    fn are_in_force(&mut self, restored: Restored) {
+    fn are_in_force(&mut self, reading: Reading, restored: Restored) {
+        // What was there already was not read.
+        let restored = match self.restored {
+            Some(known) if reading == Reading::Edited => known,
+            _ => restored,
+        };
+        self.history.rules().set_shared(!restored.is_alone());
         if !self.installed {
             tracing::info!(
                 rules = self.wanted.set.rules.len(),

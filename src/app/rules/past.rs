@@ -41,6 +41,13 @@ pub(super) struct Restored {
     repricings: u64,
 }
 
+impl Restored {
+    /// Whether all that another process left was in it.
+    pub(super) const fn is_alone(&self) -> bool {
+        self.alone
+    }
+}
+
 /// Why the ledger was not read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotRead {
