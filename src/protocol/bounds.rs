@@ -17,6 +17,9 @@ use self::seen::Seen;
 use self::strings::read;
 use crate::record::Api;
 
+/// The tier of a request that states several: one without a price.
+const SEVERAL_TIERS: &str = "several";
+
 /// What a request may use at most, as far as it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -35,7 +38,8 @@ pub struct Bounds {
     pub cache: CacheWrites,
     /// What it may have beside text.
     pub media: Media,
-    /// The service tier it asks for, where that is not the usual one.
+    /// The service tier it asks for, where that is not the usual one; a name without a price where it
+    /// asks for several.
     pub service_tier: Option<Box<str>>,
 }
 
@@ -86,6 +90,17 @@ impl Bounds {
 /// Whether a request that asks for this tier is served in the usual one.
 fn is_usual(tier: &str) -> bool {
     matches!(tier, "auto" | "default" | "standard" | "standard_only")
+}
+
+/// The tier that counts where `before` was stated and now `stated` is: the one that is not the usual,
+/// since the usual one counts in any case. Of two such the provider chooses, so that it is none that
+/// anybody knows a price of.
+pub(super) fn dearer_tier(before: Option<Box<str>>, stated: &str) -> Option<Box<str>> {
+    match before {
+        before if is_usual(stated) => before,
+        Some(before) if *before != *stated => Some(SEVERAL_TIERS.into()),
+        _ => Some(stated.into()),
+    }
 }
 
 /// Whether a tool of this `type` is run by the client: what it does costs nothing here.

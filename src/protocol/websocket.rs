@@ -39,7 +39,7 @@ pub struct Create {
     pub model: Option<Box<str>>,
     /// The end user it names.
     pub end_user: Option<Box<str>>,
-    /// The service tier it asks for.
+    /// The service tier it asks for, where that is not the usual one.
     pub service_tier: Option<Box<str>>,
     /// The most output tokens it allows, where it says.
     pub max_output_tokens: Option<u64>,

@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::super::text;
 use super::super::words::writes_text;
 use super::strings::{Strings, Text};
-use super::{Bounds, CacheWrites, Media, is_run_by_client, is_usual};
+use super::{Bounds, CacheWrites, Media, dearer_tier, is_run_by_client};
 use crate::record::Api;
 
 /// Tokens that providers put before a request of their own accord: roles, dates, instructions.
@@ -111,7 +111,6 @@ pub(super) struct Seen {
     /// Gemini: it asks for text and not for an embedding.
     generates: bool,
     tier: Option<Box<str>>,
-    fast: bool,
 }
 
 impl Seen {
@@ -133,7 +132,6 @@ impl Seen {
             prompts: 0,
             generates: api != Api::Gemini,
             tier: None,
-            fast: false,
         }
     }
 
@@ -159,11 +157,6 @@ impl Seen {
         };
         let choices = self.choices.known().max(self.best_of.known()).unwrap_or(1);
         let answers = choices.max(1).saturating_mul(inputs.unwrap_or(1));
-        let tier = if self.fast {
-            Some("fast".into())
-        } else {
-            self.tier
-        };
         Bounds {
             input_tokens: (!self.elsewhere).then(|| body_bytes.saturating_add(unseen)),
             inputs,
@@ -177,7 +170,7 @@ impl Seen {
                 _ => CacheWrites::Short,
             },
             media: self.media,
-            service_tier: tier,
+            service_tier: self.tier,
         }
     }
 
@@ -306,10 +299,12 @@ impl Strings for Seen {
                 if &*name == "cache_control" {
                     self.content_member(&name, value);
                 }
-                // Gemini's have no `type`: each is a member.
+                // Gemini's have no `type`: each is a member, of one in a list or of the only one.
                 let declared = ["functionDeclarations", "function_declarations"];
-                if self.api == Api::Gemini && depth == 3 && !declared.contains(&&*name) {
-                    self.endless |= !says_nothing(value);
+                let is_tool = depth == 3 || depth == 2;
+                if self.api == Api::Gemini && is_tool && !declared.contains(&&*name) {
+                    // With nothing set it is on.
+                    self.endless |= !is_off(value);
                 }
             }
             Within::Generation if depth == 2 => match &*name {
@@ -338,7 +333,8 @@ impl Strings for Seen {
         }
         let value = value.get();
         match (named, self.within) {
-            (Named::Kind, Within::Tools) if depth == 3 => {
+            // In a list, or the only one.
+            (Named::Kind, Within::Tools) if depth == 3 || depth == 2 => {
                 self.endless |= !is_run_by_client(self.api, &value);
             }
             (Named::Kind, Within::Content) => self.content_kind(&value),
@@ -350,9 +346,11 @@ impl Strings for Seen {
             }
             (Named::Lifetime, _) => self.for_an_hour |= &*value == "1h",
             (Named::Tier, _) => {
-                self.tier = (!is_usual(&value)).then(|| Box::from(&*value));
+                self.tier = dearer_tier(self.tier.take(), &value);
             }
-            (Named::Speed, _) => self.fast = &*value == "fast",
+            (Named::Speed, _) if &*value == "fast" => {
+                self.tier = dearer_tier(self.tier.take(), &value);
+            }
             (_, Within::Modalities) => self.endless |= &*value != "text",
             _ => {}
         }
@@ -366,15 +364,17 @@ impl Strings for Seen {
     }
 }
 
-/// Whether a value says no more than none would.
+/// Whether a value says no more than none would. An empty object may: it asks for what it is the value
+/// of, with everything in it as the provider likes.
 fn says_nothing(value: &[u8]) -> bool {
-    let empty = |open: u8, close: u8| match value {
-        [first, rest @ ..] if *first == open => rest.trim_ascii_start().first() == Some(&close),
+    let is_empty_list = match value {
+        [b'[', rest @ ..] => rest.trim_ascii_start().first() == Some(&b']'),
         _ => false,
     };
-    value.starts_with(b"null")
-        || value.starts_with(b"false")
-        || value.starts_with(b"\"\"")
-        || empty(b'[', b']')
-        || empty(b'{', b'}')
+    is_off(value) || value.starts_with(b"\"\"") || is_empty_list
+}
+
+/// Whether a value takes back what its name asks for.
+fn is_off(value: &[u8]) -> bool {
+    value.starts_with(b"null") || value.starts_with(b"false")
 }

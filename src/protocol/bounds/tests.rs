@@ -283,6 +283,9 @@ fn what_the_provider_runs_has_no_bound() {
             chat(),
             json!({"web_search_options": {"user_location": 1}}),
         ),
+        // All of them the provider's defaults.
+        (Api::Chat, chat(), json!({"web_search_options": {}})),
+        (Api::Chat, chat(), json!({"search_parameters": {}})),
         (Api::Chat, chat(), json!({"modalities": ["text", "audio"]})),
         (Api::Chat, chat(), json!({"data_sources": [{}]})),
         (Api::Chat, chat(), json!({"models": ["a", "b"]})),
@@ -303,6 +306,32 @@ fn what_the_provider_runs_has_no_bound() {
             Api::Gemini,
             gemini(),
             json!({"tools": [{"googleSearch": {"a": 1}}]}),
+        ),
+        (
+            Api::Gemini,
+            gemini(),
+            json!({"tools": [{"googleSearch": {}}]}),
+        ),
+        (
+            Api::Gemini,
+            gemini(),
+            json!({"tools": [{"codeExecution": {}}]}),
+        ),
+        (
+            Api::Gemini,
+            gemini(),
+            json!({"tools": [{"functionDeclarations": []}, {"url_context": { }}]}),
+        ),
+        // One tool, and no list of them.
+        (
+            Api::Gemini,
+            gemini(),
+            json!({"tools": {"googleSearch": {}}}),
+        ),
+        (
+            Api::Responses,
+            responses(),
+            json!({"tools": {"type": "web_search"}}),
         ),
         (
             Api::Gemini,
@@ -360,6 +389,16 @@ fn tools_that_the_client_runs_have_no_fees() {
             gemini(),
             json!([{"functionDeclarations": [{"name": "f", "parameters": schema}]}]),
         ),
+        (
+            Api::Gemini,
+            gemini(),
+            json!({"functionDeclarations": [{"name": "f", "parameters": schema}]}),
+        ),
+        (
+            Api::Gemini,
+            gemini(),
+            json!([{"googleSearch": null, "functionDeclarations": [{"name": "f"}]}]),
+        ),
     ] {
         let body = with(body, json!({ "tools": tools }));
         let bytes = body.to_string().len() as u64;
@@ -399,6 +438,37 @@ fn caches_tiers_and_predictions_are_seen() {
     ] {
         let seen = of(api, &with(messages(), more)).unwrap();
         assert_eq!(seen.service_tier.as_deref(), tier);
+    }
+    // Which of two counts is the provider's choice; the usual one counts in any case.
+    for (api, body, tier) in [
+        (
+            Api::Chat,
+            r#"{"service_tier": "priority", "service_tier": "flex"}"#,
+            Some("several"),
+        ),
+        (
+            Api::Chat,
+            r#"{"service_tier": "priority", "service_tier": "auto"}"#,
+            Some("priority"),
+        ),
+        (
+            Api::Chat,
+            r#"{"service_tier": "flex", "service_tier": "flex"}"#,
+            Some("flex"),
+        ),
+        (
+            Api::Messages,
+            r#"{"speed": "fast", "speed": "standard"}"#,
+            Some("fast"),
+        ),
+        (
+            Api::Messages,
+            r#"{"speed": "fast", "service_tier": "priority"}"#,
+            Some("several"),
+        ),
+    ] {
+        let seen = bounds(api, body.as_bytes()).unwrap();
+        assert_eq!(seen.service_tier.as_deref(), tier, "{body}");
     }
     let predicting = with(
         chat(),

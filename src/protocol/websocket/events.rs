@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::vec::Drain;
 
 use super::super::api::{Asked, Conventions, Live, Said, Turn};
-use super::super::bounds::is_run_by_client;
+use super::super::bounds::{dearer_tier, is_run_by_client};
 use super::super::captured::Captured;
 use super::super::json::{Node, Place, Progress, Scanner, Sink};
 use super::super::reading::Reading;
@@ -110,7 +110,12 @@ impl Sink<Asked> for ClientEvent {
             Asked::Model => self.create.model = name(),
             Asked::SafetyIdentifier => self.create.end_user = name(),
             Asked::User => self.user = name(),
-            Asked::ServiceTier => self.create.service_tier = name(),
+            Asked::ServiceTier => {
+                if let Some(stated) = name() {
+                    let before = self.create.service_tier.take();
+                    self.create.service_tier = dearer_tier(before, &stated);
+                }
+            }
             Asked::MaxOutputTokens => {
                 // Of two the larger: which of them counts is the provider's choice.
                 let before = self.create.max_output_tokens;
