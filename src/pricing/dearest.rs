@@ -5,7 +5,7 @@
 //! they may stay under. What is then charged is never more.
 
 use super::names::ModelName;
-use super::rate::{Factor, Item, Rate, Tier};
+use super::rate::{Factor, Item, Rate, Rates, Tier};
 use super::row::{Card, MediaSet, PriceRow, amount_of};
 use super::table::PriceTable;
 use crate::clock::UnixMicros;
@@ -131,6 +131,9 @@ impl PriceRow {
             let rate = card.rates.stated_cache_write_1h().filter(|_| !mixed_cache);
             card.numerator(Item::Unit(Unit::CacheWrite1h), rate)
         };
+        // A model whose images have a price makes them without being asked to.
+        let states_images = |rates: &Rates| rates.stated(TokenType::OutputImage).is_some();
+        let draws = states_images(card.rates) || states_images(&self.standard);
         let mut sides = Sides::default();
         for (kind, occurs) in [
             (TokenType::Input, true),
@@ -150,7 +153,7 @@ impl PriceRow {
             (TokenType::Output, true),
             (TokenType::Reasoning, true),
             (TokenType::OutputAudio, most.output_media.audio),
-            (TokenType::OutputImage, most.output_media.image),
+            (TokenType::OutputImage, most.output_media.image || draws),
         ] {
             if occurs {
                 sides.output = sides.output.max(of(kind).unwrap_or(ceiling.output));

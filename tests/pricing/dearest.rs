@@ -62,6 +62,8 @@ fn each_side_counts_at_the_dearest_rate_it_may_have() {
             ("1.382505", "1.360005"),
         ),
         ("gpt-5.4", None, most(272_000, 1_000), ("0.695", "0.68")),
+        // It makes images without being asked to: 1,000 × 2 + 100 × 120.
+        ("gemini-3-pro-image", None, plain, ("0.014", "0.002")),
         // At the ceiling: no such model, no such tier, nothing stated for what may be used.
         ("nobody's", None, plain, ("0.048", "0.03")),
         ("gpt-5", Some("scale"), plain, ("0.048", "0.03")),
