@@ -43,7 +43,7 @@ pub use observed::{MissingReason, Observed, ProviderError};
 pub use rename::{ModelPlace, Splice, spliced};
 pub use request::{RequestFacts, inject_include_usage, knows_stream_options, read_request};
 pub use route::{
-    MalformedPath, Operation, PathBase, Route, classify, made_in_path, makes_to_keep, may_cost,
+    MalformedPath, Operation, PathBase, Route, classify, made_in_path, makes_to_keep,
     model_in_query, names_one_model,
 };
 pub use strip::UsageStripper;

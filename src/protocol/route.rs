@@ -18,6 +18,9 @@ pub struct Route<'p> {
     pub channel: Option<Cow<'p, str>>,
     /// The model a path names instead of the body: a classic Azure deployment, a Gemini model.
     pub model: Option<Cow<'p, str>>,
+    /// Whether it may cost something: whatever brings something, but for what is known to be free, and
+    /// what opens a session.
+    pub may_cost: bool,
     /// Whether a stream is asked for, where the path says so instead of the body (Gemini).
     pub stream: Option<bool>,
     /// The id of what is asked for, where its results are.
@@ -87,6 +90,7 @@ pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Malform
             operation: Operation::Manage,
             channel: None,
             model: None,
+            may_cost: false,
             stream: None,
             results_of: None,
             rest: path,
@@ -99,7 +103,10 @@ pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Malform
         Some(rest) if rest.is_empty() || rest.starts_with('/') => (PathBase::BaseUrl, rest),
         _ => (PathBase::Origin, path),
     };
-    let called = match plain(path) {
+    let plain = plain(path);
+    let brings = ![Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method);
+    let is_free = *method == Method::POST && is_free(operation_of(&plain));
+    let called = match plain {
         Cow::Borrowed(path) => called(method, path),
         // An upstream may resolve escapes and empty segments before it routes: so does the meter.
         Cow::Owned(path) => called(method, &path).into_owned(),
@@ -109,6 +116,7 @@ pub fn classify<'p>(method: &Method, path: &'p str) -> Result<Route<'p>, Malform
         operation: called.operation,
         channel,
         model: called.model,
+        may_cost: called.operation == Operation::Create || (brings && !is_free),
         stream: called.stream,
         results_of: called.results_of,
         rest,
@@ -145,22 +153,6 @@ pub fn names_one_model(query: &str) -> bool {
 pub fn makes_to_keep(api: Api) -> bool {
     let making = &conventions(api).making;
     !making.shown.is_empty() || making.results.is_some()
-}
-
-/// Whether a call may cost something: one that makes what is billed, hands in a batch, opens a session
-/// past Tollgate, or is not known here and brings something.
-#[must_use]
-pub fn may_cost(method: &Method, api: Api, operation: Operation) -> bool {
-    match operation {
-        Operation::Create => true,
-        Operation::Retrieve | Operation::Results => false,
-        Operation::Manage => {
-            let brings = [Method::POST, Method::PUT, Method::PATCH].contains(method);
-            // What is posted to a model is none of the lists: a verb that is not known here.
-            let known = !matches!(api, Api::Batches | Api::Realtime | Api::Models | Api::Other);
-            brings && !known
-        }
-    }
 }
 
 /// The id in the path of something that was made earlier (`/v1/responses/<id>/cancel`, a batch), as
@@ -308,6 +300,31 @@ const PREFIXES: &[&str] = &[
     "/",
 ];
 
+/// What can be posted at no cost: what counts tokens, and what keeps files. Any other path may be one
+/// that a provider charges for, whatever it stands below.
+const FREE: &[&str] = &[
+    "messages/count_tokens",
+    "responses/input_tokens",
+    "files",
+    "uploads",
+];
+
+/// Where the providers can be told to end what they make: `<folder>/<id>/cancel`.
+const CANCELLED: &[&str] = &[
+    "responses",
+    "batches",
+    "messages/batches",
+    "uploads",
+    "fine_tuning/jobs",
+];
+
+/// What is done to one thing below a folder, at no cost: folder and what follows the id.
+const FREE_OF_ONE: &[(&str, &str)] = &[
+    ("batches", ":cancel"), // Gemini's
+    ("uploads", "/parts"),
+    ("uploads", "/complete"),
+];
+
 /// Classic Azure: the deployment stands in the path.
 const DEPLOYMENTS: &str = "/openai/deployments/";
 
@@ -382,21 +399,40 @@ fn called<'p>(method: &Method, path: &'p str) -> Called<'p> {
     }
 }
 
+/// Whether a POST to the operation of this name costs nothing.
+fn is_free(name: &str) -> bool {
+    let of_one = |folder: &str, act: &str| {
+        let id = one_below(name, folder).and_then(|below| below.strip_suffix(act));
+        id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+    };
+    FREE.contains(&name)
+        || CANCELLED.iter().any(|folder| of_one(folder, "/cancel"))
+        || FREE_OF_ONE.iter().any(|(folder, act)| of_one(folder, act))
+        || model_and_verb(name).is_some_and(|(_, verb)| verb == COUNTS)
+}
+
+/// Gemini's verb that counts tokens.
+const COUNTS: &str = "countTokens";
+
 /// Gemini: `models/<model>:<verb>`, on Vertex AI below a project, a place and a publisher.
-fn called_by_verb<'p>(method: &Method, name: &'p str) -> Option<Called<'p>> {
+fn model_and_verb(name: &str) -> Option<(&str, &str)> {
     let models = match name.strip_prefix("projects/") {
         Some(below) => below.split_once("/publishers/google/")?.1,
         None => name,
     };
-    let (model, verb) = models
+    models
         .strip_prefix("models/")
         .or_else(|| models.strip_prefix("tunedModels/"))?
-        .rsplit_once(':')?;
+        .rsplit_once(':')
+}
+
+fn called_by_verb<'p>(method: &Method, name: &'p str) -> Option<Called<'p>> {
+    let (model, verb) = model_and_verb(name)?;
     let (generates, stream) = match verb {
         "generateContent" => (true, Some(false)),
         "streamGenerateContent" => (true, Some(true)),
         "embedContent" | "batchEmbedContents" => (true, None),
-        "countTokens" => (false, None),
+        COUNTS => (false, None),
         _ => return None,
     };
     Some(Called {
@@ -457,17 +493,45 @@ mod tests {
             (Method::POST, "/v1/realtime/calls", true),
             (Method::GET, "/v1/realtime", true),
             (Method::POST, "/anything/else", true),
+            // Below what is known, but not known itself.
+            (Method::POST, "/v1/chat/completions/extra", true),
+            (Method::PUT, "/v1/chat/completions", true),
+            (Method::PATCH, "/v1/responses", true),
+            (Method::POST, "/v1/images/generations:submit", true),
+            (Method::POST, "/v1/images/upscale", true),
+            (Method::POST, "/v1/audio/anything", true),
+            (Method::POST, "/v1/embeddings/batch", true),
+            (Method::POST, "/v1/responses/resp_1/run", true),
+            (Method::POST, "/v1/responses/cancel", true),
+            (Method::POST, "/v1/messages/count_tokens/more", true),
+            (Method::PUT, "/v1/messages/count_tokens", true),
+            (Method::POST, "/v1/files/file_1/run", true),
+            (Method::POST, "/v1/images/image_1/cancel", true),
             (Method::GET, "/anything/else", false),
             (Method::GET, "/v1/models", false),
             (Method::GET, "/v1/responses/resp_1", false),
+            (Method::DELETE, "/v1/responses/resp_1", false),
             (Method::POST, "/v1/responses/resp_1/cancel", false),
             (Method::POST, "/v1/batches/batch_1/cancel", false),
+            (Method::POST, "/v1/messages/batches/b_1/cancel", false),
+            (Method::POST, "/v1beta/batches/b_1:cancel", false),
+            (Method::POST, "/v1/uploads/upload_1/cancel", false),
+            (Method::POST, "/v1/uploads/upload_1/parts", false),
+            (Method::POST, "/v1/uploads/upload_1/complete", false),
             (Method::POST, "/v1/messages/count_tokens", false),
+            (Method::POST, "/c/main/v1//messages/count%5ftokens/", false),
+            (Method::POST, "/v1/responses/input_tokens", false),
+            (Method::POST, "/v1beta/models/gemini-3:countTokens", false),
+            (
+                Method::POST,
+                "/v1/projects/p/locations/eu/publishers/google/models/gemini-3:countTokens",
+                false,
+            ),
             (Method::POST, "/v1/files", false),
+            (Method::POST, "/v1/uploads", false),
         ] {
             let route = classify(&method, path).unwrap();
-            let told = may_cost(&method, route.api, route.operation);
-            assert_eq!(told, costs, "{method} {path}");
+            assert_eq!(route.may_cost, costs, "{method} {path}");
         }
     }
 

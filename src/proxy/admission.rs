@@ -15,7 +15,7 @@ use crate::channel::{Channel, Fault};
 use crate::clock::UnixMicros;
 use crate::config::BudgetSettings;
 use crate::pricing::{Ceiling, MediaSet, ModelName, Most, Prices};
-use crate::protocol::{Bounds, CacheWrites, bounds, works_on_its_own};
+use crate::protocol::{Bounds, CacheWrites, Operation, bounds, works_on_its_own};
 use crate::record::{Dimensions, ModelNames, Worst};
 use crate::rules::{Blocked, Demand};
 
@@ -95,9 +95,14 @@ impl Exchange {
         let destination = Destination::at(channel, self.way.meant());
         let (api, body, known) = (self.api, &self.body, &self.asking.bounds);
         let socket = self.socket.is_asked_for();
+        // What a path means that is not known here, no body says.
+        let is_known = self.operation == Operation::Create;
         self.recorder.ask(&destination, now, || {
             if socket {
                 return Extent::Nothing;
+            }
+            if !is_known {
+                return Extent::Endless;
             }
             let read = || body.json().and_then(|body| bounds(api, body));
             match known.get_or_init(|| read().map(Box::new)) {

@@ -19,7 +19,7 @@ use crate::meter::Meter;
 use crate::payloads::Payloads;
 use crate::pricing::Prices;
 use crate::protocol::{
-    MalformedPath, Operation, PathBase, classify, may_cost, model_in_query, parse_tags,
+    MalformedPath, Operation, PathBase, classify, model_in_query, parse_tags,
     session as session_of, states_usage,
 };
 use crate::record::Api;
@@ -232,7 +232,7 @@ impl Gateway {
             admission.requested_model = Some(Arc::from(model));
         }
         admission.stream = route.stream;
-        exchange.socket = Socket::asked_for(head, route.api);
+        exchange.socket = Socket::asked_for(session, route.api);
         if exchange.socket.is_asked_for() {
             if admission.requested_model.is_none() {
                 let named = head.uri.query().and_then(model_in_query);
@@ -247,8 +247,7 @@ impl Gateway {
         admission.api = route.api;
         exchange.api = route.api;
         exchange.operation = route.operation;
-        let may_cost = may_cost(&head.method, route.api, route.operation);
-        exchange.asking = Asking::of(may_cost || is_handshake(session));
+        exchange.asking = Asking::of(route.may_cost || is_handshake(session));
         let results_of = route.results_of.as_deref().map(Arc::from);
         exchange.recorder.names_response(results_of);
         let channel = match route.channel {

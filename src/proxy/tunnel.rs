@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
+use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
 
 use crate::channel::Fault;
 use crate::config::Secret;
@@ -22,6 +22,7 @@ use crate::protocol::{Dialogue, Leave, MissingReason, Refusal, farewell, reads_s
 use crate::record::{Api, ErrorSource, Outcome};
 
 use super::admission::Destination;
+use super::body::is_handshake;
 use super::caller;
 use super::failure::Failure;
 use super::recorder::{Ending, Recorder};
@@ -48,10 +49,9 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    pub(super) fn asked_for(head: &RequestHeader, api: Api) -> Self {
-        let upgrade = head.headers.get(UPGRADE).map(HeaderValue::as_bytes);
-        let asked = upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
-        if asked && reads_socket(api) {
+    pub(super) fn asked_for(session: &Session, api: Api) -> Self {
+        // The header alone makes no handshake: what is posted with it is answered as any other.
+        if is_handshake(session) && reads_socket(api) {
             Self::Asked
         } else {
             Self::None
