@@ -43,8 +43,8 @@ impl Rules {
         let mut reservation = Reservation::default();
         for hold in held.holds {
             match hold.awaited() {
-                Ok(hold) => reservation.holds.push(hold),
-                Err(hold) => rest.holds.push(hold),
+                Ok(awaited) => reservation.holds.push(awaited),
+                Err(of_row) => rest.holds.push(of_row),
             }
         }
         if !reservation.is_empty() {
