@@ -26,7 +26,7 @@ pub struct RuleView {
     pub would_block: u64,
     /// By how much what is spent may pass the limit with what is on its way now: the largest of its
     /// alerts'. The outer `None` where it is no budget that is enforced, the inner where nobody can say
-    /// (a request without a known worst case is on its way).
+    /// (a request without a known worst case is on its way, or another process still has some).
     pub overshoot_bound: Option<Option<Quantity>>,
     /// Its alerts, those that fire at the front.
     pub alerts: Vec<AlertView>,

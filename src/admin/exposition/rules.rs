@@ -54,7 +54,8 @@ const FORECAST: Family = (
 const BOUND: Family = (
     "tollgate_budget_overshoot_bound",
     "By how much what is spent may pass an enforced budget's limit with what is on its way now; +Inf \
-     while a request is on its way of which nobody knows what it may use.",
+     while a request is on its way of which nobody knows what it may use, or a process that handed \
+     over still has some.",
     &["rule", "unit"],
 );
 const ALERTS: Family = (

@@ -76,7 +76,8 @@ pub struct RuleJson {
     /// Of a budget that is enforced: by how much what is spent may pass the limit with what is on its
     /// way now. `null` for other rules, and where `unbounded`.
     pub overshoot_bound: Option<Decimal>,
-    /// Whether nobody can say that bound: a request without a known worst case is on its way.
+    /// Whether nobody can say that bound: a request without a known worst case is on its way, or a
+    /// process that handed over still has some.
     pub unbounded: bool,
     /// Times a combination beyond `max_series` shared the alert `other`.
     pub folded: u64,

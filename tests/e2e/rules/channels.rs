@@ -75,9 +75,15 @@ fn what_a_silent_channel_may_bill_stays_held() {
     assert_eq!(second.received().len(), 0);
     let row = tollgate.ledger().only();
     assert_eq!(row.int("assumed_cost_nanousd"), Some(super::WORST));
-    // Room for both.
+    // Room for both: one is spent as it was used, the other may still be billed.
     let tollgate = two(&first, &second, &budget("0.2", ""));
+    let bound = || {
+        let name = "tollgate_budget_overshoot_bound";
+        tollgate.metrics().sum(name, &[("rule", "Spend")])
+    };
+    assert!(bound().abs() < 1e-9, "{}", bound());
     assert_eq!(channel_of(&tollgate), "second");
+    assert!((bound() - 0.1).abs() < 1e-9, "{}", bound());
 }
 
 #[test]
