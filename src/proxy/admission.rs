@@ -16,11 +16,11 @@ use crate::clock::UnixMicros;
 use crate::config::BudgetSettings;
 use crate::pricing::{Ceiling, MediaSet, ModelName, Most, Prices};
 use crate::protocol::{Bounds, CacheWrites, Operation, bounds, works_on_its_own};
-use crate::record::{Dimensions, ModelNames, Worst};
+use crate::record::{Admission, Dimensions, ModelNames, Worst};
 use crate::rules::{Blocked, Demand};
 
 use super::exchange::Exchange;
-use super::failure::Failure;
+use super::failure::{Failure, Refusal};
 use super::recorder::Recorder;
 
 /// Provider whose `max_tokens` may leave out what a model thinks before it answers.
@@ -130,25 +130,57 @@ impl Recorder {
         now: UnixMicros,
         extent: impl FnOnce() -> Extent<'b>,
     ) -> Result<(), Blocked> {
+        self.ask_at(destination, now, false, extent)
+    }
+
+    /// As [`ask`](Self::ask), for what has begun by itself: it is held where it is refused, too.
+    pub(super) fn ask_late<'b>(
+        &mut self,
+        destination: &Destination,
+        now: UnixMicros,
+        extent: impl FnOnce() -> Extent<'b>,
+    ) -> Result<(), Blocked> {
+        self.ask_at(destination, now, true, extent)
+    }
+
+    /// The failure of a request that is `blocked` at `now`.
+    pub(super) fn refusal(&self, blocked: Blocked, now: UnixMicros) -> Failure {
+        let (_, admission) = self.view();
+        let of = blocked.alert.labels.get("key").map(|name| &**name);
+        Failure::Blocked(Box::new(Refusal {
+            is_own: of.is_some() && of == admission.key.as_deref(),
+            wait: blocked.until.map(|until| until.since(now)),
+            blocked,
+        }))
+    }
+
+    /// Whether a rule may refuse what is asked for at `destination`, of this model where it is one of its
+    /// own.
+    pub(super) fn may_be_refused(&self, destination: &Destination, asked: Option<&str>) -> bool {
         let (sinks, admission) = self.view();
-        let names = ModelNames {
-            asked: admission.requested_model.as_deref(),
-            meant: destination.meant.as_deref(),
-            called: destination.called.as_deref(),
-            served: None,
-        };
-        let dimensions = Dimensions {
-            channel: &destination.channel,
-            api: admission.api,
-            key: admission.key.as_deref(),
-            model: names,
-            tags: Some(&admission.tags),
-        };
+        let mut dimensions = dimensions(admission, destination);
+        dimensions.model.asked = asked.or(dimensions.model.asked);
+        sinks.rules.may_refuse(&dimensions)
+    }
+
+    fn ask_at<'b>(
+        &mut self,
+        destination: &Destination,
+        now: UnixMicros,
+        begun: bool,
+        extent: impl FnOnce() -> Extent<'b>,
+    ) -> Result<(), Blocked> {
+        let (sinks, admission) = self.view();
+        let dimensions = dimensions(admission, destination);
+        let names = dimensions.model;
         let wanted = sinks.rules.wants(&dimensions);
+        let mut opens_only = false;
         let worst = if wanted {
+            let extent = extent();
+            opens_only = matches!(extent, Extent::Nothing);
             let (prices, budgets) = (&sinks.prices, sinks.rules.budgets());
             let at = admission.started_at;
-            worst(prices, &budgets, destination.provider, &names, extent(), at)
+            worst(prices, &budgets, destination.provider, &names, extent, at)
         } else {
             Worst::default()
         };
@@ -157,8 +189,14 @@ impl Recorder {
             dimensions,
             worst,
         };
-        let held = sinks.rules.admit(&demand, now)?;
-        let kept = wanted.then(|| {
+        let (held, refused) = match sinks.rules.admit(&demand, now) {
+            Ok(held) => (held, Ok(())),
+            Err(blocked) if begun => (sinks.rules.hold(&demand), Err(blocked)),
+            Err(blocked) => return Err(blocked),
+        };
+        // What is made over a connection has rows of its own. Where it cannot be read nobody knows what
+        // that was, so that nothing may be no bound for it.
+        let kept = (wanted && !opens_only).then(|| {
             // Where nobody knows, all of what is taken for granted is spent if the end is never seen.
             let unbounded = sinks.rules.budgets().unbounded_cost;
             Worst {
@@ -168,7 +206,23 @@ impl Recorder {
             }
         });
         self.hold(&destination.channel, held, kept);
-        Ok(())
+        refused
+    }
+}
+
+/// Whose a request is at `destination`.
+fn dimensions<'a>(admission: &'a Admission, destination: &'a Destination) -> Dimensions<'a> {
+    Dimensions {
+        channel: &destination.channel,
+        api: admission.api,
+        key: admission.key.as_deref(),
+        model: ModelNames {
+            asked: admission.requested_model.as_deref(),
+            meant: destination.meant.as_deref(),
+            called: destination.called.as_deref(),
+            served: None,
+        },
+        tags: Some(&admission.tags),
     }
 }
 
@@ -231,12 +285,6 @@ fn worst(
         input_tokens: Some(input_tokens),
         output_tokens: Some(output_tokens),
     }
-}
-
-/// The refusal for `blocked`, at `now`.
-pub(super) fn refusal(blocked: Blocked, now: UnixMicros) -> Failure {
-    let wait = blocked.until.map(|until| until.since(now));
-    Failure::Blocked(Box::new(blocked), wait)
 }
 
 #[cfg(test)]

@@ -98,10 +98,10 @@ async fn write(
     if let Some(wait) = wording.retry_after {
         header.insert_header(RETRY_AFTER, wait.as_secs())?;
     }
-    if let Failure::Blocked(blocked, _) = failure {
+    if let Failure::Blocked(refusal) = failure {
         // What the official SDKs obey, before they look at the status.
         header.insert_header(SHOULD_RETRY, "false")?;
-        if let Ok(name) = HeaderValue::from_bytes(blocked.alert.rule.as_bytes()) {
+        if let Ok(name) = HeaderValue::from_bytes(refusal.blocked.alert.rule.as_bytes()) {
             header.insert_header(RULE, name)?;
         }
     }

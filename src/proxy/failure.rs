@@ -55,8 +55,11 @@ pub(super) enum Failure {
     AllClosed { opens: Option<Duration> },
     /// Every channel that could take the request has `max_in_flight` requests.
     AllFull,
-    /// A rule refuses the request, for this time where that is known.
-    Blocked(Box<Blocked>, Option<Duration>),
+    /// A rule refuses the request.
+    Blocked(Box<Refusal>),
+    /// So many responses are being made over the connection that no more can be followed, and a rule
+    /// limits them.
+    TooManyResponses { limit: usize },
     /// The upstream's name has no address.
     Unresolved { channel: Arc<str>, host: String },
     /// No connection to the upstream.
@@ -84,6 +87,16 @@ pub(super) struct Wording {
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) retry_after: Option<Duration>,
+}
+
+/// The refusal of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Refusal {
+    pub(super) blocked: Blocked,
+    /// For how long, where that is known.
+    pub(super) wait: Option<Duration>,
+    /// Whether what the rule counts is the caller's own, by its key.
+    pub(super) is_own: bool,
 }
 
 impl Failure {
@@ -159,6 +172,7 @@ impl Failure {
             | Self::ChannelDenied(..)
             | Self::ModelDenied(..) => (Outcome::Refused, ErrorSource::Downstream),
             Self::TooManyInFlight { .. }
+            | Self::TooManyResponses { .. }
             | Self::LedgerDown
             | Self::Denied(Denied::Unread)
             | Self::AllFull => (Outcome::Refused, ErrorSource::Internal),
@@ -177,12 +191,11 @@ impl Failure {
             Self::ClientClosed => (Outcome::ClientClosed, ErrorSource::Downstream),
             Self::Internal => (Outcome::Internal, ErrorSource::Internal),
         };
-        let wording = self.wording();
         Ending {
             outcome,
             source: Some(source),
-            code: Some(Arc::from(wording.code)),
-            message: Some(Arc::from(wording.message)),
+            code: Some(Arc::from(self.wording().code)),
+            message: Some(Arc::from(self.to_string())),
         }
     }
 
@@ -198,7 +211,9 @@ impl Failure {
             Self::HeaderTooLarge { .. } => (431, INVALID, "header_too_large"),
             Self::BodyTooLarge { .. } => (413, INVALID, "body_too_large"),
             Self::SlowClient => (408, INVALID, "request_timeout"),
-            Self::TooManyInFlight { .. } => (503, SERVER, "too_many_in_flight"),
+            Self::TooManyInFlight { .. } | Self::TooManyResponses { .. } => {
+                (503, SERVER, "too_many_in_flight")
+            }
             Self::LedgerDown => (503, SERVER, "ledger_unavailable"),
             Self::Denied(Denied::Unread) => (503, SERVER, "keys_unavailable"),
             // OpenAI's own words for a wrong key.
@@ -210,7 +225,7 @@ impl Failure {
             Self::AllClosed { .. } => (503, SERVER, "no_channel"),
             Self::AllFull => (503, SERVER, "channels_full"),
             // OpenAI's own words for an account without money.
-            Self::Blocked(blocked, _) => (blocked.status, QUOTA, QUOTA),
+            Self::Blocked(refusal) => (refusal.blocked.status, QUOTA, QUOTA),
             Self::Unresolved { .. } | Self::Connect { .. } => (502, SERVER, "connect_error"),
             Self::ConnectTimeout { .. } => (504, SERVER, "connect_timeout"),
             Self::Timeout { expired, .. } => (504, SERVER, expired.code()),
@@ -226,21 +241,30 @@ impl Failure {
             | Self::LedgerDown
             | Self::Denied(Denied::Unread)
             | Self::AllFull => Some(SOON),
-            // Whole seconds are all that the header has.
-            Self::AllClosed { opens: wait } | Self::Blocked(_, wait) => wait.map(|wait| {
-                let begun = u64::from(wait.subsec_nanos() > 0);
-                Duration::from_secs(wait.as_secs().saturating_add(begun))
-            }),
+            Self::AllClosed { opens } => opens.map(whole_seconds),
+            Self::Blocked(refusal) => refusal.wait.map(whole_seconds),
             _ => None,
+        };
+        let message = match self {
+            Self::Blocked(refusal) if !refusal.is_own => {
+                refusal.blocked.without_figures().to_string()
+            }
+            _ => self.to_string(),
         };
         Wording {
             status,
             kind,
             code,
-            message: self.to_string(),
+            message,
             retry_after,
         }
     }
+}
+
+/// Whole seconds are all that the header has.
+fn whole_seconds(wait: Duration) -> Duration {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    Duration::from_secs(wait.as_secs().saturating_add(begun))
 }
 
 impl fmt::Display for Failure {
@@ -313,7 +337,11 @@ impl fmt::Display for Failure {
                 "every channel that could take the request has as many as it takes \
                  (max_in_flight); try again",
             ),
-            Self::Blocked(blocked, _) => blocked.fmt(f),
+            Self::Blocked(refusal) => refusal.blocked.fmt(f),
+            Self::TooManyResponses { limit } => write!(
+                f,
+                "{limit} responses are being made over this connection already; wait for one to end"
+            ),
             Self::Unresolved { channel, host } => write!(
                 f,
                 "the name of channel `{channel}`'s upstream, {host}, has no address"

@@ -13,7 +13,7 @@ use crate::clock::UnixMicros;
 use crate::keys::Caller;
 use crate::protocol::{Operation, PathBase, Pause, made_in_path, makes_to_keep};
 
-use super::admission::{self, Destination};
+use super::admission::Destination;
 use super::body::{Stopped, is_handshake};
 use super::caller;
 use super::exchange::Exchange;
@@ -219,7 +219,7 @@ impl Gateway {
                 Ok(()) => exchange.recorder.give_back(),
                 Err(blocked) => {
                     let of_channel = blocked.of_channel;
-                    let failure = admission::refusal(blocked, clock);
+                    let failure = exchange.recorder.refusal(blocked, clock);
                     if !of_channel {
                         return Err(Stopped::Refused(failure));
                     }

@@ -251,7 +251,14 @@ impl Tunnel {
                 (ending.clone(), ending, Some(fault))
             }
             (None, Some(failure @ Failure::ClientClosed)) => (failure.ending(), Ending::OK, None),
-            (None, Some(failure @ (Failure::Blocked(..) | Failure::ModelDenied(..)))) => {
+            (
+                None,
+                Some(
+                    failure @ (Failure::Blocked(..)
+                    | Failure::TooManyResponses { .. }
+                    | Failure::ModelDenied(..)),
+                ),
+            ) => {
                 // What was on its way had been let go, and may be billed.
                 let cut = Ending::bare(Outcome::Interrupted, Some(ErrorSource::Internal));
                 (cut, failure.ending(), Some(failure.fault(true)))

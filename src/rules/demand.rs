@@ -59,13 +59,18 @@ pub enum BlockedBy {
     },
 }
 
-impl fmt::Display for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Blocked {
+    /// Why and until when, for those whom its sums are none of: without limits and what others used.
+    pub fn without_figures(&self) -> impl fmt::Display + '_ {
+        WithoutFigures(self)
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, figures: bool) -> fmt::Result {
         let rule: &Arc<str> = &self.alert.rule;
         match &self.why {
             BlockedBy::Budget {
                 limit, used, worst, ..
-            } if worst.value > limit.value => write!(
+            } if figures && worst.value > limit.value => write!(
                 f,
                 "the budget `{rule}` has no room for this request: of {limit}, {used} are used, and this \
                  one may use {worst}, more than all of it; say how long its answer may be (max_tokens)"
@@ -75,11 +80,17 @@ impl fmt::Display for Blocked {
                 used,
                 reserved,
                 worst,
-            } => write!(
+            } if figures => write!(
                 f,
                 "the budget `{rule}` has no room for this request: of {limit}, {used} are used and \
                  {reserved} are held for requests on their way, and this one may use {worst}"
             )?,
+            BlockedBy::Budget { limit, worst, .. } => {
+                write!(f, "the budget `{rule}` has no room for this request")?;
+                if worst.value > limit.value {
+                    f.write_str(", whatever is used; say how long its answer may be (max_tokens)")?;
+                }
+            }
             BlockedBy::Unbounded => write!(
                 f,
                 "the budget `{rule}` refuses requests whose most cannot be known beforehand"
@@ -89,13 +100,13 @@ impl fmt::Display for Blocked {
                 "what the budget `{rule}` has left is not known while the ledger cannot be read, and \
                  ledger.on_failure is `refuse`"
             )?,
-            BlockedBy::Firing { limit: Some(limit) } => {
+            BlockedBy::Firing { limit: Some(limit) } if figures => {
                 write!(
                     f,
                     "the rule `{rule}` refuses requests: its limit of {limit} is passed"
                 )?;
             }
-            BlockedBy::Firing { limit: None } => {
+            BlockedBy::Firing { .. } => {
                 write!(f, "the rule `{rule}` refuses requests at the moment")?;
             }
         }
@@ -103,5 +114,19 @@ impl fmt::Display for Blocked {
             Some(until) => write!(f, "; the window ends at {until}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, true)
+    }
+}
+
+struct WithoutFigures<'b>(&'b Blocked);
+
+impl fmt::Display for WithoutFigures<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, false)
     }
 }

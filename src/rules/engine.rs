@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use smallvec::SmallVec;
 
-use super::definition::{Metric, RuleSet};
+use super::definition::{Metric, Rule, RuleSet};
 use super::demand::{Blocked, Demand};
 use super::generation::Generation;
 use super::hands::{Hands, NoHands};
@@ -14,6 +14,7 @@ use super::kept::KeptHolds;
 use super::measure;
 use super::preparation::Buffer;
 use super::series::Series;
+use crate::alert::Mode;
 use crate::clock::UnixMicros;
 use crate::config::BudgetSettings;
 use crate::record::{Dimensions, ModelNames, Sample};
@@ -123,6 +124,18 @@ impl Rules {
         !generation.rules.is_empty() && generation.plan(dimensions).wants_worst
     }
 
+    /// Whether a rule may refuse such a request.
+    #[must_use]
+    pub fn may_refuse(&self, dimensions: &Dimensions<'_>) -> bool {
+        let generation = self.generation();
+        if generation.rules.is_empty() {
+            return false;
+        }
+        let plan = generation.plan(dimensions);
+        let enforced = |rule: &Rule| rule.block().is_some() && rule.mode == Mode::Enforce;
+        plan.asked.iter().any(|series| enforced(&series.rule))
+    }
+
     /// Asks for a request that is about to go to a channel. Where a budget limits it, its worst case is
     /// held from here on.
     pub fn admit(&self, demand: &Demand<'_>, now: UnixMicros) -> Result<Reservation, Blocked> {
@@ -168,6 +181,22 @@ impl Rules {
         Ok(Reservation {
             holds: holds.collect(),
         })
+    }
+
+    /// Holds the worst case of what is on its way already: nobody can refuse it any more.
+    #[must_use]
+    pub fn hold(&self, demand: &Demand<'_>) -> Reservation {
+        let generation = self.generation();
+        if generation.rules.is_empty() {
+            return Reservation::default();
+        }
+        let plan = generation.plan(&demand.dimensions);
+        let budgets = self.budgets.read().unwrap_or_else(PoisonError::into_inner);
+        let limited = plan.asked.iter().filter(|series| series.rule.is_budget());
+        let holds = limited.map(|series| series.holds.hold(series.part(demand, &budgets)));
+        Reservation {
+            holds: holds.collect(),
+        }
     }
 
     /// An alert that fires may have ended by the clock alone; who asks must not wait for the timer.

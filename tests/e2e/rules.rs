@@ -6,6 +6,7 @@ mod channels;
 mod endings;
 mod kinds;
 mod refusals;
+mod sockets;
 
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use crate::config::Secret;
 use crate::protocol::{Advance, Bounds, Create, MissingReason, Observed, Told, outcome_of};
 use crate::record::{Api, ErrorSource, Outcome};
 
-use super::super::admission::{self, Destination, Extent};
+use super::super::admission::{Destination, Extent};
 use super::super::exchange::UNANSWERED;
 use super::super::failure::Failure;
 use super::super::passing::masked;
@@ -100,7 +100,13 @@ impl Accounts {
         now: Instant,
     ) -> Result<u64, Failure> {
         if self.open.len() >= OPEN_MAX {
-            return Ok(0);
+            // What it uses could not be held.
+            let model = create.model.as_deref().or(self.model.as_deref());
+            return if connection.may_be_refused(&self.destination, model) {
+                Err(Failure::TooManyResponses { limit: OPEN_MAX })
+            } else {
+                Ok(0)
+            };
         }
         let mut recorder = connection.open_within(now);
         let bounds = create.bounds(self.api);
@@ -128,8 +134,39 @@ impl Accounts {
         bounds: Option<&Bounds>,
         now: Instant,
     ) -> Result<(), Failure> {
-        if !recorder.has_rules() {
+        let Some(destination) = self.destination_of(connection, recorder) else {
             return Ok(());
+        };
+        let clock = recorder.clock(now);
+        let extent = || bounds.map_or(Extent::Endless, Extent::OfTheModel);
+        let asked = recorder.ask(&destination, clock, extent);
+        asked.map_err(|blocked| recorder.refusal(blocked, clock))
+    }
+
+    /// As [`ask`](Self::ask), for what the session began by itself: it is held all the same, and where a
+    /// rule refuses it the connection is to end.
+    fn hold(&mut self, connection: &Recorder, recorder: &mut Recorder, now: Instant) {
+        let Some(destination) = self.destination_of(connection, recorder) else {
+            return;
+        };
+        let clock = recorder.clock(now);
+        let bounds = Bounds::of_a_session(self.api, None, None);
+        let extent = || Extent::OfTheModel(&bounds);
+        if let Err(blocked) = recorder.ask_late(&destination, clock, extent) {
+            self.blocked
+                .get_or_insert_with(|| recorder.refusal(blocked, clock));
+        }
+    }
+
+    /// Where what is made over the connection goes, and under which names; `None` where there is no rule
+    /// that would ask.
+    fn destination_of(
+        &self,
+        connection: &Recorder,
+        recorder: &mut Recorder,
+    ) -> Option<Destination> {
+        if !recorder.has_rules() {
+            return None;
         }
         let mut destination = self.destination.clone();
         let ((_, of_connection), (_, own)) = (connection.view(), recorder.view());
@@ -138,20 +175,7 @@ impl Accounts {
             (destination.meant, destination.called) = (None, None);
         }
         recorder.goes_as(destination.meant.clone(), destination.called.clone());
-        let clock = recorder.clock(now);
-        let extent = || bounds.map_or(Extent::Endless, Extent::OfTheModel);
-        recorder
-            .ask(&destination, clock, extent)
-            .map_err(|blocked| admission::refusal(blocked, clock))
-    }
-
-    /// As [`ask`](Self::ask), for what the session began by itself: it is held all the same, and where a
-    /// rule refuses it the connection is to end.
-    fn hold(&mut self, connection: &Recorder, recorder: &mut Recorder, now: Instant) {
-        let bounds = Bounds::of_a_session(self.api, None, None);
-        if let Err(refusal) = self.ask(connection, recorder, Some(&bounds), now) {
-            self.blocked.get_or_insert(refusal);
-        }
+        Some(destination)
     }
 
     fn open_account(

@@ -139,7 +139,10 @@ fn a_key_has_a_budget_of_its_own() {
         tollgate.send(&request)
     };
     assert_eq!(with("the-client-key-of-a").status, 200);
-    assert_blocked(&with("the-client-key-of-a"));
+    let refused = with("the-client-key-of-a");
+    assert_blocked(&refused);
+    // Its own figures it may know.
+    assert!(refused.text().contains("0.06 USD"), "{refused:?}");
     assert_eq!(with("the-client-key-of-b").status, 200);
 }
 

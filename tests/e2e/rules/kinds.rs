@@ -27,6 +27,10 @@ fn what_nobody_can_bound_is_refused_where_the_rule_says_so() {
             "/v1/images/generations",
             json!({"model": "metered", "prompt": "a"}),
         ),
+        // Below what is known, but not known.
+        ("/v1/images/generations:submit", body("metered")),
+        ("/v1/embeddings/batch", body("metered")),
+        ("/v1/chat/completions/extra", body("metered")),
     ] {
         let response = tollgate.send(&Request::json(path, &body));
         assert_blocked(&response);
@@ -43,8 +47,15 @@ fn what_nobody_can_bound_is_refused_where_the_rule_says_so() {
         let response = tollgate.send(&Request::new("GET", path));
         assert_eq!(response.status, 200, "{path}");
     }
-    let counting = Request::json("/v1/messages/count_tokens", &body("metered"));
-    assert_eq!(tollgate.send(&counting).status, 200);
+    for path in [
+        "/v1/messages/count_tokens",
+        "/v1/responses/input_tokens",
+        "/v1beta/models/metered:countTokens",
+        "/v1/batches/batch_1/cancel",
+    ] {
+        let free = Request::json(path, &body("metered"));
+        assert_eq!(tollgate.send(&free).status, 200, "{path}");
+    }
     assert_eq!(tollgate.send(&chat("metered")).status, 200);
 }
 
@@ -173,6 +184,14 @@ fn a_session_that_goes_on_by_itself_ends_where_there_is_no_room() {
     };
     assert_eq!(outcome_of(Some("resp_1")), "ok");
     assert_eq!(outcome_of(Some("resp_2")), "interrupted");
+    // It had begun before anybody could refuse it: what it may have cost is held and counted.
+    let second = rows
+        .iter()
+        .find(|row| row.text("response_id") == Some("resp_2"));
+    assert_eq!(
+        second.unwrap().int("assumed_cost_nanousd"),
+        Some(1_030_000_000)
+    );
     let own = rows.iter().find(|row| row.text("id") == Some(&connection));
     assert_eq!(own.unwrap().outcome(), "blocked", "{rows:#?}");
 }

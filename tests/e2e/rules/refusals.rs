@@ -61,13 +61,16 @@ fn each_api_is_refused_in_its_own_shape() {
         message.contains("the budget `Spend` has no room"),
         "{message}"
     );
+    // What others used and may use is none of this client's.
+    assert!(!message.contains("USD"), "{message}");
     assert_eq!(upstream.received().len(), 1);
     let rows = tollgate.ledger().exactly(5);
     for row in rows.iter().filter(|row| row.outcome() != "ok") {
         assert_eq!(row.outcome(), "blocked");
         assert_eq!(row.text("error_source"), Some("internal"));
         assert_eq!(row.text("error_code"), Some("insufficient_quota"));
-        assert!(row.text("error_message").unwrap().contains("`Spend`"));
+        let told = row.text("error_message").unwrap();
+        assert!(told.contains("`Spend`") && told.contains("USD"), "{told}");
     }
 }
 
