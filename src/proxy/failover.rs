@@ -186,8 +186,13 @@ impl Gateway {
         let held = exchange.way.next.take().filter(|place| place.is_open(now));
         exchange.give_back_unbilled(None);
         let asked = |exchange: &mut Exchange, place: Place| {
-            let answer = exchange.ask(place.channel(), now);
-            answer.is_ok().then_some(place)
+            exchange.ask(place.channel(), now).ok()?;
+            if !place.is_open(now) {
+                // A rule closed it in between.
+                exchange.recorder.give_back();
+                return None;
+            }
+            Some(place)
         };
         let Some(place) = held
             .and_then(|place| asked(exchange, place))

@@ -283,30 +283,50 @@ impl Gateway {
         let Some(failure) = exchange.way.waits_after.take() else {
             return Ok(());
         };
-        let now = Instant::now();
-        let (clock, over) = (exchange.recorder.clock(now), self.patience(exchange, now));
-        let Some(placing) = &mut exchange.way.placing else {
-            return Err(failure);
-        };
+        let over = self.patience(exchange, Instant::now());
         // Nothing of an answer is there that could be drained.
         if let Some(downstream) = &exchange.downstream {
             downstream.waits(true);
         }
-        let waited = unless_left(session, placing.take_or_wait(clock, over)).await;
+        let waited = self.place_until(session, exchange, over).await;
         if let Some(downstream) = &exchange.downstream {
             downstream.waits(false);
         }
-        let place = match waited {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(failure),
-            Err(_) => return Err(Failure::ClientClosed),
-        };
-        let now = exchange.recorder.clock(Instant::now());
-        if exchange.ask(place.channel(), now).is_err() {
-            return Err(failure);
+        match waited {
+            Ok(Some(place)) => {
+                self.go_on(session, exchange, place);
+                Ok(())
+            }
+            Ok(None) => Err(failure),
+            Err(_) => Err(Failure::ClientClosed),
         }
-        self.go_on(session, exchange, place);
-        Ok(())
+    }
+
+    /// Waits for a place at a channel that no rule refuses; `None` where there is none until `over`.
+    async fn place_until(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        over: Instant,
+    ) -> pingora::Result<Option<Place>> {
+        loop {
+            let clock = exchange.recorder.clock(Instant::now());
+            let Some(placing) = &mut exchange.way.placing else {
+                return Ok(None);
+            };
+            let waiting = placing.take_or_wait(clock, over);
+            let Ok(place) = unless_left(session, waiting).await? else {
+                return Ok(None);
+            };
+            let now = exchange.recorder.clock(Instant::now());
+            match exchange.ask(place.channel(), now) {
+                Ok(()) if place.is_open(now) => return Ok(Some(place)),
+                // A rule closed it in between.
+                Ok(()) => exchange.recorder.give_back(),
+                Err(blocked) if blocked.of_channel => {}
+                Err(_) => return Ok(None),
+            }
+        }
     }
 
     /// The request goes on to the channel of `place`.
