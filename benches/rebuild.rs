@@ -146,9 +146,9 @@ fn sum_up(data_dir: &Path, minutes: u64) -> u64 {
     let mut insert = transaction
         .prepare(
             "INSERT INTO window_minutely (ended_minute, started_minute, channel, requested_model, \
-             served_model, api, key, requests, errors, cost_nanousd, total_tokens, input_tokens, \
+             served_model, api, key, requests, settled, errors, cost_nanousd, total_tokens, input_tokens, \
              output_tokens, latency_us, ttft_us, pace_milli) \
-             VALUES (?, ?, ?, ?, ?, 'chat', ?, ?, 0, 1000000, 1000, 700, 300, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, 'chat', ?, ?, 0, 0, 1000000, 1000, 700, 300, ?, ?, ?)",
         )
         .unwrap();
     let mut summed = 0;
@@ -215,7 +215,9 @@ fn record(caller: u64, started_at: UnixMicros, total_us: u64) -> RequestRecord {
             session: None,
             end_user: None,
             tags: BTreeMap::from([("project".to_owned(), "search".to_owned())]),
+            billable: true,
             worst: None,
+            interrupted_cost: None,
         },
         served_model: Some("gpt-5-mini-2025-08-07".into()),
         service_tier: None,

@@ -133,6 +133,7 @@ impl Traffic {
             ended_at: self.now,
             dimensions,
             error: self.turn.is_multiple_of(100),
+            settles: false,
             cost_nanousd: Some(900_000),
             tokens: Some(900),
             input_tokens: Some(800),

@@ -79,7 +79,7 @@ use self::store::StoreError;
 use self::writer::Writer;
 use crate::clock::UnixMicros;
 
-pub use self::deferred::Deferred;
+pub use self::deferred::{Deferred, Opener};
 pub use self::journal::Journal;
 pub use self::journal::segment::make_private_folder;
 pub use self::keys::{

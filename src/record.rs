@@ -23,8 +23,8 @@ use crate::money::NanoUsd;
 
 pub use channel_event::{ChannelEvent, GateReason, GateState, Owner};
 pub use sample::{
-    Dimensions, Figures, MinuteSample, ModelNames, Sample, input_tokens, is_sampled, output_tokens,
-    pace_milli,
+    Dimensions, Disposition, Figures, MinuteSample, ModelNames, Sample, input_tokens, is_sampled,
+    output_tokens, pace_milli,
 };
 pub use sketch::{BadSketch, Sketch};
 pub(crate) use vocabulary::closed_set;
@@ -295,8 +295,13 @@ pub struct Admission {
     pub end_user: Option<Arc<str>>,
     /// Tags from the client's header (and, later, its key).
     pub tags: BTreeMap<String, String>,
-    /// What it may use at most, where a budget asked: counted for it when it never ends.
+    /// Whether it can be billed. Listing, retrieving and managing cannot: rules are not asked for such
+    /// requests and do not count them.
+    pub billable: bool,
+    /// What it may use at most, where a budget asked; unknown throughout where nobody can say.
     pub worst: Option<Worst>,
+    /// What budgets count for it when nobody sees its end, where one asked.
+    pub interrupted_cost: Option<NanoUsd>,
 }
 
 /// The most that a request may use. What is not known is `None`.
@@ -320,6 +325,12 @@ impl Worst {
         input_tokens: Some(0),
         output_tokens: Some(0),
     };
+
+    /// Whether nobody can say what it comes to.
+    #[must_use]
+    pub const fn is_unbounded(&self) -> bool {
+        self.cost.is_none() || self.input_tokens.is_none() || self.output_tokens.is_none()
+    }
 
     /// Tokens of both.
     #[must_use]
@@ -378,6 +389,26 @@ pub struct RequestRecord {
     /// What budgets count for it where its cost is not known and may not be nothing: an estimate, the
     /// ceiling price, or the most that it may have cost.
     pub assumed_cost: Option<NanoUsd>,
+}
+
+impl RequestRecord {
+    /// What says whether it is one for rules.
+    #[must_use]
+    pub const fn disposition(&self) -> Disposition {
+        Disposition {
+            outcome: self.outcome,
+            billable: self.admission.billable,
+            deferral: self.deferral,
+        }
+    }
+
+    /// Whether the usage of what it made is still to be told, under its response id.
+    #[must_use]
+    pub fn awaits_usage(&self) -> bool {
+        let is_named = self.response_id.is_some();
+        self.disposition()
+            .awaits_usage(self.admission.api, is_named)
+    }
 }
 
 /// One try at an upstream. One row of `attempts`.

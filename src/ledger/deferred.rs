@@ -13,16 +13,21 @@
 //! count, and what stated its usage at once was counted then. A batch bills nothing when it is made,
 //! so the first look at its end counts, wherever it was made, unless it is older than the ledger
 //! remembers.
+//!
+//! What settles an id is the usage of the request that opened it, whoever looks: so the row that
+//! brings it has that one's [`Opener`], the key, the tags and the model that it asked for. Budgets then
+//! count it where they held it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::query::parse_tags;
 use super::wire::RecordView;
 use crate::clock::UnixMicros;
-use crate::record::{Api, Deferral};
+use crate::record::{Admission, Api, Deferral};
 
 /// Ids kept in memory, the newest ones: some megabytes.
 const KEPT: usize = 32 * 1024;
@@ -30,6 +35,64 @@ const KEPT: usize = 32 * 1024;
 /// Whether the end of something counts although nobody saw it being made.
 const fn counts_unseen(api: Api) -> bool {
     matches!(api, Api::Batches)
+}
+
+/// Whose request it was that made something: what is told apart by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opener {
+    /// The model it asked for.
+    pub requested_model: Option<Arc<str>>,
+    /// The client key's name.
+    pub key: Option<Arc<str>>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Opener {
+    /// That of a request.
+    #[must_use]
+    pub fn of(admission: &Admission) -> Self {
+        Self {
+            requested_model: admission.requested_model.clone(),
+            key: admission.key.clone(),
+            tags: admission.tags.clone(),
+        }
+    }
+
+    /// That of a request in a journal.
+    fn read(record: &RecordView<'_>) -> Self {
+        let admission = &record.admission;
+        let tag = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        Self {
+            requested_model: admission.requested_model.map(Arc::from),
+            key: admission.key.map(Arc::from),
+            tags: admission.tags.iter().map(tag).collect(),
+        }
+    }
+}
+
+/// What a journal says of an id.
+#[derive(Debug)]
+pub(super) struct Noted {
+    id: Arc<str>,
+    state: Deferral,
+    opener: Option<Arc<Opener>>,
+}
+
+impl Noted {
+    /// What a record says; `None` where it says nothing of any.
+    pub(super) fn of(record: &RecordView<'_>) -> Option<Self> {
+        let opens = record.awaits_usage();
+        Some(Self {
+            id: Arc::from(record.response_id?),
+            state: if opens {
+                Deferral::Opened
+            } else {
+                record.deferral?
+            },
+            opener: opens.then(|| Arc::new(Opener::read(record))),
+        })
+    }
 }
 
 /// The ids whose usage is awaited or was settled, in memory.
@@ -42,7 +105,7 @@ pub struct Deferred {
 
 #[derive(Debug, Default)]
 struct Known {
-    states: HashMap<Arc<str>, Deferral>,
+    states: HashMap<Arc<str>, State>,
     /// In the order they became known.
     order: VecDeque<Arc<str>>,
     /// Everything that other processes left is known, and none of them goes on.
@@ -51,11 +114,23 @@ struct Known {
     forgot: bool,
 }
 
+/// What is known of an id.
+#[derive(Debug)]
+struct State {
+    deferral: Deferral,
+    /// Whose it is, where that was seen.
+    opener: Option<Arc<Opener>>,
+}
+
 impl Known {
-    fn set(&mut self, id: &Arc<str>, state: Deferral) {
-        if self.states.insert(Arc::clone(id), state).is_some() {
+    fn set(&mut self, id: &Arc<str>, deferral: Deferral, opener: Option<Arc<Opener>>) {
+        if let Some(known) = self.states.get_mut(id) {
+            known.deferral = deferral;
+            known.opener = opener.or(known.opener.take());
             return;
         }
+        let state = State { deferral, opener };
+        self.states.insert(Arc::clone(id), state);
         self.order.push_back(Arc::clone(id));
         if self.order.len() > KEPT
             && let Some(oldest) = self.order.pop_front()
@@ -79,10 +154,18 @@ impl Deferred {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The usage of `id` is still to come. Called when the row that says so is in the journal.
-    pub fn open(&self, id: &Arc<str>) {
+    /// The usage of `id` is still to come, for `opener`. Called when the row that says so is in the
+    /// journal.
+    pub fn open(&self, id: &Arc<str>, opener: Opener) {
+        let opener = Some(Arc::new(opener));
         // Whoever asked before it was made was told nothing.
-        self.known().set(id, Deferral::Opened);
+        self.known().set(id, Deferral::Opened, opener);
+    }
+
+    /// Whose request made the thing of that id; `None` where that is not known.
+    #[must_use]
+    pub fn opener(&self, id: &str) -> Option<Arc<Opener>> {
+        self.known().states.get(id)?.opener.clone()
     }
 
     /// Whether the usage of `id`, told now, counts: true at most once for each id. `made_at` is when
@@ -97,7 +180,7 @@ impl Deferred {
     ) -> bool {
         let forgotten = |retention| made_at.is_some_and(|made| now.since(made) >= retention);
         let mut known = self.known();
-        let counts = match known.states.get(id) {
+        let counts = match known.states.get(id).map(|state| state.deferral) {
             Some(Deferral::Opened) => true,
             Some(Deferral::Settled) => false,
             None if counts_unseen(api) => !self.retention.is_some_and(forgotten),
@@ -105,7 +188,7 @@ impl Deferred {
             None => !known.complete || known.forgot,
         };
         if counts {
-            known.set(id, Deferral::Settled);
+            known.set(id, Deferral::Settled, None);
         }
         counts
     }
@@ -113,8 +196,10 @@ impl Deferred {
     /// What the database knows, where nothing newer is known.
     pub(super) fn load(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement = connection.prepare(
-            "SELECT response_id, settled_by IS NOT NULL FROM (SELECT * FROM deferred_usage \
-             ORDER BY opened_at DESC LIMIT ?) ORDER BY opened_at",
+            "SELECT awaited.response_id, settled_by IS NOT NULL, opener.id, requested_model, key, tags \
+             FROM (SELECT * FROM deferred_usage ORDER BY opened_at DESC LIMIT ?) AS awaited \
+             LEFT JOIN requests AS opener ON opener.id = opened_by AND settled_by IS NULL \
+             ORDER BY opened_at",
         )?;
         let limit = i64::try_from(KEPT).unwrap_or(i64::MAX);
         let mut rows = statement.query([limit])?;
@@ -130,7 +215,7 @@ impl Deferred {
                 } else {
                     Deferral::Opened
                 };
-                known.set(&id, state);
+                known.set(&id, state, stored_opener(row)?.map(Arc::new));
             }
         }
         known.forgot |= count >= KEPT;
@@ -138,12 +223,12 @@ impl Deferred {
     }
 
     /// What another process's journal brought.
-    pub(super) fn learn(&self, noted: &[(Arc<str>, Deferral)]) {
+    pub(super) fn learn(&self, noted: Vec<Noted>) {
         let mut known = self.known();
-        for (id, state) in noted {
+        for Noted { id, state, opener } in noted {
             // What was settled here is not awaited again.
-            if *state == Deferral::Settled || !known.states.contains_key(id) {
-                known.set(id, *state);
+            if state == Deferral::Settled || !known.states.contains_key(&id) {
+                known.set(&id, state, opener);
             }
         }
     }
@@ -155,10 +240,33 @@ impl Deferred {
     }
 }
 
+/// The columns behind the state of an id; `None` where its opener is not in the ledger.
+fn stored_opener(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Opener>> {
+    if row.get_ref(2)? == rusqlite::types::ValueRef::Null {
+        return Ok(None);
+    }
+    let text = |column| {
+        let text = row.get_ref(column)?.as_str_or_null();
+        Ok::<_, rusqlite::Error>(text?)
+    };
+    // Tags that cannot be read are none: what cannot be told apart by them is counted all the same.
+    let tags = text(5)?.and_then(|tags| parse_tags(tags).ok());
+    Ok(Some(Opener {
+        requested_model: text(3)?.map(Arc::from),
+        key: text(4)?.map(Arc::from),
+        tags: tags.unwrap_or_default(),
+    }))
+}
+
 /// Notes what `record` says of an id in the table. False when it settles what is not to be settled:
 /// its usage was counted before, or is nobody's here.
 pub(super) fn note(connection: &Connection, record: &RecordView<'_>) -> rusqlite::Result<bool> {
-    let (Some(deferral), Some(response_id)) = (record.deferral, record.response_id) else {
+    let Some(Noted {
+        id: response_id,
+        state,
+        ..
+    }) = Noted::of(record)
+    else {
         return Ok(true);
     };
     let admission = &record.admission;
@@ -166,14 +274,14 @@ pub(super) fn note(connection: &Connection, record: &RecordView<'_>) -> rusqlite
     let id = admission.id.encode(&mut id);
     let api = admission.api.as_str();
     let started_at = admission.started_at.0;
-    match deferral {
+    match state {
         Deferral::Opened => {
             connection
                 .prepare_cached(
                     "INSERT INTO deferred_usage (response_id, api, opened_by, opened_at) \
                      VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 )?
-                .execute((response_id, api, id, started_at))?;
+                .execute((&*response_id, api, id, started_at))?;
             Ok(true)
         }
         Deferral::Settled if counts_unseen(admission.api) => {
@@ -183,7 +291,7 @@ pub(super) fn note(connection: &Connection, record: &RecordView<'_>) -> rusqlite
                      VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE \
                      SET settled_by = excluded.settled_by WHERE settled_by IS NULL",
                 )?
-                .execute((response_id, api, started_at, id))?;
+                .execute((&*response_id, api, started_at, id))?;
             Ok(changed == 1)
         }
         Deferral::Settled => {
@@ -192,7 +300,7 @@ pub(super) fn note(connection: &Connection, record: &RecordView<'_>) -> rusqlite
                     "UPDATE deferred_usage SET settled_by = ? \
                      WHERE response_id = ? AND settled_by IS NULL",
                 )?
-                .execute((id, response_id))?;
+                .execute((id, &*response_id))?;
             Ok(changed == 1)
         }
     }
@@ -222,16 +330,24 @@ mod tests {
         Arc::from(text)
     }
 
+    fn noted(text: &str, state: Deferral) -> Noted {
+        Noted {
+            id: id(text),
+            state,
+            opener: None,
+        }
+    }
+
     #[test]
     fn an_awaited_response_counts_once() {
         let deferred = Deferred::new(None);
         deferred.set_complete(true);
         let settle = |name: &str| deferred.settle(Api::Responses, &id(name), None, NOW);
         assert!(!settle("resp_elsewhere"));
-        deferred.open(&id("resp_1"));
+        deferred.open(&id("resp_1"), Opener::default());
         assert!(settle("resp_1"));
         assert!(!settle("resp_1"));
-        deferred.learn(&[(id("resp_1"), Deferral::Opened)]);
+        deferred.learn(vec![noted("resp_1", Deferral::Opened)]);
         assert!(!settle("resp_1"), "what is settled is not awaited again");
     }
 
@@ -257,9 +373,9 @@ mod tests {
         deferred.set_complete(false);
         assert!(settle("resp_of_another_process"));
         deferred.set_complete(true);
-        deferred.open(&id("resp_first"));
+        deferred.open(&id("resp_first"), Opener::default());
         for n in 0..KEPT {
-            deferred.open(&id(&format!("resp_{n}")));
+            deferred.open(&id(&format!("resp_{n}")), Opener::default());
         }
         assert!(deferred.known().states.len() <= KEPT);
         assert!(settle("resp_first"), "it was forgotten");
@@ -269,7 +385,7 @@ mod tests {
     fn of_many_who_ask_at_once_one_counts() {
         let deferred = Deferred::new(None);
         deferred.set_complete(true);
-        deferred.open(&id("resp_1"));
+        deferred.open(&id("resp_1"), Opener::default());
         let counted: usize = std::thread::scope(|scope| {
             let asking: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| deferred.settle(Api::Responses, &id("resp_1"), None, NOW)))

@@ -337,16 +337,23 @@ const V7: &str = "
 -- a cost.
 ALTER TABLE requests ADD COLUMN assumed_cost_nanousd INTEGER;
 
--- The most that a request may have used whose usage may still come: nobody saw its end, or it is told
--- later. NULL of others.
+-- 0 for what cannot be billed: listing, retrieving, managing. Rules are not asked for such requests and
+-- do not count them. Of requests of earlier versions nobody knows; they count.
+ALTER TABLE requests ADD COLUMN billable INTEGER NOT NULL DEFAULT 1;
+
+-- The most that a request may have used of which a budget held something and whose usage may still come:
+-- nobody saw its end, or it is told later. All NULL of others. Where nobody can say how much it may
+-- have been, worst_unbounded is 1 and what is not known is NULL.
+ALTER TABLE requests ADD COLUMN worst_unbounded INTEGER;
 ALTER TABLE requests ADD COLUMN worst_cost_nanousd INTEGER;
 ALTER TABLE requests ADD COLUMN worst_input_tokens INTEGER;
 ALTER TABLE requests ADD COLUMN worst_output_tokens INTEGER;
-CREATE INDEX requests_worst_cost ON requests (started_at) WHERE worst_cost_nanousd IS NOT NULL;
+CREATE INDEX requests_worst ON requests (started_at) WHERE worst_unbounded IS NOT NULL;
 
 -- What rules see of requests, summed by the minutes they ended and started in. Not of those that
--- Tollgate turned away itself (blocked, refused, no_channel). In the key, '' stands for none. A cost
--- that is not known is the assumed one. The distributions are bytes of Tollgate's own, merged by it.
+-- Tollgate turned away itself (blocked, refused, no_channel), nor of what cannot be billed. A request
+-- that only brings the usage of an earlier one (deferral is settled) counts in `settled` and with its
+-- cost and tokens, and in nothing else. In the key, '' stands for none. A cost that is not known is the assumed one. The distributions are bytes of Tollgate's own, merged by it.
 CREATE TABLE window_minutely (
     ended_minute INTEGER NOT NULL,
     started_minute INTEGER NOT NULL,
@@ -356,6 +363,7 @@ CREATE TABLE window_minutely (
     api TEXT NOT NULL,
     key TEXT NOT NULL,
     requests INTEGER NOT NULL,
+    settled INTEGER NOT NULL,
     errors INTEGER NOT NULL,
     cost_nanousd INTEGER,
     total_tokens INTEGER,

@@ -287,7 +287,7 @@ pub(super) fn json<T: DeserializeOwned>(column: &'static str, text: &str) -> Res
 }
 
 /// Tags, as stored.
-fn parse_tags(stored: &str) -> Result<BTreeMap<String, String>, ReadError> {
+pub(super) fn parse_tags(stored: &str) -> Result<BTreeMap<String, String>, ReadError> {
     json("tags", stored)
 }
 

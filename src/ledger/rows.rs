@@ -11,8 +11,8 @@ use serde::{Serialize, Serializer};
 use super::wire::{AdmissionView, AttemptView, RecordView};
 use crate::money::NanoUsd;
 use crate::record::{
-    Deferral, Figures, Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens, Unit, Units,
-    UsageSource, Worst,
+    Deferral, Disposition, Figures, Outcome, Phase, Phases, RequestId, Source, TokenType, Tokens,
+    Unit, Units, UsageSource, Worst,
 };
 
 /// An unsigned number as SQLite's signed one; beyond its range (2^63) it stays at the range's end.
@@ -50,20 +50,31 @@ impl<'r, 'p> Row<'r, 'p> {
             .map_or(Outcome::Interrupted, |record| record.outcome)
     }
 
+    fn disposition(self) -> Disposition {
+        match self {
+            Self::Ended(record) => record.disposition(),
+            Self::Interrupted(admission) => Disposition {
+                outcome: Outcome::Interrupted,
+                billable: admission.billable,
+                deferral: None,
+            },
+        }
+    }
+
     /// What budgets count for it while it has no cost. Of a request without an end the input is
     /// spent; what the rest came to, nobody knows.
     pub(super) fn assumed_cost(self) -> Option<NanoUsd> {
         match self {
             Self::Ended(record) if record.cost.is_some() => None,
             Self::Ended(record) => record.assumed_cost,
-            Self::Interrupted(admission) => admission.worst.and_then(|worst| worst.input_cost),
+            Self::Interrupted(admission) => admission.interrupted_cost,
         }
     }
 
     /// The most that it may have used, where that is still to be seen.
     fn worst(self) -> Option<Worst> {
         let is_open = match self {
-            Self::Ended(record) => record.deferral == Some(Deferral::Opened),
+            Self::Ended(record) => record.awaits_usage(),
             Self::Interrupted(_) => true,
         };
         self.admission().worst.filter(|_| is_open)
@@ -75,7 +86,7 @@ impl<'r, 'p> Row<'r, 'p> {
         let Some(record) = self.record() else {
             return Figures::of(
                 started_at,
-                self.outcome(),
+                self.disposition(),
                 &Tokens::default(),
                 None,
                 &Phases::default(),
@@ -85,7 +96,7 @@ impl<'r, 'p> Row<'r, 'p> {
         let cost = record.cost.as_ref().map(|cost| cost.amount);
         Figures::of(
             started_at,
-            record.outcome,
+            self.disposition(),
             &record.usage.tokens,
             record.usage.total,
             &record.phases,
@@ -205,10 +216,13 @@ impl<'c> Inserter<'c> {
         bind.next(record.and_then(|record| record.upstream_bytes.map(stored)))?;
         bind.next(record.and_then(|record| record.priced_at.map(|at| at.0)))?;
         bind.next(row.assumed_cost().map(|cost| cost.0))?;
-        let worst = row.worst().unwrap_or_default();
+        let worst = row.worst();
+        bind.next(worst.map(|worst| worst.is_unbounded()))?;
+        let worst = worst.unwrap_or_default();
         bind.next(worst.cost.map(|cost| cost.0))?;
         bind.next(worst.input_tokens.map(stored))?;
         bind.next(worst.output_tokens.map(stored))?;
+        bind.next(admission.billable)?;
         self.request.raw_execute()?;
         Ok(())
     }
@@ -237,7 +251,8 @@ static INSERT_REQUEST: LazyLock<String> = LazyLock::new(|| {
     columns.push_str(
         ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
          estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at, \
-         assumed_cost_nanousd, worst_cost_nanousd, worst_input_tokens, worst_output_tokens",
+         assumed_cost_nanousd, worst_unbounded, worst_cost_nanousd, worst_input_tokens, \
+         worst_output_tokens, billable",
     );
     let count = columns.matches(',').count();
     format!(

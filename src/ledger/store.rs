@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 use uuid::Uuid;
@@ -16,7 +15,7 @@ use uuid::Uuid;
 use super::admissions::{Before, KEPT_BEHIND, OpenAdmissions};
 use super::alert_events;
 use super::database::Database;
-use super::deferred;
+use super::deferred::{self, Noted};
 use super::gate_events;
 use super::journal::segment::Stream;
 use super::journal::tail::{End, Tail};
@@ -26,7 +25,7 @@ use super::rollup::Rollups;
 use super::rows::{self, Inserter, Row, stored};
 use super::windows::Windows;
 use super::wire::{self, Brief, Entry};
-use crate::record::{Deferral, RequestId, Usage, UsageSource};
+use crate::record::{RequestId, Usage, UsageSource};
 
 /// Why a step did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +144,7 @@ impl StreamState {
         database: &mut Database,
         folder: &Path,
         refused: &Refused,
-        noted: &mut Vec<(Arc<str>, Deferral)>,
+        noted: &mut Vec<Noted>,
     ) -> Result<Committed, StoreError> {
         let stream = self.tail.stream.id;
         let mut rejected: Vec<Rejected> = self
@@ -199,9 +198,7 @@ impl StreamState {
                         record.assumed_cost = None;
                         record.deferral = None;
                     }
-                    if let (Some(deferral), Some(id)) = (record.deferral, record.response_id) {
-                        noted.push((Arc::from(id), deferral));
-                    }
+                    noted.extend(Noted::of(&record));
                     let row = Row::Ended(&record);
                     sequence += 1;
                     inserter

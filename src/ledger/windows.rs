@@ -19,7 +19,7 @@ use super::query::{ReadError, StoredRequest, sampled};
 use super::rollup::{add, add_known, addition};
 use super::rows::{Binder, Row, stored};
 use crate::clock::UnixMicros;
-use crate::record::{Api, Dimensions, Figures, ModelNames, Sketch};
+use crate::record::{Api, Dimensions, Disposition, Figures, ModelNames, Sketch};
 
 /// For how long the table is kept: the longest windows are months, compared with those of a year ago.
 pub(super) const KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
@@ -60,6 +60,7 @@ impl<'a, S: From<&'a str>> WindowKey<S> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Sums {
     requests: i64,
+    settled: i64,
     errors: i64,
     cost_nanousd: Option<i64>,
     tokens: Option<i64>,
@@ -72,7 +73,12 @@ struct Sums {
 
 impl Sums {
     fn count(&mut self, figures: &Figures) {
-        add(&mut self.requests, 1);
+        let count = if figures.settles {
+            &mut self.settled
+        } else {
+            &mut self.requests
+        };
+        add(count, 1);
         add(&mut self.errors, i64::from(figures.error));
         add_known(&mut self.cost_nanousd, figures.cost_nanousd);
         add_known(&mut self.tokens, figures.tokens.map(stored));
@@ -148,6 +154,7 @@ impl<S: AsRef<str> + Eq + Hash> Windows<S> {
             bind.next(key.api.as_str())?;
             bind.next(key.key.as_ref())?;
             bind.next(sums.requests)?;
+            bind.next(sums.settled)?;
             bind.next(sums.errors)?;
             bind.next(sums.cost_nanousd)?;
             bind.next(sums.tokens)?;
@@ -167,6 +174,7 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let mut updates = Vec::new();
     for (name, nullable) in [
         ("requests", false),
+        ("settled", false),
         ("errors", false),
         ("cost_nanousd", true),
         ("total_tokens", true),
@@ -181,9 +189,9 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let updates = updates.join(", ");
     let key = "ended_minute, started_minute, channel, requested_model, served_model, api, key";
     format!(
-        "INSERT INTO window_minutely ({key}, requests, errors, cost_nanousd, total_tokens, \
+        "INSERT INTO window_minutely ({key}, requests, settled, errors, cost_nanousd, total_tokens, \
          input_tokens, output_tokens, latency_us, ttft_us, pace_milli) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT ({key}) DO UPDATE SET {updates}"
     )
 });
@@ -226,7 +234,11 @@ pub(super) fn key_of(row: &StoredRequest) -> Option<WindowKey<String>> {
     let cost = row.cost.as_ref().map(|cost| cost.amount);
     let figures = Figures::of(
         row.started_at,
-        row.outcome,
+        Disposition {
+            outcome: row.outcome,
+            billable: row.billable,
+            deferral: row.deferral,
+        },
         &row.usage.tokens,
         row.usage.total,
         &row.phases,

@@ -13,8 +13,8 @@ use crate::alert::{ActionTaken, AlertEvent, AlertId, Labels};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
-    Admission, Api, Attempt, ChannelEvent, Deferral, ErrorSource, Estimate, Outcome, Owner, Phases,
-    RequestId, RequestRecord, Source, Usage, Worst,
+    Admission, Api, Attempt, ChannelEvent, Deferral, Disposition, ErrorSource, Estimate, Outcome,
+    Owner, Phases, RequestId, RequestRecord, Source, Usage, Worst,
 };
 
 /// The layout of the payloads this program writes, and the only one it reads.
@@ -70,7 +70,9 @@ pub(super) struct AdmissionView<'a> {
     /// A map and a list of pairs are the same bytes.
     #[serde(borrow)]
     pub(super) tags: Vec<(&'a str, &'a str)>,
+    pub(super) billable: bool,
     pub(super) worst: Option<Worst>,
+    pub(super) interrupted_cost: Option<NanoUsd>,
 }
 
 /// [`RequestRecord`], borrowed from a payload.
@@ -101,6 +103,23 @@ pub(super) struct RecordView<'a> {
     pub(super) upstream_bytes: Option<u64>,
     pub(super) priced_at: Option<UnixMicros>,
     pub(super) assumed_cost: Option<NanoUsd>,
+}
+
+impl RecordView<'_> {
+    /// Whether the usage of what it made is still to be told, under its response id.
+    pub(super) fn awaits_usage(&self) -> bool {
+        let (api, is_named) = (self.admission.api, self.response_id.is_some());
+        self.disposition().awaits_usage(api, is_named)
+    }
+
+    /// What says whether it is one for rules.
+    pub(super) const fn disposition(&self) -> Disposition {
+        Disposition {
+            outcome: self.outcome,
+            billable: self.admission.billable,
+            deferral: self.deferral,
+        }
+    }
 }
 
 /// [`Attempt`], borrowed from a payload.
@@ -336,7 +355,14 @@ mod tests {
                 session: Some("s".into()),
                 end_user: None,
                 tags: [("k".to_owned(), "v".to_owned())].into(),
-                worst: None,
+                billable: true,
+                worst: Some(Worst {
+                    cost: None,
+                    input_cost: Some(NanoUsd(4)),
+                    input_tokens: Some(5),
+                    output_tokens: None,
+                }),
+                interrupted_cost: Some(NanoUsd(6)),
             },
             served_model: Some("n".into()),
             service_tier: None,
@@ -436,8 +462,10 @@ mod tests {
     fn version_3_is_these_bytes() {
         let record = record();
         let id = "018bcfe5687b70008000000000000001";
-        let admission =
-            format!("10{id}01010163000104504f5354012f01016d010180010101730001016b017600");
+        let admission = format!(
+            "10{id}01010163000104504f5354012f01016d010180010101730001016b0176010100010801050001\
+             0c"
+        );
         let hex = |payload: Vec<u8>| crate::ledger::rejected::hex(&payload);
         assert_eq!(
             hex(payload(EntryRef::Admitted(&record.admission))),

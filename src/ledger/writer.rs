@@ -325,7 +325,7 @@ impl Writer {
         let is_own = matches!(end, End::At(_));
         if !is_own {
             // This process noted its own when they happened.
-            self.deferred.learn(&noted);
+            self.deferred.learn(noted);
         }
         self.stats.observe_commit(began.elapsed());
         count(&self.stats, committed);

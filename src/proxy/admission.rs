@@ -53,24 +53,9 @@ impl Destination {
 /// What the rules are asked of a request.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
-    may_cost: bool,
     /// What its body says that it uses at most, once a budget wanted to know; `None` in it where nobody
     /// can say.
     bounds: OnceLock<Option<Box<Bounds>>>,
-}
-
-impl Asking {
-    pub(super) fn of(may_cost: bool) -> Self {
-        Self {
-            may_cost,
-            bounds: OnceLock::new(),
-        }
-    }
-
-    /// Whether they are asked at all.
-    pub(super) fn is_due(&self, recorder: &Recorder) -> bool {
-        self.may_cost && recorder.has_rules()
-    }
 }
 
 /// What is known beforehand of what a request uses.
@@ -89,7 +74,7 @@ pub(super) enum Extent<'b> {
 impl Exchange {
     /// Asks the rules whether the request may go to `channel`. What they hold for it is its account's.
     pub(super) fn ask(&mut self, channel: &Channel, now: UnixMicros) -> Result<(), Blocked> {
-        if !self.asking.is_due(&self.recorder) {
+        if !self.recorder.asks_rules() {
             return Ok(());
         }
         let destination = Destination::at(channel, self.way.meant());
@@ -199,11 +184,7 @@ impl Recorder {
         let kept = (wanted && !opens_only).then(|| {
             // Where nobody knows, all of what is taken for granted is spent if the end is never seen.
             let unbounded = sinks.rules.budgets().unbounded_cost;
-            Worst {
-                cost: worst.cost.or(Some(unbounded)),
-                input_cost: worst.cost.map_or(Some(unbounded), |_| worst.input_cost),
-                ..worst
-            }
+            (worst, worst.input_cost.unwrap_or(unbounded))
         });
         self.hold(&destination.channel, held, kept);
         refused

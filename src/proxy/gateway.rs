@@ -25,7 +25,6 @@ use crate::protocol::{
 use crate::record::Api;
 use crate::rules::Rules;
 
-use super::admission::Asking;
 use super::body::{self, Room, Stopped, Wish, is_handshake};
 use super::deadline::{self, Expired};
 use super::downstream::{Abilities, Downstream, Drains};
@@ -94,7 +93,7 @@ impl Gateway {
                     .channels
                     .iter()
                     .any(|channel| !channel.model_map.is_empty()),
-            channels,
+            channels: Arc::clone(&channels),
             models: None,
             routing: settings.routing.clone(),
             sinks: Arc::new(Sinks {
@@ -103,6 +102,7 @@ impl Gateway {
                 meter,
                 prices,
                 rules,
+                channels,
             }),
             room: Room::new(settings.limits.buffered_total_bytes),
             open: OpenRequests::default(),
@@ -245,9 +245,9 @@ impl Gateway {
                 .get_or_insert_with(|| Arc::from(id.to_string()));
         }
         admission.api = route.api;
+        admission.billable = route.may_cost || is_handshake(session);
         exchange.api = route.api;
         exchange.operation = route.operation;
-        exchange.asking = Asking::of(route.may_cost || is_handshake(session));
         let results_of = route.results_of.as_deref().map(Arc::from);
         exchange.recorder.names_response(results_of);
         let channel = match route.channel {
@@ -295,7 +295,7 @@ impl Gateway {
         let wish = Wish {
             of_any_kind: several || self.renames,
             usage: self.include_usage,
-            unpacked: self.renames || exchange.asking.is_due(&exchange.recorder),
+            unpacked: self.renames || exchange.recorder.asks_rules(),
             over: self.over(exchange),
         };
         let read = body::read(

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use crate::channel::Registry;
 use crate::clock::UnixMicros;
-use crate::ledger::{Deferred, Journal};
+use crate::ledger::{Deferred, Journal, Opener};
 use crate::meter::{InFlight, Meter};
 use crate::money::NanoUsd;
 use crate::pricing::{Ceiling, ModelName, Prices};
@@ -38,6 +39,7 @@ pub(super) struct Sinks {
     pub(super) meter: Arc<Meter>,
     pub(super) prices: Arc<Prices>,
     pub(super) rules: Arc<Rules>,
+    pub(super) channels: Arc<Registry>,
 }
 
 /// How a request, or one try, ended.
@@ -87,7 +89,8 @@ struct OpenAttempt {
 struct HeldAt {
     channel: Arc<str>,
     reservation: Reservation,
-    worst: Option<Worst>,
+    /// With what counts if nobody sees its end.
+    most: Option<(Worst, NanoUsd)>,
 }
 
 /// Everything that will be said of a request, and to whom.
@@ -123,22 +126,16 @@ impl Account {
             reservation.slip(now);
         }
         let rules = &self.sinks.rules;
-        match (self.record.deferral, &self.record.response_id) {
-            (Some(Deferral::Opened), Some(id)) => {
+        if let Some(id) = &self.record.response_id {
+            if self.record.awaits_usage() {
                 // Before anybody may find it awaited.
                 held = rules.keep(held, id, now);
                 // Before the last byte leaves: who asks by the id then finds it awaited.
-                self.sinks.deferred.open(id);
+                let opener = Opener::of(&self.record.admission);
+                self.sinks.deferred.open(id, opener);
+            } else if self.record.deferral == Some(Deferral::Settled) {
+                held.join(rules.take_kept(id));
             }
-            (Some(Deferral::Settled), Some(id)) => held.join(rules.take_kept(id)),
-            // Handing one in is no usage that is awaited: whoever looks at it first is told.
-            (None, Some(id))
-                if self.record.admission.api == Api::Batches
-                    && self.record.outcome == Outcome::Ok =>
-            {
-                held = rules.keep(held, id, now);
-            }
-            _ => {}
         }
         let in_flight = self.in_flight.take();
         self.sinks
@@ -147,7 +144,16 @@ impl Account {
         if rules.is_empty() {
             return;
         }
-        let (meant, called) = (self.meant.as_deref(), self.called.as_deref());
+        let admission = &self.record.admission;
+        let (meant, called) = if self.record.deferral == Some(Deferral::Settled) {
+            // The way went to the channel, not to a model: the names are those of the opener's.
+            let (channel, asked) = (&admission.channel, &admission.requested_model);
+            let channel = channel.as_deref().unwrap_or_default();
+            let names = self.sinks.channels.names(channel, asked.as_deref());
+            (names.meant, names.called)
+        } else {
+            (self.meant.as_deref(), self.called.as_deref())
+        };
         if let Some(sample) = Sample::of(&self.record, meant, called, position) {
             rules.observe(&sample, held, now);
         }
@@ -262,7 +268,9 @@ impl Recorder {
                     session: None,
                     end_user: None,
                     tags: std::collections::BTreeMap::new(),
+                    billable: false,
                     worst: None,
+                    interrupted_cost: None,
                 },
                 served_model: None,
                 service_tier: None,
@@ -316,6 +324,7 @@ impl Recorder {
             stream: Some(true),
             request_bytes: 0,
             worst: None,
+            interrupted_cost: None,
             ..connection.clone()
         };
         made
@@ -371,6 +380,11 @@ impl Recorder {
         account.sinks.journal.admit(&account.record.admission);
     }
 
+    /// Whether rules are asked for the request.
+    pub(super) fn asks_rules(&self) -> bool {
+        self.account.record.admission.billable && self.has_rules()
+    }
+
     /// Whether there is anybody to ask.
     pub(super) fn has_rules(&self) -> bool {
         !self.account.sinks.rules.is_empty()
@@ -381,27 +395,33 @@ impl Recorder {
         (&self.account.sinks, &self.account.record.admission)
     }
 
-    /// Budgets hold this for the request at `channel`, beside what they hold for it at others, for it
-    /// may use `worst`.
+    /// Budgets hold this for the request at `channel`, beside what they hold for it at others, for
+    /// `most` it may use; with that stands what they count for it if nobody sees its end.
     pub(super) fn hold(
         &mut self,
         channel: &Arc<str>,
         reservation: Reservation,
-        worst: Option<Worst>,
+        most: Option<(Worst, NanoUsd)>,
     ) {
         self.account.held.push(HeldAt {
             channel: Arc::clone(channel),
             reservation,
-            worst,
+            most,
         });
-        self.account.record.admission.worst = worst;
+        self.expect(most);
+    }
+
+    fn expect(&mut self, most: Option<(Worst, NanoUsd)>) {
+        let admission = &mut self.account.record.admission;
+        (admission.worst, admission.interrupted_cost) = most.unzip();
     }
 
     /// What budgets hold for the request at the channel that was asked for last is given back.
     pub(super) fn give_back(&mut self) {
         let held = &mut self.account.held;
         held.pop();
-        self.account.record.admission.worst = held.last().and_then(|before| before.worst);
+        let before = held.last().and_then(|before| before.most);
+        self.expect(before);
     }
 
     /// The model's names that no record has: with aliases resolved, and at the channel.
@@ -552,10 +572,27 @@ impl Recorder {
             // for tomorrow's prices.
             self.account.record.priced_at = made_at.filter(|&made| made < admission.started_at);
             self.account.record.deferral = Some(Deferral::Settled);
+            self.counts_for_the_opener();
         } else {
             self.settles_nothing();
         }
         counts
+    }
+
+    /// The usage is that of the request which made it, and so are what it is told apart by: whoever
+    /// looks at it first spends nothing. Where that request is not known, the row stays the looker's.
+    fn counts_for_the_opener(&mut self) {
+        let record = &mut self.account.record;
+        let id = record.response_id.as_deref();
+        let opener = id.and_then(|id| self.account.sinks.deferred.opener(id));
+        if let Some(opener) = opener {
+            let admission = &mut record.admission;
+            admission
+                .requested_model
+                .clone_from(&opener.requested_model);
+            admission.key.clone_from(&opener.key);
+            admission.tags.clone_from(&opener.tags);
+        }
     }
 
     /// What the answer says of usage is counted in another row, if at all.
@@ -668,10 +705,23 @@ impl Drop for Recorder {
 mod tests {
     use super::super::admission::{Destination, Extent};
     use super::*;
-    use crate::config::BudgetSettings;
+    use crate::channel::Unobserved;
+    use crate::config::{BaseUrl, BudgetSettings, ChannelSettings};
     use crate::ledger::query::{RequestFilter, StoredRequest};
     use crate::ledger::{Closed, Ledger, Reader, Settings, Takeover};
     use crate::protocol::bounds;
+    use crate::rules::{KnownNames, NoHands, parse};
+
+    /// One channel, where `fast` is `gpt-5`.
+    fn channels() -> Registry {
+        let mut settings = crate::config::Settings::defaults(std::path::Path::new(""));
+        settings.channels = vec![ChannelSettings {
+            name: "a".into(),
+            ..ChannelSettings::openai(BaseUrl::openai())
+        }];
+        settings.models.aliases = vec![("fast".into(), "gpt-5".into())];
+        Registry::new(&settings, Arc::new(Unobserved)).unwrap()
+    }
 
     struct Room {
         folder: tempfile::TempDir,
@@ -681,6 +731,10 @@ mod tests {
 
     impl Room {
         fn open() -> Self {
+            Self::with(Rules::none())
+        }
+
+        fn with(rules: Rules) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let ledger = Ledger::open(&Settings::new(folder.path()), Takeover::Refuse).unwrap();
             let sinks = Arc::new(Sinks {
@@ -688,7 +742,8 @@ mod tests {
                 deferred: ledger.deferred(),
                 meter: Arc::new(Meter::new(10)),
                 prices: Arc::new(Prices::builtin()),
-                rules: Arc::new(Rules::none()),
+                rules: Arc::new(rules),
+                channels: Arc::new(channels()),
             });
             Self {
                 folder,
@@ -784,5 +839,77 @@ mod tests {
         let mut outcomes: Vec<_> = room.rows().iter().map(|row| row.outcome).collect();
         outcomes.sort();
         assert_eq!(outcomes, [Outcome::Interrupted, Outcome::Internal]);
+    }
+
+    #[test]
+    fn what_was_made_in_the_background_counts_for_whoever_had_it_made() {
+        let text = "groups: [{name: g, rules: [{alert: Spend, metric: cost, window: day, \
+                    by: [model, key, 'tag:team'], critical: 9 USD}]}]";
+        let zone = jiff::tz::TimeZone::UTC;
+        let loaded = parse("r.yaml".as_ref(), text, &zone, &KnownNames::default()).unwrap();
+        let hands = Arc::new(NoHands);
+        let room = Room::with(Rules::new(
+            &loaded.set,
+            BudgetSettings::default(),
+            false,
+            hands,
+        ));
+        let id = Some(Arc::from("resp_1"));
+        let mut making = room.recorder(Instant::now());
+        let admission = making.admission();
+        admission.api = Api::Responses;
+        admission.billable = true;
+        admission.requested_model = Some("fast".into());
+        admission.key = Some("team-a".into());
+        admission.tags.insert("team".into(), "a".into());
+        making.admit(&Arc::from("a"));
+        making.goes_as(Some("gpt-5".into()), Some("gpt-5".into()));
+        making.names_response(id.clone());
+        making.usage_comes_later();
+        making.close(Ending::OK, Instant::now());
+
+        let mut looking = room.recorder(Instant::now());
+        looking.admission().api = Api::Responses;
+        looking.admission().key = Some("operator".into());
+        looking.admit(&Arc::from("a"));
+        let mut tokens = Tokens::default();
+        tokens[crate::record::TokenType::Output] = Some(1_000);
+        let observed = Observed {
+            usage: Some(Usage {
+                tokens,
+                units: Units::NONE,
+                total: tokens.sum(),
+                source: UsageSource::Reported,
+            }),
+            served_model: Some("gpt-5-2025-08-07".into()),
+            ..Observed::default()
+        };
+        looking.observed(&observed);
+        looking.names_response(id);
+        assert!(looking.settles(&observed));
+        looking.close(Ending::OK, Instant::now());
+
+        let alerts = room.sinks.rules.view(UnixMicros::now()).remove(0).alerts;
+        let spent = alerts.iter().filter_map(|alert| {
+            let labels = ["model", "key", "tag:team"].map(|label| alert.labels.get(label));
+            Some((
+                labels.map(|label| label.map_or("", |label| label)),
+                alert.value?.value,
+            ))
+        });
+        // A thousand tokens at 10 USD a million.
+        assert_eq!(
+            spent.collect::<Vec<_>>(),
+            [(["gpt-5", "team-a", "a"], 10_000_000)]
+        );
+        let rows = room.rows();
+        let told = rows
+            .iter()
+            .find(|row| row.deferral == Some(Deferral::Settled));
+        let told = told.unwrap();
+        assert_eq!(told.requested_model.as_deref(), Some("fast"));
+        assert_eq!(told.key.as_deref(), Some("team-a"));
+        assert_eq!(told.tags["team"], "a");
+        assert!(!told.billable);
     }
 }

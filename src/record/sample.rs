@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Api, Outcome, Phase, Phases, RequestRecord, Sketch, TokenType, Tokens};
+use super::{Api, Deferral, Outcome, Phase, Phases, RequestRecord, Sketch, TokenType, Tokens};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 
@@ -34,10 +34,11 @@ impl<'a> ModelNames<'a> {
     }
 
     /// The name that requests are grouped by: known before the request goes up, so that what is
-    /// reserved and what is spent are in the same group.
+    /// reserved and what is spent are in the same group. `None` for a request that names no model,
+    /// whichever answers it.
     #[must_use]
     pub fn label(&self) -> Option<&'a str> {
-        self.meant.or(self.asked).or(self.called).or(self.served)
+        self.meant.or(self.asked).or(self.called)
     }
 }
 
@@ -67,6 +68,9 @@ pub struct Sample<'a> {
     pub dimensions: Dimensions<'a>,
     /// Whether it counts as an error.
     pub error: bool,
+    /// Whether it only brings the usage of an earlier request, which was counted then: its money and
+    /// tokens count, and it is no request, no error, and has no latency.
+    pub settles: bool,
     /// What it cost in nano-dollars, or is taken to have cost where nobody knows; `None` when there is
     /// nothing to pay.
     pub cost_nanousd: Option<i64>,
@@ -97,6 +101,8 @@ pub struct MinuteSample<'a> {
     pub dimensions: Dimensions<'a>,
     /// How many.
     pub requests: u64,
+    /// How many more only bring the usage of earlier ones (see [`Sample::settles`]).
+    pub settled: u64,
     /// Of them, errors.
     pub errors: u64,
     /// As in [`Sample`], added up; `None` when none had any.
@@ -113,6 +119,43 @@ pub struct MinuteSample<'a> {
     pub ttft_us: Option<Sketch>,
     /// Likewise.
     pub pace_milli: Option<Sketch>,
+}
+
+/// What says whether a request is one for rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disposition {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether it can be billed.
+    pub billable: bool,
+    /// Whether its making and its usage are told apart.
+    pub deferral: Option<Deferral>,
+}
+
+impl Disposition {
+    /// Whether it only brings the usage of an earlier request.
+    #[must_use]
+    pub fn settles(&self) -> bool {
+        self.deferral == Some(Deferral::Settled)
+    }
+
+    /// Whether the usage of what it made is told later. `is_named` is whether an id is known to find it
+    /// by. A batch that was taken in has none yet, and no word on that either.
+    #[must_use]
+    pub fn awaits_usage(&self, api: Api, is_named: bool) -> bool {
+        let is_a_batch = api == Api::Batches && self.billable && self.outcome == Outcome::Ok;
+        match self.deferral {
+            Some(deferral) => deferral == Deferral::Opened,
+            None => is_a_batch && is_named,
+        }
+    }
+
+    /// Whether it is one for rules: what rules are not asked for uses nothing up either, unless it
+    /// brings the usage of what they were asked for.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        is_sampled(self.outcome) && (self.billable || self.settles())
+    }
 }
 
 /// Whether a request with this outcome is one for rules: what Tollgate itself turned away says nothing
@@ -174,6 +217,8 @@ pub struct Figures {
     pub ended_at: UnixMicros,
     /// As in [`Sample`], likewise all others.
     pub error: bool,
+    /// Whether it only brings usage.
+    pub settles: bool,
     /// Nano-dollars.
     pub cost_nanousd: Option<i64>,
     /// All tokens.
@@ -196,22 +241,25 @@ impl Figures {
     #[must_use]
     pub fn of(
         started_at: UnixMicros,
-        outcome: Outcome,
+        disposition: Disposition,
         tokens: &Tokens,
         total: Option<u64>,
         phases: &Phases,
         cost: Option<NanoUsd>,
     ) -> Option<Self> {
-        if !is_sampled(outcome) {
+        if !disposition.is_sampled() {
             return None;
         }
-        let latency_us = phases[Phase::Total];
-        let ttft_us = phases[Phase::FirstToken];
+        let settles = disposition.settles();
+        let total_us = phases[Phase::Total];
+        let latency_us = total_us.filter(|_| !settles);
+        let ttft_us = phases[Phase::FirstToken].filter(|_| !settles);
         let output_tokens = output_tokens(tokens);
-        let latency = Duration::from_micros(latency_us.unwrap_or(0));
+        let length = Duration::from_micros(total_us.unwrap_or(0));
         Some(Self {
-            ended_at: started_at.plus(latency),
-            error: outcome.is_error(),
+            ended_at: started_at.plus(length),
+            error: disposition.outcome.is_error() && !settles,
+            settles,
             cost_nanousd: cost.map(|cost| cost.0),
             tokens: total,
             input_tokens: input_tokens(tokens),
@@ -240,7 +288,7 @@ impl<'a> Sample<'a> {
         let cost = record.cost.as_ref().map(|cost| cost.amount);
         let figures = Figures::of(
             admission.started_at,
-            record.outcome,
+            record.disposition(),
             &record.usage.tokens,
             record.usage.total,
             &record.phases,
@@ -277,6 +325,7 @@ impl<'a> Sample<'a> {
         let Figures {
             ended_at,
             error,
+            settles,
             cost_nanousd,
             tokens,
             input_tokens,
@@ -290,6 +339,7 @@ impl<'a> Sample<'a> {
             ended_at,
             dimensions,
             error,
+            settles,
             cost_nanousd,
             tokens,
             input_tokens,
@@ -299,5 +349,53 @@ impl<'a> Sample<'a> {
             pace_milli,
             position,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_one_label_before_and_after_it_was_answered() {
+        let asked = ModelNames {
+            asked: Some("fast"),
+            meant: Some("gpt-5"),
+            called: Some("deployment"),
+            served: None,
+        };
+        for before in [asked, ModelNames::default()] {
+            let after = ModelNames {
+                served: Some("gpt-5-2025-08-07"),
+                ..before
+            };
+            assert_eq!(before.label(), after.label());
+        }
+        assert_eq!(asked.label(), Some("gpt-5"));
+    }
+
+    #[test]
+    fn what_cannot_be_billed_is_nothing_for_rules_unless_it_brings_usage() {
+        let of = |billable, deferral| Disposition {
+            outcome: Outcome::Ok,
+            billable,
+            deferral,
+        };
+        assert!(of(true, None).is_sampled());
+        assert!(!of(false, None).is_sampled());
+        let told = of(false, Some(Deferral::Settled));
+        assert!(told.is_sampled() && told.settles());
+        let blocked = Outcome::Blocked;
+        assert!(
+            !Disposition {
+                outcome: blocked,
+                ..told
+            }
+            .is_sampled()
+        );
+        assert!(of(true, None).awaits_usage(Api::Batches, true));
+        assert!(!of(false, None).awaits_usage(Api::Batches, true));
+        assert!(!of(true, None).awaits_usage(Api::Responses, true));
+        assert!(of(true, Some(Deferral::Opened)).awaits_usage(Api::Responses, true));
     }
 }

@@ -179,8 +179,8 @@ impl Backtest {
 
     /// A request begins. Requests are told in the order of time, beginnings and ends.
     pub fn begins(&mut self, id: RequestId, sample: &Sample<'_>) {
-        if sample.started_at < self.since {
-            // It was let go before any of this.
+        if sample.started_at < self.since || sample.settles {
+            // It was let go before any of this, or what it brings the usage of was.
             self.on_their_way.insert(id, Some(Reservation::default()));
             return;
         }

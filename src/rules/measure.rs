@@ -1,6 +1,7 @@
 //! What a request adds to a rule's window, and what becomes of a window's sums.
 
 use super::definition::{Metric, Rule, Stat};
+use crate::clock::UnixMicros;
 use crate::meter::window::{Entry, Keeps, Totals};
 use crate::record::{MinuteSample, Sample, Sketch};
 
@@ -17,6 +18,7 @@ pub(super) fn keeps(rule: &Rule) -> Keeps {
 pub(super) fn entry(rule: &Rule, sample: &Sample<'_>) -> Option<Entry> {
     let amount = |known: Option<u64>| known.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     let counted = match rule.metric {
+        Metric::Requests | Metric::Errors | Metric::ErrorRatio if sample.settles => return None,
         // What has no cost at all (or no tokens) is a request all the same.
         Metric::Cost => sample.cost_nanousd.unwrap_or(0),
         Metric::Tokens => amount(sample.tokens).unwrap_or(0),
@@ -58,26 +60,24 @@ const fn is_beyond(metric: Metric, value: i64, over: i64) -> bool {
 }
 
 /// What a minute of requests adds, and when; `None` where it has nothing that the rule looks at.
-pub(super) fn minute(
-    rule: &Rule,
-    sample: &MinuteSample<'_>,
-) -> Option<(crate::clock::UnixMicros, Totals)> {
-    let requests = sample.requests;
-    let plain = |sum: i64| Totals {
+pub(super) fn minute(rule: &Rule, sample: &MinuteSample<'_>) -> Option<(UnixMicros, Totals)> {
+    let counted = |sum: i64, count: u64| Totals {
         sum,
-        count: requests,
+        count,
         ..Totals::default()
     };
+    let requests = sample.requests;
+    let plain = |sum: i64| counted(sum, requests.saturating_add(sample.settled));
     let amount = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let totals = match rule.metric {
         Metric::Cost => plain(sample.cost_nanousd.unwrap_or(0)),
         Metric::Tokens => plain(amount(sample.tokens.unwrap_or(0))),
         Metric::InputTokens => plain(amount(sample.input_tokens.unwrap_or(0))),
         Metric::OutputTokens => plain(amount(sample.output_tokens.unwrap_or(0))),
-        Metric::Requests => plain(amount(requests)),
+        Metric::Requests => counted(amount(requests), requests),
         Metric::Errors | Metric::ErrorRatio => Totals {
             hits: sample.errors,
-            ..plain(amount(requests))
+            ..counted(amount(requests), requests)
         },
         Metric::Latency => of_sketch(sample.latency_us.as_ref()?),
         Metric::Ttft => of_sketch(sample.ttft_us.as_ref()?),
@@ -158,21 +158,25 @@ pub(super) fn times(now: i64, earlier: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::clock::UnixMicros;
     use crate::record::{Api, Dimensions, ModelNames};
     use crate::rules::{KnownNames, parse};
 
-    /// Whether a request of 6 seconds and 10 tokens a second is counted.
-    fn is_counted(rule: &str) -> bool {
+    fn rule_of(rule: &str) -> Arc<Rule> {
         let text = format!("groups: [{{name: g, rules: [{{alert: a, window: 5m, {rule}}}]}}]");
         let known = KnownNames::default();
         let loaded = parse(Path::new("r.yaml"), &text, &TimeZone::UTC, &known);
         let rules = loaded.unwrap_or_else(|told| panic!("{told}")).set.rules;
-        let sample = Sample {
+        Arc::clone(&rules[0])
+    }
+
+    /// A request of 6 seconds and 10 tokens a second.
+    fn request() -> Sample<'static> {
+        Sample {
             started_at: UnixMicros(0),
             ended_at: UnixMicros(6_000_000),
             dimensions: Dimensions {
@@ -183,6 +187,7 @@ mod tests {
                 tags: None,
             },
             error: false,
+            settles: false,
             cost_nanousd: None,
             tokens: None,
             input_tokens: None,
@@ -191,8 +196,11 @@ mod tests {
             ttft_us: None,
             pace_milli: Some(10_000),
             position: None,
-        };
-        entry(&rules[0], &sample).unwrap().hits == 1
+        }
+    }
+
+    fn is_counted(rule: &str) -> bool {
+        entry(&rule_of(rule), &request()).unwrap().hits == 1
     }
 
     #[test]
@@ -218,6 +226,47 @@ mod tests {
             ),
         ] {
             assert_eq!(is_counted(rule), counted, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_only_brings_usage_is_no_request() {
+        for (rule, counts) in [
+            ("metric: requests, critical: 9 requests", None),
+            ("metric: errors, critical: 9 errors", None),
+            ("metric: error_ratio, critical: 9%", None),
+            ("metric: cost, critical: 9 USD", Some(7)),
+            ("metric: tokens, critical: 9 tokens", Some(12)),
+        ] {
+            let rule = rule_of(rule);
+            let sample = Sample {
+                settles: true,
+                cost_nanousd: Some(7),
+                tokens: Some(12),
+                latency_us: None,
+                pace_milli: None,
+                ..request()
+            };
+            let added = entry(&rule, &sample).map(|entry| entry.sum);
+            assert_eq!(added, counts, "{}", rule.metric);
+            let minute = MinuteSample {
+                started: sample.started_at,
+                ended: sample.ended_at.minute(),
+                dimensions: sample.dimensions,
+                requests: 0,
+                settled: 1,
+                errors: 0,
+                cost_nanousd: sample.cost_nanousd,
+                tokens: sample.tokens,
+                input_tokens: None,
+                output_tokens: None,
+                latency_us: None,
+                ttft_us: None,
+                pace_milli: None,
+            };
+            let (_, totals) = super::minute(&rule, &minute).unwrap();
+            let count = u64::from(counts.is_some());
+            assert_eq!((totals.sum, totals.count), (counts.unwrap_or(0), count));
         }
     }
 }

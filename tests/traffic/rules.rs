@@ -103,6 +103,7 @@ pub(crate) fn spend(rules: &Rules, channel: &str, key: Option<&str>, cost_nanous
         ended_at: now,
         dimensions: of(channel, key),
         error: false,
+        settles: false,
         cost_nanousd: Some(cost_nanousd),
         tokens: Some(1_000),
         input_tokens: Some(600),

@@ -212,16 +212,16 @@ impl Feed<'_, '_> {
                 } else {
                     (self.lease, own.as_str())
                 };
-                let rest = held.worst_nanousd.saturating_sub(held.counted_nanousd);
+                // What is counted already is not held besides.
+                let rest =
+                    |worst: NanoUsd| NanoUsd(worst.0.saturating_sub(held.counted_nanousd).max(0));
                 self.into.held(&HeldRequest {
                     id,
                     started_at: held.started_at,
                     dimensions: named(channels, held.dimensions),
                     worst: Worst {
-                        cost: Some(NanoUsd(rest)),
-                        input_cost: None,
-                        input_tokens: held.worst_input_tokens,
-                        output_tokens: held.worst_output_tokens,
+                        cost: held.worst.cost.map(rest),
+                        ..held.worst
                     },
                     until: held.started_at.plus(lasts),
                     awaited: held.deferred,

@@ -14,7 +14,7 @@ use crate::ledger::tests::sample::{admission, record};
 use crate::ledger::{Closed, Ledger, PriceBook, RepriceQuery, Settings as LedgerFiles, Takeover};
 use crate::money::NanoUsd;
 use crate::pricing::Prices;
-use crate::record::{Admission, Cost, RequestRecord, Worst};
+use crate::record::{Admission, Api, Cost, RequestRecord, Usage, UsageSource, Worst};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SETTINGS: &str = "channels: [{name: openai, base_url: 'https://api.openai.com/v1', model_map: {mini: gpt-5-mini}}]\n\
@@ -192,6 +192,7 @@ async fn a_request_that_a_crash_cut_off_is_held_for_its_lease() {
     };
     first.ledger.journal().admit(&Admission {
         worst: Some(worst),
+        interrupted_cost: Some(NanoUsd(100_000_000)),
         ..begun()
     });
     let _ = first.ledger.close(PATIENCE);
@@ -205,6 +206,49 @@ async fn a_request_that_a_crash_cut_off_is_held_for_its_lease() {
         .remove(0);
     assert_eq!(alert.value.map(|used| used.value), Some(100_000_000));
     assert_eq!(alert.reserved.map(|held| held.value), Some(800_000_000));
+}
+
+#[tokio::test]
+async fn what_nobody_can_bound_stays_so_after_a_crash() {
+    let unbounded = Admission {
+        worst: Some(Worst::default()),
+        interrupted_cost: Some(NanoUsd(5_000_000_000)),
+        ..begun()
+    };
+    let batch = RequestRecord {
+        cost: None,
+        usage: Usage::absent(UsageSource::None),
+        response_id: Some("batch_1".into()),
+        ..record(Admission {
+            api: Api::Batches,
+            ..unbounded.clone()
+        })
+    };
+    for awaited in [None, Some(batch)] {
+        let folder = TempDir::new().unwrap();
+        let first = Run::start(folder.path(), SPEND, Takeover::Refuse);
+        match &awaited {
+            None => {
+                first.ledger.journal().admit(&unbounded);
+            }
+            Some(batch) => first.append(batch),
+        }
+        let _ = first.ledger.close(PATIENCE);
+        for rule in [
+            SPEND,
+            &SPEND
+                .replace("cost", "tokens")
+                .replace("1 USD", "1M tokens"),
+        ] {
+            let mut second = Run::start(folder.path(), rule, Takeover::Refuse);
+            second.restore().await;
+            let view = second.rules.view(UnixMicros::now()).remove(0);
+            assert_eq!(view.overshoot_bound, Some(None), "{rule}");
+            let held = view.alerts[0].reserved.map(|held| held.value);
+            assert!(held.is_some_and(|held| held > 0), "{rule}");
+            assert_eq!(second.ledger.close(PATIENCE), Closed::Complete);
+        }
+    }
 }
 
 #[tokio::test]

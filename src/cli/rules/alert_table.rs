@@ -314,6 +314,7 @@ groups:
                 tags: None,
             },
             error: false,
+            settles: false,
             cost_nanousd: Some(cents * 10_000_000),
             tokens: Some(1_234_567),
             input_tokens: None,

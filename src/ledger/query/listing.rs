@@ -281,7 +281,7 @@ fn columns() -> String {
     columns.push_str(
         ", response_id, deferral, estimated_input_tokens, estimated_output_tokens, \
          estimated_cost_nanousd, delivered_output_tokens, upstream_bytes, priced_at, \
-         assumed_cost_nanousd",
+         assumed_cost_nanousd, billable",
     );
     columns
 }
@@ -368,6 +368,7 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
         upstream_bytes: None,
         priced_at: None,
         assumed_cost: None,
+        billable: true,
     };
     for &kind in TokenType::ALL {
         request.usage.tokens[kind] = c.count()?;
@@ -390,5 +391,6 @@ fn stored_request(row: &Row<'_>) -> Result<StoredRequest, ReadError> {
     request.upstream_bytes = c.count()?;
     request.priced_at = c.get::<Option<i64>>()?.map(UnixMicros);
     request.assumed_cost = c.get::<Option<i64>>()?.map(NanoUsd);
+    request.billable = c.get()?;
     Ok(request)
 }

@@ -13,7 +13,8 @@ use super::sampled::{self, number, some_text, text};
 use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
 use crate::ledger::journal::Journal;
-use crate::record::{Dimensions, MinuteSample, ModelNames, RequestId, Sample, Sketch};
+use crate::money::NanoUsd;
+use crate::record::{Dimensions, MinuteSample, ModelNames, RequestId, Sample, Sketch, Worst};
 
 /// What is wanted of the past. Nothing, by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub struct PastQuery {
     pub requests_since: Option<UnixMicros>,
     /// With their tags.
     pub tags: bool,
-    /// Requests that began at this moment or later and whose end nobody saw, where they may have cost
-    /// more than is counted for them.
+    /// Requests that began at this moment or later, whose end nobody saw, and of which a budget held
+    /// something.
     pub interrupted_since: Option<UnixMicros>,
     /// Requests that began at this moment or later and whose usage is still to be told, likewise.
     pub deferred_since: Option<UnixMicros>,
@@ -59,12 +60,9 @@ pub struct HeldRequest<'a> {
     pub deferred: bool,
     /// Nano-dollars that are counted for it.
     pub counted_nanousd: i64,
-    /// Nano-dollars that it may have cost at most: more than that.
-    pub worst_nanousd: i64,
-    /// Input tokens that it may have used at most; `None` where nobody knows. None are counted for it.
-    pub worst_input_tokens: Option<u64>,
-    /// Likewise of the output.
-    pub worst_output_tokens: Option<u64>,
+    /// What it may have come to at most, in all; unknown where nobody can say. Of the tokens none are
+    /// counted for it.
+    pub worst: Worst,
     /// What its usage will be told under, where that is told later.
     pub response_id: Option<&'a str>,
 }
@@ -121,16 +119,17 @@ fn minutes(
     };
     let mut statement = connection.prepare(&format!(
         "SELECT ended_minute, started_minute, channel, api, key, requested_model, served_model, \
-         requests, errors, cost_nanousd, total_tokens, input_tokens, output_tokens{distributions} \
+         requests, settled, errors, cost_nanousd, total_tokens, input_tokens, \
+         output_tokens{distributions} \
          FROM window_minutely WHERE ended_minute >= ?"
     ))?;
     let mut rows = statement.query([since.minute().0])?;
     while let Some(row) = rows.next()? {
         let mut sample = minute(row)?;
         if sketches {
-            sample.latency_us = sketch(row, 13)?;
-            sample.ttft_us = sketch(row, 14)?;
-            sample.pace_milli = sketch(row, 15)?;
+            sample.latency_us = sketch(row, 14)?;
+            sample.ttft_us = sketch(row, 15)?;
+            sample.pace_milli = sketch(row, 16)?;
         }
         visit(Past::Minute(&sample));
     }
@@ -154,11 +153,12 @@ fn minute<'r>(row: &'r Row<'_>) -> Result<MinuteSample<'r>, ReadError> {
             tags: None,
         },
         requests: count(row.get(7)?),
-        errors: count(row.get(8)?),
-        cost_nanousd: row.get(9)?,
-        tokens: number(row, 10)?,
-        input_tokens: number(row, 11)?,
-        output_tokens: number(row, 12)?,
+        settled: count(row.get(8)?),
+        errors: count(row.get(9)?),
+        cost_nanousd: row.get(10)?,
+        tokens: number(row, 11)?,
+        input_tokens: number(row, 12)?,
+        output_tokens: number(row, 13)?,
         latency_us: None,
         ttft_us: None,
         pace_milli: None,
@@ -251,9 +251,10 @@ fn held_question(deferred: bool) -> String {
     let condition = if deferred { AWAITED } else { INTERRUPTED };
     format!(
         "SELECT id, started_at, channel, api, key, requested_model, served_model, tags, \
-         coalesce(cost_nanousd, assumed_cost_nanousd, 0) AS counted, worst_cost_nanousd, \
-         worst_input_tokens, worst_output_tokens, response_id FROM requests WHERE worst_cost_nanousd IS NOT NULL AND started_at >= ? AND {condition} \
-         AND worst_cost_nanousd > counted ORDER BY started_at, sequence"
+         coalesce(cost_nanousd, assumed_cost_nanousd, 0), worst_cost_nanousd, \
+         worst_input_tokens, worst_output_tokens, response_id FROM requests \
+         WHERE worst_unbounded IS NOT NULL AND started_at >= ? AND {condition} \
+         ORDER BY started_at, sequence"
     )
 }
 
@@ -283,9 +284,12 @@ fn held_requests(
             },
             deferred,
             counted_nanousd: row.get(8)?,
-            worst_nanousd: row.get(9)?,
-            worst_input_tokens: number(row, 10)?,
-            worst_output_tokens: number(row, 11)?,
+            worst: Worst {
+                cost: row.get::<_, Option<i64>>(9)?.map(NanoUsd),
+                input_cost: None,
+                input_tokens: number(row, 10)?,
+                output_tokens: number(row, 11)?,
+            },
             response_id: some_text(row, 12)?,
         };
         visit(Past::Held(&held));
@@ -321,7 +325,7 @@ mod tests {
         );
         for deferred in [false, true] {
             let plan = plan(&held_question(deferred));
-            let first = "SEARCH requests USING INDEX requests_worst_cost (started_at>?)";
+            let first = "SEARCH requests USING INDEX requests_worst (started_at>?)";
             assert!(plan.starts_with(first), "{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{plan}");
             assert!(!plan.contains("SCAN"), "{plan}");

@@ -217,6 +217,8 @@ pub struct StoredRequest {
     pub priced_at: Option<UnixMicros>,
     /// What budgets count for it where its cost is not known and may not be nothing.
     pub assumed_cost: Option<NanoUsd>,
+    /// Whether it can be billed.
+    pub billable: bool,
 }
 
 /// One request with each try at an upstream.

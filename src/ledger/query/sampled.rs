@@ -7,7 +7,9 @@ use rusqlite::Row;
 use super::{ReadError, count, vocabulary};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
-use crate::record::{Dimensions, Figures, ModelNames, Phase, Phases, TokenType, Tokens};
+use crate::record::{
+    Dimensions, Disposition, Figures, ModelNames, Phase, Phases, TokenType, Tokens,
+};
 
 /// A request that is one for rules.
 #[derive(Debug)]
@@ -27,7 +29,8 @@ pub(in crate::ledger) struct SampledRow<'r> {
 pub(in crate::ledger) fn columns(tags: bool) -> String {
     let mut columns = String::from(
         "sequence, id, started_at, outcome, channel, api, key, requested_model, served_model, \
-         total_us, first_token_us, coalesce(cost_nanousd, assumed_cost_nanousd), total_tokens",
+         total_us, first_token_us, coalesce(cost_nanousd, assumed_cost_nanousd), total_tokens, \
+         billable, deferral",
     );
     columns.push_str(if tags { ", tags" } else { ", NULL" });
     for kind in TokenType::ALL {
@@ -43,12 +46,18 @@ pub(in crate::ledger) fn read<'r>(row: &'r Row<'_>) -> Result<Option<SampledRow<
     phases[Phase::Total] = number(row, 9)?;
     phases[Phase::FirstToken] = number(row, 10)?;
     let mut tokens = Tokens::default();
-    for (column, &kind) in (14..).zip(TokenType::ALL) {
+    for (column, &kind) in (16..).zip(TokenType::ALL) {
         tokens[kind] = number(row, column)?;
     }
     let figures = Figures::of(
         started_at,
-        vocabulary("outcome", text(row, 3)?)?,
+        Disposition {
+            outcome: vocabulary("outcome", text(row, 3)?)?,
+            billable: row.get(13)?,
+            deferral: some_text(row, 14)?
+                .map(|word| vocabulary("deferral", word))
+                .transpose()?,
+        },
         &tokens,
         number(row, 12)?,
         &phases,
@@ -74,7 +83,7 @@ pub(in crate::ledger) fn read<'r>(row: &'r Row<'_>) -> Result<Option<SampledRow<
             tags: None,
         },
         figures,
-        tags: some_text(row, 13)?,
+        tags: some_text(row, 15)?,
     }))
 }
 

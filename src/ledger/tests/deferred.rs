@@ -10,7 +10,7 @@ use super::sample::{START, admission, record};
 use super::windows::assert_windows_are_the_rows;
 use super::{Manual, query_number, rows, settings};
 use crate::clock::UnixMicros;
-use crate::ledger::Settings;
+use crate::ledger::{Opener, Settings};
 use crate::record::{Api, Deferral, RequestRecord, Usage, UsageSource};
 
 /// Tokens and nano-dollars of a sample record.
@@ -176,7 +176,7 @@ proptest! {
                     // An id is given once.
                     if !std::mem::replace(&mut opened[usize::from(id)], true) {
                         ledger.journal.end(&made(n, Api::Responses, &name, Deferral::Opened));
-                        ledger.deferred.open(&Arc::from(name));
+                        ledger.deferred.open(&Arc::from(name), Opener::default());
                     }
                 }
                 Step::Look(id) => {
@@ -197,4 +197,41 @@ proptest! {
         let expected = i64::try_from(looked.iter().filter(|&&looked| looked).count()).unwrap();
         prop_assert_eq!(sums(&folder), (expected * TOTAL, expected * COST));
     }
+}
+
+#[test]
+fn whose_a_response_was_is_known_to_the_next_process() {
+    let folder = TempDir::new().unwrap();
+    let by = |n, api, id: &str, deferral| {
+        let mut record = made(n, api, id, Deferral::Opened);
+        record.deferral = deferral;
+        record.admission.requested_model = Some("fast".into());
+        record.admission.key = Some("team-b".into());
+        record.admission.tags.insert("team".into(), "b".into());
+        record
+    };
+    let opener = Opener::of(&by(0, Api::Responses, "", None).admission);
+    let mut ledger = Manual::open(&settings(&folder));
+    let opened = Some(Deferral::Opened);
+    ledger
+        .journal
+        .end(&by(1, Api::Responses, "resp_stored", opened));
+    ledger.round();
+    ledger
+        .journal
+        .end(&by(2, Api::Responses, "resp_in_the_journal", opened));
+    let batch = by(3, Api::Batches, "batch_1", None);
+    ledger.journal.end(&batch);
+    ledger.kill();
+    // What lies in the database, and what the journal of the one before brings.
+    let mut ledger = Manual::open(&settings(&folder));
+    ledger.round();
+    for id in ["resp_stored", "resp_in_the_journal", "batch_1"] {
+        let known = ledger.deferred.opener(id);
+        assert_eq!(known.as_deref(), Some(&opener), "{id}");
+    }
+    let settled = &"batch_1".into();
+    assert!(ledger.deferred.settle(Api::Batches, settled, None, START));
+    assert!(ledger.deferred.opener("batch_1").is_some());
+    assert_eq!(ledger.deferred.opener("resp_elsewhere"), None);
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::sample::{admission, record};
 use super::{PATIENCE, eventually, open, query_number, rows, settings};
-use crate::ledger::{Closed, Ledger, OpenError, Reader, Takeover, catch_up};
+use crate::ledger::{Closed, Ledger, OpenError, Opener, Reader, Takeover, catch_up};
 use crate::record::{Api, Deferral, Outcome, RequestId, Usage, UsageSource};
 
 fn end_one(ledger: &Ledger, n: u64) -> RequestId {
@@ -178,7 +178,8 @@ fn usage_that_another_process_awaits_is_left_to_the_ledger() {
     made.usage = Usage::absent(UsageSource::Missing);
     made.cost = None;
     new.journal().end(&made);
-    new.deferred().open(&"resp_of_the_new".into());
+    new.deferred()
+        .open(&"resp_of_the_new".into(), Opener::default());
     assert!(new.flush(PATIENCE));
     // A kept connection still asks the old one.
     assert!(settles(&old, "resp_of_the_new"));

@@ -14,8 +14,9 @@ use super::{Manual, PATIENCE, open, rows, settings};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{Past, PastQuery, Reader, Turn};
 use crate::ledger::{Closed, catch_up};
+use crate::money::NanoUsd;
 use crate::record::{
-    Deferral, Phase, RequestId, RequestRecord, Sample, Sketch, Usage, UsageSource, is_sampled,
+    Api, Deferral, Phase, RequestId, RequestRecord, Sample, Sketch, Usage, UsageSource, Worst,
 };
 
 /// Requests by when they began, with their costs.
@@ -144,14 +145,15 @@ fn however_long_a_request_took_it_is_not_missed() {
 }
 
 /// What is held, by id: whether it is deferred, what is counted, what it may have been.
-fn held(reader: &Reader, query: &PastQuery) -> BTreeMap<RequestId, (bool, i64, i64)> {
+fn held(reader: &Reader, query: &PastQuery) -> BTreeMap<RequestId, (bool, i64, Option<i64>)> {
     let mut seen = BTreeMap::new();
     reader
         .past(query, None, |past| {
             if let Past::Held(held) = past {
                 assert_eq!(held.dimensions.channel, "openai");
                 assert_eq!(held.dimensions.tags.unwrap()["team"], "x");
-                let what = (held.deferred, held.counted_nanousd, held.worst_nanousd);
+                let worst = held.worst.cost.map(|cost| cost.0);
+                let what = (held.deferred, held.counted_nanousd, worst);
                 seen.insert(held.id, what);
             }
         })
@@ -166,6 +168,7 @@ fn what_may_still_turn_out_to_have_cost_something_is_held() {
     let with = |n, cost, input_cost| {
         let mut admitted = admission(n);
         admitted.worst = Some(worst(cost, input_cost));
+        admitted.interrupted_cost = Some(NanoUsd(input_cost));
         admitted.tags.insert("team".to_owned(), "x".to_owned());
         admitted
     };
@@ -178,14 +181,34 @@ fn what_may_still_turn_out_to_have_cost_something_is_held() {
         record
     };
     let [awaited, told] = [opened(1, "resp_1"), opened(2, "resp_2")];
+    let handed_in = |n, id: &str| {
+        let mut batch = opened(n, id);
+        batch.admission.api = Api::Batches;
+        batch.admission.worst = Some(Worst::default());
+        batch.usage = Usage::absent(UsageSource::None);
+        batch.deferral = None;
+        batch
+    };
+    let [batch, done] = [handed_in(4, "batch_1"), handed_in(5, "batch_2")];
+    ledger.journal.end(&batch);
+    ledger.journal.end(&done);
+    let mut tells = record(with(6, 0, 0));
+    tells.admission.api = Api::Batches;
+    tells.admission.billable = false;
+    tells.response_id = Some("batch_2".into());
+    tells.deferral = Some(Deferral::Settled);
+    ledger.journal.end(&tells);
     ledger.journal.end(&awaited);
     ledger.journal.end(&told);
     let mut tells = record(with(3, 900, 100));
     tells.response_id = Some("resp_2".into());
     tells.deferral = Some(Deferral::Settled);
     ledger.journal.end(&tells);
-    let [old, cut, spent] = [with(0, 900, 100), with(10, 900, 100), with(11, 50, 50)];
-    for admitted in [&old, &cut, &spent] {
+    let [old, cut, free] = [with(0, 900, 100), with(10, 900, 100), with(11, 0, 0)];
+    let mut endless = with(12, 0, 0);
+    endless.worst = Some(Worst::default());
+    endless.interrupted_cost = Some(NanoUsd(5_000));
+    for admitted in [&old, &cut, &free, &endless] {
         ledger.journal.admit(admitted);
     }
     ledger.round();
@@ -199,7 +222,13 @@ fn what_may_still_turn_out_to_have_cost_something_is_held() {
     };
     assert_eq!(
         held(&reader, &interrupted),
-        [(cut.id, (false, 100, 900))].into()
+        [
+            (cut.id, (false, 100, Some(900))),
+            // Of money nothing, but perhaps tokens.
+            (free.id, (false, 0, Some(0))),
+            (endless.id, (false, 5_000, None)),
+        ]
+        .into()
     );
     let deferred = PastQuery {
         deferred_since: Some(START),
@@ -207,7 +236,11 @@ fn what_may_still_turn_out_to_have_cost_something_is_held() {
     };
     assert_eq!(
         held(&reader, &deferred),
-        [(awaited.admission.id, (true, 0, 900))].into()
+        [
+            (awaited.admission.id, (true, 0, Some(900))),
+            (batch.admission.id, (true, 0, None)),
+        ]
+        .into()
     );
 }
 
@@ -269,7 +302,7 @@ proptest! {
         prop_assert_eq!(minutes, in_minutes.count() as u64);
         let timed = records.values().filter(|record| {
             let total = record.phases[Phase::Total];
-            is_sampled(record.outcome) && total.is_some_and(|us| {
+            record.disposition().is_sampled() && total.is_some_and(|us| {
                 minute(record.admission.started_at.plus(Duration::from_micros(us)))
             })
         });

@@ -58,6 +58,7 @@ fn as_stored(record: &RequestRecord, sequence: Sequence) -> StoredRequest {
         delivered_output_tokens: record.delivered_output_tokens,
         upstream_bytes: record.upstream_bytes,
         priced_at: record.priced_at,
+        billable: admission.billable,
     }
 }
 

@@ -32,7 +32,9 @@ pub(crate) fn admission(n: u64) -> Admission {
         session: None,
         end_user: None,
         tags: BTreeMap::new(),
+        billable: true,
         worst: None,
+        interrupted_cost: None,
     }
 }
 
@@ -118,10 +120,11 @@ pub(super) fn any_admission() -> impl Strategy<Value = Admission> {
             some_text(),
             proptest::collection::btree_map("\\PC{0,6}", "\\PC{0,6}", 0..3),
         ),
-        any_worst(),
+        (any::<bool>(), any_worst(), some_money()),
     )
         .prop_map(
-            |((after, channel, key, api), request, (session, end_user, tags), worst)| {
+            |((after, channel, key, api), request, (session, end_user, tags), rules)| {
+                let (billable, worst, interrupted_cost) = rules;
                 let (method, path, requested_model, stream, request_bytes) = request;
                 Admission {
                     id: RequestId::generate(),
@@ -137,7 +140,9 @@ pub(super) fn any_admission() -> impl Strategy<Value = Admission> {
                     session,
                     end_user,
                     tags,
+                    billable,
                     worst,
+                    interrupted_cost,
                 }
             },
         )

@@ -10,10 +10,12 @@ use tempfile::TempDir;
 
 use super::sample::{START, admission, any_record, record};
 use super::{Manual, query_number, rows, settings};
+use crate::clock::UnixMicros;
+use crate::ledger::query::{Past, PastQuery, Reader};
 use crate::ledger::{catch_up, database, migrations, windows};
 use crate::money::NanoUsd;
 use crate::record::{
-    Deferral, Outcome, Phase, RequestRecord, Sketch, TokenType, Usage, UsageSource, Worst,
+    Api, Deferral, Outcome, Phase, RequestRecord, Sketch, TokenType, Usage, UsageSource, Worst,
 };
 
 /// Ended and started minute, channel, asked and served model, API and key.
@@ -23,6 +25,7 @@ type Key = (i64, i64, String, String, String, String, String);
 #[derive(Debug, Default, PartialEq)]
 struct Sums {
     requests: i64,
+    settled: i64,
     errors: i64,
     cost: Option<i64>,
     tokens: Option<i64>,
@@ -51,14 +54,15 @@ fn stored_sums(data_dir: &Path) -> BTreeMap<Key, Sums> {
         let sketch = |column| Sketch::decode(&row.get::<_, Vec<u8>>(column).unwrap()).unwrap();
         let sums = Sums {
             requests: row.get(7)?,
-            errors: row.get(8)?,
-            cost: row.get(9)?,
-            tokens: row.get(10)?,
-            input: row.get(11)?,
-            output: row.get(12)?,
-            latency: sketch(13),
-            ttft: sketch(14),
-            pace: sketch(15),
+            settled: row.get(8)?,
+            errors: row.get(9)?,
+            cost: row.get(10)?,
+            tokens: row.get(11)?,
+            input: row.get(12)?,
+            output: row.get(13)?,
+            latency: sketch(14),
+            ttft: sketch(15),
+            pace: sketch(16),
         };
         Ok((key, sums))
     });
@@ -72,6 +76,10 @@ fn sums_of_rows(data_dir: &Path) -> BTreeMap<Key, Sums> {
     let mut groups: BTreeMap<Key, Sums> = BTreeMap::new();
     for row in rows(data_dir) {
         if ["blocked", "refused", "no_channel"].contains(&row.outcome.as_str()) {
+            continue;
+        }
+        let settles = row.deferral == Some(Deferral::Settled);
+        if !row.billable && !settles {
             continue;
         }
         let latency = row.phases[Phase::Total];
@@ -90,8 +98,9 @@ fn sums_of_rows(data_dir: &Path) -> BTreeMap<Key, Sums> {
         let add = |sum: &mut Option<i64>, value: Option<i64>| {
             *sum = sum.map_or(value, |sum| Some(sum + value.unwrap_or(0)));
         };
-        sums.requests += 1;
-        sums.errors += i64::from(row.outcome.is_error());
+        sums.requests += i64::from(!settles);
+        sums.settled += i64::from(settles);
+        sums.errors += i64::from(row.outcome.is_error() && !settles);
         let cost = row.cost.map(|cost| cost.amount).or(row.assumed_cost);
         add(&mut sums.cost, cost.map(|cost| cost.0));
         add(&mut sums.tokens, row.usage.total.map(number));
@@ -111,6 +120,9 @@ fn sums_of_rows(data_dir: &Path) -> BTreeMap<Key, Sums> {
             }
         }
         add(&mut sums.output, output);
+        if settles {
+            continue;
+        }
         if let Some(us) = latency {
             sums.latency.add(us);
         }
@@ -191,6 +203,7 @@ fn an_interrupted_request_has_spent_its_input_and_may_have_spent_the_rest() {
     let ledger = Manual::open(&settings(&folder));
     let mut admitted = admission(0);
     admitted.worst = Some(worst(900, 100));
+    admitted.interrupted_cost = Some(NanoUsd(100));
     ledger.journal.admit(&admitted);
     ledger.journal.admit(&admission(1));
     ledger.kill();
@@ -277,6 +290,63 @@ fn what_tollgate_turned_away_is_in_no_window() {
 }
 
 #[test]
+fn what_is_never_asked_for_uses_nothing_up() {
+    let folder = TempDir::new().unwrap();
+    let mut ledger = Manual::open(&settings(&folder));
+    let looked_after = |n, change: fn(&mut RequestRecord)| {
+        let mut record = record(admission(n));
+        record.admission.api = Api::Responses;
+        record.admission.billable = false;
+        record.response_id = Some("resp_1".into());
+        change(&mut record);
+        record
+    };
+    for record in [
+        looked_after(0, |record| record.usage = Usage::absent(UsageSource::None)),
+        looked_after(1, |record| {
+            record.admission.billable = true;
+            record.deferral = Some(Deferral::Opened);
+            record.usage = Usage::absent(UsageSource::Missing);
+            record.cost = None;
+        }),
+        // It failed, and that is told by who looks first.
+        looked_after(2, |record| {
+            record.deferral = Some(Deferral::Settled);
+            record.outcome = Outcome::UpstreamError;
+        }),
+    ] {
+        ledger.journal.end(&record);
+    }
+    ledger.round();
+    let connection = Connection::open(database::path_in(folder.path())).unwrap();
+    let (requests, settled, errors, cost): (i64, i64, i64, i64) = connection
+        .query_row(
+            "SELECT sum(requests), sum(settled), sum(errors), sum(cost_nanousd) \
+             FROM window_minutely",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+        .unwrap();
+    assert_eq!((requests, settled, errors, cost), (1, 1, 0, 65_000));
+    assert_windows_are_the_rows(folder.path());
+    let mut seen = Vec::new();
+    let query = PastQuery {
+        requests_since: Some(UnixMicros(0)),
+        ..PastQuery::default()
+    };
+    let reader = Reader::open(folder.path()).unwrap();
+    let mut note = |past: Past<'_>| {
+        if let Past::Request(sample) = past {
+            let latency = sample.latency_us.is_some();
+            seen.push((sample.settles, sample.error, latency, sample.cost_nanousd));
+        }
+    };
+    reader.past(&query, None, |past| note(past)).unwrap();
+    let made = (false, false, true, None);
+    assert_eq!(seen, [made, (true, false, false, Some(65_000))]);
+}
+
+#[test]
 fn minutes_go_after_400_days_however_long_rows_are_kept() {
     let folder = TempDir::new().unwrap();
     let mut ledger = Manual::open(&settings(&folder));
@@ -339,8 +409,10 @@ fn a_ledger_of_an_earlier_version_gets_its_windows_at_the_start() {
     connection
         .execute_batch(
             "DROP VIEW alert_states; DROP TABLE alert_events; DROP TABLE silences; \
-             DROP TABLE window_minutely; DROP INDEX requests_worst_cost; \
+             DROP TABLE window_minutely; DROP INDEX requests_worst; \
              ALTER TABLE requests DROP COLUMN assumed_cost_nanousd; \
+             ALTER TABLE requests DROP COLUMN billable; \
+             ALTER TABLE requests DROP COLUMN worst_unbounded; \
              ALTER TABLE requests DROP COLUMN worst_cost_nanousd; \
              ALTER TABLE requests DROP COLUMN worst_input_tokens; \
              ALTER TABLE requests DROP COLUMN worst_output_tokens; PRAGMA user_version = 6",

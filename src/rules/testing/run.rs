@@ -199,6 +199,7 @@ fn sample(requests: &Requests, started_at: UnixMicros, ended_at: UnixMicros) -> 
         ended_at,
         dimensions: dimensions(&requests.whose),
         error: requests.error,
+        settles: false,
         cost_nanousd: requests.cost_nanousd,
         tokens: requests.tokens,
         input_tokens: requests.input_tokens,

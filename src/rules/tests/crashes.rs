@@ -126,6 +126,7 @@ pub(super) fn minute(row: &Row) -> MinuteSample<'static> {
         ended: row.started_at.minute(),
         dimensions: of("a"),
         requests: 1,
+        settled: 0,
         errors: 0,
         cost_nanousd: Some(row.counted),
         tokens: None,
