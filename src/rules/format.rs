@@ -14,6 +14,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -28,13 +29,16 @@ use actions::Surroundings;
 use window::Borders;
 pub(super) use words::{none_of, word};
 
-/// The names that rules may speak of. `None` where they are not known: nothing is said of them then.
+/// The names that rules may speak of, and what the ledger keeps for them. `None` where they are not
+/// known: nothing is said of them then.
 #[derive(Clone, Debug, Default)]
 pub struct KnownNames {
     /// The channels.
     pub channels: Option<Vec<Arc<str>>>,
     /// The clients' keys, those of the settings and those that were made.
     pub keys: Option<Vec<Arc<str>>>,
+    /// For how long the ledger keeps single requests; `None` also for ever.
+    pub retention: Option<Duration>,
 }
 
 impl KnownNames {
@@ -46,6 +50,7 @@ impl KnownNames {
         Self {
             channels: Some(settings.channels.iter().map(channel).collect()),
             keys: Some(settings.keys.iter().map(key).chain(made_keys).collect()),
+            retention: settings.ledger.retention,
         }
     }
 }

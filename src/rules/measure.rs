@@ -1,8 +1,10 @@
 //! What a request adds to a rule's window, and what becomes of a window's sums.
 
+use std::time::Duration;
+
 use super::definition::{Metric, Rule, Stat};
 use crate::clock::UnixMicros;
-use crate::meter::window::{Entry, Keeps, Totals};
+use crate::meter::window::{Entry, Keeps, Span, Totals, Window};
 use crate::record::{MinuteSample, Sample, Sketch};
 
 /// What the windows of a rule have to keep.
@@ -112,6 +114,25 @@ pub(super) fn is_of_minutes(rule: &Rule, whole_minutes: bool) -> bool {
         || (rule.stat == Stat::Mean && is_distributed(rule.metric))
         || (rule.stat.permille().is_some() && !is_distributed(rule.metric));
     whole_minutes && !by_tag && rule.matcher.tags.is_empty() && !single
+}
+
+/// How far back the rule's windows need single requests at most, when they are rebuilt; `None` where a
+/// minute's sums do, which are kept for longer than any window reaches.
+pub(super) fn reach_of_requests(rule: &Rule) -> Option<Duration> {
+    if rule.metric == Metric::QuotaUsed {
+        return None;
+    }
+    let (longest, whole_minutes) = match &rule.span {
+        Span::Rolling(length) => {
+            let window = Window::new(&rule.span, keeps(rule), rule.compare);
+            let step = rule.span.step().unwrap_or_default();
+            // A rolling window's steps are the same at all times.
+            (*length + step, window.is_by_minute(UnixMicros(0)))
+        }
+        Span::Calendar(calendar) => (calendar.longest(), true),
+    };
+    let reach = longest + rule.compare.unwrap_or_default();
+    (!is_of_minutes(rule, whole_minutes)).then_some(reach)
 }
 
 /// Whether the ledger's minutes have the metric as a sketch, and not as a sum.

@@ -8,6 +8,8 @@
 //! Hours go from full hour to full hour, and end at a change of the clocks too, so that none is longer
 //! than 60 minutes.
 
+use std::time::Duration;
+
 use jiff::civil::{Date, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -65,6 +67,18 @@ impl Period {
 }
 
 impl Calendar {
+    /// How long a period is at most, clocks that are set back included.
+    #[must_use]
+    pub const fn longest(&self) -> Duration {
+        let days = match self.unit {
+            CalendarUnit::Hour => 0,
+            CalendarUnit::Day => 1,
+            CalendarUnit::Week => 7,
+            CalendarUnit::Month => 31,
+        };
+        Duration::from_secs((days * 24 + 1) * 3_600)
+    }
+
     /// The period that `at` is in. At the ends of representable time (the years −9999 and 9999) a
     /// border that cannot be told is the end of the scale.
     #[must_use]

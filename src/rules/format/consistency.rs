@@ -4,6 +4,8 @@ use super::KnownNames;
 use super::annotations;
 use crate::alert::Mode;
 use crate::config::{Place, Reader, Section};
+use crate::meter::window::written;
+use crate::rules::measure::reach_of_requests;
 use crate::rules::{Action, Dimension, Metric, Rule};
 
 /// Notes what of a rule does not fit together. `mode_stated` is whether it or its group names a mode.
@@ -19,6 +21,7 @@ pub(super) fn check(
     modes(section, reader, rule, mode_stated);
     last_channel(section, reader, rule, known);
     quota(section, reader, rule);
+    retention(section, reader, rule, known);
 }
 
 fn place_of(section: &Section<'_>, reader: &Reader<'_>, key: &str) -> Place {
@@ -120,5 +123,32 @@ fn quota(section: &Section<'_>, reader: &mut Reader<'_>, rule: &Rule) {
             let hint = Some("tell quotas apart by `channel` and `window` only");
             reader.problem(&place, &section.key(key), message, hint);
         }
+    }
+}
+
+/// A window that is rebuilt from single requests forgets at a restart what the ledger no longer has.
+fn retention(section: &Section<'_>, reader: &mut Reader<'_>, rule: &Rule, known: &KnownNames) {
+    let Some((reach, kept)) = reach_of_requests(rule).zip(known.retention) else {
+        return;
+    };
+    if reach <= kept {
+        return;
+    }
+    let place = place_of(section, reader, "window");
+    let message = format!(
+        "the rule looks back {} at single requests, and `ledger.retention` keeps them for {}: after a \
+         restart what is older counts no more",
+        written(reach),
+        written(kept)
+    );
+    let hint = Some(
+        "set `ledger.retention` in the settings to as long, or `none`; or choose a shorter window, or \
+         one without tags, `over`, `max` and the mean of a duration, which is read from sums",
+    );
+    let key = section.key("window");
+    if rule.block().is_some() && rule.mode == Mode::Enforce {
+        reader.problem(&place, &key, message, hint);
+    } else {
+        reader.warning(&place, &key, message, hint);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -32,6 +33,7 @@ fn known() -> KnownNames {
     KnownNames {
         channels: names(&["main", "spare"]),
         keys: names(&["team-a", "team-b"]),
+        retention: None,
     }
 }
 
@@ -132,7 +134,7 @@ fn of_a_single_channel_the_last_is_never_closed() {
     };
     let single = KnownNames {
         channels: Some(vec![Arc::from("openai")]),
-        keys: None,
+        ..KnownNames::default()
     };
     let warnings = parsed(&rule(false), &single).warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -144,6 +146,67 @@ fn of_a_single_channel_the_last_is_never_closed() {
     ] {
         assert_eq!(parsed(&rule(allow_last), names).warnings, []);
     }
+}
+
+#[test]
+fn a_window_of_single_requests_is_no_longer_than_they_are_kept() {
+    let days = |days: u64| KnownNames {
+        retention: Some(Duration::from_secs(days * 86_400)),
+        ..KnownNames::default()
+    };
+    let by_tag = "metric: cost, by: ['tag:team'], critical: 5 USD, alert: a";
+    let slow = "alert: a, metric: latency, stat: max, critical: 9s";
+    let warned = |rule: &str, kept| {
+        let warnings = parsed(rule, &days(kept)).warnings;
+        let told = |warning: &Problem| warning.message.contains("`ledger.retention`");
+        warnings.iter().any(told)
+    };
+    for (rule, kept, dubious) in [
+        (format!("{by_tag}, window: month"), 30, true),
+        (format!("{by_tag}, window: month"), 32, false),
+        (format!("{by_tag}, window: 7d"), 7, true),
+        (format!("{by_tag}, window: 7d"), 8, false),
+        (format!("{slow}, window: 7d"), 7, true),
+        // A week ago as well.
+        (
+            format!("{by_tag}, window: 5m, compare: 7d").replace("5 USD", "3x"),
+            7,
+            true,
+        ),
+        (format!("{by_tag}, window: 30m"), 1, false),
+        // Read from sums.
+        (
+            "alert: a, metric: cost, window: month, critical: 5 USD".to_owned(),
+            1,
+            false,
+        ),
+        (
+            "alert: a, metric: latency, stat: p95, window: 30d, critical: 9s".to_owned(),
+            1,
+            false,
+        ),
+    ] {
+        assert_eq!(warned(&rule, kept), dubious, "{rule} {kept}");
+    }
+    let blocks = format!("{by_tag}, window: month, actions: [{{block: {{}}}}]");
+    let text = |mode: &str| format!("groups: [{{name: g, rules: [{{{blocks}, mode: {mode}}}]}}]");
+    let read = |mode: &str, kept| {
+        parse(
+            Path::new("r.yaml"),
+            &text(mode),
+            &TimeZone::UTC,
+            &days(kept),
+        )
+    };
+    let refused = read("enforce", 30)
+        .expect_err("what is blocked must be known")
+        .to_string();
+    assert!(
+        refused.contains("`ledger.retention` keeps them for 30d"),
+        "{refused}"
+    );
+    assert!(read("shadow", 30).is_ok());
+    assert!(read("enforce", 90).is_ok());
 }
 
 #[test]
@@ -245,6 +308,7 @@ fn the_documented_rules_are_good() {
     let known = KnownNames {
         channels: names(&["azure", "openai"]),
         keys: names(&["team-a"]),
+        retention: Some(Duration::from_secs(90 * 86_400)),
     };
     for example in examples {
         let loaded = parse(Path::new("docs/rules.md"), example, &TimeZone::UTC, &known);
