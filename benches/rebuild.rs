@@ -1,5 +1,5 @@
-//! How long it takes to read what windows are rebuilt from after a start: ten million requests of
-//! thirty days, ten groups a minute.
+//! How long it takes to rebuild windows after a start: ten million requests of thirty days, ten groups
+//! a minute. First the reading alone, then into rules: those that ship, and some that look far back.
 //!
 //! `cargo bench --bench rebuild [-- DAYS]`. The requests of the last hour are recorded as the sidecar
 //! does it, and are read one by one. Of those before it only the sums by minute are made, with SQL:
@@ -12,11 +12,13 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tollgate::clock::UnixMicros;
+use tollgate::config::BudgetSettings;
 use tollgate::ledger::query::{Past, PastQuery};
 use tollgate::ledger::{Closed, Ledger, Reader, Settings, Takeover};
 use tollgate::money::NanoUsd;
@@ -24,7 +26,21 @@ use tollgate::record::{
     Admission, Api, Cost, Outcome, Phase, Phases, RequestId, RequestRecord, Sketch, Source,
     TokenType, Tokens, Units, Usage, UsageSource,
 };
+use tollgate::rules::{KnownNames, NoHands, RuleSet, Rules, load, parse};
 
+/// The rules that ship.
+const SHIPPED: [&str; 5] = ["burn", "errors", "latency", "quota", "spend"];
+/// Rules that look far back.
+const FAR: &str = "
+groups:
+- name: far
+  rules:
+  - {alert: MonthByChannel, metric: cost, window: month, by: [channel], critical: 9k USD}
+  - {alert: MonthByKey, metric: tokens, window: month, by: [key], critical: 90B tokens}
+  - {alert: ThirtyDays, metric: cost, window: 30d, by: [model, key], critical: 9k USD}
+  - {alert: SlowWeek, metric: latency, stat: p95, window: 7d, by: [channel], critical: 90s}
+  - {alert: SlowestHour, metric: latency, stat: max, window: 1h, by: ['tag:project'], critical: 90s}
+";
 /// 2026-11-20T10:00:00Z.
 const END: UnixMicros = UnixMicros(1_795_168_800_000_000);
 /// Channels, models and keys in use together.
@@ -86,6 +102,81 @@ fn main() {
             read(&reader, name, &query, one_by_one + summed);
         }
     }
+    let set = rules();
+    println!("into {} rules", set.rules.len());
+    for _ in 0..3 {
+        rebuild(&reader, &set);
+    }
+}
+
+fn rules() -> RuleSet {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
+    let files: Vec<PathBuf> = SHIPPED
+        .map(|name| folder.join(name).with_extension("yaml"))
+        .into();
+    let (zone, known) = (jiff::tz::TimeZone::UTC, KnownNames::default());
+    let mut set = load(&files, &zone, &known).unwrap().set;
+    let far = parse(Path::new("far.yaml"), FAR, &zone, &known).unwrap();
+    set.rules.extend(far.set.rules);
+    set
+}
+
+/// As a start does it, but for one snapshot of all: what is summed and what is read one by one are told
+/// apart.
+fn rebuild(reader: &Reader, set: &RuleSet) {
+    let budgets = BudgetSettings::default();
+    let rules = Rules::new(set, budgets.clone(), false, Arc::new(NoHands));
+    let mut preparation = rules.prepare(set, budgets, true, END);
+    let needs = preparation.needs();
+    for (name, query) in [
+        (
+            "sums into rules",
+            PastQuery {
+                minutes_since: needs.minutes_since,
+                sketches: needs.sketches,
+                ..PastQuery::default()
+            },
+        ),
+        (
+            "rows into rules",
+            PastQuery {
+                requests_since: needs.rows_since,
+                tags: true,
+                ..PastQuery::default()
+            },
+        ),
+    ] {
+        let (mut groups, mut rows) = (0, 0);
+        let began = Instant::now();
+        reader
+            .past(&query, None, |past| match past {
+                Past::Minute(minute) => {
+                    groups += 1;
+                    preparation.minute(minute, END);
+                }
+                Past::Request(sample) => {
+                    rows += 1;
+                    preparation.row(sample, END);
+                }
+                Past::Held(_) => {}
+            })
+            .unwrap();
+        print(name, groups, rows, began.elapsed());
+    }
+    let began = Instant::now();
+    preparation.install(None, END).unwrap();
+    print("put into force", 0, 0, began.elapsed());
+    let known = |name: &str| {
+        let views = rules.view(END);
+        let view = views.iter().find(|view| *view.rule.name == *name).unwrap();
+        view.alerts.iter().any(|alert| alert.value.is_some())
+    };
+    assert!(known("MonthByKey") && known("SlowestHour"));
+}
+
+fn print(name: &str, groups: u64, rows: u64, took: Duration) {
+    let ms = took.as_secs_f64() * 1e3;
+    println!("{name:>32} {groups:>9} {rows:>9} {ms:>9.1}");
 }
 
 fn read(reader: &Reader, name: &str, query: &PastQuery, all: u64) {
@@ -105,10 +196,7 @@ fn read(reader: &Reader, name: &str, query: &PastQuery, all: u64) {
     let took = began.elapsed();
     assert!(query.minutes_since.is_none() || requests == all);
     assert!(!query.sketches || timed == all);
-    println!(
-        "{name:>32} {groups:>9} {rows:>9} {:>9.1}",
-        took.as_secs_f64() * 1e3
-    );
+    print(name, groups, rows, took);
 }
 
 /// The requests of the last hour, as the sidecar records them; how many.
