@@ -210,7 +210,7 @@ fn whose_a_response_was_is_known_to_the_next_process() {
         record.admission.tags.insert("team".into(), "b".into());
         record
     };
-    let opener = Opener::of(&by(0, Api::Responses, "", None).admission);
+    let whose = Opener::of(&by(0, Api::Responses, "", None).admission);
     let mut ledger = Manual::open(&settings(&folder));
     let opened = Some(Deferral::Opened);
     ledger
@@ -228,7 +228,7 @@ fn whose_a_response_was_is_known_to_the_next_process() {
     ledger.round();
     for id in ["resp_stored", "resp_in_the_journal", "batch_1"] {
         let known = ledger.deferred.opener(id);
-        assert_eq!(known.as_deref(), Some(&opener), "{id}");
+        assert_eq!(known.as_deref(), Some(&whose), "{id}");
     }
     let settled = &"batch_1".into();
     assert!(ledger.deferred.settle(Api::Batches, settled, None, START));

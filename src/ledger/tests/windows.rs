@@ -335,13 +335,13 @@ fn what_is_never_asked_for_uses_nothing_up() {
         ..PastQuery::default()
     };
     let reader = Reader::open(folder.path()).unwrap();
-    let mut note = |past: Past<'_>| {
+    let note = |past: Past<'_>| {
         if let Past::Request(sample) = past {
             let latency = sample.latency_us.is_some();
             seen.push((sample.settles, sample.error, latency, sample.cost_nanousd));
         }
     };
-    reader.past(&query, None, |past| note(past)).unwrap();
+    reader.past(&query, None, note).unwrap();
     let made = (false, false, true, None);
     assert_eq!(seen, [made, (true, false, false, Some(65_000))]);
 }

@@ -127,6 +127,43 @@ fn what_is_made_in_the_background_is_held_until_its_usage_is_told() {
 }
 
 #[test]
+fn what_is_never_asked_for_uses_no_budget_up() {
+    let upstream = slow();
+    let rule = "- {alert: Spend, metric: requests, window: 30d, critical: 2 requests, \
+                actions: [{block: {}}]}";
+    let tollgate = before(&upstream, rule);
+    let making = Request::json(
+        "/v1/responses",
+        &json!({"model": "metered", "input": "hello", "background": true}),
+    );
+    assert_eq!(tollgate.send(&making).status, 200);
+    // The second brings the usage of what was made, which is no further request.
+    for path in ["/v1/models", "/v1/responses/resp_1", "/v1/files"] {
+        assert_eq!(tollgate.send(&Request::new("GET", path)).status, 200);
+    }
+    assert_eq!(tollgate.send(&chat("metered")).status, 200);
+    assert_blocked(&tollgate.send(&chat("metered")));
+}
+
+#[test]
+fn usage_that_is_told_later_counts_under_the_model_that_was_asked_for() {
+    let upstream = slow();
+    let setup = Setup::upstream(&upstream.base_url()).setting("models: {aliases: {fast: metered}}");
+    let tollgate = ruled(setup, &budget("0.1", ", match: {model: fast}, by: [model]")).start();
+    let making = Request::json(
+        "/v1/responses",
+        &json!({"model": "fast", "input": "hello", "max_output_tokens": super::MOST,
+            "background": true}),
+    );
+    assert_eq!(tollgate.send(&making).status, 200);
+    let shown = Request::new("GET", "/v1/responses/resp_1");
+    assert_eq!(tollgate.send(&shown).status, 200);
+    // 0.06 are used of 0.1.
+    assert_blocked(&tollgate.send(&chat("fast")));
+    assert_eq!(tollgate.send(&chat("metered")).status, 200);
+}
+
+#[test]
 fn a_batch_is_held_until_its_usage_is_told() {
     let upstream = slow();
     let tollgate = ruled(
