@@ -286,6 +286,18 @@ fn what_an_upstream_that_never_answered_may_bill_is_in_the_bound() {
 }
 
 #[test]
+fn a_request_is_one_however_many_upstreams_had_it() {
+    let rule = Rule {
+        metric: Metric::Requests,
+        ..daily_block(100)
+    };
+    let (rules, _) = rules(&set([rule]));
+    let silent = rules.admit(&demand("a", None, NOON), NOON).unwrap();
+    silent.slip(NOON);
+    assert_eq!(bound_of(&rules, NOON), 0);
+}
+
+#[test]
 fn nobody_knows_the_bound_while_another_process_has_requests_on_their_way() {
     let closing = Rule {
         name: "Closing".into(),
