@@ -30,6 +30,10 @@ pub(super) fn read_files(top: &mut Section<'_>, reader: &mut Reader<'_>, files: 
             let path = reader.resolve(&given);
             if path.is_file() {
                 vec![path]
+            } else if path.is_dir() {
+                let remedy = format!("write `{}/*.yaml`", given.shown.trim_end_matches('/'));
+                reader.refuse(&given, &key, &Refusal::new("is a folder", &remedy));
+                Vec::new()
             } else {
                 let refusal = Refusal::new(
                     "is not there, or is no file",

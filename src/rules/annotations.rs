@@ -68,11 +68,16 @@ impl<'a> From<&'a AlertEvent> for Occasion<'a> {
     }
 }
 
-/// The annotations of `rule` on an occasion, by name. A value that nobody knows reads `unknown`.
+/// The annotations of `rule` on an occasion, by name, each for itself. A value that nobody knows reads
+/// `unknown`.
+#[must_use]
 pub fn render(
     rule: &Rule,
     occasion: Occasion<'_>,
-) -> Result<BTreeMap<Arc<str>, String>, AnnotationError> {
+) -> BTreeMap<Arc<str>, Result<String, AnnotationError>> {
+    if rule.annotations.is_empty() {
+        return BTreeMap::new();
+    }
     let environment = environment();
     let values = values(rule, occasion);
     let rendered = rule.annotations.iter().map(|(name, template)| {
@@ -80,8 +85,8 @@ pub fn render(
         let text = text.map_err(|error| AnnotationError {
             annotation: Arc::clone(name),
             reason: reason(&error),
-        })?;
-        Ok((Arc::clone(name), text))
+        });
+        (Arc::clone(name), text)
     });
     rendered.collect()
 }
@@ -97,14 +102,14 @@ pub(super) fn check(rule: &Rule) -> Vec<AnnotationError> {
             annotation: Arc::clone(name),
             reason,
         });
-        let error = unknown.or_else(|| samples(&alone).into_iter().find_map(Result::err));
+        let error = unknown.or_else(|| samples(&alone));
         found.extend(error);
     }
     found
 }
 
-/// What a sample alert of each severity and state says.
-fn samples(rule: &Rule) -> Vec<Result<BTreeMap<Arc<str>, String>, AnnotationError>> {
+/// What is wrong with an annotation of a sample alert of each severity and state.
+fn samples(rule: &Rule) -> Option<AnnotationError> {
     let labels = rule
         .by
         .iter()
@@ -114,7 +119,6 @@ fn samples(rule: &Rule) -> Vec<Result<BTreeMap<Arc<str>, String>, AnnotationErro
         (Severity::Warning, rule.warning),
         (Severity::Critical, rule.critical),
     ];
-    let mut rendered = Vec::new();
     for (severity, limit) in limits {
         let Some(limit) = limit else { continue };
         for state in AlertState::ALL {
@@ -127,10 +131,13 @@ fn samples(rule: &Rule) -> Vec<Result<BTreeMap<Arc<str>, String>, AnnotationErro
                 limit: Some(quantity),
                 window_end: Some(UnixMicros(0)),
             };
-            rendered.push(render(rule, occasion));
+            let error = render(rule, occasion).into_values().find_map(Result::err);
+            if error.is_some() {
+                return error;
+            }
         }
     }
-    rendered
+    None
 }
 
 /// A name of the template that is none, in a branch that no sample may reach.

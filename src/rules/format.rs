@@ -22,8 +22,8 @@ use super::annotations;
 use super::definition::{NoData, Rule, RuleSet};
 use crate::alert::Mode;
 use crate::config::{
-    ChannelSettings, KeySettings, Place, Problem, Problems, Reader, Refusal, Section, Settings,
-    parse_yaml, read_text, whole,
+    ChannelSettings, KeySettings, Node, Place, Position, Problem, Problems, Reader, Refusal,
+    Section, Settings, Value, parse_yaml, read_text, whole,
 };
 use actions::Surroundings;
 use window::Borders;
@@ -64,6 +64,9 @@ pub struct LoadedRules {
     pub warnings: Vec<Problem>,
 }
 
+/// What to do in a file without rules.
+const LIST_THEM: &str = "list them: `groups:`, and below it `- name: …` with `rules:`";
+
 /// Reads rule files. `timezone` is that of calendar windows that name none.
 pub fn load(
     files: &[PathBuf],
@@ -74,18 +77,39 @@ pub fn load(
     for path in files {
         match read_text(path, "rules") {
             Ok((text, _)) => reading.file(path, &text),
-            Err((position, message)) => reading.problems.push(Problem {
-                place: Place::File {
-                    file: Arc::from(path.as_path()),
-                    position,
-                },
-                key: String::new(),
-                message,
-                hint: None,
-            }),
+            Err((position, message)) => reading.problems.push(unread(path, position, message)),
         }
     }
     reading.end()
+}
+
+/// The problem of a file that cannot be read.
+pub(super) fn unread(path: &Path, position: Option<Position>, message: String) -> Problem {
+    let folder = path.is_dir();
+    let hint = || {
+        format!(
+            "it is a folder: name its files, as `{}/*.yaml`",
+            path.display()
+        )
+    };
+    Problem {
+        place: Place::File {
+            file: Arc::from(path),
+            position,
+        },
+        key: String::new(),
+        message,
+        hint: folder.then(hint),
+    }
+}
+
+/// Whether a file has the key `own`, and not that of the other kind of files.
+pub(super) fn is_about(root: &Node, own: &str, other: &str) -> bool {
+    let Value::Map(entries) = &root.value else {
+        return false;
+    };
+    let has = |key: &str| entries.iter().any(|entry| entry.key == key);
+    has(own) && !has(other)
 }
 
 /// Reads the rules of one text. `file` is what problems call it.
@@ -149,18 +173,37 @@ impl<'a> Reading<'a> {
         }
         // By path, to call them by their names.
         let mut called: Vec<(String, Arc<str>)> = Vec::new();
-        if let Some(root) = root {
+        if let Some(root) = root
+            .as_ref()
+            .filter(|root| is_about(root, "tests", "groups"))
+        {
+            let place = reader.at(root.at);
+            let message = "this is a file of tests, not of rules";
+            let hint =
+                "name files of rules only, as `rules/*.yaml`; `tollgate rules test` runs this one";
+            reader.problem(&place, "", message, Some(hint));
+        } else if let Some(root) = root {
             Section::top(&mut reader, Some(&root), |top, reader| {
+                let Some(place) = top.place.clone() else {
+                    // It is no mapping, which is told already.
+                    if let Some(told) = reader.problems.last_mut() {
+                        told.hint = Some(LIST_THEM.to_owned());
+                    }
+                    return;
+                };
                 let listed = top.list(reader, "groups", |section, reader| {
                     self.group(section, reader, &mut called);
                 });
                 if listed.is_none() && !top.has("groups") {
-                    let place = top.place.clone().unwrap_or(Place::Default);
-                    let hint = Some("list them: `groups:`, and below it `- name: …` with `rules:`");
-                    reader.problem(&place, "groups", "is missing", hint);
+                    reader.problem(&place, "groups", "is missing", Some(LIST_THEM));
                 }
             });
             reader.refuse_unknown();
+        }
+        for problem in &mut reader.problems {
+            if problem.hint.is_none() && is_of_an_action(&problem.key) {
+                problem.hint = Some(actions::ACTIONS.to_owned());
+            }
         }
         for (found, of_all) in [
             (reader.problems, &mut self.problems),
@@ -346,6 +389,15 @@ fn rule_name(text: &str) -> Result<Arc<str>, Refusal> {
         "is no name",
         "write up to 128 letters, digits, spaces and `_ - . : /`",
     ))
+}
+
+/// Whether a key is an action of a rule, known or not, and not what belongs to one:
+/// `groups[0].rules[0].actions[0].block`.
+fn is_of_an_action(key: &str) -> bool {
+    let Some((_, rest)) = key.rsplit_once(".actions[") else {
+        return false;
+    };
+    rest.matches('.').count() <= 1
 }
 
 /// A problem of a rule says which one by its name.

@@ -109,7 +109,7 @@ fn check_sums_up_settings_that_are_right() {
 /// A rule with this limit, whose mode is stated.
 fn daily(name: &str, limit: &str, mode: &str) -> String {
     format!(
-        "- {{alert: {name}, metric: cost, window: day, critical: {limit}, mode: {mode}, actions: [{{block: {{}}}}]}}\n"
+        "- {{alert: {name}, metric: cost, window: day, warning: 1 USD, critical: {limit}, mode: {mode}, actions: [{{block: {{}}}}]}}\n"
     )
 }
 
@@ -131,7 +131,7 @@ fn check_tells_the_problems_of_settings_and_rules_in_one_run() {
     let (code, stdout, stderr) = told(tollgate(folder.path(), &["check"]));
     assert_eq!((code, stderr.as_str()), (64, ""));
     for problem in [
-        "rules/spend.yaml:4:53: groups[0].rules[0].critical: rule `A`: `5` has no unit",
+        "rules/spend.yaml:4:69: groups[0].rules[0].critical: rule `A`: `5` has no unit",
         "hint: write `5 USD` or `$5`",
         "rules/spend.yaml:5:13: groups[0].rules[1].alert: rule `A`: another rule has this name",
         "\n2 problems\n",

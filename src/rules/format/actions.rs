@@ -12,6 +12,10 @@ use crate::rules::{Action, Dimension, Matcher, Recovery, Span, Unbounded, Until}
 /// What is sent where a refusal does not say.
 const TOO_MANY_REQUESTS: u16 = 429;
 
+/// The actions that there are, as they are written.
+pub(super) const ACTIONS: &str =
+    "write one of `- block: {}`, `- disable_channel: {}` and `- notify: [NAME]`";
+
 /// What an action needs to know of its rule.
 pub(super) struct Surroundings<'a> {
     pub(super) span: Option<&'a Span>,
@@ -61,9 +65,7 @@ pub(super) fn read(
             _ => Some("is more than one action"),
         };
         if let Some(message) = refusal {
-            let hint =
-                Some("write one of `- disable_channel: {…}`, `- block: {…}` and `- notify: […]`");
-            reader.problem(&place, key, message, hint);
+            reader.problem(&place, key, message, Some(ACTIONS));
         }
         for index in before..actions.len() {
             if let Some(message) = repeated(&actions[..index], &actions[index]) {

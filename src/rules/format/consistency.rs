@@ -22,6 +22,7 @@ pub(super) fn check(
     last_channel(section, reader, rule, known);
     quota(section, reader, rule);
     retention(section, reader, rule, known);
+    block_without_warning(section, reader, rule);
 }
 
 fn place_of(section: &Section<'_>, reader: &Reader<'_>, key: &str) -> Place {
@@ -124,6 +125,31 @@ fn quota(section: &Section<'_>, reader: &mut Reader<'_>, rule: &Rule) {
             reader.problem(&place, &section.key(key), message, hint);
         }
     }
+    if blocks(rule) && rule.by.contains(&Dimension::QuotaWindow) {
+        let place = place_of(section, reader, "actions");
+        let message = "the rule blocks nothing: its alerts are about a plan's windows, and no request \
+                       belongs to one";
+        let hint = Some("take `window` out of `by`; the window that is used most counts then");
+        reader.problem(&place, &section.key("actions"), message, hint);
+    }
+}
+
+fn blocks(rule: &Rule) -> bool {
+    let mut actions = rule.actions.iter();
+    actions.any(|action| matches!(action, Action::Block { .. }))
+}
+
+/// A blocking budget holds its value at the critical limit or below it, where its alert may be
+/// inactive: without a warning requests are refused and nothing fires.
+fn block_without_warning(section: &Section<'_>, reader: &mut Reader<'_>, rule: &Rule) {
+    if rule.warning.is_some() || rule.critical.is_none() || !rule.is_budget() || !blocks(rule) {
+        return;
+    }
+    let place = place_of(section, reader, "actions");
+    let message = "the rule has no `warning`: its block keeps the value within the critical limit, so \
+                   that requests may be refused while no alert fires";
+    let hint = Some("write a `warning` below `critical`, as 80 % of it");
+    reader.warning(&place, &section.key("warning"), message, hint);
 }
 
 /// A window that is rebuilt from single requests forgets at a restart what the ledger no longer has.

@@ -13,17 +13,21 @@ use jiff::tz::TimeZone;
 use super::{RuleTest, TestFile};
 use crate::clock::UnixMicros;
 use crate::config::{
-    Place, Position, Problem, Problems, Reader, Refusal, Section, duration_or_zero, parse_yaml,
-    read_text, time_zone,
+    Place, Problems, Reader, Refusal, Section, duration_or_zero, parse_yaml, read_text, time_zone,
 };
 use crate::rules::definition::RuleSet;
 use crate::rules::format::{self, KnownNames};
+
+/// What to do in a file without tests.
+const LIST_THEM: &str = "list them: `tests:`, and below it `- name: …` for each";
 
 /// Reads a file of tests and the rule files that it names, from its own folder on.
 pub fn load(file: &Path) -> Result<TestFile, Problems> {
     let text = match read_text(file, "tests of rules") {
         Ok((text, _)) => text,
-        Err((position, message)) => return Err(Problems(vec![unread(file, position, message)])),
+        Err((position, message)) => {
+            return Err(Problems(vec![format::unread(file, position, message)]));
+        }
     };
     let mut reader = Reader::literal(Some(Arc::from(file)));
     let (root, flaws) = parse_yaml(&text);
@@ -34,8 +38,23 @@ pub fn load(file: &Path) -> Result<TestFile, Problems> {
     let mut tests = Vec::new();
     let mut set = RuleSet::default();
     let mut of_rules = Vec::new();
-    if let Some(root) = root {
+    if let Some(root) = root
+        .as_ref()
+        .filter(|root| format::is_about(root, "groups", "tests"))
+    {
+        let place = reader.at(root.at);
+        let message = "this is a file of rules, not of tests";
+        let hint = "name the file of its tests, which names this one: `rules: [rules.yaml]`";
+        reader.problem(&place, "", message, Some(hint));
+    } else if let Some(root) = root {
         Section::top(&mut reader, Some(&root), |top, reader| {
+            let Some(top_place) = top.place.clone() else {
+                // It is no mapping, which is told already.
+                if let Some(told) = reader.problems.last_mut() {
+                    told.hint = Some(LIST_THEM.to_owned());
+                }
+                return;
+            };
             let mut timezone = TimeZone::UTC;
             top.set(reader, "timezone", &mut timezone, time_zone);
             match rules(top, reader, file, &timezone) {
@@ -49,9 +68,7 @@ pub fn load(file: &Path) -> Result<TestFile, Problems> {
             });
             let none = tests.is_empty() && reader.problems.is_empty();
             if (listed.is_none() && !top.has("tests")) || (none && of_rules.is_empty()) {
-                let place = top.place.clone().unwrap_or(Place::Default);
-                let hint = Some("list them: `tests:`, and below it `- name: …` for each");
-                reader.problem(&place, "tests", "there is no test", hint);
+                reader.problem(&top_place, "tests", "there is no test", Some(LIST_THEM));
             }
         });
         reader.refuse_unknown();
@@ -69,18 +86,6 @@ pub fn load(file: &Path) -> Result<TestFile, Problems> {
     }
     problems.sort_by(|left, right| left.place.cmp(&right.place));
     Err(Problems(problems))
-}
-
-fn unread(file: &Path, position: Option<Position>, message: String) -> Problem {
-    Problem {
-        place: Place::File {
-            file: Arc::from(file),
-            position,
-        },
-        key: String::new(),
-        message,
-        hint: None,
-    }
 }
 
 /// The rules that the tests are about.
