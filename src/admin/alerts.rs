@@ -11,10 +11,10 @@ use utoipa::IntoParams;
 use super::AdminState;
 use super::api::{moment, page_size};
 use super::error::{AnyFailure, ApiError};
-use super::json::{AlertEventList, AlertJson, AlertList};
+use super::json::{AlertEventJson, AlertEventList, AlertJson, AlertList};
 use super::parameters::{Parameters, invalid, parsed};
 use super::silences::stored;
-use crate::alert::{AlertState, Severity};
+use crate::alert::{AlertEvent, AlertState, Severity};
 use crate::clock::UnixMicros;
 use crate::ledger::query::AlertEventFilter;
 
@@ -113,8 +113,12 @@ pub(super) async fn events(
         .readers
         .ask(move |reader| reader.alert_events(&filter));
     let page = page.await?;
+    let told = |event: &AlertEvent| {
+        let rule = state.rules.rule(&event.alert.rule);
+        AlertEventJson::new(event, rule.as_deref())
+    };
     Ok(Json(AlertEventList {
-        events: page.events.into_iter().map(Into::into).collect(),
+        events: page.events.iter().map(told).collect(),
         next: page.next.map(|cursor| cursor.to_string()),
     }))
 }

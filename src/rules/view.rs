@@ -18,7 +18,7 @@ pub struct RuleView {
     pub rule: Arc<Rule>,
     /// Why it cannot be judged, where that is so: nothing of it fires or resolves meanwhile.
     pub unhealthy: Option<Arc<str>>,
-    /// Combinations beyond `max_series`, which share the alert `other`: requests so far.
+    /// Requests so far of combinations beyond `max_series`, which share one alert.
     pub folded: u64,
     /// Requests it refused so far.
     pub blocked: u64,
@@ -72,6 +72,25 @@ impl Rules {
             .rules
             .iter()
             .map(|known| view(known, self.shared.load(Ordering::Relaxed), now))
+            .collect()
+    }
+
+    /// The rule of that name, where it is in force.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<Arc<Rule>> {
+        let generation = self.generation();
+        generation.named(name).map(|known| Arc::clone(&known.rule))
+    }
+
+    /// The rules with more combinations than `max_series`, as in [`RuleView::folded`]. No alert is
+    /// looked at, so that it may be asked often.
+    #[must_use]
+    pub fn folding(&self) -> Vec<Arc<Rule>> {
+        let generation = self.generation();
+        let rules = generation.rules.iter();
+        rules
+            .filter(|known| known.shared.folded.load(Ordering::Relaxed) > 0)
+            .map(|known| Arc::clone(&known.rule))
             .collect()
     }
 }

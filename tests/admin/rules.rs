@@ -34,7 +34,7 @@ groups:
     actions:
     - disable_channel: {{until: 2h, allow_last: true}}
     - block:
-    annotations: {{summary: 'spent {{{{ value }}}}'}}
+    annotations: {{odd: '{{% if labels.key != labels.channel %}}{{{{ labels.key | float }}}}{{% endif %}}', summary: '{{{{ labels.key }}}} spent {{{{ value }}}} of {{{{ limit }}}}'}}
   - alert: Tokens
     metric: tokens
     window: month
@@ -60,6 +60,11 @@ pub(crate) async fn fed() -> (Admin, tollgate::rules::Reservation) {
     let held = ask(rules, "spare", None, Some(2 * USD)).expect("there is room");
     assert!(ask(rules, "openai", Some("team-a"), Some(USD)).is_none());
     (admin, held)
+}
+
+fn moment(told: &Value) -> UnixMicros {
+    let told: jiff::Timestamp = told.as_str().unwrap().parse().unwrap();
+    told.into()
 }
 
 fn named<'j>(list: &'j Value, name: &str) -> &'j Value {
@@ -94,7 +99,6 @@ async fn rules_are_listed_with_what_they_say_and_did() {
         ("clear", json!("0.925")),
         ("for_us", json!(0)),
         ("compare_us", json!(null)),
-        ("annotations", json!({"summary": "spent {{ value }}"})),
         ("healthy", json!(true)),
         ("unhealthy_reason", json!(null)),
         ("is_budget", json!(true)),
@@ -106,6 +110,10 @@ async fn rules_are_listed_with_what_they_say_and_did() {
     ] {
         assert_eq!(spend[field], told, "{field}");
     }
+    assert_eq!(
+        spend["annotations"]["summary"],
+        "{{ labels.key }} spent {{ value }} of {{ limit }}"
+    );
     assert_eq!(
         spend["match"],
         json!({"channel": "*", "model": "gpt-5*", "api": ["chat"], "key": null, "tags": {}})
@@ -131,6 +139,17 @@ async fn rules_are_listed_with_what_they_say_and_did() {
     assert_eq!(critical["window_end"], Value::Null);
     assert_eq!(critical["actions"][0]["action"], "disable_channel");
     assert_eq!(critical["actions"][0]["done"], true);
+    let until: UnixMicros = moment(&critical["actions"][0]["until"]);
+    assert!(until > UnixMicros::now(), "{critical}");
+    assert_eq!(critical["actions"][1]["until"], Value::Null);
+    let annotations = &critical["annotations"];
+    assert_eq!(annotations["summary"], "team-a spent 12 USD of 10.5 USD");
+    // Good with the sample, whose labels are alike, and not with this key.
+    let odd = annotations["odd"].as_str().unwrap();
+    assert!(
+        odd.starts_with("the annotation `odd` cannot be filled in: "),
+        "{odd}"
+    );
     assert_eq!(warning["severity"], "warning");
     assert_eq!(warning["limit"], "5");
     assert_eq!(inactive["labels"], json!({"channel": "spare", "key": ""}));
@@ -138,6 +157,7 @@ async fn rules_are_listed_with_what_they_say_and_did() {
     assert_eq!(inactive["severity"], Value::Null);
     assert_eq!(inactive["value"], "1.5");
     assert_eq!(inactive["reserved"], "2");
+    assert_eq!(inactive["annotations"], json!({}));
 
     // Shadow: the first request found room for 3,000 tokens at most, had it been let.
     let tokens = named(&list, "Tokens");
@@ -218,7 +238,7 @@ async fn a_channel_says_which_alert_holds_it() {
 
 #[tokio::test]
 async fn what_happened_to_alerts_is_paged_and_filtered() {
-    let admin = Admin::start(None, None).await;
+    let admin = Admin::with_rules(None, None, &text()).await;
     for n in 0..5 {
         let usd = |value| Quantity {
             unit: Unit::Usd,
@@ -258,6 +278,12 @@ async fn what_happened_to_alerts_is_paged_and_filtered() {
     assert_eq!(first["events"][0]["labels"], json!({"key": "a\"b"}));
     assert_eq!(first["events"][0]["unit"], "usd");
     assert_eq!(first["events"][0]["limit"], Value::Null);
+    assert_eq!(
+        first["events"][0]["annotations"]["summary"],
+        "a\"b spent 2 USD of unknown"
+    );
+    // The rule is gone, and its texts with it.
+    assert_eq!(first["events"][1]["annotations"], json!({}));
     let next = first["next"].as_str().unwrap();
     let second = admin
         .json(&format!("/api/v1/alert-events?limit=3&cursor={next}"))

@@ -10,7 +10,7 @@ use crate::alert::{
     ActionTaken, AlertEvent, AlertId, AlertState, Labels, Mode, Quantity, Severity, Silence, Unit,
 };
 use crate::clock::{UnixMicros, micros};
-use crate::rules::{AlertView, Rule};
+use crate::rules::{AlertView, Occasion, Rule, render};
 
 /// An alert: what a rule says of one combination of labels now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -52,6 +52,8 @@ pub struct AlertJson {
     pub fired_at: Option<Moment>,
     /// What was done about it since it fires, or would have been.
     pub actions: Vec<ActionTakenJson>,
+    /// The rule's annotations by name, filled in; none while it is inactive.
+    pub annotations: BTreeMap<String, String>,
     /// The ids of the silences that hold for it now: nobody is told of it. `null` while the ledger,
     /// which has them, cannot be read.
     pub silenced_by: Option<Vec<String>>,
@@ -82,6 +84,15 @@ impl AlertJson {
             holding.map(|silence| silence.id.to_string()).collect()
         });
         let exhausted_in = alert.exhausted_in;
+        let limit = limit.map(|limit| rule.quantity(limit));
+        let occasion = Occasion {
+            labels: &alert.labels,
+            state: alert.state,
+            severity: alert.severity,
+            value: alert.value,
+            limit,
+            window_end: alert.window_end,
+        };
         Self {
             alert: id.to_string(),
             rule: rule.name.as_ref().to_owned(),
@@ -91,7 +102,7 @@ impl AlertJson {
             mode: rule.mode,
             unit: rule.unit(),
             value: alert.value.map(Into::into),
-            limit: limit.map(|limit| rule.quantity(limit).into()),
+            limit: limit.map(Into::into),
             requests: alert.requests,
             window_start: Moment(alert.window_start),
             window_end: alert.window_end.map(Moment),
@@ -101,6 +112,11 @@ impl AlertJson {
             active_since: alert.active_since.map(Moment),
             fired_at: alert.fired_at.map(Moment),
             actions: alert.actions.iter().map(Into::into).collect(),
+            annotations: if alert.state == AlertState::Inactive {
+                BTreeMap::new()
+            } else {
+                annotations(rule, occasion)
+            },
             silenced_by,
         }
     }
@@ -113,6 +129,8 @@ pub struct ActionTakenJson {
     pub action: String,
     /// Whether it was done; `false` for what would have been done, or could not be.
     pub done: bool,
+    /// When it ends by itself; `null` where it does not.
+    pub until: Option<Moment>,
     /// To what, until when, or why not.
     pub detail: String,
 }
@@ -122,6 +140,7 @@ impl From<&ActionTaken> for ActionTakenJson {
         Self {
             action: taken.action.as_ref().to_owned(),
             done: taken.done,
+            until: taken.until.map(Moment),
             detail: taken.detail.as_ref().to_owned(),
         }
     }
@@ -168,10 +187,15 @@ pub struct AlertEventJson {
     pub told: bool,
     /// What was done, or would have been.
     pub actions: Vec<ActionTakenJson>,
+    /// The annotations by name that the rule has now, filled in with what was so then; none where the
+    /// rule is not there any more.
+    pub annotations: BTreeMap<String, String>,
 }
 
-impl From<AlertEvent> for AlertEventJson {
-    fn from(event: AlertEvent) -> Self {
+impl AlertEventJson {
+    /// An event, and its rule as it is now, where there is one.
+    #[must_use]
+    pub fn new(event: &AlertEvent, rule: Option<&Rule>) -> Self {
         let unit = |quantity: &Quantity| quantity.unit;
         Self {
             at: Moment(event.at),
@@ -189,6 +213,7 @@ impl From<AlertEvent> for AlertEventJson {
             fired_at: event.fired_at.map(Moment),
             told: event.told,
             actions: event.actions.iter().map(Into::into).collect(),
+            annotations: rule.map_or_else(BTreeMap::new, |rule| annotations(rule, event.into())),
         }
     }
 }
@@ -206,5 +231,17 @@ fn labels(labels: &Labels) -> BTreeMap<String, String> {
     let pairs = labels.iter();
     pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The annotations of `rule`, filled in. One that cannot be says why in its place: nobody could look
+/// for it anywhere else.
+fn annotations(rule: &Rule, occasion: Occasion<'_>) -> BTreeMap<String, String> {
+    let rendered = render(rule, occasion).into_iter();
+    rendered
+        .map(|(name, text)| {
+            let text = text.unwrap_or_else(|error| error.to_string());
+            (name.as_ref().to_owned(), text)
+        })
         .collect()
 }

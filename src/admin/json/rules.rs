@@ -65,7 +65,7 @@ pub struct RuleJson {
     pub max_series: u64,
     /// What it does at its critical limit.
     pub actions: Vec<RuleActionJson>,
-    /// In words, as the file has them.
+    /// Its texts by name: templates, as the file has them.
     pub annotations: BTreeMap<String, String>,
     /// Whether it can be judged. While it cannot, nothing of it fires or resolves.
     pub healthy: bool,
@@ -79,7 +79,7 @@ pub struct RuleJson {
     /// Whether nobody can say that bound: a request without a known worst case is on its way, or a
     /// process that handed over still has some.
     pub unbounded: bool,
-    /// Times a combination beyond `max_series` shared the alert `other`.
+    /// Requests of combinations beyond `max_series`, which share one alert, since the process started.
     pub folded: u64,
     /// Requests it refused since the process started.
     pub blocked: u64,
