@@ -76,7 +76,7 @@ const BLOCKED: Family = (
 );
 const FOLDED: Family = (
     "tollgate_rule_folded_requests_total",
-    "Times a combination of labels beyond a rule's max_series shared the alert `other`.",
+    "Requests with combinations of labels beyond a rule's max_series, which share one alert.",
     &["rule"],
 );
 

@@ -1,5 +1,6 @@
 //! What only time changes, and what providers say of their plans: once a second.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::channel::Registry;
 use crate::clock::UnixMicros;
 use crate::meter::Meter;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -17,8 +18,10 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(in crate::app) async fn tick(rules: Arc<Rules>, channels: Arc<Registry>, meter: Arc<Meter>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut folding = Folding::default();
     loop {
         ticks.tick().await;
+        folding.tell(&rules);
         let (rules, channels, meter) = (
             Arc::clone(&rules),
             Arc::clone(&channels),
@@ -26,6 +29,30 @@ pub(in crate::app) async fn tick(rules: Arc<Rules>, channels: Arc<Registry>, met
         );
         // An error means that the process ends.
         let _ = spawn_blocking(move || once(&rules, &channels, &meter, UnixMicros::now())).await;
+    }
+}
+
+/// The rules of which it was told that they have more combinations than `max_series`.
+#[derive(Debug, Default)]
+struct Folding(HashSet<Arc<str>>);
+
+impl Folding {
+    /// Tells of those that it was not yet told of.
+    fn tell(&mut self, rules: &Rules) {
+        for rule in self.not_told(rules) {
+            tracing::warn!(
+                rule = %rule.name,
+                max_series = rule.max_series,
+                "a rule has more combinations of labels than `max_series`: all further ones share one \
+                 alert and one budget; raise it, or take a label out of `by`"
+            );
+        }
+    }
+
+    fn not_told(&mut self, rules: &Rules) -> Vec<Arc<Rule>> {
+        let mut folding = rules.folding();
+        folding.retain(|rule| self.0.insert(Arc::clone(&rule.name)));
+        folding
     }
 }
 
@@ -63,9 +90,54 @@ mod tests {
     use crate::alert::{AlertState, Mode};
     use crate::config::{BaseUrl, BudgetSettings, ChannelSettings};
     use crate::protocol::{LimitsSeen, QuotaSeen, QuotaWindow};
-    use crate::rules::{KnownNames, NoHands, parse};
+    use crate::record::{Api, Dimensions, ModelNames, Sample};
+    use crate::rules::{KnownNames, NoHands, Reservation, parse};
 
     const NOW: UnixMicros = UnixMicros(1_763_632_800_000_000);
+
+    /// The rules of a file with this rule, and nobody to act for them.
+    fn rules(rule: &str) -> Rules {
+        let text = format!("groups:\n- name: g\n  rules:\n  - {{{rule}}}\n");
+        let zone = jiff::tz::TimeZone::UTC;
+        let loaded = parse("r.yaml".as_ref(), &text, &zone, &KnownNames::default()).unwrap();
+        assert_eq!(loaded.set.rules[0].mode, Mode::Notify);
+        let budgets = BudgetSettings::default();
+        Rules::new(&loaded.set, budgets, false, Arc::new(NoHands))
+    }
+
+    #[test]
+    fn more_combinations_than_a_rule_may_have_are_told_of_once() {
+        let rules = rules(
+            "alert: Spend, metric: requests, window: 1h, by: [channel], max_series: 1, \
+             critical: 9 requests",
+        );
+        let mut folding = Folding::default();
+        let mut told = |channel| {
+            let sample = Sample {
+                started_at: NOW,
+                ended_at: NOW,
+                dimensions: Dimensions {
+                    channel,
+                    api: Api::Chat,
+                    key: None,
+                    model: ModelNames::default(),
+                    tags: None,
+                },
+                error: false,
+                cost_nanousd: None,
+                tokens: None,
+                input_tokens: None,
+                output_tokens: None,
+                latency_us: None,
+                ttft_us: None,
+                pace_milli: None,
+                position: None,
+            };
+            rules.observe(&sample, Reservation::default(), NOW);
+            folding.not_told(&rules).len()
+        };
+        assert_eq!(["a", "a", "b", "b", "c"].map(&mut told), [0, 0, 1, 0, 0]);
+    }
 
     #[test]
     fn a_plan_that_is_used_up_fires_until_it_begins_anew() {
@@ -75,17 +147,7 @@ mod tests {
             ..ChannelSettings::openai(BaseUrl::openai())
         }])
         .unwrap();
-        let text = "groups:\n- name: g\n  rules:\n  - {alert: Quota, metric: quota_used, \
-             by: [channel], critical: 90%}\n";
-        let zone = jiff::tz::TimeZone::UTC;
-        let loaded = parse("r.yaml".as_ref(), text, &zone, &KnownNames::default()).unwrap();
-        assert_eq!(loaded.set.rules[0].mode, Mode::Notify);
-        let rules = Rules::new(
-            &loaded.set,
-            BudgetSettings::default(),
-            false,
-            Arc::new(NoHands),
-        );
+        let rules = rules("alert: Quota, metric: quota_used, by: [channel], critical: 90%");
         let meter = Meter::new(10);
         let state = |now| {
             once(&rules, &channels, &meter, now);

@@ -42,12 +42,25 @@ pub(super) fn alerts(
     sheet.column("done", false, 3);
     let (mut lines, left_out) = lines(rules, all);
     lines.sort_by_key(Line::rank);
-    for line in lines {
+    for line in &lines {
         sheet.row(line.cells(now, timezone));
     }
     let mut text = sheet.render();
     // Writing to a String does not fail.
+    for alert in lines.iter().filter_map(|line| line.alert) {
+        let _ = annotations(&mut text, alert);
+    }
     for rule in rules {
+        if rule.folded > 0 {
+            let _ = writeln!(
+                text,
+                "\n{} has more combinations than its `max_series` ({}); the others share one alert, \
+                 requests so far: {}",
+                shown(&rule.name),
+                count(rule.max_series),
+                count(rule.folded)
+            );
+        }
         if let Some(reason) = &rule.unhealthy_reason {
             let name = shown(&rule.name);
             let _ = writeln!(
@@ -210,6 +223,7 @@ impl Line<'_> {
             for (requests, what) in [
                 (self.rule.blocked, "refused"),
                 (self.rule.would_block, "would have been refused"),
+                (self.rule.folded, "folded"),
             ] {
                 if requests > 0 {
                     parts.push(format!("{} {what}", count(requests)));
@@ -218,6 +232,20 @@ impl Line<'_> {
         }
         parts.join("; ")
     }
+}
+
+/// What an alert that fires says in its rule's words.
+fn annotations(text: &mut String, alert: &AlertJson) -> std::fmt::Result {
+    if alert.state != AlertState::Firing || alert.annotations.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\n{}", shown(&alert.alert))?;
+    for (name, told) in &alert.annotations {
+        // Of several lines each is safe to print.
+        let told: Vec<_> = told.trim_end().lines().map(shown).collect();
+        writeln!(text, "  {}: {}", shown(name), told.join("\n    "))?;
+    }
+    Ok(())
 }
 
 /// What an action came to, in words.
@@ -278,6 +306,11 @@ groups:
     actions:
     - disable_channel: {until: window_end, allow_last: true}
     - notify: [ops]
+    annotations:
+      runbook: https://x/{{ rule }}
+      summary: |-
+        {{ labels.key or 'nobody' }}
+        {{ value }}
   - alert: Tokens
     metric: tokens
     window: month
@@ -286,6 +319,7 @@ groups:
     mode: shadow
     actions:
     - block:
+  - {alert: Few, metric: errors, window: 1h, by: [channel], max_series: 2, critical: 9 errors}
   - {alert: Traffic, metric: requests, side: below, window: 1h, critical: 1 request}
 ";
 
@@ -342,16 +376,22 @@ groups:
         let rules = rules();
         spend(&rules, "main", Some("a\x1b[2J"), 1_200);
         spend(&rules, "main", None, 350);
-        insta::assert_snapshot!(table(&rules, false), @r"
+        insta::assert_snapshot!(table(&rules, false), @r#"
         rule     labels                  state                  value                 limit  of limit  runs out   reserved  forecast  window                                           done
         Tokens                           firing critical  2.4M tokens      1.5M / 2M tokens      123%  now               0     10.7M  month until 2026-12-01 00:00:00 (in 10days 14h)  would refuse requests with 429 until 2026-12-01T00:00:00.000000Z
         Spend    channel=main key=a�[2J  firing critical       $12.00        $5.00 / $10.00      120%  now           $0.00    $68.00  day until 2026-11-21 00:00:00 (in 14h)           closed the channel `main` until 2026-11-21T00:00:00.000000Z; notify ops
         Slow                             pending warning       3.21 s                2.00 s      160%                                 5m
         Spend    channel=main key=–      inactive               $3.50        $5.00 / $10.00       35%  in 5h 34m     $0.00    $19.83  day until 2026-11-21 00:00:00 (in 14h)
         Calm     channel=main            inactive          2 requests  2,000 / 12k requests        0%  –                 0         –  1h
+        Few      channel=main            inactive          0 requests            9 requests        0%                                 1h
         Silent   model=–                 inactive                   –               90.00 s                                           5m
         Traffic                          inactive          2 requests             1 request                                           1h
-        ");
+
+        Spend{channel="main",key="a\u{1b}[2J"}
+          runbook: https://x/Spend
+          summary: a�[2J
+            12 USD
+        "#);
         rules.set_unknown("the ledger cannot be read");
         let text = table(&rules, false);
         assert!(text.ends_with(
@@ -359,6 +399,23 @@ groups:
              read\n"
         ));
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_shares_an_alert_is_told() {
+        let rules = rules();
+        for n in 0..3 {
+            spend(&rules, &format!("c{n}"), None, 1);
+        }
+        let text = table(&rules, false);
+        assert_eq!(text.matches("1 folded").count(), 1, "{text}");
+        assert!(
+            text.contains(
+                "\nFew has more combinations than its `max_series` (2); the others share one \
+                 alert, requests so far: 1\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
