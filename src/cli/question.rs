@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::failure::Failure;
 use crate::admin::{parse_moment, parse_span};
 use crate::clock::UnixMicros;
+use crate::config::months;
 
 /// The time that `--argument text` means.
 pub(super) fn moment(
@@ -17,12 +18,24 @@ pub(super) fn moment(
     now: UnixMicros,
     timezone: &TimeZone,
 ) -> Result<UnixMicros, Failure> {
+    refuse_months(argument, text)?;
     parse_moment(text, now, timezone).map_err(|source| Failure::Moment { argument, source })
 }
 
 /// The length of time that `--argument text` means.
 pub(super) fn length(argument: &'static str, text: &str) -> Result<Duration, Failure> {
+    refuse_months(argument, text)?;
     parse_span(text).map_err(|source| Failure::Span { argument, source })
+}
+
+/// `5M` are five months, and hardly ever meant: no answer shows that they were asked for.
+fn refuse_months(argument: &'static str, text: &str) -> Result<(), Failure> {
+    let Some(doubt) = months(text) else {
+        return Ok(());
+    };
+    let remedy = doubt.remedy.unwrap_or_default();
+    let message = format!("--{argument}: `{text}` {}; {remedy}", doubt.reason);
+    Err(Failure::Usage(message))
 }
 
 /// Who is at the terminal, for the audit; at most 64 characters.

@@ -19,15 +19,18 @@ use crate::config::Loaded;
 
 /// `tollgate rules`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    list: list::ListArguments,
     #[command(subcommand)]
-    action: Action,
+    action: Option<Action>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Show what the rules say now: what fires, what is used of each budget, when it runs out.
-    List(list::Arguments),
+    List(list::ListArguments),
     /// Run tests of rules: files of requests and the alerts they must lead to; exit 1 if one fails.
     Test(test::Arguments),
     /// Replay the ledger through rules: when they would have fired, and what they would have refused.
@@ -42,8 +45,9 @@ pub(super) fn rules(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     match &arguments.action {
-        Action::List(own) => list::list(own, &load()?.settings, now, output),
-        Action::Test(own) => test::test(own, output),
-        Action::Backtest(own) => backtest::backtest(own, &load()?.settings, now, output),
+        None => list::list(&arguments.list, &load()?.settings, now, output),
+        Some(Action::List(own)) => list::list(own, &load()?.settings, now, output),
+        Some(Action::Test(own)) => test::test(own, output),
+        Some(Action::Backtest(own)) => backtest::backtest(own, &load()?.settings, now, output),
     }
 }

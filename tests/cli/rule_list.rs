@@ -99,6 +99,9 @@ fn a_sidecar_says_what_its_rules_say() {
             "Busy inactive 2 requests 12k requests 0% – 0 – 30d",
         ]
     );
+    // What is usually asked of rules needs no further word.
+    let bare = printed(tollgate_at(folder.path(), sidecar.address, &["rules"]));
+    assert_eq!(rows(&bare), rows(&list(&[])));
     let all: Value = serde_json::from_str(&list(&["--format", "json"])).unwrap();
     assert_eq!(all[0]["name"], "Spend");
     assert_eq!(all[0]["alerts"][0]["value"], "6");

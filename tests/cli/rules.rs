@@ -367,4 +367,49 @@ fn a_backtest_of_bad_rules_or_no_time_is_64() {
     let (code, _, stderr) = told(tollgate(folder.path(), &arguments));
     assert_eq!(code, 64, "{stderr}");
     assert!(stderr.contains("--until must be later"), "{stderr}");
+    let arguments = ["rules", "backtest", "rules.yaml", "--since", "5M"];
+    let (code, _, stderr) = told(tollgate(folder.path(), &arguments));
+    assert_eq!(code, 64, "{stderr}");
+    let months = "--since: `5M` says `M`, which is months; write `m` for minutes";
+    assert!(stderr.contains(months), "{stderr}");
+}
+
+#[test]
+fn what_a_block_would_have_refused_without_an_alert_is_told_as_that() {
+    // Each request costs a dollar: none ever fits, and nothing is spent.
+    let folder = after_two_days(&WATCHED.replace(
+        "    warning: 50 USD\n    critical: 100",
+        "    critical: 0.5",
+    ));
+    let told = printed(tollgate(folder.path(), &BACKTEST));
+    let refused =
+        "  no alert; 288 requests ($288.0000) would have been refused; 264 of them had succeeded\n";
+    assert!(told.contains(refused), "{told}");
+}
+
+#[test]
+fn a_file_of_the_other_kind_is_told_as_that() {
+    let folder = folder(ENFORCED, "rules: [rules.yaml]\ntests: []\n");
+    let problems = |arguments: &[&str]| {
+        let (code, _, stderr) = told(tollgate(folder.path(), arguments));
+        assert_eq!(code, 64, "{arguments:?}: {stderr}");
+        stderr
+    };
+    let of_rules = problems(&["rules", "test", "rules.yaml"]);
+    assert!(
+        of_rules.contains("rules.yaml:1:1: this is a file of rules, not of tests\n    hint: "),
+        "{of_rules}"
+    );
+    assert!(!of_rules.contains("unknown key"), "{of_rules}");
+    let of_tests = problems(&["rules", "backtest", "test.yaml"]);
+    assert!(
+        of_tests.contains("test.yaml:1:1: this is a file of tests, not of rules\n    hint: "),
+        "{of_tests}"
+    );
+    fs::write(folder.path().join("list.yaml"), "- name: a\n").unwrap();
+    let list = problems(&["rules", "test", "list.yaml"]);
+    assert_eq!(list.matches("list.yaml").count(), 1, "{list}");
+    assert!(!list.contains("default"), "{list}");
+    let of_folder = problems(&["rules", "test", "."]);
+    assert!(of_folder.contains("`./*.yaml`"), "{of_folder}");
 }

@@ -40,7 +40,7 @@ fn head(text: &mut String, report: &BacktestReport, timezone: &TimeZone) -> std:
     writeln!(
         text,
         "Every rule is taken as enforced. What it would have refused is not counted as spent \
-         afterwards."
+         afterwards.\nThe most that a request may use is taken to be what it came to use."
     )
 }
 
@@ -53,7 +53,11 @@ fn of_rule(
 ) -> std::fmt::Result {
     let rule = &*of.rule;
     writeln!(text, "\n{}: {}", rule.name, limits(rule))?;
-    if of.firings.is_empty() {
+    // A block keeps the value at its limit or below it, where there need not be an alert.
+    let mut before = "";
+    if of.firings.is_empty() && of.blocked.requests > 0 {
+        before = "no alert; ";
+    } else if of.firings.is_empty() {
         writeln!(text, "  would not have fired")?;
     } else {
         for line in firings(of, timezone, output).lines() {
@@ -71,7 +75,11 @@ fn of_rule(
         if tally.requests > 0 {
             let succeeded = count(tally.succeeded);
             let all = requests(tally);
-            writeln!(text, "  {all} {what}; {succeeded} of them had succeeded")?;
+            let before = std::mem::take(&mut before);
+            writeln!(
+                text,
+                "  {before}{all} {what}; {succeeded} of them had succeeded"
+            )?;
         }
     }
     let Some(nearest) = &of.nearest else {

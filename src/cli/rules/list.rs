@@ -13,7 +13,7 @@ use crate::config::Settings;
 
 /// `tollgate rules list`.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
+pub(in crate::cli) struct ListArguments {
     /// Show every alert: those that are inactive too, of each rule, however many.
     #[arg(long)]
     all: bool,
@@ -24,7 +24,7 @@ pub(in crate::cli) struct Arguments {
 
 /// Shows what the rules say now.
 pub(super) fn list(
-    arguments: &Arguments,
+    arguments: &ListArguments,
     settings: &Settings,
     now: UnixMicros,
     output: &Output,
