@@ -137,9 +137,11 @@ impl Files {
         })
     }
 
-    /// Notes that what they say is in force.
-    pub(super) fn are_in_force(&self, now: UnixMicros) {
+    /// Notes that what they say is in force. Returns whether they were wrong before.
+    pub(super) fn are_in_force(&self, now: UnixMicros) -> bool {
+        let were_wrong = !self.stats.succeeded();
         self.stats.note(true, now);
+        were_wrong
     }
 
     fn refuse(&self, problems: &Problems, now: UnixMicros) {

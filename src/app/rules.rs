@@ -150,8 +150,8 @@ impl RuleKeeper {
         match found {
             None | Some(Found::Wrong) => {}
             Some(Found::Same) => {
-                if self.installed {
-                    files.are_in_force(UnixMicros::now());
+                // Something else in their folder changed, which is nobody's reload.
+                if self.installed && (files.are_in_force(UnixMicros::now()) || asked) {
                     tracing::info!("the settings and rules were read again: they are in force");
                 }
             }

@@ -108,9 +108,10 @@ fn a_wrong_file_changes_nothing_until_it_is_right_again() {
     );
     // That it is in force is for others to say.
     assert!(!sidecar.stats.succeeded());
-    sidecar.files.are_in_force(LATER);
+    assert!(sidecar.files.are_in_force(LATER));
     assert!(sidecar.stats.succeeded());
     assert_eq!(sidecar.stats.last_success(), LATER);
+    assert!(!sidecar.files.are_in_force(LATER));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Rules set up from real ledgers: at a start, during a hand-over, and anew.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
@@ -276,4 +277,46 @@ async fn what_is_priced_anew_is_read_anew() {
     assert_eq!(report.await.unwrap().unwrap().total.changed, 2);
     // A hundred tokens of input and twenty of output each, by the prices that are shipped.
     run.until(2 * (100 * 250 + 20 * 2_000)).await;
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_read_for_a_reason_is_told_to_be_read_again() {
+    let folder = TempDir::new().unwrap();
+    let mut run = Run::start(folder.path(), SPEND, Takeover::Refuse);
+    run.restore().await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let times = || {
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        log.matches("were read again").count()
+    };
+    // As the first start does when it makes the folder of the ledger.
+    std::fs::write(folder.path().join("beside.txt"), "").unwrap();
+    run.keeper.read_files(false).await;
+    assert_eq!(times(), 0);
+    run.keeper.read_files(true).await;
+    assert_eq!(times(), 1);
+    let rules = folder.path().join("rules.yaml");
+    let sound = std::fs::read(&rules).unwrap();
+    std::fs::write(&rules, "groups: [").unwrap();
+    run.keeper.read_files(false).await;
+    std::fs::write(&rules, sound).unwrap();
+    run.keeper.read_files(false).await;
+    assert_eq!(times(), 2);
 }
