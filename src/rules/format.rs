@@ -3,6 +3,7 @@
 
 mod actions;
 mod consistency;
+mod files;
 mod limits;
 mod matching;
 mod measure;
@@ -22,10 +23,11 @@ use super::annotations;
 use super::definition::{NoData, Rule, RuleSet};
 use crate::alert::Mode;
 use crate::config::{
-    ChannelSettings, KeySettings, Node, Place, Position, Problem, Problems, Reader, Refusal,
-    Section, Settings, Value, parse_yaml, read_text, whole,
+    ChannelSettings, KeySettings, Place, Problem, Problems, Reader, Refusal, Section, Settings,
+    parse_yaml, read_text, whole,
 };
 use actions::Surroundings;
+pub(super) use files::{is_about, unread};
 use window::Borders;
 pub(super) use words::{none_of, word};
 
@@ -81,35 +83,6 @@ pub fn load(
         }
     }
     reading.end()
-}
-
-/// The problem of a file that cannot be read.
-pub(super) fn unread(path: &Path, position: Option<Position>, message: String) -> Problem {
-    let folder = path.is_dir();
-    let hint = || {
-        format!(
-            "it is a folder: name its files, as `{}/*.yaml`",
-            path.display()
-        )
-    };
-    Problem {
-        place: Place::File {
-            file: Arc::from(path),
-            position,
-        },
-        key: String::new(),
-        message,
-        hint: folder.then(hint),
-    }
-}
-
-/// Whether a file has the key `own`, and not that of the other kind of files.
-pub(super) fn is_about(root: &Node, own: &str, other: &str) -> bool {
-    let Value::Map(entries) = &root.value else {
-        return false;
-    };
-    let has = |key: &str| entries.iter().any(|entry| entry.key == key);
-    has(own) && !has(other)
 }
 
 /// Reads the rules of one text. `file` is what problems call it.
