@@ -438,7 +438,7 @@ impl Series {
 
     /// By how much its limit may be passed; the outer `None` where it is no budget that is enforced,
     /// the inner where nobody can say.
-    pub(super) fn overshoot_bound(&self, cell: &Cell, now: UnixMicros) -> Option<Option<i64>> {
+    pub(super) fn overshoot_bound(&self, cell: &mut Cell, now: UnixMicros) -> Option<Option<i64>> {
         if !self.rule.is_budget() || self.rule.mode != Mode::Enforce {
             return None;
         }
@@ -447,10 +447,14 @@ impl Series {
         if held.unbounded > 0 {
             return Some(None);
         }
-        let unreserved = if self.rule.block().is_some() {
-            0
-        } else {
-            held.amount
+        let unreserved = match (self.rule.block(), self.rule.critical) {
+            // What had begun before anybody could refuse it is held beyond the limit.
+            (Some(_), Some(limit)) => {
+                let used = cell.window.totals(now).sum;
+                let all = used.saturating_add(held.amount);
+                all.saturating_sub(limit).clamp(0, held.amount.max(0))
+            }
+            _ => held.amount,
         };
         let slipped = self.holds.slipped(&bounds);
         Some(Some(slipped.saturating_add(unreserved)))

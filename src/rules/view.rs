@@ -104,7 +104,7 @@ fn view(known: &InForce, shared: bool, now: UnixMicros) -> RuleView {
     let mut alerts = Vec::new();
     for series in Generation::alerts_of(known) {
         let mut cell = series.cell();
-        if let Some(own) = series.overshoot_bound(&cell, now) {
+        if let Some(own) = series.overshoot_bound(&mut cell, now) {
             // The largest; unknown is larger than any.
             bound = Some(match (bound, own) {
                 (None, own) => own,

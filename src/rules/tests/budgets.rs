@@ -37,6 +37,22 @@ fn what_is_held_counts_until_it_is_settled_or_given_back() {
 }
 
 #[test]
+fn what_has_begun_by_itself_is_held_beyond_the_limit_and_in_the_bound() {
+    let (rules, _) = rules(&set([daily_block(10)]));
+    let bound = |rules: &Rules| rules.view(at(0))[0].overshoot_bound.flatten().unwrap();
+    let first = rules.admit(&demand("a", Some(6), at(0)), at(0)).unwrap();
+    assert_eq!(bound(&rules).value, 0);
+    let begun = rules.hold(&demand("a", Some(7), at(0)));
+    assert_eq!(bound(&rules).value, 3);
+    drop(first);
+    // 7 are held of 10.
+    assert_eq!(bound(&rules).value, 0);
+    assert!(rules.admit(&demand("a", Some(4), at(0)), at(0)).is_err());
+    drop(begun);
+    rules.admit(&demand("a", Some(10), at(0)), at(0)).unwrap();
+}
+
+#[test]
 fn the_window_end_frees_the_budget_and_a_late_end_stays_in_its_day() {
     let (rules, _) = rules(&set([daily_block(10)]));
     let before = at(12 * 60 * 60 - 1);

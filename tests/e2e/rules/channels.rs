@@ -2,10 +2,10 @@
 //! twice.
 
 use super::{CHAT, assert_blocked, budget, chat, ok, ruled, spent};
-use crate::support::answers;
 use crate::support::client::Request;
 use crate::support::tollgate::{Setup, Tollgate};
 use crate::support::upstream::{Script, Step, Upstream};
+use crate::support::{Gate, answers};
 
 fn two(first: &Upstream, second: &Upstream, rules: &str) -> Tollgate {
     ruled(
@@ -100,4 +100,53 @@ fn a_channel_without_room_is_passed_over_when_another_fails() {
     let response = tollgate.send(&chat("metered"));
     assert_eq!(response.status, 503, "{response:?}");
     assert_eq!(second.received().len(), 0);
+}
+
+/// A request that waits for a place goes on to the next channel where a rule refuses the one that is
+/// free first.
+#[test]
+fn a_channel_without_room_is_passed_over_by_who_waits_for_a_place() {
+    let (free_second, free_third) = (Gate::default(), Gate::default());
+    let gated = |gate: &Gate| {
+        let gate = gate.clone();
+        Upstream::start(move |_| {
+            let mut script = vec![Step::Await(gate.clone())];
+            script.extend(ok());
+            script
+        })
+    };
+    let first = Upstream::start(|_| -> Script { vec![Step::Reset] });
+    let (second, third) = (gated(&free_second), gated(&free_third));
+    let full = ", api_key: k, max_in_flight: 1, priority:";
+    let tollgate = ruled(
+        Setup::channels(&[
+            ("first", &first.base_url(), ", api_key: k, priority: 3"),
+            ("second", &second.base_url(), &format!("{full} 2")),
+            ("third", &third.base_url(), &format!("{full} 1")),
+        ])
+        .setting("routing: {queue: 1h}"),
+        &budget("0.15", ", match: {channel: second}"),
+    )
+    .start();
+    let to = tollgate.address();
+    let named = |channel: &str| {
+        let request = Request::json(&format!("/c/{channel}{CHAT}"), &super::body("metered"));
+        std::thread::spawn(move || request.send(to))
+    };
+    let running = [named("second"), named("third")];
+    for upstream in [&second, &third] {
+        upstream.until("it is full", |received| received.len() == 1);
+    }
+    let waiting = std::thread::spawn(move || chat("metered").send(to));
+    first.until("it failed", |received| received.len() == 1);
+    free_second.open();
+    let [of_second, of_third] = running;
+    assert_eq!(of_second.join().unwrap().status, 200);
+    free_third.open();
+    let response = waiting.join().unwrap();
+    assert_eq!(response.status, 200, "{response:?}");
+    let channel = response.headers.get("x-tollgate-channel");
+    assert_eq!(channel, Some("third"));
+    assert_eq!(of_third.join().unwrap().status, 200);
+    assert_eq!(second.received().len(), 1);
 }
