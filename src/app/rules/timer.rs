@@ -124,6 +124,7 @@ mod tests {
                     tags: None,
                 },
                 error: false,
+                settles: false,
                 cost_nanousd: None,
                 tokens: None,
                 input_tokens: None,
