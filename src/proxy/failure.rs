@@ -267,6 +267,17 @@ fn whole_seconds(wait: Duration) -> Duration {
     Duration::from_secs(wait.as_secs().saturating_add(begun))
 }
 
+/// What to do about a caller that is not known, to follow the words for it.
+const fn remedy(denied: Denied) -> &'static str {
+    match denied {
+        Denied::Missing | Denied::Unknown => {
+            ": send one as the API key (whoever runs it makes them with `tollgate keys create`)"
+        }
+        Denied::Expired => ": ask whoever runs this gateway for another (`tollgate keys create`)",
+        Denied::Unread => "; try again",
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -290,16 +301,7 @@ impl fmt::Display for Failure {
             Self::LedgerDown => f.write_str(
                 "the ledger's journal cannot be written and ledger.on_failure is `refuse`",
             ),
-            Self::Denied(denied @ (Denied::Missing | Denied::Unknown)) => write!(
-                f,
-                "{denied}: send one as the API key (whoever runs it makes them with `tollgate \
-                 keys create`)"
-            ),
-            Self::Denied(denied @ Denied::Expired) => write!(
-                f,
-                "{denied}: ask whoever runs this gateway for another (`tollgate keys create`)"
-            ),
-            Self::Denied(denied @ Denied::Unread) => write!(f, "{denied}; try again"),
+            Self::Denied(denied) => write!(f, "{denied}{}", remedy(*denied)),
             Self::ChannelDenied(key, Some(channel)) => {
                 write!(f, "the key `{key}` may not use the channel `{channel}`")
             }

@@ -61,6 +61,7 @@ pub enum BlockedBy {
 
 impl Blocked {
     /// Why and until when, for those whom its sums are none of: without limits and what others used.
+    #[must_use]
     pub fn without_figures(&self) -> impl fmt::Display + '_ {
         WithoutFigures(self)
     }

@@ -438,6 +438,10 @@ impl Series {
 
     /// By how much its limit may be passed; the outer `None` where it is no budget that is enforced,
     /// the inner where nobody can say.
+    #[expect(
+        clippy::option_option,
+        reason = "no such budget and nobody can say are two things"
+    )]
     pub(super) fn overshoot_bound(&self, cell: &mut Cell, now: UnixMicros) -> Option<Option<i64>> {
         if !self.rule.is_budget() || self.rule.mode != Mode::Enforce {
             return None;

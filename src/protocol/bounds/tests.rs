@@ -342,6 +342,10 @@ fn what_the_provider_runs_has_no_bound() {
         let body = with(body, more);
         assert_eq!(of(api, &body), None, "{body}");
     }
+}
+
+#[test]
+fn what_is_not_understood_has_no_bound() {
     for api in [
         Api::Images,
         Api::Audio,

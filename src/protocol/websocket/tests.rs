@@ -469,6 +469,28 @@ fn cut_anywhere_the_same_is_told() {
     }
 }
 
+#[test]
+fn of_several_tiers_none_is_taken_for_the_cheaper() {
+    for (stated, tier) in [
+        (r#""service_tier": "flex""#, Some("flex")),
+        (
+            r#""service_tier": "priority", "service_tier": "auto""#,
+            Some("priority"),
+        ),
+        (
+            r#""service_tier": "priority", "service_tier": "flex""#,
+            Some("several"),
+        ),
+        (r#""service_tier": "default""#, None),
+    ] {
+        let text = format!(r#"{{"type": "response.create", "model": "m", {stated}}}"#);
+        let bytes = frame(FIN | TEXT, Some([7, 0x80, 0, 255]), text.as_bytes());
+        let (created, _) = created(Api::Responses, [&*bytes]);
+        let bounds = created[0].bounds(Api::Responses).unwrap();
+        assert_eq!(bounds.service_tier.as_deref(), tier, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_cuts_tell_the_same(cuts in proptest::collection::vec(any::<usize>(), 0..30)) {
