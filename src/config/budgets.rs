@@ -30,7 +30,7 @@ impl Default for BudgetSettings {
             ceiling_output: NanoUsd(180 * USD),
             max_input_tokens: 1_000_000,
             max_output_tokens: 128_000,
-            unbounded_cost: NanoUsd(5 * USD),
+            unbounded_cost: NanoUsd(USD),
             lease: Duration::from_secs(2 * 60 * 60),
         }
     }
