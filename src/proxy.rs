@@ -14,6 +14,7 @@
 //! | `fail_to_proxy` | a failure becomes an answer, in one place |
 //! | `logging` | an account nobody closed is closed |
 
+mod account;
 mod admission;
 mod answer;
 mod body;

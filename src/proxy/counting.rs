@@ -15,9 +15,9 @@ use crate::protocol::{AnswerText, RequestText, writes_text};
 use crate::record::{Api, Estimate, TokenType, Usage, UsageSource};
 use crate::tokenizer::{Encoding, count_roughly};
 
+use super::account::Account;
 use super::body::Plain;
 use super::exchange::Entered;
-use super::recorder::Account;
 
 /// What a count is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,13 +25,14 @@ use crate::protocol::{
 use crate::record::Api;
 use crate::rules::Rules;
 
+use super::account::Sinks;
 use super::body::{self, Room, Stopped, Wish, is_handshake};
 use super::deadline::{self, Expired};
 use super::downstream::{Abilities, Downstream, Drains};
 use super::exchange::{Exchange, OpenRequests};
 use super::failure::Failure;
 use super::models::{Listed, Models};
-use super::recorder::{Recorder, Sinks};
+use super::recorder::Recorder;
 use super::tunnel::Socket;
 
 /// Addresses of one name that are tried before a connection is given up.
