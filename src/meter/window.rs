@@ -113,10 +113,6 @@ impl Bounds {
     }
 }
 
-/// Names a period of a calendar by its start, in Unix microseconds; 0 for every rolling window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeriodId(pub i64);
-
 /// A window and its sums.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -249,24 +245,6 @@ impl Window {
     #[must_use]
     pub fn is_by_minute(&self, now: UnixMicros) -> bool {
         self.needs_requests_since(now).is_none()
-    }
-
-    /// How long a rolling window's steps are; `None` for a calendar's.
-    #[must_use]
-    pub fn step(&self) -> Option<Duration> {
-        match &self.kind {
-            Kind::Rolling(ring) => Some(ring.step()),
-            Kind::Calendar(_) => None,
-        }
-    }
-
-    /// The period that `at` is in.
-    #[must_use]
-    pub fn period(&self, at: UnixMicros) -> PeriodId {
-        match &self.kind {
-            Kind::Rolling(_) => PeriodId(0),
-            Kind::Calendar(periods) => PeriodId(periods.period(at).start.0),
-        }
     }
 
     /// How fast the sum grows. For a rolling window its sum over its length; for a calendar see

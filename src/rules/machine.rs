@@ -239,25 +239,6 @@ impl Machine {
         self.changed_from(before)
     }
 
-    /// When time alone may change something next; `None` when only another observation can. Later than
-    /// `now`: what is over already waits for an observation.
-    #[must_use]
-    pub fn next_wake(&self, now: UnixMicros, conditions: &Conditions) -> Option<UnixMicros> {
-        let holds = |since: Option<UnixMicros>| Some(since?.plus(conditions.hold));
-        let keeps = |since: Option<UnixMicros>| Some(since?.plus(conditions.keep_firing));
-        let moments = match self.state {
-            Stage::Inactive => [None; 3],
-            Stage::Pending => [holds(self.active_since), holds(self.critical_since), None],
-            Stage::Firing => [
-                keeps(self.cleared_since),
-                keeps(self.critical_cleared_since),
-                holds(self.critical_since).filter(|_| self.severity == Some(Severity::Warning)),
-            ],
-        };
-        let moments = moments.into_iter().flatten();
-        moments.filter(|&moment| moment > now).min()
-    }
-
     /// Takes back what waits for `hold`.
     fn end_pending(&mut self) {
         if !self.is_firing() {

@@ -198,10 +198,6 @@ impl Ring {
         is_whole_minutes(self.step_us) && is_whole_minutes(self.length_us)
     }
 
-    pub(super) const fn step(&self) -> Duration {
-        Duration::from_micros(self.step_us.unsigned_abs())
-    }
-
     pub(super) fn rate(&self, now: UnixMicros) -> Option<Rate> {
         let since = self.bounds(now).since;
         Rate::new(self.totals.sum, now.since(since))

@@ -66,7 +66,6 @@ fn a_rolling_window_moves_in_steps_of_a_60th() {
     ] {
         let span = Span::Rolling(Duration::from_secs(length));
         assert_eq!(span.step(), Some(Duration::from_secs(step)), "{length} s");
-        assert_eq!(Window::new(&span, ALL, None).step(), span.step());
     }
 }
 
@@ -104,7 +103,6 @@ fn a_late_request_goes_to_its_own_period_and_a_clock_set_back_finds_its_sums() {
         (window.totals(evening).sum, window.is_stale(evening)),
         (9, false)
     );
-    assert_ne!(window.period(morning), window.period(evening));
     let long_ago = evening.minus(DAY);
     assert!(window.is_stale(long_ago));
     assert!(!window.is_stale(morning.plus(100 * DAY)));

@@ -133,29 +133,3 @@ fn the_wait_that_was_begun_goes_on_under_edited_conditions() {
     machine.step(at(5), Observation::Value(60), &short);
     assert!(machine.is_firing());
 }
-
-#[test]
-fn a_machine_says_when_time_will_change_it() {
-    let conditions = Conditions {
-        hold: 2 * MINUTE,
-        keep_firing: 5 * MINUTE,
-        ..PLAIN
-    };
-    let mut machine = Machine::default();
-    for (minute, value, wakes) in [
-        (0, 0, None),
-        (1, 60, Some(3)),
-        (2, 100, Some(3)),
-        (3, 100, Some(4)),
-        (4, 100, None),
-        (5, 60, Some(10)),
-        (6, 0, Some(10)),
-        (10, 0, Some(11)),
-        (11, 0, None),
-    ] {
-        machine.step(at(minute), Observation::Value(value), &conditions);
-        let wake = machine.next_wake(at(minute), &conditions);
-        assert_eq!(wake, wakes.map(at), "minute {minute}");
-    }
-    assert_eq!(machine, Machine::default());
-}
