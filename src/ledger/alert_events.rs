@@ -2,15 +2,13 @@
 //! the journal, asked by the start and by operators.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
 use serde::Serializer as _;
 
-use super::events::{EventTable, Wanted};
-use super::query::{CursorError, ReadError, json, vocabulary};
+use super::events::{EventCursor, EventPage, EventTable, Wanted};
+use super::query::{ReadError, json, vocabulary};
 use crate::alert::{AlertEvent, AlertId, Labels, Quantity};
 use crate::clock::UnixMicros;
 
@@ -50,35 +48,11 @@ impl Default for AlertEventFilter {
     }
 }
 
-/// Where a page ended: opaque text for callers, stable while events are added or expire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AlertCursor(i64);
+/// Where a page of alerts' events ended.
+pub type AlertCursor = EventCursor<'a'>;
 
-impl fmt::Display for AlertCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a{}", self.0)
-    }
-}
-
-impl FromStr for AlertCursor {
-    type Err = CursorError;
-
-    fn from_str(text: &str) -> Result<Self, CursorError> {
-        text.strip_prefix('a')
-            .and_then(|sequence| sequence.parse().ok())
-            .map(Self)
-            .ok_or_else(|| CursorError(text.to_owned()))
-    }
-}
-
-/// One page of events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AlertEventPage {
-    /// The events, the newest first.
-    pub events: Vec<AlertEvent>,
-    /// Where the next page starts; `None` when this was the last.
-    pub next: Option<AlertCursor>,
-}
+/// One page of alerts' events.
+pub type AlertEventPage = EventPage<AlertEvent, 'a'>;
 
 /// Adds an event.
 pub(super) fn insert(connection: &Connection, event: &AlertEvent) -> rusqlite::Result<()> {
@@ -152,11 +126,7 @@ pub(super) fn page(
         before: filter.cursor.map(|cursor| cursor.0),
         limit: filter.limit,
     };
-    let (events, next) = TABLE.page(connection, &wanted, event)?;
-    Ok(AlertEventPage {
-        events,
-        next: next.map(AlertCursor),
-    })
+    TABLE.page(connection, &wanted, event)
 }
 
 fn event(row: &Row<'_>) -> Result<AlertEvent, ReadError> {

@@ -5,10 +5,13 @@
 //! follow it. So each event's own time decides what is in a range, and the index of times says only
 //! where in the order a range begins and ends.
 
+use std::fmt;
+use std::str::FromStr;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
-use super::query::ReadError;
+use super::query::{CursorError, ReadError};
 use crate::clock::UnixMicros;
 
 /// Most events in a page.
@@ -37,6 +40,37 @@ pub(super) struct Wanted<'f> {
     pub(super) before: Option<i64>,
     /// 1 to 1,000, other values are brought into that range.
     pub(super) limit: u32,
+}
+
+/// Where a page of a table's events ended: opaque text for callers, stable while events are added or
+/// expire. The letter tells one table's from another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventCursor<const LETTER: char>(pub(super) i64);
+
+impl<const LETTER: char> fmt::Display for EventCursor<LETTER> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{LETTER}{}", self.0)
+    }
+}
+
+impl<const LETTER: char> FromStr for EventCursor<LETTER> {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        text.strip_prefix(LETTER)
+            .and_then(|sequence| sequence.parse().ok())
+            .map(Self)
+            .ok_or_else(|| CursorError(text.to_owned()))
+    }
+}
+
+/// One page of a table's events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPage<T, const LETTER: char> {
+    /// The events, the newest first.
+    pub events: Vec<T>,
+    /// Where the next page starts; `None` when this was the last.
+    pub next: Option<EventCursor<LETTER>>,
 }
 
 type Read<T> = fn(&Row<'_>) -> Result<T, ReadError>;
@@ -87,13 +121,13 @@ impl EventTable {
         Ok(events.into_iter().map(|(_, event)| event).collect())
     }
 
-    /// A page of events, and the number of the last of them where there are more.
-    pub(super) fn page<T>(
+    /// A page of events.
+    pub(super) fn page<T, const LETTER: char>(
         &self,
         connection: &Connection,
         wanted: &Wanted<'_>,
         read: Read<T>,
-    ) -> Result<(Vec<T>, Option<i64>), ReadError> {
+    ) -> Result<EventPage<T, LETTER>, ReadError> {
         let limit = wanted.limit.clamp(1, MOST);
         let (sql, values) = self.question(wanted, limit);
         let mut events = select(connection, &sql, values, read)?;
@@ -102,8 +136,11 @@ impl EventTable {
         let next = events
             .last()
             .filter(|_| more)
-            .map(|(sequence, _)| *sequence);
-        Ok((events.into_iter().map(|(_, event)| event).collect(), next))
+            .map(|(sequence, _)| EventCursor(*sequence));
+        Ok(EventPage {
+            events: events.into_iter().map(|(_, event)| event).collect(),
+            next,
+        })
     }
 
     /// What asks for a page, and the values in it. A `+` hides a column from SQLite's planner, which

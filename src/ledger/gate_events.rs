@@ -1,13 +1,10 @@
 //! What happened to the channels' gates, in the table `channel_events`: written by the writer as it
 //! reads it in the journal, asked by the start and by operators.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rusqlite::{Connection, Row};
 
-use super::events::{EventTable, Wanted};
-use super::query::{CursorError, ReadError, vocabulary};
+use super::events::{EventCursor, EventPage, EventTable, Wanted};
+use super::query::{ReadError, vocabulary};
 use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, Owner};
 
@@ -45,35 +42,11 @@ impl Default for GateEventFilter {
     }
 }
 
-/// Where a page ended: opaque text for callers, stable while events are added or expire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GateCursor(i64);
+/// Where a page of gates' events ended.
+pub type GateCursor = EventCursor<'g'>;
 
-impl fmt::Display for GateCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "g{}", self.0)
-    }
-}
-
-impl FromStr for GateCursor {
-    type Err = CursorError;
-
-    fn from_str(text: &str) -> Result<Self, CursorError> {
-        text.strip_prefix('g')
-            .and_then(|sequence| sequence.parse().ok())
-            .map(Self)
-            .ok_or_else(|| CursorError(text.to_owned()))
-    }
-}
-
-/// One page of events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GateEventPage {
-    /// The events, the newest first.
-    pub events: Vec<ChannelEvent>,
-    /// Where the next page starts; `None` when this was the last.
-    pub next: Option<GateCursor>,
-}
+/// One page of gates' events.
+pub type GateEventPage = EventPage<ChannelEvent, 'g'>;
 
 /// Adds an event.
 pub(super) fn insert(connection: &Connection, event: &ChannelEvent) -> rusqlite::Result<()> {
@@ -123,11 +96,7 @@ pub(super) fn page(
         before: filter.cursor.map(|cursor| cursor.0),
         limit: filter.limit,
     };
-    let (events, next) = TABLE.page(connection, &wanted, event)?;
-    Ok(GateEventPage {
-        events,
-        next: next.map(GateCursor),
-    })
+    TABLE.page(connection, &wanted, event)
 }
 
 fn event(row: &Row<'_>) -> Result<ChannelEvent, ReadError> {
