@@ -1,5 +1,6 @@
 //! Alerts: what a rule says of one set of labels, and what Tollgate did about it.
 
+mod notification;
 mod silence;
 
 use std::fmt;
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixMicros;
 use crate::record::closed_set;
 
+pub use notification::{
+    ChatAnswer, Notification, NotificationFate, NotificationKind, NotificationResult, NotifyReason,
+};
 pub use silence::{BadSilence, Silence, SilenceMatcher};
 
 closed_set! {

@@ -19,6 +19,7 @@ mod json_path;
 mod keys;
 mod load;
 mod models;
+mod notify;
 mod origin;
 mod patterns;
 mod payloads;
@@ -48,6 +49,13 @@ pub use budgets::BudgetSettings;
 pub use file_state::FileStates;
 pub use json_path::{JsonPath, JsonPathError, MOST_STEPS, PathStep};
 pub use load::{DEFAULT_FILE, Loaded, Unsound, examine, load};
+pub use notify::{
+    AlertmanagerSettings, ChatName, DigestSchedule, DigestSettings, DingtalkSettings,
+    EmailSettings, FactMatcher, FeishuSettings, GrafanaSettings, InhibitSettings, InhibitSource,
+    Language, MuteTimes, NoticeSettings, NotifySettings, ReceiverKind, ReceiverSettings,
+    RouteSettings, SlackSettings, SmtpEncryption, TargetSettings, TelegramAnswers,
+    TelegramSettings, TemplateSettings, TimeSpan, WebhookSettings, WecomSettings, WecomStyle,
+};
 pub use origin::Origin;
 pub use patterns::ModelPattern;
 pub use payloads::{NoShare, PayloadCapture, PayloadSettings, Share};

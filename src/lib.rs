@@ -24,7 +24,9 @@ pub mod meter;
 pub mod payloads;
 pub mod rules;
 
-// Floor 3: what comes from outside.
+// Floor 3: what comes from outside, and what is told there.
+pub mod dispatch;
+pub mod notify;
 pub mod sources;
 
 // Floor 4: the way of a request, and the way in for operators.

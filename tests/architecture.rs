@@ -25,10 +25,12 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// Crates that only the rooms beside them may name.
-const KEPT_CRATES: [(&str, &[&str]); 3] = [
+const KEPT_CRATES: [(&str, &[&str]); 5] = [
     ("pingora", &["proxy", "app"]),
     ("rusqlite", &["ledger"]),
     ("reqwest", &["notify", "sources", "cli"]),
+    ("teloxide", &["notify"]),
+    ("lettre", &["notify"]),
 ];
 
 #[test]

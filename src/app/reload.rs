@@ -190,6 +190,7 @@ fn needing_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         prices,
         rules: _,
         budgets: _,
+        notify,
         sources,
     } = before;
     let settings = [
@@ -210,6 +211,7 @@ fn needing_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("payloads", *payloads == after.payloads),
         ("metrics", *metrics == after.metrics),
         ("prices", *prices == after.prices),
+        ("receivers, routes or digests", *notify == after.notify),
         ("sources", *sources == after.sources),
     ];
     let changed = settings.into_iter().filter(|(_, same)| !same);

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::base_url::BaseUrl;
 use super::budgets::BudgetSettings;
+use super::notify::NotifySettings;
 use super::patterns::ModelPattern;
 use super::payloads::PayloadSettings;
 use super::routing::{BreakerSettings, KeySettings, ModelsSettings, RoutingSettings};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub rules: Vec<PathBuf>,
     /// What budgets take for granted.
     pub budgets: BudgetSettings,
+    /// Whom is told what.
+    pub notify: NotifySettings,
     /// What is read from elsewhere.
     pub sources: SourcesSettings,
 }
@@ -86,6 +89,7 @@ impl Settings {
             prices: PricesSettings::default(),
             rules: Vec::new(),
             budgets: BudgetSettings::default(),
+            notify: NotifySettings::default(),
             sources: SourcesSettings::default(),
         }
     }
@@ -219,6 +223,9 @@ pub struct AdminSettings {
     pub token: Option<Secret>,
     /// The bearer token of `/metrics`, `/livez` and `/readyz`; `None` asks for none.
     pub metrics_token: Option<Secret>,
+    /// Where people reach the admin port with a browser, without a path at its end; `None` puts no
+    /// links to it into messages.
+    pub public_url: Option<Uri>,
 }
 
 impl Default for AdminSettings {
@@ -227,6 +234,7 @@ impl Default for AdminSettings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             token: None,
             metrics_token: None,
+            public_url: None,
         }
     }
 }
