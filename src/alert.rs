@@ -194,6 +194,17 @@ pub struct AlertId {
     pub labels: Labels,
 }
 
+impl AlertId {
+    /// A number that stands for it, the same in every process: FNV-1a over its text.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let text = self.to_string();
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+}
+
 impl fmt::Display for AlertId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.rule, self.labels)

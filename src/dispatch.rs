@@ -1,5 +1,16 @@
 //! From alerts and events to messages: who is told what, when, and once.
 
+mod board;
+mod deduplicate;
+mod facts;
+mod group;
+mod inhibit;
+mod pacing;
+mod queue;
+mod routes;
 mod stats;
+#[cfg(test)]
+mod tests;
+mod times;
 
 pub use stats::{DispatchResult, DispatchStats, ReceiverStats};

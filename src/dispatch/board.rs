@@ -1,0 +1,247 @@
+//! All groups: where an alert belongs, which are due, and what is to be told of them. It knows no
+//! clock, no storage and no receiver.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::alert::{AlertEvent, AlertId, AlertState, Silence};
+use crate::clock::UnixMicros;
+use crate::config::{InhibitSettings, NotifySettings};
+use crate::rules::Rule;
+
+use super::deduplicate::Told;
+use super::facts::{Facts, named_receivers};
+use super::group::{Flushed, Group, KeptBack};
+use super::inhibit::{ClosedChannel, Inhibition};
+use super::routes::Route;
+use super::times::Times;
+
+/// All groups.
+#[derive(Debug)]
+pub(super) struct Board {
+    top: Option<Arc<Route>>,
+    inhibit: Vec<InhibitSettings>,
+    times: Times,
+    /// Whether a receiver wants to know of what resolved, by its name.
+    receivers: HashMap<Arc<str>, bool>,
+    groups: BTreeMap<Arc<str>, Group>,
+    /// The groups that an alert belongs to.
+    belongs: HashMap<AlertId, HashSet<Arc<str>>>,
+    /// What earlier runs told, of groups that are not there (yet): by group and receiver.
+    earlier: HashMap<Arc<str>, Vec<(Arc<str>, Told, bool)>>,
+}
+
+/// What decides whether something is kept back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    pub(super) silences: &'a [Silence],
+    pub(super) closed: &'a [ClosedChannel],
+}
+
+impl Board {
+    pub(super) fn new(settings: &NotifySettings) -> Self {
+        let receivers = settings.receivers.iter();
+        Self {
+            top: settings.routes.as_ref().map(Route::top),
+            inhibit: settings.inhibit.clone(),
+            times: Times::new(&settings.mute_times),
+            receivers: receivers
+                .map(|receiver| (Arc::clone(&receiver.name), receiver.send_resolved))
+                .collect(),
+            groups: BTreeMap::new(),
+            belongs: HashMap::new(),
+            earlier: HashMap::new(),
+        }
+    }
+
+    /// Takes over what an earlier run told a receiver of a group; `delivered` says whether it took it.
+    pub(super) fn was_told(
+        &mut self,
+        group: &Arc<str>,
+        receiver: &Arc<str>,
+        told: Told,
+        delivered: bool,
+    ) {
+        let of_group = self.earlier.entry(Arc::clone(group)).or_default();
+        of_group.push((Arc::clone(receiver), told, delivered));
+    }
+
+    /// An alert changed. `past` says that it did so before this run, as its `at` tells.
+    pub(super) fn accept(&mut self, event: &Arc<AlertEvent>, rule: Option<&Rule>, past: bool) {
+        if event.state == AlertState::Pending {
+            return;
+        }
+        let facts = Arc::new(Facts::of(event, rule));
+        let places = self.places(&facts, rule);
+        let mut belongs = self.belongs.remove(&event.alert).unwrap_or_default();
+        for key in std::mem::take(&mut belongs) {
+            let Some(group) = self.groups.get_mut(&key) else {
+                continue;
+            };
+            let is_there = places.iter().any(|place| place.key == key);
+            if is_there || event.state != AlertState::Firing || !group.let_go(&event.alert) {
+                group.accept(event, &facts, past);
+                belongs.insert(key);
+            }
+        }
+        for place in places {
+            if belongs.contains(&place.key) {
+                continue;
+            }
+            // What is over makes no group, but where it may be news after a restart.
+            if event.state != AlertState::Firing && !past {
+                continue;
+            }
+            let key = Arc::clone(&place.key);
+            let earlier = &mut self.earlier;
+            let group = self.groups.entry(Arc::clone(&key)).or_insert_with(|| {
+                let mut group = place.group(event.at);
+                for (receiver, told, delivered) in earlier.remove(&key).unwrap_or_default() {
+                    group.was_told(&receiver, told, delivered);
+                }
+                group
+            });
+            group.accept(event, &facts, past);
+            belongs.insert(key);
+        }
+        if !belongs.is_empty() {
+            self.belongs.insert(event.alert.clone(), belongs);
+        }
+    }
+
+    /// When something is due next.
+    pub(super) fn next_due(&self) -> Option<UnixMicros> {
+        self.groups.values().map(|group| group.due).min()
+    }
+
+    /// Looks at what is due.
+    pub(super) fn flush(&mut self, now: UnixMicros, around: Around<'_>) -> Flushed {
+        if self.next_due().is_none_or(|due| due > now) {
+            return Flushed::default();
+        }
+        let firing: BTreeMap<AlertId, Facts> = if self.inhibit.is_empty() {
+            BTreeMap::new()
+        } else {
+            let groups = self.groups.values();
+            let firing = groups.flat_map(Group::firing);
+            firing
+                .map(|(alert, facts)| (alert.clone(), facts.clone()))
+                .collect()
+        };
+        let inhibition = Inhibition::of(&self.inhibit, firing.iter(), around.closed);
+        let active: Vec<&Silence> = around
+            .silences
+            .iter()
+            .filter(|silence| silence.is_active(now))
+            .collect();
+        let kept_back = |event: &AlertEvent, facts: &Facts| {
+            let mut silences = active.iter();
+            if silences.any(|silence| silence.matches(&event.alert, event.severity, now)) {
+                return Some(KeptBack::BySilence);
+            }
+            let inhibited = inhibition.inhibits(&event.alert, facts);
+            inhibited.then_some(KeptBack::ByInhibition)
+        };
+        let receivers = &self.receivers;
+        let wishes = |name: &str| receivers.get(name).copied();
+        let mut all = Flushed::default();
+        for group in self.groups.values_mut() {
+            if group.due > now || group.is_over(now) {
+                continue;
+            }
+            if self.times.mute(&group.route, now) {
+                group.postpone(now);
+                continue;
+            }
+            let mut flushed = group.flush(now, &wishes, &kept_back);
+            all.tellings.append(&mut flushed.tellings);
+            all.kept_back.append(&mut flushed.kept_back);
+        }
+        self.tidy(now);
+        all
+    }
+
+    /// A receiver took a message.
+    pub(super) fn delivered(
+        &mut self,
+        group: &str,
+        receiver: &str,
+        told: &Told,
+        reference: Option<&Arc<str>>,
+    ) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.delivered(receiver, told, reference);
+        }
+    }
+
+    /// What a receiver calls the first message of a group's conversation, where that is known by now.
+    pub(super) fn reference(&self, group: &str, receiver: &str, told: &Told) -> Option<Arc<str>> {
+        let known = self.groups.get(group);
+        let known = known.and_then(|group| group.reference(receiver, told.thread));
+        known.or_else(|| told.reference.clone())
+    }
+
+    /// Forgets what is over.
+    fn tidy(&mut self, now: UnixMicros) {
+        self.groups.retain(|_, group| !group.is_over(now));
+        let groups = &self.groups;
+        self.belongs.retain(|alert, keys| {
+            keys.retain(|key| groups.get(key).is_some_and(|group| group.has(alert)));
+            !keys.is_empty()
+        });
+    }
+
+    fn places(&self, facts: &Facts, rule: Option<&Rule>) -> Vec<Place> {
+        let Some(top) = &self.top else {
+            return Vec::new();
+        };
+        let named = named_receivers(rule);
+        let mut taken = top.taken(facts);
+        if named.is_some() {
+            // The rule says who, the route how.
+            taken.truncate(1);
+        }
+        let places = taken
+            .into_iter()
+            .map(|route| Place::new(route, facts, named));
+        places.collect()
+    }
+}
+
+/// Where an alert belongs.
+struct Place {
+    key: Arc<str>,
+    route: Arc<Route>,
+    facts: Vec<(Arc<str>, Arc<str>)>,
+    receivers: Vec<Arc<str>>,
+}
+
+impl Place {
+    fn new(route: Arc<Route>, facts: &Facts, named: Option<&[Arc<str>]>) -> Self {
+        use std::fmt::Write as _;
+
+        let facts = facts.values(&route.group_by);
+        let mut key = format!("{}:{{", route.name);
+        for (index, (name, value)) in facts.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let _ = write!(key, "{comma}{name}={value:?}");
+        }
+        key.push('}');
+        if let Some(named) = named {
+            let _ = write!(key, "@{}", named.join(","));
+        }
+        Self {
+            key: key.into(),
+            facts,
+            receivers: named.map_or_else(|| route.receivers.clone(), <[_]>::to_vec),
+            route,
+        }
+    }
+
+    fn group(self, at: UnixMicros) -> Group {
+        Group::new(self.key, self.route, self.facts, self.receivers, at)
+    }
+}
+
+#[cfg(test)]
+mod tests;

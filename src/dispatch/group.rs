@@ -1,0 +1,328 @@
+//! A group: alerts that are told together, when that is due, and what of them is news for whom.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::alert::{AlertEvent, AlertId, AlertState, NotifyReason};
+use crate::clock::UnixMicros;
+use crate::notify::content::AlertChange;
+
+use super::deduplicate::{Current, Decision, Told, Wishes, decide, told_after};
+use super::facts::Facts;
+use super::routes::Route;
+
+/// How long what is over is remembered as told: as far back as a restart reads events again.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(2 * 3600);
+
+/// Why an alert is kept back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeptBack {
+    BySilence,
+    ByInhibition,
+}
+
+/// Alerts that are told together.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) key: Arc<str>,
+    pub(super) route: Arc<Route>,
+    /// What its alerts have in common by the route's `group_by`.
+    pub(super) facts: Vec<(Arc<str>, Arc<str>)>,
+    /// Who is told.
+    pub(super) receivers: Vec<Arc<str>>,
+    members: BTreeMap<AlertId, Member>,
+    /// When it is looked at next.
+    pub(super) due: UnixMicros,
+    /// When it was looked at last.
+    flushed_at: Option<UnixMicros>,
+    told: HashMap<Arc<str>, Listener>,
+}
+
+/// An alert of a group.
+#[derive(Clone, Debug)]
+struct Member {
+    fingerprint: u64,
+    event: Arc<AlertEvent>,
+    facts: Arc<Facts>,
+    came_and_went: bool,
+}
+
+/// What a receiver knows of a group.
+#[derive(Debug, Default)]
+struct Listener {
+    /// What it was told, the notifications that wait included.
+    told: Option<Told>,
+    /// What it took.
+    delivered: Option<Told>,
+}
+
+/// What a receiver is to be told of a group.
+#[derive(Clone, Debug)]
+pub(super) struct Telling {
+    pub(super) receiver: Arc<str>,
+    pub(super) group: Arc<str>,
+    pub(super) facts: Vec<(Arc<str>, Arc<str>)>,
+    pub(super) reason: NotifyReason,
+    /// Each alert that concerns it, and what is new about it since it took the last message.
+    pub(super) alerts: Vec<(Arc<AlertEvent>, AlertChange)>,
+    /// What is told with it.
+    pub(super) told: Told,
+    /// The notification's id.
+    pub(super) id: Uuid,
+    pub(super) now: UnixMicros,
+}
+
+/// What came of looking at a group.
+#[derive(Debug, Default)]
+pub(super) struct Flushed {
+    pub(super) tellings: Vec<Telling>,
+    /// Receivers that would have been told something, had nothing kept it back.
+    pub(super) kept_back: Vec<(Arc<str>, KeptBack)>,
+}
+
+impl Group {
+    /// Of alerts of which the first came at `at`.
+    pub(super) fn new(
+        key: Arc<str>,
+        route: Arc<Route>,
+        facts: Vec<(Arc<str>, Arc<str>)>,
+        receivers: Vec<Arc<str>>,
+        at: UnixMicros,
+    ) -> Self {
+        Self {
+            due: at.plus(route.group_wait),
+            key,
+            route,
+            facts,
+            receivers,
+            members: BTreeMap::new(),
+            flushed_at: None,
+            told: HashMap::new(),
+        }
+    }
+
+    /// Takes over what an earlier run told a receiver; `delivered` is what it took of it.
+    pub(super) fn was_told(&mut self, receiver: &Arc<str>, told: Told, delivered: bool) {
+        self.flushed_at = self.flushed_at.max(Some(told.at));
+        if let Some(at) = self.flushed_at {
+            self.due = at.plus(self.route.group_interval);
+        }
+        let listener = self.told.entry(Arc::clone(receiver)).or_default();
+        listener.delivered = delivered.then(|| told.clone());
+        listener.told = Some(told);
+    }
+
+    /// A receiver took a message.
+    pub(super) fn delivered(&mut self, receiver: &str, told: &Told, reference: Option<&Arc<str>>) {
+        let Some(listener) = self.told.get_mut(receiver) else {
+            return;
+        };
+        listener.delivered = Some(told.clone());
+        let Some(reference) = reference else { return };
+        // The first message of a conversation is what the others are told under.
+        for known in [&mut listener.told, &mut listener.delivered] {
+            if let Some(known) = known.as_mut().filter(|known| known.thread == told.thread) {
+                known.reference.get_or_insert_with(|| Arc::clone(reference));
+            }
+        }
+    }
+
+    /// What a receiver calls the first message of its conversation.
+    pub(super) fn reference(&self, receiver: &str, thread: Uuid) -> Option<Arc<str>> {
+        let told = self.told.get(receiver)?.told.as_ref()?;
+        told.reference.clone().filter(|_| told.thread == thread)
+    }
+
+    /// Whether somebody was told that this alert fires.
+    pub(super) fn told_firing(&self, fingerprint: u64) -> bool {
+        let fired = |listener: &Listener| {
+            let told = listener.told.as_ref();
+            told.is_some_and(|told| told.fired(fingerprint))
+        };
+        self.told.values().any(fired)
+    }
+
+    fn knows(&self, fingerprint: u64, event: &AlertEvent) -> bool {
+        let knows = |listener: &Listener| {
+            let told = listener.told.as_ref();
+            told.is_some_and(|told| told.knows(fingerprint, event))
+        };
+        self.told.values().any(knows)
+    }
+
+    /// An alert of it changed. One that is over without having been a member is of no interest, unless
+    /// it is `past`: read again after a restart, and told only where something was done about it.
+    pub(super) fn accept(&mut self, event: &Arc<AlertEvent>, facts: &Arc<Facts>, past: bool) {
+        let fingerprint = event.alert.fingerprint();
+        if past && self.knows(fingerprint, event) && !self.members.contains_key(&event.alert) {
+            // Firing and told: it belongs to the group all the same.
+            if event.state != AlertState::Firing {
+                return;
+            }
+        }
+        let is_firing = event.state == AlertState::Firing;
+        let new = Member {
+            fingerprint,
+            event: Arc::clone(event),
+            facts: Arc::clone(facts),
+            came_and_went: false,
+        };
+        let told_firing = self.told_firing(fingerprint);
+        match self.members.get_mut(&event.alert) {
+            Some(member) if past && member.event.at > event.at => {}
+            Some(member) => {
+                let fired = member.event.state == AlertState::Firing || member.came_and_went;
+                *member = Member {
+                    came_and_went: fired && !is_firing,
+                    ..new
+                };
+            }
+            None if is_firing || told_firing => {
+                self.members.insert(event.alert.clone(), new);
+            }
+            None if past && event.fired_at.is_some() => {
+                let came_and_went = Member {
+                    came_and_went: true,
+                    ..new
+                };
+                self.members.insert(event.alert.clone(), came_and_went);
+            }
+            None => {}
+        }
+    }
+
+    /// An alert belongs elsewhere now. `false` where it stays, because somebody was told here.
+    pub(super) fn let_go(&mut self, alert: &AlertId) -> bool {
+        let told = self
+            .members
+            .get(alert)
+            .is_some_and(|member| self.told_firing(member.fingerprint));
+        if !told {
+            self.members.remove(alert);
+        }
+        !told
+    }
+
+    /// Its alerts that fire.
+    pub(super) fn firing(&self) -> impl Iterator<Item = (&AlertId, &Facts)> + Clone {
+        let firing = |(_, member): &(&AlertId, &Member)| member.event.state == AlertState::Firing;
+        let members = self.members.iter().filter(firing);
+        members.map(|(alert, member)| (alert, &*member.facts))
+    }
+
+    /// Nothing is to be sent now: it is looked at again before long.
+    pub(super) fn postpone(&mut self, now: UnixMicros) {
+        const A_WHILE: Duration = Duration::from_secs(60);
+        self.due = now.plus(self.route.group_interval.min(A_WHILE));
+    }
+
+    /// Looks at it: what is to be told whom. `kept_back` says what keeps an alert from being told.
+    pub(super) fn flush(
+        &mut self,
+        now: UnixMicros,
+        wishes: &dyn Fn(&str) -> Option<bool>,
+        kept_back: &dyn Fn(&AlertEvent, &Facts) -> Option<KeptBack>,
+    ) -> Flushed {
+        let mut by = None;
+        let alerts: Vec<Current> = self
+            .members
+            .values()
+            .map(|member| {
+                let kept = kept_back(&member.event, &member.facts);
+                by = by.or(kept);
+                Current {
+                    fingerprint: member.fingerprint,
+                    event: Arc::clone(&member.event),
+                    came_and_went: member.came_and_went,
+                    kept_back: kept.is_some(),
+                }
+            })
+            .collect();
+        let mut flushed = Flushed::default();
+        for receiver in &self.receivers {
+            let Some(send_resolved) = wishes(receiver) else {
+                continue;
+            };
+            let wishes = Wishes {
+                repeat_interval: self.route.repeat_interval,
+                send_resolved,
+            };
+            let listener = self.told.entry(Arc::clone(receiver)).or_default();
+            match decide(listener.told.as_ref(), &alerts, wishes, now) {
+                Decision::Tell(reason) => {
+                    let id = Uuid::now_v7();
+                    let before = listener.told.as_ref();
+                    let told = told_after(before, &alerts, id, REMEMBERED, now);
+                    flushed.tellings.push(Telling {
+                        receiver: Arc::clone(receiver),
+                        group: Arc::clone(&self.key),
+                        facts: self.facts.clone(),
+                        reason,
+                        alerts: listener.news(&alerts, wishes),
+                        told: told.clone(),
+                        id,
+                        now,
+                    });
+                    listener.told = Some(told);
+                }
+                Decision::Skip(_) => {
+                    listener.forget_ended(&alerts);
+                    let free = |alert: &Current| Current {
+                        kept_back: false,
+                        ..alert.clone()
+                    };
+                    // Asked once more only where something was kept back.
+                    if let Some(by) = by {
+                        let free: Vec<_> = alerts.iter().map(free).collect();
+                        let told = decide(listener.told.as_ref(), &free, wishes, now);
+                        if matches!(told, Decision::Tell(_)) {
+                            flushed.kept_back.push((Arc::clone(receiver), by));
+                        }
+                    }
+                }
+            }
+        }
+        self.members
+            .retain(|_, member| member.event.state == AlertState::Firing);
+        self.flushed_at = Some(now);
+        self.due = now.plus(self.route.group_interval);
+        flushed
+    }
+
+    /// Whether there is nothing left to tell, and nothing left to wait for.
+    pub(super) fn is_over(&self, now: UnixMicros) -> bool {
+        let waited = |at: UnixMicros| now.since(at) >= self.route.group_interval;
+        self.members.is_empty() && self.flushed_at.is_none_or(waited)
+    }
+
+    /// Whether an alert is one of its.
+    pub(super) fn has(&self, alert: &AlertId) -> bool {
+        self.members.contains_key(alert)
+    }
+}
+
+impl Listener {
+    /// What concerns a receiver of these alerts, since it took the last message.
+    fn news(&self, alerts: &[Current], wishes: Wishes) -> Vec<(Arc<AlertEvent>, AlertChange)> {
+        let change = |alert: &Current| {
+            let change = alert.change(self.delivered.as_ref()).or_else(|| {
+                // It was told as firing in a message that still waits, and is over.
+                let told = alert.change(self.told.as_ref());
+                told.map(|_| AlertChange::CameAndWent)
+            })?;
+            let unwanted = change == AlertChange::Resolved && !wishes.send_resolved;
+            (!unwanted).then(|| (Arc::clone(&alert.event), change))
+        };
+        alerts.iter().filter_map(change).collect()
+    }
+
+    /// What is over is known to be, though nobody was told.
+    fn forget_ended(&mut self, alerts: &[Current]) {
+        for known in [&mut self.told, &mut self.delivered].into_iter().flatten() {
+            known.end(alerts);
+        }
+    }
+}
