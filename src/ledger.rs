@@ -8,7 +8,9 @@
 //! does, requests do not wait and memory stays bounded: what is not committed lies on disk.
 //!
 //! A change of a channel's gate goes the same way, as one entry, into `channel_events`, and one of an
-//! alert into `alert_events`.
+//! alert into `alert_events`. A notification is two entries, before it is sent and when it is known what
+//! became of it, and one row of `notifications`; one without the second entry is still to be sent. An
+//! answer from a chat is one entry and a row of `chat_answers`.
 //!
 //! # What survives what
 //! - *A killed process*: everything it appended. The page cache keeps it, so no request waits for a
@@ -43,6 +45,7 @@
 
 mod admissions;
 mod alert_events;
+mod chat_answers;
 mod control;
 mod database;
 mod deferred;
@@ -52,6 +55,7 @@ mod journal;
 mod keys;
 mod lock;
 mod migrations;
+mod notifications;
 pub mod query;
 mod recovery;
 mod rejected;

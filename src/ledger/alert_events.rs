@@ -121,6 +121,7 @@ pub(super) fn page(
 ) -> Result<AlertEventPage, ReadError> {
     let wanted = Wanted {
         of: filter.rule.as_deref().map(|rule| ("rule", rule)),
+        also: &[],
         since: filter.since,
         until: filter.until,
         before: filter.cursor.map(|cursor| cursor.0),

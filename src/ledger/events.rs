@@ -34,6 +34,9 @@ pub(super) struct EventTable {
 pub(super) struct Wanted<'f> {
     /// Those with this value in this column.
     pub(super) of: Option<(&'static str, &'f str)>,
+    /// Of which these conditions hold, each with the value that it asks for, where it asks for one.
+    /// Those that have an index of their own have to hide it (`+column = ?`).
+    pub(super) also: &'f [(&'static str, Option<&'f str>)],
     pub(super) since: Option<UnixMicros>,
     pub(super) until: Option<UnixMicros>,
     /// Recorded before this one.
@@ -121,6 +124,23 @@ impl EventTable {
         Ok(events.into_iter().map(|(_, event)| event).collect())
     }
 
+    /// The last event of each owner, of those at `since` or later, in the order of recording.
+    pub(super) fn last_since<T>(
+        &self,
+        connection: &Connection,
+        since: UnixMicros,
+        read: Read<T>,
+    ) -> Result<Vec<T>, ReadError> {
+        let Self { name, columns, .. } = self;
+        let owner = self.owner.join(", ");
+        let sql = format!(
+            "SELECT {columns} FROM {name} WHERE sequence IN \
+             (SELECT max(sequence) FROM {name} WHERE at >= ? GROUP BY {owner}) ORDER BY sequence"
+        );
+        let events = select(connection, &sql, vec![since.0.into()], read)?;
+        Ok(events.into_iter().map(|(_, event)| event).collect())
+    }
+
     /// A page of events.
     pub(super) fn page<T, const LETTER: char>(
         &self,
@@ -152,6 +172,10 @@ impl EventTable {
         if let Some((column, value)) = wanted.of {
             conditions.push(format!("{column} = ?"));
             values.push(value.to_owned().into());
+        }
+        for &(condition, value) in wanted.also {
+            conditions.push(condition.to_owned());
+            values.extend(value.map(|value| value.to_owned().into()));
         }
         if let Some(since) = wanted.since {
             conditions.push(format!(
@@ -197,7 +221,7 @@ fn select<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{alert_events, gate_events, migrations};
+    use crate::ledger::{alert_events, chat_answers, gate_events, migrations, notifications};
 
     /// How SQLite goes about it, a line for each step.
     fn plan(connection: &Connection, table: &EventTable, wanted: &Wanted<'_>) -> Vec<String> {
@@ -217,6 +241,8 @@ mod tests {
         for (table, column) in [
             (&gate_events::TABLE, "channel"),
             (&alert_events::TABLE, "rule"),
+            (&notifications::TABLE, "receiver"),
+            (&chat_answers::TABLE, "receiver"),
         ] {
             let name = table.name;
             for bits in 0..0b1_0000 {
@@ -224,6 +250,7 @@ mod tests {
                     [0b1, 0b10, 0b100, 0b1000].map(|bit: u32| bits & bit != 0);
                 let wanted = Wanted {
                     of: of.then_some((column, "a")),
+                    also: &[("+at > ?", Some("0"))],
                     since: since.then_some(UnixMicros(10)),
                     until: until.then_some(UnixMicros(20)),
                     before: before.then_some(30),

@@ -91,6 +91,7 @@ pub(super) fn page(
 ) -> Result<GateEventPage, ReadError> {
     let wanted = Wanted {
         of: filter.channel.as_deref().map(|name| ("channel", name)),
+        also: &[],
         since: filter.since,
         until: filter.until,
         before: filter.cursor.map(|cursor| cursor.0),

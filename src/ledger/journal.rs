@@ -23,7 +23,7 @@ use self::frame::{HEADER, MAX_PAYLOAD, Seed};
 use self::segment::Stream;
 use super::stats::LedgerStats;
 use super::wire::{self, EntryRef};
-use crate::alert::AlertEvent;
+use crate::alert::{AlertEvent, ChatAnswer, Notification, NotificationFate};
 use crate::record::{Admission, ChannelEvent, RequestRecord};
 
 /// How long an append waits after a failed write before it tries the disk again.
@@ -172,6 +172,41 @@ impl Journal {
         let mut appended = self.append(EntryRef::Alert(event));
         if appended == Appended::TooLarge {
             appended = self.append(EntryRef::Alert(&wire::cut_alert_event(event)));
+        }
+        matches!(appended, Appended::Written(_))
+    }
+
+    /// Notes that somebody is to be told something; call it before it is sent. `true` when that is in
+    /// the journal's file, where it survives the process; `false` when the disk refuses it, and it is
+    /// held in memory for now. Of one of more than a mebibyte the content, or what was told, is left
+    /// out where it is larger than [`Notification::MOST_BYTES`], and its other texts are cut to a kibibyte.
+    pub fn notification_kept(&self, notification: &Notification) -> bool {
+        let mut appended = self.append(EntryRef::Notification(notification));
+        if appended == Appended::TooLarge {
+            let cut = wire::cut_notification(notification);
+            appended = self.append(EntryRef::Notification(&cut));
+        }
+        matches!(appended, Appended::Written(_))
+    }
+
+    /// Notes what became of a notification; the first fate of one is what counts. `true` when that is
+    /// in the journal's file, where it survives the process; `false` when the disk refuses it, and it
+    /// is held in memory for now.
+    pub fn notification_settled(&self, fate: &NotificationFate) -> bool {
+        let mut appended = self.append(EntryRef::Fate(fate));
+        if appended == Appended::TooLarge {
+            appended = self.append(EntryRef::Fate(&wire::cut_fate(fate)));
+        }
+        matches!(appended, Appended::Written(_))
+    }
+
+    /// Notes that somebody answered from a chat; call it before what they ask for is done. `true` when
+    /// that is in the journal's file, where it survives the process; `false` when the disk refuses it,
+    /// and it is held in memory for now.
+    pub fn answered(&self, answer: &ChatAnswer) -> bool {
+        let mut appended = self.append(EntryRef::Answer(answer));
+        if appended == Appended::TooLarge {
+            appended = self.append(EntryRef::Answer(&wire::cut_answer(answer)));
         }
         matches!(appended, Appended::Written(_))
     }

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 pub use past::{HeldRequest, Past, PastQuery};
 pub use replay::{Replayed, Turn};
@@ -35,17 +36,23 @@ pub use requests::{
 pub use usage::{GroupBy, GroupByError, UsageQuery, UsageRow, UsageSummary};
 
 pub use super::alert_events::{AlertCursor, AlertEventFilter, AlertEventPage};
+pub use super::chat_answers::{AnswerCursor, AnswerFilter, AnswerPage, UsedNonce};
 pub use super::gate_events::{GateCursor, GateEventFilter, GateEventPage};
+pub use super::notifications::{
+    NotificationCursor, NotificationFilter, NotificationPage, NotificationState, StoredNotification,
+};
 
 use super::alert_events;
+use super::chat_answers;
 use super::database;
 use super::gate_events;
 use super::journal::Journal;
 use super::keys::{self, StoredKey};
 use super::migrations::{self, VERSION};
+use super::notifications;
 use super::reprice::{Pass, PriceBook, RepriceQuery, RepriceReport};
 use super::silences;
-use crate::alert::{AlertEvent, Silence};
+use crate::alert::{AlertEvent, Notification, Silence};
 use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, RequestId};
 
@@ -182,6 +189,43 @@ impl Reader {
     /// One page of what happened to the alerts, the newest first.
     pub fn alert_events(&self, filter: &AlertEventFilter) -> Result<AlertEventPage, QueryError> {
         alert_events::page(&self.connection, filter).map_err(|error| self.explain(error))
+    }
+
+    /// The notifications that are still to be sent, in the order of recording.
+    pub fn open_notifications(&self) -> Result<Vec<Notification>, QueryError> {
+        notifications::open(&self.connection).map_err(|error| self.explain(error))
+    }
+
+    /// The last notification of each receiver and group, of those made at `since` or later, with its
+    /// fate where that is known; in the order of recording, without `content`.
+    pub fn last_notifications(
+        &self,
+        since: UnixMicros,
+    ) -> Result<Vec<StoredNotification>, QueryError> {
+        notifications::last(&self.connection, since).map_err(|error| self.explain(error))
+    }
+
+    /// One page of notifications, the newest first, without `content` and `told`.
+    pub fn notifications(
+        &self,
+        filter: &NotificationFilter,
+    ) -> Result<NotificationPage, QueryError> {
+        notifications::page(&self.connection, filter).map_err(|error| self.explain(error))
+    }
+
+    /// One notification, with everything; `None` when the ledger has none of this id.
+    pub fn notification(&self, id: Uuid) -> Result<Option<StoredNotification>, QueryError> {
+        notifications::find(&self.connection, id).map_err(|error| self.explain(error))
+    }
+
+    /// One page of what was answered or commanded from chats, the newest first.
+    pub fn answers(&self, filter: &AnswerFilter) -> Result<AnswerPage, QueryError> {
+        chat_answers::page(&self.connection, filter).map_err(|error| self.explain(error))
+    }
+
+    /// The numbers that were used by an answer and expire after `now`.
+    pub fn used_answers(&self, now: UnixMicros) -> Result<Vec<UsedNonce>, QueryError> {
+        chat_answers::used(&self.connection, now).map_err(|error| self.explain(error.into()))
     }
 
     /// Shows `visit` what is wanted of the past: minutes, then requests, then what is held, each in no

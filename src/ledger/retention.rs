@@ -9,13 +9,17 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::alert_events;
+use super::chat_answers;
 use super::deferred;
 use super::gate_events;
+use super::notifications;
 use super::windows;
 use crate::clock::UnixMicros;
 
 /// Rows deleted in a step.
 pub(super) const ROWS_A_STEP: u32 = 500;
+/// Notifications deleted in a step: one may have a mebibyte.
+const NOTIFICATIONS_A_STEP: u32 = 20;
 /// Pages given back in a step: 1 MiB.
 const PAGES_A_STEP: usize = 256;
 /// Free pages are left for new rows while they are at most one in so many: in the steady state,
@@ -23,8 +27,9 @@ const PAGES_A_STEP: usize = 256;
 const FREE_ONE_IN: i64 = 20;
 
 /// Deletes up to [`ROWS_A_STEP`] of the oldest requests that started longer ago than `retention`
-/// (`None` keeps them), with their attempts and repricings, as many ids of deferred usage and as many
-/// events of gates and of alerts; and what no window needs any more. Whether there may be more.
+/// (`None` keeps them), with their attempts and repricings, as many ids of deferred usage, as many
+/// events of gates and of alerts, as many answers and a few notifications; and what no window needs any
+/// more. Whether there may be more.
 pub(super) fn expire(
     connection: &mut Connection,
     retention: Option<Duration>,
@@ -32,15 +37,24 @@ pub(super) fn expire(
 ) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut most = windows::expire(&transaction, now, ROWS_A_STEP)?;
+    let mut more = false;
     if let Some(retention) = retention {
         let cutoff = now.minus(retention);
         most = most.max(expire_requests(&transaction, cutoff)?);
         for expire in [deferred::expire, gate_events::expire, alert_events::expire] {
             most = most.max(expire(&transaction, cutoff, ROWS_A_STEP)?);
         }
+        most = most.max(chat_answers::expire(
+            &transaction,
+            cutoff,
+            now,
+            ROWS_A_STEP,
+        )?);
+        let told = notifications::expire(&transaction, cutoff, NOTIFICATIONS_A_STEP)?;
+        more |= told >= NOTIFICATIONS_A_STEP as usize;
     }
     transaction.commit()?;
-    Ok(most >= ROWS_A_STEP as usize)
+    Ok(more || most >= ROWS_A_STEP as usize)
 }
 
 /// The requests of a step, and how many they were.

@@ -1,6 +1,6 @@
 //! From the journal to the database: one transaction a batch, which holds the rows, their
-//! attempts, the roll-ups, the events of gates and alerts and the position in the journal they came
-//! up to. So whatever happens, each entry is in the database once.
+//! attempts, the roll-ups, the events of gates and alerts, the notifications and the position in the
+//! journal they came up to. So whatever happens, each entry is in the database once.
 //!
 //! After any error the memory of the streams is thrown away and read again from the database, which
 //! alone knows what was committed.
@@ -14,12 +14,14 @@ use uuid::Uuid;
 
 use super::admissions::{Before, KEPT_BEHIND, OpenAdmissions};
 use super::alert_events;
+use super::chat_answers;
 use super::database::Database;
 use super::deferred::{self, Noted};
 use super::gate_events;
 use super::journal::segment::Stream;
 use super::journal::tail::{End, Tail};
 use super::migrations::MigrationError;
+use super::notifications;
 use super::rejected::{self, Rejected};
 use super::rollup::Rollups;
 use super::rows::{self, Inserter, Row, stored};
@@ -127,7 +129,14 @@ impl StreamState {
                         open.end(record.admission.id);
                     }
                     // Nothing of it stays open; set aside when it was read first.
-                    Ok(Brief::Gate(_) | Brief::Alert(_)) | Err(_) => {}
+                    Ok(
+                        Brief::Gate(_)
+                        | Brief::Alert(_)
+                        | Brief::Notification(_)
+                        | Brief::Fate(_)
+                        | Brief::Answer(_),
+                    )
+                    | Err(_) => {}
                 }
             }
         }
@@ -189,6 +198,12 @@ impl StreamState {
                 Ok(Brief::Gate(event)) => gate_events::insert(&transaction, &event)
                     .map_err(|source| blame(stream, frame.offset, source))?,
                 Ok(Brief::Alert(event)) => alert_events::insert(&transaction, &event)
+                    .map_err(|source| blame(stream, frame.offset, source))?,
+                Ok(Brief::Notification(kept)) => notifications::insert(&transaction, &kept)
+                    .map_err(|source| blame(stream, frame.offset, source))?,
+                Ok(Brief::Fate(fate)) => notifications::settle(&transaction, &fate)
+                    .map_err(|source| blame(stream, frame.offset, source))?,
+                Ok(Brief::Answer(answer)) => chat_answers::insert(&transaction, &answer)
                     .map_err(|source| blame(stream, frame.offset, source))?,
                 Ok(Brief::Ended(mut record)) => {
                     if !deferred::note(&transaction, &record)? {
@@ -295,9 +310,7 @@ impl StreamState {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Ok(Entry::Ended(_) | Entry::Gate(_) | Entry::Alert(_)) => {
-                    "not an admission".to_owned()
-                }
+                Ok(_) => "not an admission".to_owned(),
                 Err(error) => error.to_string(),
             };
             rejected.push(Rejected {

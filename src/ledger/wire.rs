@@ -1,5 +1,6 @@
 //! What a journal entry's payload is: one version byte, then [postcard](https://postcard.jamesmunns.com/wire-format)
-//! of an admission, of an ended request, or of a change of a channel's gate or of an alert.
+//! of an admission, of an ended request, of a change of a channel's gate or of an alert, of a
+//! notification or its fate, or of an answer from a chat.
 //!
 //! Writing borrows the record. Reading borrows from the bytes read, so that a row costs no
 //! allocation for its dozen texts; that is why the views below repeat the fields of
@@ -7,9 +8,13 @@
 //! be those of `record`, and any change there needs a new [`VERSION`] and views for the old one
 //! (a test pins the bytes of this one).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{ActionTaken, AlertEvent, AlertId, Labels};
+use crate::alert::{
+    ActionTaken, AlertEvent, AlertId, ChatAnswer, Labels, Notification, NotificationFate,
+};
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
@@ -17,8 +22,16 @@ use crate::record::{
     Owner, Phases, RequestId, RequestRecord, Source, Usage, Worst,
 };
 
-/// The layout of the payloads this program writes, and the only one it reads.
-pub(super) const VERSION: u8 = 3;
+/// The layout of the payloads this program writes.
+pub(super) const VERSION: u8 = 4;
+
+/// The oldest layout it reads: all that is in it is in the present one, with the same bytes.
+const OLDEST: u8 = 3;
+
+/// Whether a payload that begins with this byte may be one to read.
+pub(super) const fn is_known(version: u8) -> bool {
+    OLDEST <= version && version <= VERSION
+}
 
 /// An entry to write.
 #[derive(Clone, Copy, Serialize)]
@@ -31,6 +44,12 @@ pub(super) enum EntryRef<'a> {
     Gate(&'a ChannelEvent),
     /// An alert changed.
     Alert(&'a AlertEvent),
+    /// Somebody is to be told something.
+    Notification(&'a Notification),
+    /// It is known what became of that.
+    Fate(&'a NotificationFate),
+    /// Somebody answered from a chat.
+    Answer(&'a ChatAnswer),
 }
 
 /// An entry read.
@@ -50,6 +69,12 @@ pub(super) enum Entry<'a> {
     Gate(ChannelEvent),
     /// An alert changed: likewise.
     Alert(AlertEvent),
+    /// Somebody is to be told something: likewise.
+    Notification(Notification),
+    /// It is known what became of that: likewise.
+    Fate(NotificationFate),
+    /// Somebody answered from a chat: likewise.
+    Answer(ChatAnswer),
 }
 
 /// [`Admission`], borrowed from a payload.
@@ -145,7 +170,7 @@ pub(super) struct CostView<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
     /// Another version's layout.
-    #[error("entry of layout version {0}, this program reads version {VERSION}")]
+    #[error("entry of layout version {0}, this program reads versions {OLDEST} to {VERSION}")]
     Version(u8),
     /// Not what the layout says.
     #[error("malformed entry: {0}")]
@@ -189,6 +214,12 @@ pub(super) enum Brief<'a> {
     Gate(ChannelEvent),
     /// A whole event of an alert.
     Alert(AlertEvent),
+    /// A whole notification.
+    Notification(Notification),
+    /// A whole fate of one.
+    Fate(NotificationFate),
+    /// A whole answer.
+    Answer(ChatAnswer),
 }
 
 /// The entry that `payload` holds, an admission's details unread.
@@ -201,13 +232,16 @@ pub(super) fn decode_brief(payload: &[u8]) -> Result<Brief<'_>, DecodeError> {
             Entry::Ended(record) => Ok(Brief::Ended(record)),
             Entry::Gate(event) => Ok(Brief::Gate(event)),
             Entry::Alert(event) => Ok(Brief::Alert(event)),
+            Entry::Notification(notification) => Ok(Brief::Notification(notification)),
+            Entry::Fate(fate) => Ok(Brief::Fate(fate)),
+            Entry::Answer(answer) => Ok(Brief::Answer(answer)),
         },
     }
 }
 
 fn body(payload: &[u8]) -> Result<&[u8], DecodeError> {
     match payload {
-        [VERSION, body @ ..] => Ok(body),
+        [version, body @ ..] if is_known(*version) => Ok(body),
         [version, ..] => Err(DecodeError::Version(*version)),
         [] => Err(DecodeError::Empty),
     }
@@ -220,8 +254,7 @@ const CUT_ITEMS: usize = 64;
 
 /// An admission whose payload is too large, with its texts cut: the request keeps its row.
 pub(super) fn cut_admission(admission: &Admission) -> Admission {
-    let cut =
-        |text: &Option<std::sync::Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
+    let cut = |text: &Option<Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
     Admission {
         channel: cut(&admission.channel),
         key: cut(&admission.key),
@@ -242,8 +275,7 @@ pub(super) fn cut_admission(admission: &Admission) -> Admission {
 
 /// A record whose payload is too large, with its texts cut: the request keeps its row.
 pub(super) fn cut_record(record: &RequestRecord) -> RequestRecord {
-    let cut =
-        |text: &Option<std::sync::Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
+    let cut = |text: &Option<Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
     RequestRecord {
         admission: cut_admission(&record.admission),
         served_model: cut(&record.served_model),
@@ -272,8 +304,7 @@ pub(super) fn cut_record(record: &RequestRecord) -> RequestRecord {
 
 /// An event whose payload is too large, with its texts cut.
 pub(super) fn cut_event(event: &ChannelEvent) -> ChannelEvent {
-    let cut =
-        |text: &Option<std::sync::Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
+    let cut = |text: &Option<Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
     ChannelEvent {
         channel: cut_text(&event.channel).into(),
         owner: match &event.owner {
@@ -311,6 +342,48 @@ pub(super) fn cut_alert_event(event: &AlertEvent) -> AlertEvent {
     }
 }
 
+/// A notification whose payload is too large, with its texts cut: it keeps its row and can be told by
+/// its title. Content, or what was told, goes as a whole: JSON that is cut is none.
+pub(super) fn cut_notification(notification: &Notification) -> Notification {
+    let whole_or_none = |json: &Arc<str>| {
+        if json.len() > Notification::MOST_BYTES {
+            "".into()
+        } else {
+            Arc::clone(json)
+        }
+    };
+    Notification {
+        receiver: cut_text(&notification.receiver).into(),
+        group: cut_text(&notification.group).into(),
+        title: cut_text(&notification.title).into(),
+        content: whole_or_none(&notification.content),
+        told: whole_or_none(&notification.told),
+        ..*notification
+    }
+}
+
+/// A fate whose payload is too large, with its texts cut.
+pub(super) fn cut_fate(fate: &NotificationFate) -> NotificationFate {
+    let cut = |text: &Option<Arc<str>>| text.as_deref().map(|text| cut_text(text).into());
+    NotificationFate {
+        reference: cut(&fate.reference),
+        error: cut(&fate.error),
+        ..*fate
+    }
+}
+
+/// An answer whose payload is too large, with its texts cut.
+pub(super) fn cut_answer(answer: &ChatAnswer) -> ChatAnswer {
+    ChatAnswer {
+        receiver: cut_text(&answer.receiver).into(),
+        who: cut_text(&answer.who).into(),
+        asked: cut_text(&answer.asked).into(),
+        subject: cut_text(&answer.subject).into(),
+        outcome: cut_text(&answer.outcome).into(),
+        ..*answer
+    }
+}
+
 fn cut_text(text: &str) -> &str {
     let mut end = CUT_TEXT.min(text.len());
     while !text.is_char_boundary(end) {
@@ -322,7 +395,10 @@ fn cut_text(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{self, AlertState, Mode, Quantity, Severity};
+    use crate::alert::{
+        self, AlertState, Mode, NotificationKind, NotificationResult, NotifyReason, Quantity,
+        Severity,
+    };
     use crate::record::{
         Cost, GateReason, GateState, Phase, TokenType, Tokens, Unit, Units, UsageSource,
     };
@@ -456,10 +532,51 @@ mod tests {
         }
     }
 
+    fn notification() -> Notification {
+        Notification {
+            id: uuid::Uuid::from_u128(0x018b_cfe5_687b_7000_8000_0000_0000_0001),
+            at: UnixMicros(-1),
+            receiver: "r".into(),
+            kind: NotificationKind::Digest,
+            reason: NotifyReason::Resolved,
+            group: "g".into(),
+            title: "t".into(),
+            deadline: UnixMicros(2),
+            content: "{}".into(),
+            told: "1".into(),
+        }
+    }
+
+    fn fate() -> NotificationFate {
+        NotificationFate {
+            id: notification().id,
+            at: UnixMicros(-2),
+            result: NotificationResult::Dead,
+            attempts: 300,
+            reference: Some("7".into()),
+            by: Some(notification().id),
+            error: Some("e".into()),
+        }
+    }
+
+    fn answer() -> ChatAnswer {
+        ChatAnswer {
+            at: UnixMicros(-2),
+            receiver: "r".into(),
+            who: "w".into(),
+            asked: "a".into(),
+            subject: "s".into(),
+            done: true,
+            outcome: "o".into(),
+            nonce: Some(u64::MAX),
+            expires_at: Some(UnixMicros(3)),
+        }
+    }
+
     /// The journal of a running sidecar is read by the next version of it. Where this fails, the
     /// layout has changed: that takes a new [`VERSION`], and reading both.
     #[test]
-    fn version_3_is_these_bytes() {
+    fn version_4_is_these_bytes() {
         let record = record();
         let id = "018bcfe5687b70008000000000000001";
         let admission = format!(
@@ -469,12 +586,12 @@ mod tests {
         let hex = |payload: Vec<u8>| crate::ledger::rejected::hex(&payload);
         assert_eq!(
             hex(payload(EntryRef::Admitted(&record.admission))),
-            format!("0300{admission}")
+            format!("0400{admission}")
         );
         assert_eq!(
             hex(payload(EntryRef::Ended(&record))),
             format!(
-                "0301{admission}01016e0001c8010b0102000101650101630204000101780102000000\
+                "0401{admission}01016e0001c8010b0102000101650101630204000101780102000000\
                  0001ac020000000000\
                  0000010200000000\
                  01ac020401030170000000000000000101000701017200\
@@ -484,11 +601,11 @@ mod tests {
         );
         assert_eq!(
             hex(payload(EntryRef::Gate(&event()))),
-            "0302010163".to_owned() + "07616c6572743a61" + "010206" + "0102" + "00" + "01016e"
+            "0402010163".to_owned() + "07616c6572743a61" + "010206" + "0102" + "00" + "01016e"
         );
         assert_eq!(
             hex(payload(EntryRef::Alert(&alert_event()))),
-            "03030101720101630161".to_owned()
+            "04030101720101630161".to_owned()
                 + "020101"
                 + "0104"
                 + "00"
@@ -502,6 +619,95 @@ mod tests {
                 + "01"
                 + "0105626c6f636b01000164"
         );
+        let id = format!("10{id}");
+        assert_eq!(
+            hex(payload(EntryRef::Notification(&notification()))),
+            format!("0404{id}01")
+                + "0172"
+                + "02"
+                + "04"
+                + "0167"
+                + "0174"
+                + "04"
+                + "027b7d"
+                + "0131"
+        );
+        assert_eq!(
+            hex(payload(EntryRef::Fate(&fate()))),
+            format!("0405{id}03") + "03" + "ac02" + "010137" + &format!("01{id}") + "010165"
+        );
+        assert_eq!(
+            hex(payload(EntryRef::Answer(&answer()))),
+            "040603".to_owned()
+                + "0172"
+                + "0177"
+                + "0161"
+                + "0173"
+                + "01"
+                + "016f"
+                + "01ffffffffffffffffff01"
+                + "0106"
+        );
+    }
+
+    /// What an earlier version left in the journal, or still appends to its own during an upgrade.
+    #[test]
+    fn version_3_is_read_too() {
+        for entry in [
+            EntryRef::Admitted(&record().admission),
+            EntryRef::Ended(&record()),
+            EntryRef::Gate(&event()),
+            EntryRef::Alert(&alert_event()),
+        ] {
+            let mut old = payload(entry);
+            old[0] = 3;
+            assert!(decode(&old).is_ok());
+            assert!(decode_brief(&old).is_ok());
+        }
+        let Ok(Brief::Gate(read)) = decode_brief(&[
+            3, 2, 1, 1, b'c', 7, b'a', b'l', b'e', b'r', b't', b':', b'a', 1, 2, 6, 1, 2, 0, 1, 1,
+            b'n',
+        ]) else {
+            panic!("not an event");
+        };
+        assert_eq!(read, event());
+    }
+
+    #[test]
+    fn a_notification_its_fate_and_an_answer_are_read_as_they_were_written() {
+        let kept = payload(EntryRef::Notification(&notification()));
+        assert!(
+            matches!(decode_brief(&kept), Ok(Brief::Notification(read)) if read == notification())
+        );
+        let settled = payload(EntryRef::Fate(&fate()));
+        assert!(matches!(decode_brief(&settled), Ok(Brief::Fate(read)) if read == fate()));
+        let answered = payload(EntryRef::Answer(&answer()));
+        assert!(matches!(decode_brief(&answered), Ok(Brief::Answer(read)) if read == answer()));
+    }
+
+    #[test]
+    fn of_a_notification_that_is_too_large_all_that_fits_is_kept() {
+        let text = |bytes: usize| Arc::from("x".repeat(bytes));
+        let most = Notification::MOST_BYTES;
+        let large = Notification {
+            title: text(2 << 20),
+            group: text(2 << 20),
+            receiver: text(2 << 20),
+            content: text(most),
+            told: text(most),
+            ..notification()
+        };
+        let cut = cut_notification(&large);
+        assert_eq!((&cut.content, &cut.told), (&large.content, &large.told));
+        let lengths = [&cut.title, &cut.group, &cut.receiver].map(|text| text.len());
+        assert_eq!(lengths, [CUT_TEXT; 3]);
+        assert!(payload(EntryRef::Notification(&cut)).len() <= 1 << 20);
+        let larger = Notification {
+            content: text(most + 1),
+            ..large
+        };
+        let cut = cut_notification(&larger);
+        assert_eq!((&*cut.content, cut.told.len()), ("", most));
     }
 
     #[test]

@@ -287,7 +287,7 @@ impl Tail {
 
     fn is_entry(&self, bytes: &[u8], offset: u64) -> bool {
         // The version byte first: it spares most places the checksum.
-        bytes.get(HEADER) == Some(&wire::VERSION)
+        bytes.get(HEADER).is_some_and(|&byte| wire::is_known(byte))
             && matches!(frame::parse(bytes, self.seed, offset), Parsed::Whole(_))
     }
 }
