@@ -6,6 +6,7 @@ mod deferred;
 mod files;
 mod gates;
 mod handover;
+mod notifications;
 mod past;
 mod queries;
 mod refusal;

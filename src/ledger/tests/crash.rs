@@ -11,9 +11,12 @@ use tempfile::TempDir;
 
 use super::alerts::{alert_event, recorded_alert_events};
 use super::gates::{gate_event, recorded_events};
+use super::notifications::{answer, fate, notification, recorded_answers, recorded_notifications};
 use super::sample::{admission, any_record, record};
 use super::windows::assert_windows_are_the_rows;
 use super::{Manual, assert_sound, open, query_number, rows, settings};
+use crate::alert::NotificationFate;
+use crate::ledger::query::StoredNotification;
 use crate::ledger::{Closed, catch_up, journal_folder};
 use crate::record::{Outcome, RequestId, RequestRecord, UsageSource};
 
@@ -31,6 +34,12 @@ enum Step {
     Gate,
     /// An alert changes.
     Alert,
+    /// The next notification is kept.
+    Notify,
+    /// It is known what became of one of those, perhaps once more.
+    Settle(prop::sample::Index),
+    /// Somebody answers from a chat.
+    Answer,
     /// The writer commits what there is.
     Round,
     /// kill -9, then a new start.
@@ -47,6 +56,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Refuse),
         2 => Just(Step::Gate),
         2 => Just(Step::Alert),
+        3 => Just(Step::Notify),
+        3 => any::<prop::sample::Index>().prop_map(Step::Settle),
+        1 => Just(Step::Answer),
         3 => Just(Step::Round),
         1 => Just(Step::Kill),
         1 => Just(Step::KillAndCatchUp),
@@ -82,6 +94,8 @@ proptest! {
         let mut expected: BTreeMap<RequestId, End> = BTreeMap::new();
         let mut events = Vec::new();
         let mut alerts = Vec::new();
+        let mut told: Vec<StoredNotification> = Vec::new();
+        let mut answers = Vec::new();
         for step in steps {
             match step {
                 Step::Admit => {
@@ -102,6 +116,24 @@ proptest! {
                     expected.insert(request.admission.id, end(&request, request.outcome));
                 }
                 Step::Move(_) | Step::End(_) => {}
+                Step::Notify => {
+                    let notification = notification(told.len());
+                    prop_assert!(ledger.journal.notification_kept(&notification));
+                    told.push(StoredNotification { notification, fate: None });
+                }
+                Step::Settle(index) if !told.is_empty() => {
+                    let n = index.index(told.len());
+                    let settled = told[n].fate.is_some();
+                    let fate = NotificationFate { attempts: u32::from(settled), ..fate(n) };
+                    prop_assert!(ledger.journal.notification_settled(&fate));
+                    told[n].fate.get_or_insert(fate);
+                }
+                Step::Settle(_) => {}
+                Step::Answer => {
+                    let answer = answer(answers.len());
+                    prop_assert!(ledger.journal.answered(&answer));
+                    answers.push(answer);
+                }
                 Step::Refuse => {
                     let request = requests.next().unwrap();
                     ledger.journal.end(&request);
@@ -138,6 +170,8 @@ proptest! {
         prop_assert_eq!(found, expected);
         prop_assert_eq!(recorded_events(folder.path()), events);
         prop_assert_eq!(recorded_alert_events(folder.path()), alerts);
+        prop_assert_eq!(recorded_notifications(folder.path()), told);
+        prop_assert_eq!(recorded_answers(folder.path()), answers);
         if !rows.is_empty() {
             assert_sound(folder.path());
             assert_windows_are_the_rows(folder.path());
@@ -418,7 +452,8 @@ fn a_killed_process_loses_nothing_that_was_appended() {
         .stdout(std::process::Stdio::piped())
         .spawn();
     let mut child = child.unwrap();
-    // It writes each id after the journal took the request's end, and an alert's event before it.
+    // It writes each id after the journal took the request's end, and before that an alert's event, a
+    // notification, the fate of each other one, and an answer.
     let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     let mut ended = Vec::new();
     for line in lines {
@@ -444,6 +479,22 @@ fn a_killed_process_loses_nothing_that_was_appended() {
     let told = alerts.len();
     assert!(told >= ended.len());
     assert!(alerts.into_iter().eq((0..told).map(alert_event)));
+    let kept = recorded_notifications(folder.path());
+    // The last may have been cut off before its fate.
+    assert!(kept.len() >= ended.len());
+    let last = kept.len() - 1;
+    for (n, kept) in kept.into_iter().enumerate() {
+        assert_eq!(kept.notification, notification(n));
+        if n.is_multiple_of(2) {
+            assert!(kept.fate.is_none());
+        } else if n < last {
+            assert_eq!(kept.fate, Some(fate(n)));
+        }
+    }
+    let answers = recorded_answers(folder.path());
+    assert!(answers.len() >= ended.len());
+    let answered = answers.len();
+    assert!(answers.into_iter().eq((0..answered).map(answer)));
     for id in ended {
         assert!(recorded.binary_search(&id).is_ok());
     }
@@ -462,8 +513,13 @@ fn appends_until_killed() {
     for n in 0.. {
         let admission = admission(n);
         ledger.journal().admit(&admission);
-        let event = alert_event(usize::try_from(n).unwrap());
-        assert!(ledger.journal().alert_changed(&event));
+        let at = usize::try_from(n).unwrap();
+        assert!(ledger.journal().alert_changed(&alert_event(at)));
+        assert!(ledger.journal().notification_kept(&notification(at)));
+        if !at.is_multiple_of(2) {
+            assert!(ledger.journal().notification_settled(&fate(at)));
+        }
+        assert!(ledger.journal().answered(&answer(at)));
         let record = record(admission);
         ledger.journal().end(&record);
         println!("ended {}", record.admission.id);
