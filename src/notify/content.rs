@@ -3,6 +3,8 @@
 //! It is kept with a notification until that is delivered, so that words are made of it at the last
 //! moment, in the receiver's language; and it says by itself all that is in the message.
 
+pub mod humane;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
