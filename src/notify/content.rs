@@ -4,6 +4,10 @@
 //! moment, in the receiver's language; and it says by itself all that is in the message.
 
 pub mod humane;
+mod markup;
+mod merge;
+mod rendering;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{AlertEvent, Quantity};
 use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, closed_set};
+
+pub use rendering::{Rendering, render};
+pub use templates::Templates;
 
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
