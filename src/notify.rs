@@ -6,15 +6,20 @@
 //! place, so that no name and no value can mean anything but itself. It says what came of it as a
 //! [`Delivered`], whatever the wire's way to say so is.
 
+mod build;
 pub mod content;
+mod cut;
 mod delivered;
+mod http;
 mod message;
 mod pace;
+mod plain;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
+pub use build::{BuildError, receiver};
 pub use content::Content;
 pub use delivered::{Delivered, FailureReason};
 pub use message::{Block, Button, ButtonTarget, Image, Message, Span, Thread, Tone};

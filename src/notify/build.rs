@@ -1,0 +1,36 @@
+//! From settings to receivers.
+
+use std::sync::Arc;
+
+use super::Receiver;
+use crate::config::{ReceiverKind, ReceiverSettings, TargetSettings};
+use crate::sources::Cause;
+
+/// Why there is no receiver of these settings. No secret is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The address is none.
+    #[error("its url is no address of the form https://host/path")]
+    NotUrl,
+    /// The address has no credential in it.
+    #[error("its url has no `{0}=…` in it: copy the whole address of the robot")]
+    NoParameter(&'static str),
+    /// A secret fits no header.
+    #[error("its bearer token has characters that no header takes")]
+    NotHeader,
+    /// The HTTP client cannot be made.
+    #[error("no HTTP client can be made: {0}")]
+    Client(#[source] Cause),
+    /// This build does not have it.
+    #[error("receivers of the kind `{0}` are not there yet")]
+    NotThere(ReceiverKind),
+}
+
+/// The receiver of these settings, ready to be told.
+pub fn receiver(settings: &ReceiverSettings) -> Result<Arc<dyn Receiver>, BuildError> {
+    Ok(match &settings.target {
+        TargetSettings::Telegram(_) => return Err(BuildError::NotThere(ReceiverKind::Telegram)),
+        TargetSettings::Email(_) => return Err(BuildError::NotThere(ReceiverKind::Email)),
+        other => return Err(BuildError::NotThere(other.kind())),
+    })
+}
