@@ -14,6 +14,7 @@ mod http;
 mod message;
 mod pace;
 mod plain;
+pub mod telegram;
 
 use std::fmt;
 
