@@ -22,6 +22,26 @@ impl Section<'_> {
         key: Option<&'static str>,
         file_key: &'static str,
     ) -> Option<Secret> {
+        self.secret_that(reader, key, file_key, unfit_for_header)
+    }
+
+    /// As [`Section::secret`] for a password, which goes into no header.
+    pub(super) fn password(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        file_key: &'static str,
+    ) -> Option<Secret> {
+        self.secret_that(reader, Some(key), file_key, unfit_for_login)
+    }
+
+    fn secret_that(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: Option<&'static str>,
+        file_key: &'static str,
+        unfit: fn(&str) -> Option<&'static str>,
+    ) -> Option<Secret> {
         let inline = key.and_then(|key| Some((self.inline_secret(reader, key)?, key)));
         let from_file = self.values(reader, file_key).pop();
         if let (Some((given, key)), Some(other)) = (&inline, &from_file) {
@@ -41,6 +61,13 @@ impl Section<'_> {
                 (given, key, text)
             }
             (None, Some(given)) => {
+                if is_secret_itself(&given.text) {
+                    let message = "takes the name of a file, and what it has is a secret itself";
+                    let hint = key.map(|key| format!("write it as `{key}`, or into a file"));
+                    reader.problem(&given.place, &self.key(file_key), message, hint.as_deref());
+                    reader.note_secret(&given);
+                    return None;
+                }
                 let mut text = reader.small_file(&given, &self.key(file_key), true)?;
                 // Editors and `echo` end files with a newline that is no part of the secret.
                 text.truncate(text.trim_end_matches(['\n', '\r']).len());
@@ -48,7 +75,7 @@ impl Section<'_> {
             }
             (None, None) => return None,
         };
-        match unfit_for_header(&text) {
+        match unfit(&text) {
             None => Some(Secret::new(text)),
             Some(reason) => {
                 reader.problem(&given.place, &self.key(key), reason, None);
@@ -103,6 +130,29 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+/// Whether a text that is to name a file is surely none, but an address or a bot's token: errors
+/// about a file show its name.
+fn is_secret_itself(text: &str) -> bool {
+    let is_token = |(number, rest): (&str, &str)| {
+        !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+            && rest.len() >= 30
+            && !rest.contains(['/', '.'])
+    };
+    text.contains("://") || text.split_once(':').is_some_and(is_token)
+}
+
+/// Why a text cannot be a password; it says nothing of the text itself.
+fn unfit_for_login(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("the secret is empty")
+    } else if text.contains(char::is_control) {
+        Some("the secret holds a line break or another control character")
+    } else {
+        None
     }
 }
 

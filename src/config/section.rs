@@ -112,16 +112,53 @@ impl<'t> Section<'t> {
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
-        mut read: impl FnMut(&mut Section<'t>, &mut Reader<'_>),
+        read: impl FnMut(&mut Section<'t>, &mut Reader<'_>),
     ) -> Option<Place> {
         let entry = self.ask(reader, key)?;
+        let pattern = format!("{}{key}[].", self.pattern);
+        Self::members(reader, entry, &self.key(key), &pattern, read)
+    }
+
+    /// As [`Section::list`] for members that have the keys of this very section, which may go on so
+    /// to any depth: they are known by one name.
+    pub(crate) fn list_alike(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        read: impl FnMut(&mut Section<'t>, &mut Reader<'_>),
+    ) -> Option<Place> {
+        let entry = self.ask(reader, key)?;
+        Self::members(reader, entry, &self.key(key), &self.pattern, read)
+    }
+
+    /// Reads every member of the list that is the value of `entry`, one of the names that the
+    /// operator chose in the mapping `key`.
+    pub(crate) fn named_list(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &str,
+        entry: &'t Entry,
+        read: impl FnMut(&mut Section<'t>, &mut Reader<'_>),
+    ) -> Option<Place> {
+        let name = shown(&entry.key);
+        let pattern = format!("{}{key}.{name}[].", self.pattern);
+        let path = format!("{}.{name}", self.key(key));
+        Self::members(reader, entry, &path, &pattern, read)
+    }
+
+    fn members(
+        reader: &mut Reader<'_>,
+        entry: &'t Entry,
+        path: &str,
+        pattern: &str,
+        mut read: impl FnMut(&mut Section<'t>, &mut Reader<'_>),
+    ) -> Option<Place> {
         let place = reader.at(entry.key_at);
         match &entry.node.value {
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    let path = format!("{}{key}[{index}].", self.path);
-                    let pattern = format!("{}{key}[].", self.pattern);
-                    Section::open(reader, Some(item), path, pattern, &mut read);
+                    let path = format!("{path}[{index}].");
+                    Section::open(reader, Some(item), path, pattern.to_owned(), &mut read);
                 }
                 Some(place)
             }
@@ -129,7 +166,7 @@ impl<'t> Section<'t> {
             other => {
                 let message = format!("takes a list, not {}", other.shape());
                 let hint = Some("begin each member with `- `");
-                reader.problem(&place, &self.key(key), message, hint);
+                reader.problem(&place, path, message, hint);
                 None
             }
         }
@@ -240,6 +277,13 @@ impl<'t> Section<'t> {
                 None
             }
         }
+    }
+
+    /// Whether `key` has a list without members.
+    pub(crate) fn lists_nothing(&mut self, reader: &mut Reader<'_>, key: &'static str) -> bool {
+        self.ask(reader, key).is_some_and(
+            |entry| matches!(&entry.node.value, Value::List(items) if items.is_empty()),
+        )
     }
 
     pub(crate) fn ask(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<&'t Entry> {

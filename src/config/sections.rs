@@ -94,6 +94,12 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, base_dir: &Path) -> Giv
         top.section(reader, "budgets", |section, reader| {
             rules::read_budgets(section, reader, &mut settings.budgets);
         });
+        let names: Vec<_> = settings
+            .channels
+            .iter()
+            .map(|channel| channel.name.clone())
+            .collect();
+        settings.notify = super::notify::read(top, reader, &settings.timezone, &names);
         top.section(reader, "sources", |section, reader| {
             given.new_api = super::sources::read(section, reader, &mut settings.sources);
         });
@@ -150,7 +156,7 @@ fn tls(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<TlsSettings
 }
 
 /// The path of a PEM file, when it can be read and holds a block whose label ends in `label`.
-fn pem(
+pub(super) fn pem(
     section: &mut Section<'_>,
     reader: &mut Reader<'_>,
     key: &'static str,
@@ -179,6 +185,9 @@ fn admin(section: &mut Section<'_>, reader: &mut Reader<'_>, admin: &mut AdminSe
     let token_given = section.has("token_file");
     admin.token = section.secret(reader, None, "token_file");
     admin.metrics_token = section.secret(reader, None, "metrics_token_file");
+    section.set(reader, "public_url", &mut admin.public_url, |text| {
+        super::notify::browsed(text).map(Some)
+    });
     let place = listen.unwrap_or(Place::Default);
     if !admin.listen.ip().is_loopback() && !token_given {
         reader.problem(
