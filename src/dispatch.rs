@@ -5,6 +5,7 @@ mod deduplicate;
 mod facts;
 mod group;
 mod inhibit;
+mod notices;
 mod pacing;
 mod queue;
 mod routes;

@@ -1,0 +1,297 @@
+//! What is told of channels' gates: who closed, probes and reopened which, whoever did it.
+//!
+//! Every change by an operator or an alert is news. Of the breaker it is that it closed a channel, that
+//! it probes for the first time, and that the channel is open again; that a probe failed like the one
+//! before is not. Changes of one channel are told together, and a channel that goes on flapping is told
+//! of ever more rarely.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMicros;
+use crate::config::NoticeSettings;
+use crate::record::{ChannelEvent, GateState, Owner};
+
+/// Most changes in one notice; of more the last ones are told.
+const MOST: usize = 20;
+/// The longest time between two notices of a channel that flaps.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// As far back as a restart looks for changes of a channel of which nothing was told yet.
+pub(super) const NEWS_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// What was told of a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ToldChannel {
+    /// When.
+    at: UnixMicros,
+    /// The last change that was told, or was no news.
+    through: UnixMicros,
+    /// Whether the breaker holds it, and what of that was told.
+    breaker: BreakerTold,
+    /// The time until the next, in microseconds; longer the more it flaps.
+    interval_us: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum BreakerTold {
+    /// It does not hold it.
+    #[default]
+    Open,
+    /// That it closed it.
+    Closed,
+    /// That it probes, too.
+    Probing,
+}
+
+/// A channel's changes that wait to be told.
+#[derive(Debug, Default)]
+struct Channel {
+    told: ToldChannel,
+    waiting: VecDeque<ChannelEvent>,
+    more: usize,
+    due: Option<UnixMicros>,
+}
+
+/// A notice.
+#[derive(Clone, Debug)]
+pub(super) struct Notice {
+    pub(super) channel: Arc<str>,
+    pub(super) events: Vec<ChannelEvent>,
+    /// How many there were before those.
+    pub(super) more: usize,
+    pub(super) told: ToldChannel,
+}
+
+/// All channels' notices.
+#[derive(Debug)]
+pub(super) struct Notices {
+    settings: NoticeSettings,
+    channels: BTreeMap<Arc<str>, Channel>,
+}
+
+impl Notices {
+    pub(super) fn new(settings: &NoticeSettings) -> Self {
+        Self {
+            settings: settings.clone(),
+            channels: BTreeMap::new(),
+        }
+    }
+
+    /// Whom they are for.
+    pub(super) fn receivers(&self) -> &[Arc<str>] {
+        &self.settings.channels
+    }
+
+    /// Takes over what an earlier run told.
+    pub(super) fn was_told(&mut self, channel: &str, told: ToldChannel) {
+        let known = self.channels.entry(channel.into()).or_default();
+        if known.told.through <= told.through {
+            known.told = told;
+        }
+    }
+
+    /// A gate changed before this run: as now, but for what was told, and for what is old.
+    pub(super) fn accept_past(&mut self, event: &ChannelEvent, now: UnixMicros) {
+        let told = self.channels.get(&event.channel).map(|known| &known.told);
+        let through = told.map_or_else(|| now.minus(NEWS_FOR), |told| told.through);
+        if event.at > through {
+            self.accept(event);
+        }
+    }
+
+    /// A gate changed.
+    pub(super) fn accept(&mut self, event: &ChannelEvent) {
+        if self.settings.channels.is_empty() {
+            return;
+        }
+        let known = self.channels.entry(Arc::clone(&event.channel)).or_default();
+        let is_news = known.told.breaker.next(event);
+        if known.waiting.is_empty() {
+            known.told.through = known.told.through.max(event.at);
+        }
+        if !is_news {
+            return;
+        }
+        known.waiting.push_back(event.clone());
+        if known.waiting.len() > MOST {
+            known.waiting.pop_front();
+            known.more += 1;
+        }
+        let interval = Duration::from_micros(known.told.interval_us);
+        let due = event
+            .at
+            .plus(self.settings.wait)
+            .max(known.told.at.plus(interval));
+        known.due.get_or_insert(due);
+    }
+
+    /// When something is due next.
+    pub(super) fn next_due(&self) -> Option<UnixMicros> {
+        self.channels.values().filter_map(|known| known.due).min()
+    }
+
+    /// What is to be told now.
+    pub(super) fn flush(&mut self, now: UnixMicros) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for (channel, known) in &mut self.channels {
+            if known.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            known.due = None;
+            let Some(last) = known.waiting.back().map(|event| event.at) else {
+                continue;
+            };
+            let usual = self.settings.interval;
+            let before = Duration::from_micros(known.told.interval_us);
+            // It changed again as soon as it could be told: it flaps.
+            let flaps = now.since(known.told.at) <= before.saturating_mul(2);
+            let interval = match flaps {
+                true => before.saturating_mul(2).min(LONGEST_INTERVAL).max(usual),
+                false => usual,
+            };
+            known.told.at = now;
+            known.told.through = known.told.through.max(last);
+            known.told.interval_us = crate::clock::micros(interval);
+            notices.push(Notice {
+                channel: Arc::clone(channel),
+                events: known.waiting.drain(..).collect(),
+                more: std::mem::take(&mut known.more),
+                told: known.told.clone(),
+            });
+        }
+        notices
+    }
+}
+
+impl BreakerTold {
+    /// Whether a change is news, and what is told with it.
+    fn next(&mut self, event: &ChannelEvent) -> bool {
+        if event.owner != Owner::Breaker {
+            return true;
+        }
+        // A hold whose time is over from the start only makes one request go first.
+        let is_due = event.until.is_some_and(|until| until <= event.at);
+        let next = match event.hold {
+            GateState::Open => Self::Open,
+            GateState::Closed if *self == Self::Open && !is_due => Self::Closed,
+            GateState::Probing if *self == Self::Closed => Self::Probing,
+            GateState::Closed | GateState::Probing => return false,
+        };
+        std::mem::replace(self, next) != next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::GateReason;
+
+    fn at(seconds: i64) -> UnixMicros {
+        UnixMicros(seconds * 1_000_000)
+    }
+
+    fn event(owner: Owner, hold: GateState, seconds: i64) -> ChannelEvent {
+        ChannelEvent {
+            at: at(seconds),
+            channel: "a".into(),
+            owner,
+            hold,
+            state: hold,
+            reason: GateReason::Operator,
+            until: None,
+            who: None,
+            note: None,
+        }
+    }
+
+    fn breaker(hold: GateState, seconds: i64) -> ChannelEvent {
+        event(Owner::Breaker, hold, seconds)
+    }
+
+    fn notices() -> Notices {
+        Notices::new(&NoticeSettings {
+            channels: vec!["ops".into()],
+            ..NoticeSettings::default()
+        })
+    }
+
+    /// When something is told up to a moment, and of how many changes.
+    fn told(notices: &mut Notices, until: i64) -> Vec<(i64, usize)> {
+        let mut told = Vec::new();
+        while let Some(due) = notices.next_due().filter(|due| *due <= at(until)) {
+            let flushed = notices.flush(due);
+            told.extend(flushed.iter().map(|notice| (due.0 / 1_000_000, notice.events.len())));
+        }
+        told
+    }
+
+    #[test]
+    fn a_breaker_that_goes_on_trying_is_told_of_once() {
+        use GateState::{Closed, Open, Probing};
+        let mut notices = notices();
+        let mut count = 0;
+        notices.accept(&breaker(Closed, 0));
+        assert_eq!(told(&mut notices, 29), [(5, 1)]);
+        for minute in 1..600 {
+            notices.accept(&breaker(Probing, minute * 60));
+            notices.accept(&breaker(Closed, minute * 60 + 1));
+            count += told(&mut notices, minute * 60 + 59).len();
+        }
+        assert_eq!(count, 1);
+        notices.accept(&breaker(Open, 36_000));
+        assert_eq!(told(&mut notices, 40_000), [(36_005, 1)]);
+    }
+
+    #[test]
+    fn what_others_do_is_told_and_what_happens_together_is_told_together() {
+        use GateState::{Closed, Open};
+        let mut notices = notices();
+        notices.accept(&event(Owner::Operator, Closed, 0));
+        notices.accept(&event(Owner::Alert("Spend".into()), Closed, 3));
+        notices.accept(&event(Owner::Operator, Open, 20));
+        assert_eq!(told(&mut notices, 1000), [(5, 3)]);
+        // Another channel has a time of its own.
+        let mut other = event(Owner::Operator, Closed, 6);
+        other.channel = "b".into();
+        notices.accept(&other);
+        notices.accept(&event(Owner::Operator, Closed, 30));
+        assert_eq!(told(&mut notices, 1000), [(11, 1), (65, 1)]);
+    }
+
+    #[test]
+    fn one_that_flaps_is_told_of_ever_more_rarely_and_only_its_last_changes() {
+        let mut notices = notices();
+        let mut at_all = Vec::new();
+        for turn in 0..8640 {
+            let hold = if turn % 2 == 0 { GateState::Closed } else { GateState::Open };
+            notices.accept(&breaker(hold, turn * 10));
+            at_all.extend(told(&mut notices, turn * 10 + 9));
+        }
+        // A day of flapping every ten seconds.
+        assert!((40..80).contains(&at_all.len()), "{at_all:?}");
+        assert!(at_all.iter().all(|(_, events)| *events <= MOST));
+    }
+
+    #[test]
+    fn a_restart_tells_what_was_not_told() {
+        let mut first = notices();
+        first.accept(&event(Owner::Operator, GateState::Closed, 1000));
+        let notice = first.flush(at(1005)).remove(0);
+        let mut second = notices();
+        second.was_told("a", notice.told);
+        let now = at(2000);
+        second.accept_past(&event(Owner::Operator, GateState::Closed, 1000), now);
+        assert_eq!(second.next_due(), None);
+        second.accept_past(&event(Owner::Operator, GateState::Open, 1200), now);
+        assert!(second.next_due().is_some());
+        // Of one of which nothing was ever told, only what is recent.
+        let mut third = notices();
+        third.accept_past(&event(Owner::Operator, GateState::Closed, 1000), now);
+        assert_eq!(third.next_due(), None);
+        third.accept_past(&event(Owner::Operator, GateState::Open, 1500), now);
+        assert!(third.next_due().is_some());
+    }
+}
