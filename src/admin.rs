@@ -15,6 +15,7 @@ mod info;
 pub mod json;
 mod keys;
 mod moment;
+mod notifications;
 mod openapi;
 mod parameters;
 mod payload;
@@ -40,6 +41,7 @@ use prometheus::Registry;
 use crate::channel::Registry as Pool;
 use crate::clock::UnixMicros;
 use crate::config::{ChannelSettings, Secret};
+use crate::dispatch::DispatchStats;
 use crate::keys::Keys;
 use crate::ledger::{Journal, LedgerStats, Repricer, Sellers, SilenceWriter};
 use crate::meter::Meter;
@@ -168,6 +170,12 @@ impl AdminState {
         exposition::add_reloads(&self.registry, stats)?;
         Ok(self)
     }
+
+    /// Shows, too, what became of notifications.
+    pub fn with_dispatch(self, stats: Arc<DispatchStats>) -> prometheus::Result<Self> {
+        exposition::add_dispatch(&self.registry, stats)?;
+        Ok(self)
+    }
 }
 
 /// A path and what answers there.
@@ -183,7 +191,7 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`.
-fn api_routes() -> [Route; 21] {
+fn api_routes() -> [Route; 24] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
@@ -203,6 +211,9 @@ fn api_routes() -> [Route; 21] {
             get(silences::list).post(silences::create),
         ),
         ("/api/v1/silences/{id}", delete(silences::end)),
+        ("/api/v1/notifications", get(notifications::list)),
+        ("/api/v1/notifications/{id}", get(notifications::one)),
+        ("/api/v1/answers", get(notifications::answers)),
         ("/api/v1/prices", get(prices::prices)),
         ("/api/v1/prices/reprice", post(repricing::reprice)),
         ("/api/v1/keys", get(keys::list).post(keys::create)),

@@ -2,6 +2,7 @@
 
 mod channels;
 mod followed;
+mod notifications;
 mod prices;
 mod reloads;
 mod rules;
@@ -17,6 +18,7 @@ use super::info::{REVISION, VERSION};
 use crate::admin::ReloadStats;
 use crate::channel::Registry as Pool;
 use crate::clock::micros;
+use crate::dispatch::DispatchStats;
 use crate::ledger::{COMMIT_BUCKETS_US, LedgerStats};
 use crate::meter::families::{self, Family, counter, family, float, seconds};
 use crate::meter::{Meter, TrafficCollector};
@@ -27,6 +29,7 @@ use crate::sources::new_api::FollowerStats;
 
 use channels::ChannelsCollector;
 use followed::FollowedCollector;
+use notifications::NotificationsCollector;
 use prices::PricesCollector;
 use reloads::ReloadsCollector;
 use rules::RulesCollector;
@@ -75,6 +78,14 @@ pub(super) fn add_followed(
 /// Adds what came of reading the settings again.
 pub(super) fn add_reloads(registry: &Registry, stats: Arc<ReloadStats>) -> prometheus::Result<()> {
     registry.register(Box::new(ReloadsCollector::new(stats)?))
+}
+
+/// Adds what became of notifications.
+pub(super) fn add_dispatch(
+    registry: &Registry,
+    stats: Arc<DispatchStats>,
+) -> prometheus::Result<()> {
+    registry.register(Box::new(NotificationsCollector::new(stats)?))
 }
 
 /// Everything in `registry` in the text format.

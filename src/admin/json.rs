@@ -8,6 +8,7 @@ mod alerts;
 mod channels;
 mod decimal;
 mod keys;
+mod notifications;
 mod payloads;
 mod prices;
 mod repricing;
@@ -36,6 +37,9 @@ pub use channels::{
 };
 pub use decimal::{Decimal, DecimalError};
 pub use keys::{KeyJson, KeyList, KeyRequest, KeysOffJson, MadeKeyJson};
+pub use notifications::{
+    ChatAnswerJson, ChatAnswerList, NotificationDetailJson, NotificationJson, NotificationList,
+};
 pub use payloads::{AnswerPayload, BodyPayload, HeaderJson, PayloadJson, RequestPayload};
 pub use prices::{
     ChargeJson, PriceExplanationJson, PriceFilter, PriceJson, PriceList, ThresholdJson,

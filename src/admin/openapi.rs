@@ -15,6 +15,7 @@ use super::channels;
 use super::error::{AnyFailure, ErrorBody};
 use super::health;
 use super::keys;
+use super::notifications;
 use super::parameters::Parameters;
 use super::payload;
 use super::prices;
@@ -50,6 +51,9 @@ use super::silences;
         silences::list,
         silences::create,
         silences::end,
+        notifications::list,
+        notifications::one,
+        notifications::answers,
         prices::prices,
         repricing::reprice,
         keys::list,

@@ -13,6 +13,7 @@ mod connections;
 mod document;
 mod health;
 mod keys;
+mod notifications;
 mod questions;
 mod repricing;
 mod rule_metrics;
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle;
 
 use tollgate::admin::{AdminParts, AdminState, Readiness, serve};
 use tollgate::config::{Secret, Settings};
+use tollgate::dispatch::DispatchStats;
 use tollgate::keys::Keys;
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
@@ -42,12 +44,16 @@ use tollgate::sources::http_client;
 
 use traffic::{START, id, mixed, record};
 
+/// The receivers that there are.
+pub(crate) const RECEIVERS: [&str; 2] = ["ops", "mail"];
+
 /// A ledger and the admin port in front of it.
 pub(crate) struct Admin {
     address: SocketAddr,
     ledger: Ledger,
     meter: Arc<Meter>,
     rules: Arc<Rules>,
+    dispatch: Arc<DispatchStats>,
     readiness: Arc<Readiness>,
     data_dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -98,6 +104,8 @@ impl Admin {
             started_at: START,
         })
         .unwrap();
+        let dispatch = Arc::new(DispatchStats::new(&RECEIVERS.map(Arc::from)));
+        let state = state.with_dispatch(Arc::clone(&dispatch)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -109,6 +117,7 @@ impl Admin {
             ledger,
             meter,
             rules,
+            dispatch,
             readiness,
             data_dir,
             stop: Some(stop),

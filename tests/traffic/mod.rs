@@ -1,6 +1,7 @@
 //! A ledger with known traffic in it.
 
 pub(crate) mod rules;
+pub(crate) mod told;
 
 use std::collections::BTreeMap;
 use std::path::Path;

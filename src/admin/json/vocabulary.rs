@@ -5,9 +5,10 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::admin::ErrorCode;
-use crate::alert::{AlertState, Mode, Severity, Unit};
+use crate::alert::{AlertState, Mode, NotificationKind, NotifyReason, Severity, Unit};
 use crate::config::ChannelKind;
 use crate::keys::{KeyOrigin, KeyState};
+use crate::ledger::query::NotificationState;
 use crate::record::{
     Api, Deferral, ErrorSource, GateReason, GateState, LimitKind, Outcome, Source, UsageSource,
 };
@@ -40,6 +41,9 @@ schemas!(
     Metric,
     Mode,
     NoData,
+    NotificationKind,
+    NotificationState,
+    NotifyReason,
     Outcome,
     Recovery,
     Severity,
