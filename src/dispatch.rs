@@ -1,5 +1,6 @@
-//! From alerts and events to messages: who is told what, when, and once.
+//! From alerts and events to messages: who is told what, when, and once; and what people answer.
 
+pub mod answering;
 mod board;
 mod deduplicate;
 mod facts;

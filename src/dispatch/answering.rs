@@ -1,0 +1,72 @@
+//! Answering from the chat: buttons and links under a message, and commands.
+//!
+//! What a button does is in its own characters: an action, a hash of what it is about, until when it
+//! works and a number that makes it work once, signed for one receiver ([`Signer`]). So nothing has to
+//! be remembered of what was offered, and a restart forgets no button. What the hash means is looked
+//! up among the channels and alerts there are ([`Answerer`]).
+//!
+//! Everything that changes something goes through the [`Answerer`], by whichever way it came: a
+//! button of Telegram ([`listen`]), a link to the admin port, a command. There it is kept who asked, before
+//! and after it is done.
+
+mod answerer;
+mod bot;
+mod buttons;
+mod command;
+mod deeds;
+mod details;
+mod figures;
+mod humane;
+mod key_file;
+mod listener;
+mod log;
+mod reports;
+mod signer;
+mod subject;
+
+pub use answerer::{Answerer, AnswererParts, Peek, Reply, Standing};
+pub use bot::{ChatBot, PollError, Update, Updates, What};
+pub use buttons::{LINKS_WORK_FOR, Offers, buttons};
+pub use command::{BadCommand, Command, SpendBy, SpendOver};
+pub use key_file::KeyFileError;
+pub use listener::{Door, doors, listen};
+pub use log::{AnswerLog, Used};
+pub use signer::{BadAnswer, Offer, Opened, Signer, Way};
+pub use subject::{AlertSubject, Subject};
+
+use crate::record::closed_set;
+
+closed_set! {
+    /// What a button does.
+    AnswerAction ("action of an answer") {
+        /// Nobody is told of the alerts for an hour.
+        Silence => "silence",
+        /// The channel is opened, whoever holds it closed.
+        Reopen => "reopen",
+        /// The channel stays closed until somebody opens it.
+        KeepClosed => "keep_closed",
+        /// Says how it stands; changes nothing, and works until it expires.
+        Details => "details",
+    }
+}
+
+impl AnswerAction {
+    /// Whether it changes something, and therefore works once.
+    #[must_use]
+    pub const fn changes(self) -> bool {
+        !matches!(self, Self::Details)
+    }
+}
+
+/// The one of the names that `name` may be a slip for.
+fn near<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    /// Likeness (Jaro-Winkler) from which on a name may be meant.
+    const NEAR: f64 = 0.8;
+    let likeness = |candidate| (strsim::jaro_winkler(name, candidate), candidate);
+    known
+        .into_iter()
+        .map(likeness)
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, candidate)| candidate)
+}
