@@ -299,12 +299,16 @@ impl Answerer {
             nonce: Some(opened.nonce),
             expires_at: Some(opened.expires_at),
         };
-        if !self.log.answered(&answer) && !self.is_recorded() {
-            // What could not be written may be later, so it counts as taken in any case.
-            self.settle(opened.nonce, false);
+        if !self.is_recorded() {
+            self.claims().remove(&opened.nonce);
             return unkept(asking, "the journal cannot be written");
         }
-        let done = self.act(asking, opened.action, &subject);
+        let done = if self.log.answered(&answer) || self.is_recorded() {
+            self.act(asking, opened.action, &subject)
+        } else {
+            // What could not be written may be later, so it counts as taken.
+            Err(unkept(asking, "the journal cannot be written").text)
+        };
         self.settle(opened.nonce, done.is_ok());
         answer.done = done.is_ok();
         let (Ok(text) | Err(text)) = done;
@@ -549,8 +553,8 @@ fn used(asking: &Asking<'_>, claim: &Claim) -> Reply {
     let at = claim.at.map(|at| asking.moment(at));
     let text = match (who, at) {
         (Some(who), Some(at)) if claim.done == Some(false) => asking.say(
-            format!("{who} pressed this at {at} already, and it could not be done."),
-            format!("{who} 已于 {at} 按过此按钮，但未能执行。"),
+            format!("{who} asked for this at {at} already, and it did not work."),
+            format!("{who} 已于 {at} 请求过此操作，但未能执行。"),
         ),
         (Some(who), Some(at)) => asking.say(
             format!("{who} did this at {at} already."),

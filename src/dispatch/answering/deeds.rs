@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::answerer::{Answerer, Asking};
-use super::{AlertSubject, humane, near};
+use super::{AlertSubject, near};
 use crate::alert::{AlertId, AlertState, Silence, SilenceMatcher};
 use crate::channel::{Closing, GateStatus};
 use crate::ledger::SilenceError;
@@ -190,10 +190,5 @@ impl Answerer {
             "磁盘目前无法写入日志：重启后此更改可能丢失。",
         );
         format!("{text} {more}")
-    }
-
-    /// `1 h` and the like.
-    pub(super) fn span_told(asking: &Asking<'_>, span: Duration) -> String {
-        humane::duration(span, asking.told.language)
     }
 }

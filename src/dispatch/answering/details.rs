@@ -226,8 +226,8 @@ pub(super) fn hold_line(asking: &Asking<'_>, hold: &Hold) -> String {
             format!("由 {owner} 于 {since} 关闭，{until} 重试"),
         ),
         (None, _) => asking.say(
-            format!("closed by {owner} since {since}, until somebody opens it or its owner does"),
-            format!("由 {owner} 于 {since} 关闭，直到被启用"),
+            format!("closed by {owner} since {since}"),
+            format!("由 {owner} 于 {since} 关闭"),
         ),
     };
     let reason = match closing.reason {

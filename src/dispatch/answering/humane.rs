@@ -1,7 +1,5 @@
 //! Values as people read them.
 
-use std::time::Duration;
-
 use jiff::tz::TimeZone;
 
 use crate::alert::{Quantity, Unit};
@@ -59,32 +57,6 @@ pub(super) fn latency(us: u64, _language: Language) -> String {
         0..1_000_000 => format!("{} ms", us / 1_000),
         _ => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
     }
-}
-
-/// `2 h 5 min`.
-pub(super) fn duration(length: Duration, language: Language) -> String {
-    let seconds = length.as_secs();
-    let names = match language {
-        Language::En => ["d", "h", "min", "s"],
-        Language::Zh => ["天", "小时", "分", "秒"],
-    };
-    let parts = [
-        seconds / 86_400,
-        seconds / 3_600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    ];
-    let first = parts.iter().position(|&part| part > 0).unwrap_or(3);
-    let told: Vec<String> = parts
-        .into_iter()
-        .zip(names)
-        .skip(first)
-        .take(2)
-        .enumerate()
-        .filter(|&(index, (part, _))| index == 0 || part > 0)
-        .map(|(_, (part, name))| format!("{part} {name}"))
-        .collect();
-    told.join(" ")
 }
 
 /// `14:03` on the day that `now` is on, else `2026-11-20 14:03 +01:00`.

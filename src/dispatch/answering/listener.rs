@@ -1,6 +1,6 @@
 //! Hears what is pressed and written in the chats of a bot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::bot::{ChatBot, PollError, Update, What};
-use super::{Answerer, Command, Reply};
+use super::{Answerer, Command};
 use crate::clock::UnixMicros;
 use crate::config::{ChatName, Language, ReceiverSettings, TargetSettings, TelegramSettings};
-use crate::notify::{Button, ButtonTarget, Message};
+use crate::notify::{Button, ButtonTarget, Message, Tone};
 
 /// How long one poll waits.
 const WAIT: Duration = Duration::from_secs(50);
@@ -80,48 +80,323 @@ pub fn doors(receivers: &[ReceiverSettings]) -> Vec<(&TelegramSettings, Vec<Door
     bots
 }
 
-/// Hears a bot until `stop` changes or its sender is gone, or the bot's token is refused. What was
+/// Hears a bot until `stop` says so (or its sender is gone), or the bot's token is refused. What was
 /// heard is confirmed once it is handled, so that a crash repeats the last of it; a button works once
 /// all the same.
 pub async fn listen(
     bot: Arc<dyn ChatBot>,
     doors: Vec<Door>,
     answerer: Arc<Answerer>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let mut listener = Listener {
-        bot,
-        doors,
-        answerer,
-        name: None,
-        strangers: HashMap::new(),
-    };
-    let hearing = listener.hear();
-    tokio::select! {
-        () = hearing => {}
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
+    Listener::new(bot, doors, answerer).hear(stop).await;
+}
+
+/// How long to wait after a failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pauses {
+    pub(super) first: Duration,
+    pub(super) longest: Duration,
+    pub(super) conflict: Duration,
 }
 
 /// One bot.
 #[derive(Debug)]
-struct Listener {
+pub(super) struct Listener {
     bot: Arc<dyn ChatBot>,
     doors: Vec<Door>,
     answerer: Arc<Answerer>,
+    /// The bot's name, once it is known.
     name: Option<Arc<str>>,
     /// Users that may not, and when the log was told of them last.
     strangers: HashMap<i64, UnixMicros>,
+    pub(super) pauses: Pauses,
 }
 
 impl Listener {
-    async fn hear(&mut self) {
-        let _ = (
-            &self.bot,
-            &self.doors,
-            &self.answerer,
-            &self.name,
-            &self.strangers,
+    pub(super) fn new(bot: Arc<dyn ChatBot>, doors: Vec<Door>, answerer: Arc<Answerer>) -> Self {
+        Self {
+            bot,
+            doors,
+            answerer,
+            name: None,
+            strangers: HashMap::new(),
+            pauses: Pauses {
+                first: FIRST_PAUSE,
+                longest: LONGEST_PAUSE,
+                conflict: CONFLICT_PAUSE,
+            },
+        }
+    }
+
+    pub(super) async fn hear(mut self, mut stop: watch::Receiver<bool>) {
+        let (mut offset, mut confirmed) = (0, 0);
+        let mut pause = self.pauses.first;
+        loop {
+            let heard = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                heard = self.bot.poll(offset, WAIT) => heard,
+            };
+            let rest = match heard {
+                Ok(updates) => {
+                    confirmed = offset;
+                    pause = self.pauses.first;
+                    for update in updates.heard {
+                        if *stop.borrow() {
+                            break;
+                        }
+                        offset = offset.max(update.id.saturating_add(1));
+                        self.handle(update, UnixMicros::now()).await;
+                    }
+                    if !*stop.borrow() {
+                        offset = offset.max(updates.next);
+                    }
+                    continue;
+                }
+                Err(PollError::Unauthorized) => {
+                    tracing::error!(
+                        receivers = ?self.receivers(),
+                        "the bot's token is refused, so that nobody can answer from its chats; put \
+                         the token that @BotFather shows into the settings and start again"
+                    );
+                    return;
+                }
+                Err(PollError::Conflict) => {
+                    tracing::warn!(
+                        receivers = ?self.receivers(),
+                        "another program listens with the bot's token, or a webhook is set for it; end \
+                         that one (or call deleteWebhook), or make a bot for Tollgate alone"
+                    );
+                    self.pauses.conflict
+                }
+                Err(PollError::Again { after, detail }) => {
+                    tracing::warn!(
+                        receivers = ?self.receivers(),
+                        error = detail,
+                        "the bot cannot be heard at present"
+                    );
+                    let rest = after.map_or(pause, |after| after.max(pause));
+                    pause = pause.saturating_mul(2).min(self.pauses.longest);
+                    rest
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = sleep(rest) => {}
+            }
+        }
+        if offset > confirmed {
+            // What else comes stays for the next start.
+            let confirming = self.bot.poll(offset, Duration::ZERO).await;
+            if let Err(error) = confirming {
+                tracing::debug!(%error, "what was heard last cannot be confirmed");
+            }
+        }
+    }
+
+    /// Does what follows from an update.
+    pub(super) async fn handle(&mut self, update: Update, now: UnixMicros) {
+        let here = self
+            .doors
+            .iter()
+            .filter(|door| door.chats.contains(&update.chat));
+        let allowed = here.filter(|door| door.users.contains(&update.user));
+        let allowed: Vec<Door> = allowed.cloned().collect();
+        match update.what {
+            What::Wrote { ref text, .. } if !text.trim_start().starts_with('/') => {}
+            What::Pressed {
+                ref callback_id, ..
+            } if allowed.is_empty() => {
+                self.stranger(&update, now);
+                let language = self.doors.first().map(|door| door.language);
+                let text = match language {
+                    Some(Language::Zh) => "您无权在此操作。",
+                    _ => "You are not allowed to answer here.",
+                };
+                told(self.bot.acknowledge(callback_id, text).await);
+            }
+            What::Wrote { .. } if allowed.is_empty() => self.stranger(&update, now),
+            What::Pressed { .. } => self.pressed(update, allowed, now).await,
+            What::Wrote { .. } => self.wrote(update, &allowed, now).await,
+        }
+    }
+
+    async fn pressed(&self, update: Update, allowed: Vec<Door>, now: UnixMicros) {
+        let who = who(&update);
+        let What::Pressed {
+            callback_id,
+            message_id,
+            data,
+            buttons,
+        } = update.what
+        else {
+            return;
+        };
+        // Several receivers may be in one chat; the signature tells whose button it is.
+        let is_of = |door: &&Door| self.answerer.is_of(&door.receiver, &data, now);
+        let Some(door) = allowed.iter().find(is_of).or(allowed.first()).cloned() else {
+            return;
+        };
+        let pressed = {
+            let (who, data) = (who.clone(), data.clone());
+            self.ask(move |answerer| answerer.press(&door.receiver, &who, &data, now))
+        };
+        let Some(reply) = pressed.await else {
+            return;
+        };
+        told(self.bot.acknowledge(&callback_id, &reply.text).await);
+        if !reply.taken() {
+            return;
+        }
+        let is_deed = reply.message.is_none();
+        let message = reply.message.unwrap_or_else(|| Message {
+            tone: Tone::Neutral,
+            language: door.language,
+            title: format!("{who}: {}", reply.text),
+            body: Vec::new(),
+            buttons: Vec::new(),
+            thread: None,
+            image: None,
+        });
+        let sent = self
+            .bot
+            .reply(update.chat, update.topic, Some(message_id), &message);
+        told(sent.await);
+        if is_deed && !buttons.is_empty() {
+            let left = without(buttons, &data);
+            told(self.bot.set_buttons(update.chat, message_id, &left).await);
+        }
+    }
+
+    async fn wrote(&mut self, update: Update, allowed: &[Door], now: UnixMicros) {
+        let who = who(&update);
+        let What::Wrote {
+            message_id,
+            text,
+            sent_at,
+        } = update.what
+        else {
+            return;
+        };
+        let Some(door) = allowed.first().cloned() else {
+            return;
+        };
+        if self.name.is_none() && text.contains('@') {
+            self.name = self.bot.user_name().await;
+        }
+        let name = self.name.clone();
+        let is_late = sent_at.is_some_and(|sent| now.since(sent) > COMMANDS_WORK_FOR);
+        let message = match Command::parse(&text, name.as_deref()) {
+            None => return,
+            Some(Ok(command)) if is_late && command.changes() => Some(late(door.language)),
+            Some(_) => {
+                let command = self.ask(move |answerer| {
+                    answerer.command(&door.receiver, &who, &text, name.as_deref(), now)
+                });
+                command.await.flatten()
+            }
+        };
+        if let Some(message) = message {
+            let sent = self
+                .bot
+                .reply(update.chat, update.topic, Some(message_id), &message);
+            told(sent.await);
+        }
+    }
+
+    /// Asks the answerer on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Answerer) -> T + Send + 'static,
+    ) -> Option<T> {
+        let answerer = Arc::clone(&self.answerer);
+        let answer = spawn_blocking(move || question(&answerer)).await;
+        answer
+            .inspect_err(|error| tracing::error!(%error, "an answer from a chat failed"))
+            .ok()
+    }
+
+    /// Tells the log of somebody who may not, with what the settings would need to say.
+    fn stranger(&mut self, update: &Update, now: UnixMicros) {
+        let told = self.strangers.get(&update.user);
+        if told.is_some_and(|&told| now.since(told) < STRANGERS_EVERY) {
+            return;
+        }
+        if self.strangers.len() >= MOST_STRANGERS {
+            self.strangers
+                .retain(|_, &mut told| now.since(told) < STRANGERS_EVERY);
+        }
+        // Beyond the bound nobody is remembered, and nobody more is told of.
+        if self.strangers.len() >= MOST_STRANGERS {
+            return;
+        }
+        self.strangers.insert(update.user, now);
+        tracing::warn!(
+            user = update.user,
+            chat = update.chat,
+            receivers = ?self.receivers(),
+            "somebody who is not allowed to asked for something in a chat; nothing was done \
+             (`answers.users` and `answers.chats` say who may)"
         );
+    }
+
+    fn receivers(&self) -> Vec<&str> {
+        self.doors.iter().map(|door| &*door.receiver).collect()
+    }
+}
+
+/// What cannot be said in a chat is said in the log; what was asked for is done or not by then.
+fn told(said: Result<(), PollError>) {
+    if let Err(error) = said {
+        tracing::warn!(%error, "an answer from a chat cannot be acknowledged");
+    }
+}
+
+/// Who it is, for the audit. The name is anybody's choice, so nothing in it may look like the id, or
+/// turn the text around.
+fn who(update: &Update) -> String {
+    let is_plain = |char: &char| {
+        !char.is_control()
+            && !matches!(char, '(' | ')' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            && !matches!(char, '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let name = update.user_name.chars().filter(is_plain);
+    let name: String = name.take(LONGEST_NAME).collect();
+    match name.trim() {
+        "" => format!("telegram {}", update.user),
+        name => format!("{name} (telegram {})", update.user),
+    }
+}
+
+/// The buttons but the one that was pressed.
+fn without(buttons: Vec<Vec<Button>>, data: &str) -> Vec<Vec<Button>> {
+    let is_other = |button: &Button| match &button.target {
+        ButtonTarget::Callback(own) => own != data,
+        ButtonTarget::Url(_) => true,
+    };
+    let rows = buttons.into_iter().map(|mut row| {
+        row.retain(is_other);
+        row
+    });
+    rows.filter(|row| !row.is_empty()).collect()
+}
+
+fn late(language: Language) -> Message {
+    let title = match language {
+        Language::En => {
+            "That was written too long ago, so nothing was changed. Write it again if it still holds."
+        }
+        Language::Zh => "该命令发送时间过久，未做任何更改。如仍需要，请重新发送。",
+    };
+    Message {
+        tone: Tone::Neutral,
+        language,
+        title: title.to_owned(),
+        body: Vec::new(),
+        buttons: Vec::new(),
+        thread: None,
+        image: None,
     }
 }
