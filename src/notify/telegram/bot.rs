@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::call::{self, CallError};
 use super::post::{Outgoing, Plan};
 use super::{Message, keyboard};
+use crate::clock::UnixMicros;
 use crate::config::{Secret, TelegramSettings};
 use crate::notify::Button;
 use crate::sources::{Cause, http_client};
@@ -87,6 +88,8 @@ pub enum Heard {
         message_id: i32,
         /// What the button comes back with. It is whatever the user's program sent.
         data: String,
+        /// The buttons under the message; empty where that is not known any more.
+        buttons: Vec<Vec<Button>>,
     },
     /// Wrote a message.
     Wrote {
@@ -94,6 +97,8 @@ pub enum Heard {
         message_id: i32,
         /// Its text.
         text: String,
+        /// When it was sent: Telegram keeps a day of what nobody asked for.
+        sent_at: UnixMicros,
     },
 }
 
@@ -320,6 +325,7 @@ fn heard(id: i32, kind: UpdateKind) -> Option<Update> {
                 what: Heard::Wrote {
                     message_id: message.id.0,
                     text: message.text()?.to_owned(),
+                    sent_at: UnixMicros(message.date.timestamp_micros()),
                 },
             })
         }
@@ -334,6 +340,11 @@ fn heard(id: i32, kind: UpdateKind) -> Option<Update> {
                 what: Heard::Pressed {
                     callback_id: query.id.0,
                     message_id: message.id().0,
+                    buttons: message
+                        .regular_message()
+                        .and_then(|message| message.reply_markup())
+                        .map(keyboard::read)
+                        .unwrap_or_default(),
                     data: query.data?,
                 },
             })

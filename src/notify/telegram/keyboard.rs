@@ -1,6 +1,6 @@
 //! Buttons under a message.
 
-use teloxide::types::{InlineKeyboardButton, InlineKeyboardMarkup};
+use teloxide::types::{InlineKeyboardButton, InlineKeyboardButtonKind, InlineKeyboardMarkup};
 
 use crate::notify::{Button, ButtonTarget};
 
@@ -34,6 +34,24 @@ pub(super) fn of(rows: &[Vec<Button>], shown: Shown) -> InlineKeyboardMarkup {
         buttons.collect::<Vec<_>>()
     });
     InlineKeyboardMarkup::new(rows.filter(|row| !row.is_empty()))
+}
+
+/// The rows of a keyboard, as far as its buttons are of a kind that [`of`] makes.
+pub(super) fn read(keyboard: &InlineKeyboardMarkup) -> Vec<Vec<Button>> {
+    let button = |button: &InlineKeyboardButton| {
+        let target = match &button.kind {
+            InlineKeyboardButtonKind::CallbackData(data) => ButtonTarget::Callback(data.clone()),
+            InlineKeyboardButtonKind::Url(url) => ButtonTarget::Url(url.to_string()),
+            _ => return None,
+        };
+        Some(Button {
+            label: button.text.clone(),
+            target,
+        })
+    };
+    let rows = keyboard.inline_keyboard.iter();
+    rows.map(|row| row.iter().filter_map(button).collect())
+        .collect()
 }
 
 fn one(button: &Button, shown: Shown) -> Option<InlineKeyboardButton> {
