@@ -16,7 +16,6 @@ mod command;
 mod deeds;
 mod details;
 mod figures;
-mod humane;
 mod key_file;
 mod listener;
 mod log;
@@ -25,7 +24,7 @@ mod signer;
 mod subject;
 
 pub use answerer::{Answerer, AnswererParts, Peek, Reply, Standing};
-pub use bot::{ChatBot, PollError, Update, Updates, What};
+pub use bot::ChatBot;
 pub use buttons::{LINKS_WORK_FOR, Offers, buttons};
 pub use command::{BadCommand, Command, SpendBy, SpendOver};
 pub use key_file::KeyFileError;

@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
-use super::{
-    AlertSubject, AnswerAction, AnswerLog, BadAnswer, Opened, Signer, Subject, Way, humane,
-};
+use super::{AlertSubject, AnswerAction, AnswerLog, BadAnswer, Opened, Signer, Subject, Way};
 use crate::alert::{AlertId, ChatAnswer, Labels};
 use crate::channel::Registry;
 use crate::clock::UnixMicros;
 use crate::config::{Language, ReceiverSettings};
 use crate::ledger::{QueryError, Reader, SilenceWriter};
 use crate::notify::Message;
+use crate::notify::content::humane;
 use crate::rules::Rules;
 
 /// How long an answer waits for a journal that the disk refuses.

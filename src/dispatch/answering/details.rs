@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answerer::{Answerer, Asking, Reply, Standing};
-use super::{AlertSubject, Subject, humane};
+use super::{AlertSubject, Subject};
 use crate::alert::{AlertId, AlertState, Severity};
 use crate::channel::Hold;
 use crate::ledger::query::{Order, RequestFilter, StoredRequest};
+use crate::notify::content::humane;
 use crate::notify::{Block, Message, Span, Tone};
 use crate::record::{GateReason, GateState, Owner};
 use crate::rules::{AlertView, Rule};

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::answerer::{Answerer, Asking};
-use super::{SpendBy, SpendOver, humane};
+use super::{SpendBy, SpendOver};
 use crate::clock::UnixMicros;
 use crate::ledger::QueryError;
 use crate::ledger::query::{GroupBy, Past, PastQuery, UsageQuery, UsageRow, UsageSummary};
+use crate::notify::content::humane;
 use crate::record::Sketch;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);

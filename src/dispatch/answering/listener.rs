@@ -8,10 +8,11 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::bot::{ChatBot, PollError, Update, What};
+use super::bot::ChatBot;
 use super::{Answerer, Command};
 use crate::clock::UnixMicros;
 use crate::config::{ChatName, Language, ReceiverSettings, TargetSettings, TelegramSettings};
+use crate::notify::telegram::{CallError, Heard, Update};
 use crate::notify::{Button, ButtonTarget, Message, Tone};
 
 /// How long one poll waits.
@@ -154,29 +155,33 @@ impl Listener {
                     }
                     continue;
                 }
-                Err(PollError::Unauthorized) => {
+                Err(error @ CallError::Token) => {
                     tracing::error!(
                         receivers = ?self.receivers(),
-                        "the bot's token is refused, so that nobody can answer from its chats; put \
-                         the token that @BotFather shows into the settings and start again"
+                        %error,
+                        "nobody can answer from the bot's chats until Tollgate starts again"
                     );
                     return;
                 }
-                Err(PollError::Conflict) => {
+                Err(error @ (CallError::OtherPoller | CallError::WebhookSet)) => {
                     tracing::warn!(
                         receivers = ?self.receivers(),
-                        "another program listens with the bot's token, or a webhook is set for it; end \
-                         that one (or call deleteWebhook), or make a bot for Tollgate alone"
+                        %error,
+                        "the bot cannot be heard"
                     );
                     self.pauses.conflict
                 }
-                Err(PollError::Again { after, detail }) => {
+                Err(error) => {
                     tracing::warn!(
                         receivers = ?self.receivers(),
-                        error = detail,
+                        %error,
                         "the bot cannot be heard at present"
                     );
-                    let rest = after.map_or(pause, |after| after.max(pause));
+                    let asked = match error {
+                        CallError::TooOften(after) => after,
+                        _ => None,
+                    };
+                    let rest = asked.map_or(pause, |asked| asked.max(pause));
                     pause = pause.saturating_mul(2).min(self.pauses.longest);
                     rest
                 }
@@ -205,8 +210,8 @@ impl Listener {
         let allowed = here.filter(|door| door.users.contains(&update.user));
         let allowed: Vec<Door> = allowed.cloned().collect();
         match update.what {
-            What::Wrote { ref text, .. } if !text.trim_start().starts_with('/') => {}
-            What::Pressed {
+            Heard::Wrote { ref text, .. } if !text.trim_start().starts_with('/') => {}
+            Heard::Pressed {
                 ref callback_id, ..
             } if allowed.is_empty() => {
                 self.stranger(&update, now);
@@ -215,17 +220,17 @@ impl Listener {
                     Some(Language::Zh) => "您无权在此操作。",
                     _ => "You are not allowed to answer here.",
                 };
-                told(self.bot.acknowledge(callback_id, text).await);
+                told(self.bot.acknowledge(callback_id, text, true).await);
             }
-            What::Wrote { .. } if allowed.is_empty() => self.stranger(&update, now),
-            What::Pressed { .. } => self.pressed(update, allowed, now).await,
-            What::Wrote { .. } => self.wrote(update, &allowed, now).await,
+            Heard::Wrote { .. } if allowed.is_empty() => self.stranger(&update, now),
+            Heard::Pressed { .. } => self.pressed(update, allowed, now).await,
+            Heard::Wrote { .. } => self.wrote(update, &allowed, now).await,
         }
     }
 
     async fn pressed(&self, update: Update, allowed: Vec<Door>, now: UnixMicros) {
         let who = who(&update);
-        let What::Pressed {
+        let Heard::Pressed {
             callback_id,
             message_id,
             data,
@@ -246,7 +251,10 @@ impl Listener {
         let Some(reply) = pressed.await else {
             return;
         };
-        told(self.bot.acknowledge(&callback_id, &reply.text).await);
+        let answered = self
+            .bot
+            .acknowledge(&callback_id, &reply.text, !reply.taken());
+        told(answered.await);
         if !reply.taken() {
             return;
         }
@@ -272,7 +280,7 @@ impl Listener {
 
     async fn wrote(&mut self, update: Update, allowed: &[Door], now: UnixMicros) {
         let who = who(&update);
-        let What::Wrote {
+        let Heard::Wrote {
             message_id,
             text,
             sent_at,
@@ -284,10 +292,15 @@ impl Listener {
             return;
         };
         if self.name.is_none() && text.contains('@') {
-            self.name = self.bot.user_name().await;
+            // Until it is known, what is addressed to somebody is taken by nobody.
+            let name = self.bot.name().await;
+            let name = name.inspect_err(|error| {
+                tracing::warn!(%error, "the bot's name is not known");
+            });
+            self.name = name.ok().map(Arc::from);
         }
         let name = self.name.clone();
-        let is_late = sent_at.is_some_and(|sent| now.since(sent) > COMMANDS_WORK_FOR);
+        let is_late = now.since(sent_at) > COMMANDS_WORK_FOR;
         let message = match Command::parse(&text, name.as_deref()) {
             None => return,
             Some(Ok(command)) if is_late && command.changes() => Some(late(door.language)),
@@ -348,7 +361,7 @@ impl Listener {
 }
 
 /// What cannot be said in a chat is said in the log; what was asked for is done or not by then.
-fn told(said: Result<(), PollError>) {
+fn told(said: Result<(), CallError>) {
     if let Err(error) = said {
         tracing::warn!(%error, "an answer from a chat cannot be acknowledged");
     }
