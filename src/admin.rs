@@ -6,6 +6,7 @@
 
 mod access;
 mod alerts;
+mod answers;
 mod api;
 mod channels;
 mod error;
@@ -42,6 +43,7 @@ use crate::channel::Registry as Pool;
 use crate::clock::UnixMicros;
 use crate::config::{ChannelSettings, Secret};
 use crate::dispatch::DispatchStats;
+use crate::dispatch::answering::Answerer;
 use crate::keys::Keys;
 use crate::ledger::{Journal, LedgerStats, Repricer, Sellers, SilenceWriter};
 use crate::meter::Meter;
@@ -51,6 +53,7 @@ use crate::rules::Rules;
 use crate::sources::new_api::FollowerStats;
 
 use access::{Access, guard, harden};
+use answers::Answers;
 use channels::Channels;
 use readers::Readers;
 
@@ -123,6 +126,7 @@ pub struct AdminState {
     timezone: TimeZone,
     readiness: Arc<Readiness>,
     started_at: UnixMicros,
+    answers: Option<Answers>,
 }
 
 impl AdminState {
@@ -156,7 +160,17 @@ impl AdminState {
             timezone: parts.timezone,
             readiness: parts.readiness,
             started_at: parts.started_at,
+            answers: None,
         })
+    }
+
+    /// Takes, too, what people answer by the links in messages, which lead to `public_url`.
+    #[must_use]
+    pub fn with_answers(self, answerer: Arc<Answerer>, public_url: &Uri) -> Self {
+        Self {
+            answers: Some(Answers::new(answerer, public_url)),
+            ..self
+        }
     }
 
     /// Shows, too, how channels outside follow the gates.
@@ -239,9 +253,15 @@ pub fn router(state: Arc<AdminState>, loopback: bool) -> Router {
             // Also around the refusal of a method, so that nothing answers before the guard.
             .layer(from_fn_with_state(Arc::new(access), guard))
     };
+    // Outside of the tokens: who has a link may follow it.
+    let links = state
+        .answers
+        .as_ref()
+        .map(|answers| answers::routes(answers, loopback));
     Router::new()
         .merge(part(probe_routes().into(), &state.metrics_token))
         .merge(part(api_routes().into(), &state.token))
+        .merge(links.unwrap_or_default())
         .fallback(not_found)
         .layer(from_fn(harden))
         .with_state(state)

@@ -83,13 +83,27 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// Whether every name a request gives its host (none in HTTP/1.0) means this machine.
 fn names_this_machine(request: &Request) -> bool {
+    names_only(request, is_loopback_authority)
+}
+
+/// Whether every name a request gives its host means this machine, or is `public`: that of the
+/// address by which people reach this port, whatever proxy is in between.
+pub(super) fn names_this_machine_or(request: &Request, public: &str) -> bool {
+    names_only(request, |authority| {
+        let named = authority.parse::<http::uri::Authority>();
+        is_loopback_authority(authority)
+            || named.is_ok_and(|named| named.host().eq_ignore_ascii_case(public))
+    })
+}
+
+fn names_only(request: &Request, is_known: impl Fn(&str) -> bool) -> bool {
     let target = request.uri().authority().map(http::uri::Authority::as_str);
     let hosts = request.headers().get_all(header::HOST);
     hosts
         .iter()
         .map(|host| host.to_str().unwrap_or(""))
         .chain(target)
-        .all(is_loopback_authority)
+        .all(is_known)
 }
 
 /// Whether `host[:port]` is a loopback address or a name that always means one (RFC 6761, 6.3).
@@ -107,7 +121,8 @@ fn is_loopback_authority(authority: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Headers of every answer: nothing here is for a browser to interpret, embed or keep.
+/// Headers of every answer: nothing here is for a browser to interpret, embed or keep. A page for
+/// people says itself what it may load.
 pub(super) async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -120,7 +135,9 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
         ),
         (header::REFERRER_POLICY, "no-referrer"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }

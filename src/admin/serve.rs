@@ -5,11 +5,14 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +41,10 @@ const MAX_HEADERS: usize = 64;
 /// What to wait after an accept that failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who is at the other end of a request's connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// Serves the admin port on `listener` until `shutdown` ends, then lets requests in progress end
 /// for at most five seconds. Fails when the listener has no address.
 pub async fn serve(
@@ -56,7 +63,7 @@ pub async fn serve(
             accepted = accept(&listener, &slots) => accepted,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, peer, slot)) => {
                 let mut stopped = stopped.clone();
                 let service = service.clone();
                 tokio::spawn(async move {
@@ -66,7 +73,7 @@ pub async fn serve(
                             () = sleep(CONNECTION_LIFETIME) => {}
                         }
                     };
-                    connection(stream, service, closing).await;
+                    connection(stream, peer, service, closing).await;
                     drop(slot);
                 });
             }
@@ -86,20 +93,25 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots)
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, slot))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer.ip(), slot))
 }
 
 async fn connection(
     stream: TcpStream,
+    peer: IpAddr,
     service: TowerToHyperService<axum::Router>,
     closing: impl Future<Output = ()>,
 ) {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        service.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
