@@ -10,11 +10,17 @@ mod build;
 pub mod content;
 mod cut;
 mod delivered;
+mod dingtalk;
+mod feishu;
 mod http;
+mod link;
+mod markdown;
 mod message;
 mod pace;
 mod plain;
 pub mod telegram;
+mod slack;
+mod wecom;
 
 use std::fmt;
 

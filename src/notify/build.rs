@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use super::Receiver;
+use super::dingtalk::Dingtalk;
+use super::feishu::Feishu;
+use super::slack::Slack;
+use super::wecom::Wecom;
 use crate::config::{ReceiverKind, ReceiverSettings, TargetSettings};
 use crate::sources::Cause;
 
@@ -28,9 +32,12 @@ pub enum BuildError {
 
 /// The receiver of these settings, ready to be told.
 pub fn receiver(settings: &ReceiverSettings) -> Result<Arc<dyn Receiver>, BuildError> {
+    let timeout = settings.timeout;
     Ok(match &settings.target {
-        TargetSettings::Telegram(_) => return Err(BuildError::NotThere(ReceiverKind::Telegram)),
-        TargetSettings::Email(_) => return Err(BuildError::NotThere(ReceiverKind::Email)),
+        TargetSettings::Feishu(target) => Arc::new(Feishu::new(target, timeout)?),
+        TargetSettings::Wecom(target) => Arc::new(Wecom::new(target, timeout)?),
+        TargetSettings::Dingtalk(target) => Arc::new(Dingtalk::new(target, timeout)?),
+        TargetSettings::Slack(target) => Arc::new(Slack::new(target, timeout)?),
         other => return Err(BuildError::NotThere(other.kind())),
     })
 }

@@ -154,7 +154,8 @@ pub(super) fn text(span: &Span) -> &str {
     }
 }
 
-fn more_lines(count: usize, language: Language) -> String {
+/// `… 12 more lines`, in `language`.
+pub(super) fn more_lines(count: usize, language: Language) -> String {
     match language {
         Language::En if count == 1 => "… 1 more line".to_owned(),
         Language::En => format!("… {count} more lines"),
@@ -162,7 +163,7 @@ fn more_lines(count: usize, language: Language) -> String {
     }
 }
 
-/// ` … 12 more characters`, in `language`.
+/// `… 12 more characters`, in `language`.
 pub(super) fn more_characters(count: usize, language: Language) -> String {
     match language {
         Language::En if count == 1 => "… 1 more character".to_owned(),

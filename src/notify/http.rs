@@ -192,7 +192,7 @@ impl Poster {
             401 | 403 => give_up(FailureReason::Credential, "; check its credential"),
             404 | 410 => give_up(FailureReason::Gone, "; check its address"),
             413 => give_up(FailureReason::TooLong, ""),
-            300..400 => give_up(
+            300..=399 => give_up(
                 FailureReason::Refused,
                 "; its address leads elsewhere, and redirects are not followed",
             ),
@@ -218,6 +218,11 @@ impl Answer {
     /// The body as text, for people.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body, where it is JSON.
+    pub(super) fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.body).ok()
     }
 
     /// How long to wait, where it says.
