@@ -6,6 +6,8 @@
 //! place, so that no name and no value can mean anything but itself. It says what came of it as a
 //! [`Delivered`], whatever the wire's way to say so is.
 
+mod alert_body;
+mod alertmanager;
 mod build;
 pub mod content;
 mod cut;
@@ -20,6 +22,7 @@ mod pace;
 mod plain;
 pub mod telegram;
 mod slack;
+mod webhook;
 mod wecom;
 
 use std::fmt;

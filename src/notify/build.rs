@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::Receiver;
+use super::alertmanager::Alertmanager;
 use super::dingtalk::Dingtalk;
 use super::feishu::Feishu;
 use super::slack::Slack;
+use super::webhook::Webhook;
 use super::wecom::Wecom;
 use crate::config::{ReceiverKind, ReceiverSettings, TargetSettings};
 use crate::sources::Cause;
@@ -38,6 +40,8 @@ pub fn receiver(settings: &ReceiverSettings) -> Result<Arc<dyn Receiver>, BuildE
         TargetSettings::Wecom(target) => Arc::new(Wecom::new(target, timeout)?),
         TargetSettings::Dingtalk(target) => Arc::new(Dingtalk::new(target, timeout)?),
         TargetSettings::Slack(target) => Arc::new(Slack::new(target, timeout)?),
+        TargetSettings::Webhook(target) => Arc::new(Webhook::new(&settings.name, target, timeout)?),
+        TargetSettings::Alertmanager(target) => Arc::new(Alertmanager::new(target, timeout)?),
         other => return Err(BuildError::NotThere(other.kind())),
     })
 }
