@@ -39,7 +39,7 @@ use crate::config::{
     BaseUrl, ChannelKind, ChannelSettings, ModelPattern, Secret, Settings, Strategy,
 };
 use crate::pricing::provider_of;
-use crate::record::ModelNames;
+use crate::record::{Dimensions, ModelNames};
 
 use affinity::Affinity;
 use breaker::{Breaker, Pace};
@@ -307,6 +307,18 @@ impl Registry {
             meant,
             called: called.map(|name| &**name),
             served: None,
+        }
+    }
+
+    /// What the ledger keeps of a request, with the names of its model that it does not keep.
+    #[must_use]
+    pub fn named<'a>(&'a self, of: Dimensions<'a>) -> Dimensions<'a> {
+        Dimensions {
+            model: ModelNames {
+                served: of.model.served,
+                ..self.names(of.channel, of.model.asked)
+            },
+            ..of
         }
     }
 

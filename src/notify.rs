@@ -9,6 +9,7 @@
 mod alert_body;
 mod alertmanager;
 mod build;
+pub mod chart;
 pub mod content;
 mod cut;
 mod delivered;

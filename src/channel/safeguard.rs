@@ -56,6 +56,24 @@ impl Registry {
         Ok(())
     }
 
+    /// What the channel of that name serves and no open channel does: patterns and names of models, `*`
+    /// for every model. Nothing while it is open itself.
+    #[must_use]
+    pub fn unserved_without(&self, name: &str, now: UnixMicros) -> Vec<Arc<str>> {
+        let Some(channel) = self.channel(name) else {
+            return Vec::new();
+        };
+        let is_open = |other: &&Arc<Channel>| {
+            is_of_kind(other.kind, channel.kind) && other.gate.look(now) == Sight::Open
+        };
+        let open: Vec<_> = self.iter().filter(is_open).collect();
+        let served = channel.served().into_iter();
+        served
+            .filter(|models| !open.iter().any(|other| other.covers(models)))
+            .map(|models| models.as_str().into())
+            .collect()
+    }
+
     /// The first of what `channel` serves that no other open channel does.
     fn last_of(&self, channel: &Arc<Channel>, now: UnixMicros) -> Option<Arc<str>> {
         let others: Vec<_> = self

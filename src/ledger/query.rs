@@ -6,6 +6,7 @@
 
 mod listing;
 mod past;
+mod period;
 mod replay;
 mod requests;
 pub(super) mod sampled;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -28,6 +30,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 pub use past::{HeldRequest, Past, PastQuery};
+pub use period::{Durations, PeriodGroup, PeriodPart, PeriodQuery, PeriodSums, PeriodUsage};
 pub use replay::{Replayed, Turn};
 pub use requests::{
     Cursor, CursorError, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage,
@@ -243,6 +246,31 @@ impl Reader {
     ) -> Result<Option<u64>, QueryError> {
         past::past(&self.connection, query, journal, &mut visit)
             .map_err(|error| self.explain(error))
+    }
+
+    /// As [`past`](Self::past), minutes and requests only, until `visit` breaks off; whether it did.
+    pub fn past_until(
+        &self,
+        query: &PastQuery,
+        mut visit: impl FnMut(Past<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, QueryError> {
+        past::read(&self.connection, query, &mut visit).map_err(|error| self.explain(error))
+    }
+
+    /// What was used in a time; see [`PeriodQuery`].
+    pub fn period(&self, query: &PeriodQuery) -> Result<PeriodUsage, QueryError> {
+        period::usage(&self.connection, query).map_err(|error| self.explain(error))
+    }
+
+    /// How long requests took that ended from `since` on and before `until`, both rounded down to the
+    /// minute. Known of the last 400 days.
+    pub fn durations(&self, since: UnixMicros, until: UnixMicros) -> Result<Durations, QueryError> {
+        period::durations(&self.connection, since, until).map_err(|error| self.explain(error))
+    }
+
+    /// The first minute of which any usage is known; `None` of an empty ledger.
+    pub fn first_minute(&self) -> Result<Option<UnixMicros>, QueryError> {
+        period::first_minute(&self.connection).map_err(|error| self.explain(error.into()))
     }
 
     /// Shows `visit` every request that ended from `since` on and before `until` twice: as it began and

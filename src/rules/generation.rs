@@ -131,6 +131,12 @@ impl Generation {
         self.plans.clear();
     }
 
+    /// A rule's alert of these labels, where there is one.
+    pub(super) fn alert_of(known: &InForce, labels: &Labels) -> Option<Arc<Series>> {
+        let all = known.series.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(labels).map(Arc::clone)
+    }
+
     /// Every alert of a rule, in the order in which they were first seen.
     pub(super) fn alerts_of(known: &InForce) -> Vec<Arc<Series>> {
         let all = known.series.read().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use super::definition::Rule;
 use super::engine::Rules;
 use super::generation::{Generation, InForce};
 use super::series::{Cell, Series};
-use crate::alert::{ActionTaken, AlertState, Labels, Mode, Quantity, Severity};
+use crate::alert::{ActionTaken, AlertId, AlertState, Labels, Mode, Quantity, Severity};
 use crate::clock::UnixMicros;
 
 /// A rule and its alerts at a moment.
@@ -73,6 +73,18 @@ impl Rules {
             .iter()
             .map(|known| view(known, self.shared.load(Ordering::Relaxed), now))
             .collect()
+    }
+
+    /// One alert, where its rule is in force and it is known: no other alert is looked at.
+    #[must_use]
+    pub fn alert(&self, alert: &AlertId, now: UnixMicros) -> Option<AlertView> {
+        let generation = self.generation();
+        let known = generation.named(&alert.rule)?;
+        let series = Generation::alert_of(known, &alert.labels)?;
+        // What is read here is one alert's own: other rules need not wait for it.
+        drop(generation);
+        let mut cell = series.cell();
+        Some(series.view(&mut cell, now))
     }
 
     /// The rule of that name, where it is in force.

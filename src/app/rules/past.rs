@@ -10,7 +10,7 @@ use crate::clock::UnixMicros;
 use crate::ledger::query::{Past, PastQuery};
 use crate::ledger::{Journal, QueryError, Reader};
 use crate::money::NanoUsd;
-use crate::record::{Dimensions, MinuteSample, ModelNames, Sample, Worst};
+use crate::record::{MinuteSample, Sample, Worst};
 use crate::rules::{Dimension, HeldRequest, Preparation, Rule, Rules, TookTooLong};
 
 /// How long what is made in the background may take to tell its usage: OpenAI's batches end within a
@@ -185,7 +185,7 @@ impl Feed<'_, '_> {
         let (now, channels) = (self.now, self.channels);
         match past {
             Past::Minute(minute) => {
-                let dimensions = named(channels, minute.dimensions);
+                let dimensions = channels.named(minute.dimensions);
                 self.into.minute(
                     &MinuteSample {
                         dimensions,
@@ -195,7 +195,7 @@ impl Feed<'_, '_> {
                 );
             }
             Past::Request(sample) => {
-                let dimensions = named(channels, sample.dimensions);
+                let dimensions = channels.named(sample.dimensions);
                 self.into.row(
                     &Sample {
                         dimensions,
@@ -218,7 +218,7 @@ impl Feed<'_, '_> {
                 self.into.held(&HeldRequest {
                     id,
                     started_at: held.started_at,
-                    dimensions: named(channels, held.dimensions),
+                    dimensions: channels.named(held.dimensions),
                     worst: Worst {
                         cost: held.worst.cost.map(rest),
                         ..held.worst
@@ -228,17 +228,6 @@ impl Feed<'_, '_> {
                 });
             }
         }
-    }
-}
-
-/// With the names of the model that the ledger does not keep.
-fn named<'a>(channels: &'a Registry, of: Dimensions<'a>) -> Dimensions<'a> {
-    Dimensions {
-        model: ModelNames {
-            served: of.model.served,
-            ..channels.names(of.channel, of.model.asked)
-        },
-        ..of
     }
 }
 

@@ -6,6 +6,7 @@
 //! those minutes are looked up by the index of starts. So none is missed and few are read in vain.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
@@ -75,12 +76,10 @@ pub(super) fn past(
     visit: &mut dyn FnMut(Past<'_>),
 ) -> Result<Option<u64>, ReadError> {
     let transaction = connection.unchecked_transaction()?;
-    if let Some(since) = query.minutes_since {
-        minutes(&transaction, since, query.sketches, visit)?;
-    }
-    if let Some(since) = query.requests_since {
-        requests(&transaction, since, query.tags, visit)?;
-    }
+    read(&transaction, query, &mut |past| {
+        visit(past);
+        ControlFlow::Continue(())
+    })?;
     for (since, deferred) in [
         (query.interrupted_since, false),
         (query.deferred_since, true),
@@ -92,6 +91,23 @@ pub(super) fn past(
     journal
         .map(|journal| position(&transaction, journal))
         .transpose()
+}
+
+/// Reads minutes and requests until it is enough; see [`super::Reader::past_until`].
+pub(super) fn read(
+    connection: &Connection,
+    query: &PastQuery,
+    visit: &mut dyn FnMut(Past<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadError> {
+    if let Some(since) = query.minutes_since
+        && minutes(connection, since, query.sketches, visit)?.is_break()
+    {
+        return Ok(ControlFlow::Break(()));
+    }
+    match query.requests_since {
+        Some(since) => requests(connection, since, query.tags, visit),
+        None => Ok(ControlFlow::Continue(())),
+    }
 }
 
 /// Up to where the process' own stream is in the database.
@@ -110,8 +126,8 @@ fn minutes(
     connection: &Connection,
     since: UnixMicros,
     sketches: bool,
-    visit: &mut dyn FnMut(Past<'_>),
-) -> Result<(), ReadError> {
+    visit: &mut dyn FnMut(Past<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadError> {
     let distributions = if sketches {
         ", latency_us, ttft_us, pace_milli"
     } else {
@@ -131,9 +147,11 @@ fn minutes(
             sample.ttft_us = sketch(row, 15)?;
             sample.pace_milli = sketch(row, 16)?;
         }
-        visit(Past::Minute(&sample));
+        if visit(Past::Minute(&sample)).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Without distributions.
@@ -171,7 +189,7 @@ fn stated<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, ReadEr
 }
 
 /// A distribution. One that is damaged is not known: the sums beside it are.
-fn sketch(row: &Row<'_>, column: usize) -> Result<Option<Sketch>, ReadError> {
+pub(super) fn sketch(row: &Row<'_>, column: usize) -> Result<Option<Sketch>, ReadError> {
     let value = row.get_ref(column)?;
     let bytes = value.as_blob().map_err(rusqlite::Error::from)?;
     Ok(Sketch::decode(bytes)
@@ -216,8 +234,8 @@ fn requests(
     connection: &Connection,
     since: UnixMicros,
     tags: bool,
-    visit: &mut dyn FnMut(Past<'_>),
-) -> Result<(), ReadError> {
+    visit: &mut dyn FnMut(Past<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadError> {
     let ranges = starts_of_what_ended(connection, since, UnixMicros(i64::MAX))?;
     let mut statement = connection.prepare(&requests_of_range(tags))?;
     let untagged = BTreeMap::new();
@@ -233,10 +251,12 @@ fn requests(
                 ..row.dimensions
             };
             let sample = Sample::new(row.started_at, dimensions, &row.figures, None);
-            visit(Past::Request(&sample));
+            if visit(Past::Request(&sample)).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Nobody saw its end.

@@ -347,7 +347,8 @@ impl<'q> GroupKey<'q> {
     }
 }
 
-fn push_value(key: &mut String, value: Option<&str>) {
+/// Adds a value to a key of values, led by its length.
+pub(super) fn push_value(key: &mut String, value: Option<&str>) {
     let _infallible = match value {
         None => write!(key, "-:"),
         Some(value) => write!(key, "{}:{value}", value.len()),
