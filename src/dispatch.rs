@@ -1,24 +1,229 @@
 //! From alerts and events to messages: who is told what, when, and once; and what people answer.
+//!
+//! Alerts and gates say that they changed to an [`Inbox`], which costs them a lock and nothing else. One
+//! task, the keeper, takes that in: alerts into groups on the *board*, which decides by pure
+//! functions what is due and what is news, and channels' changes into *notices*. What is to be told
+//! becomes a letter, which is kept in the journal before it is queued for its receiver. Each receiver
+//! has a task that takes from its queue, sends, and has the fate kept in the journal. So what was
+//! decided and not taken by the receiver is sent by the next run, and what was taken is sent again only
+//! where the process died between the receiver's answer and the journal's entry.
+//!
+//! What was told is kept with each notification, so that a run begins by reading the last one of each
+//! group, and the alerts as they are.
 
 pub mod answering;
 mod board;
+mod context;
 mod deduplicate;
+mod delivery;
+mod destination;
+mod digest;
 mod facts;
 mod group;
+mod inbox;
 mod inhibit;
+mod keeper;
+mod kept;
+mod letters;
+mod links;
 mod notices;
+mod office;
 mod pacing;
 mod queue;
+mod restore;
 mod routes;
-mod context;
-mod digest;
-mod links;
 mod stats;
 #[cfg(test)]
 mod tests;
 mod times;
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{sleep, timeout};
+
+use crate::clock::UnixMicros;
+use crate::config::NotifySettings;
+use crate::ledger::{Journal, Recovery};
+
+use self::answering::Signer;
+use self::delivery::{Offering, deliver};
+use self::keeper::{Digest, Keeper};
+use self::office::Office;
+use self::restore::Left;
+
 pub use context::Context;
+pub use destination::{Destination, destinations};
 pub use digest::{BadSchedule, Period, Schedule, digest_content};
+pub use inbox::Inbox;
 pub use links::{Links, runbook};
 pub use stats::{DispatchResult, DispatchStats, ReceiverStats};
+
+/// From one try to read the ledger to the next.
+const READ_AGAIN: Duration = Duration::from_millis(250);
+/// How long a stop waits for answers to what is being sent.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Whom is told what: the settings with everything that they need to be in force.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The settings.
+    pub settings: NotifySettings,
+    /// Their receivers.
+    pub destinations: Vec<Destination>,
+    /// Where messages lead.
+    pub links: Links,
+}
+
+/// What dispatch works with.
+#[derive(Debug)]
+pub struct DispatchParts {
+    /// Where alerts and gates say that they changed.
+    pub inbox: Arc<Inbox>,
+    /// Where what is told is looked up; its links are the plan's.
+    pub context: Context,
+    /// Where notifications are kept.
+    pub journal: Arc<Journal>,
+    /// Knows when the ledger has what earlier runs left.
+    pub recovery: Recovery,
+    /// What signs the offers of answers; `None` offers none.
+    pub signer: Option<Arc<Signer>>,
+    /// `admin.public_url`.
+    pub public_url: Option<Uri>,
+}
+
+/// Tells people. See the module.
+#[derive(Debug)]
+pub struct Dispatch {
+    parts: DispatchParts,
+    plan: watch::Sender<Arc<Plan>>,
+    stats: Arc<DispatchStats>,
+}
+
+impl Dispatch {
+    /// Nothing is told before [`run`](Self::run).
+    #[must_use]
+    pub fn new(parts: DispatchParts, plan: Plan) -> Self {
+        let stats = DispatchStats::new(plan.settings.receivers.iter().map(|known| &known.name));
+        Self {
+            parts,
+            plan: watch::Sender::new(Arc::new(plan)),
+            stats: Arc::new(stats),
+        }
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Arc<DispatchStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Other settings are in force: who was told what stays known.
+    pub fn change(&self, plan: Plan) {
+        self.plan.send_replace(Arc::new(plan));
+    }
+
+    /// Tells people until `stop` is set, then lets what is being sent end.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut plans = self.plan.subscribe();
+        while !*stop.borrow() {
+            let plan = Arc::clone(&plans.borrow_and_update());
+            if plan.settings.receivers.is_empty() {
+                self.parts.inbox.close();
+            } else {
+                // Before the ledger is read: what changes meanwhile is news.
+                self.parts.inbox.open();
+            }
+            let (end, ended) = watch::channel(false);
+            let work = self.tell(&plan, ended);
+            tokio::pin!(work);
+            tokio::select! {
+                () = &mut work => {}
+                // Errors say that nobody is there to say so.
+                _ = plans.changed() => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+            end.send_replace(true);
+            // What is not answered by then is sent again by whoever goes on.
+            let _ = timeout(LAST_ANSWERS, work).await;
+        }
+        self.parts.inbox.close();
+    }
+
+    /// Tells people by a plan until `ended` says so.
+    async fn tell(&self, plan: &Plan, mut ended: watch::Receiver<bool>) {
+        let (settings, parts) = (&plan.settings, &self.parts);
+        if settings.receivers.is_empty() {
+            let _ = ended.changed().await;
+            return;
+        }
+        let office = Arc::new(Office::new(
+            settings,
+            plan.destinations.clone(),
+            &self.stats,
+            Arc::clone(&parts.journal),
+        ));
+        let context = Context {
+            links: plan.links.clone(),
+            ..parts.context.clone()
+        };
+        let left = tokio::select! {
+            left = self.left() => left,
+            _ = ended.changed() => return,
+        };
+        let told: HashSet<_> = left.digests().collect();
+        let digests = settings.digests.iter().filter_map(|settings| {
+            Some(Digest {
+                schedule: Schedule::new(settings).ok()?,
+                settings: settings.clone(),
+                told: told.clone(),
+                again_at: None,
+            })
+        });
+        let digests = digests.collect();
+        left.take_over(&office, &context.rules, UnixMicros::now());
+        let offering = Offering {
+            signer: parts.signer.clone(),
+            public_url: parts.public_url.clone(),
+        };
+        let mut tasks = JoinSet::new();
+        for desk in office.desks() {
+            let (office, desk) = (Arc::clone(&office), Arc::clone(desk));
+            tasks.spawn(deliver(office, desk, offering.clone(), ended.clone()));
+        }
+        let keeper = Keeper::new(Arc::clone(&parts.inbox), office, context, digests);
+        tokio::select! {
+            () = keeper.run() => {}
+            _ = ended.changed() => {}
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// What earlier runs left, and this one by an earlier plan, once the ledger has all of it.
+    async fn left(&self) -> Left {
+        let mut told = false;
+        loop {
+            let recovery = self.parts.recovery.clone();
+            let data_dir = self.parts.context.data_dir.clone();
+            let read = spawn_blocking(move || {
+                let whole = recovery.wait(READ_AGAIN) && recovery.flush(READ_AGAIN);
+                whole.then(|| Left::read(&data_dir, UnixMicros::now()))
+            });
+            match read.await {
+                Ok(Some(Ok(left))) => return left,
+                Ok(Some(Err(error))) if !std::mem::replace(&mut told, true) => {
+                    tracing::warn!(
+                        %error,
+                        "cannot read what was told before; nobody is told anything until it is known"
+                    );
+                }
+                _ => {}
+            }
+            sleep(READ_AGAIN).await;
+        }
+    }
+}

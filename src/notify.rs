@@ -21,8 +21,8 @@ mod markdown;
 mod message;
 mod pace;
 mod plain;
-pub mod telegram;
 mod slack;
+pub mod telegram;
 mod webhook;
 mod wecom;
 

@@ -150,7 +150,7 @@ impl Board {
                 continue;
             }
             if self.times.mute(&group.route, now) {
-                group.postpone(now);
+                all.kept_back.append(&mut group.postpone(now, &wishes));
                 continue;
             }
             let mut flushed = group.flush(now, &wishes, &kept_back);

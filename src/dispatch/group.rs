@@ -1,6 +1,6 @@
 //! A group: alerts that are told together, when that is due, and what of them is news for whom.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(super) const REMEMBERED: Duration = Duration::from_secs(2 * 3600);
 pub(super) enum KeptBack {
     BySilence,
     ByInhibition,
+    ByTime,
 }
 
 /// Alerts that are told together.
@@ -39,6 +40,8 @@ pub(super) struct Group {
     /// When it was looked at last.
     flushed_at: Option<UnixMicros>,
     told: HashMap<Arc<str>, Listener>,
+    /// Receivers that would have been told something in the mute time it is.
+    muted: HashSet<Arc<str>>,
 }
 
 /// An alert of a group.
@@ -101,6 +104,7 @@ impl Group {
             members: BTreeMap::new(),
             flushed_at: None,
             told: HashMap::new(),
+            muted: HashSet::new(),
         }
     }
 
@@ -213,10 +217,38 @@ impl Group {
         members.map(|(alert, member)| (alert, &*member.facts))
     }
 
-    /// Nothing is to be sent now: it is looked at again before long.
-    pub(super) fn postpone(&mut self, now: UnixMicros) {
+    /// Nothing is to be sent now: it is looked at again before long. Returns who would have been told,
+    /// each once in a mute time.
+    pub(super) fn postpone(
+        &mut self,
+        now: UnixMicros,
+        wishes: &dyn Fn(&str) -> Option<bool>,
+    ) -> Vec<(Arc<str>, KeptBack)> {
         const A_WHILE: Duration = Duration::from_secs(60);
         self.due = now.plus(self.route.group_interval.min(A_WHILE));
+        let alerts: Vec<Current> = self.members.values().map(Member::current).collect();
+        let mut kept_back = Vec::new();
+        for receiver in &self.receivers {
+            let told = self
+                .told
+                .get(receiver)
+                .and_then(|known| known.told.as_ref());
+            let Some(wishes) = self.wishes(receiver, wishes) else {
+                continue;
+            };
+            let would_tell = matches!(decide(told, &alerts, wishes, now), Decision::Tell(_));
+            if would_tell && self.muted.insert(Arc::clone(receiver)) {
+                kept_back.push((Arc::clone(receiver), KeptBack::ByTime));
+            }
+        }
+        kept_back
+    }
+
+    fn wishes(&self, receiver: &str, wishes: &dyn Fn(&str) -> Option<bool>) -> Option<Wishes> {
+        Some(Wishes {
+            repeat_interval: self.route.repeat_interval,
+            send_resolved: wishes(receiver)?,
+        })
     }
 
     /// Looks at it: what is to be told whom. `kept_back` says what keeps an alert from being told.
@@ -234,21 +266,15 @@ impl Group {
                 let kept = kept_back(&member.event, &member.facts);
                 by = by.or(kept);
                 Current {
-                    fingerprint: member.fingerprint,
-                    event: Arc::clone(&member.event),
-                    came_and_went: member.came_and_went,
                     kept_back: kept.is_some(),
+                    ..member.current()
                 }
             })
             .collect();
         let mut flushed = Flushed::default();
         for receiver in &self.receivers {
-            let Some(send_resolved) = wishes(receiver) else {
+            let Some(wishes) = self.wishes(receiver, wishes) else {
                 continue;
-            };
-            let wishes = Wishes {
-                repeat_interval: self.route.repeat_interval,
-                send_resolved,
             };
             let listener = self.told.entry(Arc::clone(receiver)).or_default();
             match decide(listener.told.as_ref(), &alerts, wishes, now) {
@@ -287,6 +313,7 @@ impl Group {
         }
         self.members
             .retain(|_, member| member.event.state == AlertState::Firing);
+        self.muted.clear();
         self.flushed_at = Some(now);
         self.due = now.plus(self.route.group_interval);
         flushed
@@ -301,6 +328,18 @@ impl Group {
     /// Whether an alert is one of its.
     pub(super) fn has(&self, alert: &AlertId) -> bool {
         self.members.contains_key(alert)
+    }
+}
+
+impl Member {
+    /// As it is, with nothing that keeps it back.
+    fn current(&self) -> Current {
+        Current {
+            fingerprint: self.fingerprint,
+            event: Arc::clone(&self.event),
+            came_and_went: self.came_and_went,
+            kept_back: false,
+        }
     }
 }
 

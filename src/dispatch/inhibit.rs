@@ -10,7 +10,7 @@ use super::facts::Facts;
 
 /// A channel that is closed, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClosedChannel {
+pub(super) struct ClosedChannel {
     /// Its name.
     pub channel: Arc<str>,
     /// The alerts that hold it closed, by their texts.

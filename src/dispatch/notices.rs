@@ -223,7 +223,11 @@ mod tests {
         let mut told = Vec::new();
         while let Some(due) = notices.next_due().filter(|due| *due <= at(until)) {
             let flushed = notices.flush(due);
-            told.extend(flushed.iter().map(|notice| (due.0 / 1_000_000, notice.events.len())));
+            told.extend(
+                flushed
+                    .iter()
+                    .map(|notice| (due.0 / 1_000_000, notice.events.len())),
+            );
         }
         told
     }
@@ -266,7 +270,11 @@ mod tests {
         let mut notices = notices();
         let mut at_all = Vec::new();
         for turn in 0..8640 {
-            let hold = if turn % 2 == 0 { GateState::Closed } else { GateState::Open };
+            let hold = if turn % 2 == 0 {
+                GateState::Closed
+            } else {
+                GateState::Open
+            };
             notices.accept(&breaker(hold, turn * 10));
             at_all.extend(told(&mut notices, turn * 10 + 9));
         }

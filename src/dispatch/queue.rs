@@ -42,6 +42,13 @@ impl Waiting {
         }
     }
 
+    /// Given up without a try.
+    pub(super) fn dead(self, now: UnixMicros, error: &str) -> Settled {
+        let mut settled = settled(self, now, NotificationResult::Dead, None);
+        settled.fate.error = Some(error.into());
+        settled
+    }
+
     /// Whether a newer one of its group says all that it does.
     fn is_replaced_by(&self, newer: &Notification) -> bool {
         let kind = self.notification.kind;

@@ -1,7 +1,7 @@
 //! What dispatch says about itself: counters by receiver.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::notify::FailureReason;
 use crate::record::closed_set;
@@ -28,10 +28,10 @@ closed_set! {
     }
 }
 
-/// The counters.
-#[derive(Debug)]
+/// The counters. A receiver that is taken out of the settings keeps its own until the process ends.
+#[derive(Debug, Default)]
 pub struct DispatchStats {
-    receivers: Vec<ReceiverStats>,
+    receivers: RwLock<Vec<Arc<ReceiverStats>>>,
 }
 
 /// The counters of one receiver.
@@ -47,32 +47,44 @@ pub struct ReceiverStats {
 impl DispatchStats {
     /// Of receivers of these names.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a Arc<str>>) -> Self {
-        let of = |name: &Arc<str>| ReceiverStats {
+        let stats = Self::default();
+        for name in names {
+            stats.receiver(name);
+        }
+        stats
+    }
+
+    /// Each receiver's, in the order in which they were first set.
+    #[must_use]
+    pub fn receivers(&self) -> Vec<Arc<ReceiverStats>> {
+        let receivers = self.receivers.read();
+        receivers.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One receiver's, which begin with the first call.
+    pub fn receiver(&self, name: &Arc<str>) -> Arc<ReceiverStats> {
+        let mut receivers = self
+            .receivers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = receivers.iter().find(|known| known.name == *name) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(ReceiverStats {
             name: Arc::clone(name),
             results: Default::default(),
             failures: Default::default(),
             queued: AtomicU64::new(0),
-        };
-        Self {
-            receivers: names.into_iter().map(of).collect(),
-        }
-    }
-
-    /// Each receiver's, in the order of the settings.
-    pub fn receivers(&self) -> impl Iterator<Item = &ReceiverStats> {
-        self.receivers.iter()
-    }
-
-    /// One receiver's.
-    #[must_use]
-    pub fn receiver(&self, name: &str) -> Option<&ReceiverStats> {
-        self.receivers.iter().find(|known| *known.name == *name)
+        });
+        receivers.push(Arc::clone(&new));
+        new
     }
 
     /// Notifications that wait, over all receivers.
     #[must_use]
     pub fn queued(&self) -> u64 {
-        self.receivers.iter().map(ReceiverStats::queued).sum()
+        let receivers = self.receivers();
+        receivers.iter().map(|receiver| receiver.queued()).sum()
     }
 }
 

@@ -1,0 +1,237 @@
+//! From a decision to what is kept and sent: the content of a notification, and its title.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::alert::{
+    AlertEvent, AlertState, Notification, NotificationFate, NotificationKind, NotifyReason,
+    Severity,
+};
+use crate::clock::UnixMicros;
+use crate::config::ReceiverKind;
+use crate::notify::Content;
+use crate::notify::content::{
+    AlertChange, AlertsContent, DigestContent, Rendering, UndeliveredContent, render,
+};
+
+use super::Context;
+use super::deduplicate::Told;
+use super::destination::Destination;
+use super::group::Telling;
+use super::kept::Kept;
+use super::notices::Notice;
+
+/// Alerts that people are shown one by one.
+const LISTED: usize = 20;
+/// Alerts that machines are handed; the rest is counted.
+const HANDED: usize = 400;
+/// Alerts of which is said who used most.
+const WITH_CONTRIBUTORS: usize = 5;
+/// Undelivered notifications that are named.
+const MOST_TITLES: usize = 50;
+
+/// A notification with what its group had told, not kept yet.
+pub(super) struct Letter {
+    pub(super) notification: Notification,
+    pub(super) told: Option<Told>,
+}
+
+/// What a group of alerts tells. `thorough`: also who used most, for which the ledger is read.
+pub(super) fn of_alerts(
+    telling: &Telling,
+    to: &Destination,
+    context: &Context,
+    thorough: bool,
+) -> Letter {
+    let now = telling.now;
+    let mut alerts = telling.alerts.clone();
+    alerts.sort_by_key(|(event, change)| weight(event, *change));
+    let is_machine = matches!(
+        to.settings.target.kind(),
+        ReceiverKind::Webhook | ReceiverKind::Alertmanager
+    );
+    let mut listed = alerts.len().min(if is_machine { HANDED } else { LISTED });
+    let firing = |severity: Severity| {
+        let fires = |event: &AlertEvent| {
+            event.state == AlertState::Firing && event.severity == Some(severity)
+        };
+        alerts.iter().filter(|(event, _)| fires(event)).count()
+    };
+    let over = |(event, _): &&(Arc<AlertEvent>, AlertChange)| event.state != AlertState::Firing;
+    let mut content = AlertsContent {
+        at: now,
+        group: Arc::clone(&telling.group),
+        facts: telling.facts.clone(),
+        alerts: alerts[..listed]
+            .iter()
+            .map(|(event, change)| context.alert_content(event, *change, now))
+            .collect(),
+        critical: firing(Severity::Critical),
+        warning: firing(Severity::Warning),
+        resolved: alerts.iter().filter(over).count(),
+        more: alerts.len() - listed,
+        repeated: telling.reason == NotifyReason::Repeat,
+    };
+    if thorough {
+        let first = content.alerts.len().min(WITH_CONTRIBUTORS);
+        context.add_contributors(&mut content.alerts[..first]);
+    }
+    let total = alerts.len();
+    let content = loop {
+        let whole = Content::Alerts(content.clone());
+        if text(&whole).len() <= Notification::MOST_BYTES || listed == 0 {
+            break whole;
+        }
+        listed /= 2;
+        content.alerts.truncate(listed);
+        content.more = total - listed;
+    };
+    let mut letter = letter(&content, to, &telling.group, telling.reason, now);
+    letter.notification.id = telling.id;
+    letter.notification.told = Kept::Alerts(telling.told.clone()).text().into();
+    letter.told = Some(telling.told.clone());
+    letter
+}
+
+/// What is new in front, then what is worst.
+fn weight(event: &AlertEvent, change: AlertChange) -> impl Ord + use<> {
+    let news = match change {
+        AlertChange::Escalated => 0,
+        AlertChange::Fired => 1,
+        AlertChange::Acted => 2,
+        AlertChange::CameAndWent => 3,
+        AlertChange::Resolved => 4,
+        AlertChange::Eased => 5,
+        AlertChange::Same => 6,
+    };
+    (news, Reverse(event.severity), event.fired_at)
+}
+
+/// What a channel's changes tell.
+pub(super) fn of_notice(
+    notice: &Notice,
+    to: &Destination,
+    context: &Context,
+    now: UnixMicros,
+) -> Letter {
+    let mut content = context.channel_content(&notice.channel, notice.events.clone(), now);
+    content.more += notice.more;
+    let group = channel_group(&notice.channel);
+    let content = Content::Channel(content);
+    let mut letter = letter(&content, to, &group, NotifyReason::Notice, now);
+    letter.notification.told = Kept::Channel(notice.told.clone()).text().into();
+    letter
+}
+
+/// The group of a channel's notices.
+pub(super) fn channel_group(channel: &str) -> Arc<str> {
+    format!("channel/{channel}").into()
+}
+
+/// The channel of such a group.
+pub(super) fn channel_of(group: &str) -> Option<&str> {
+    group.strip_prefix("channel/")
+}
+
+/// What a digest tells.
+pub(super) fn of_digest(
+    content: DigestContent,
+    to: &Destination,
+    group: &Arc<str>,
+    now: UnixMicros,
+) -> Letter {
+    let content = Content::Digest(Box::new(content));
+    letter(&content, to, group, NotifyReason::Notice, now)
+}
+
+/// What is told in place of a notification that was given up; with what waits to be told of the same
+/// receiver already.
+pub(super) fn of_undelivered(
+    dead: &Notification,
+    fate: &NotificationFate,
+    waiting: Option<&Notification>,
+    to: &Destination,
+    now: UnixMicros,
+) -> Letter {
+    let mut titles = Vec::new();
+    let mut more = 0;
+    if let Some(Content::Undelivered(known)) = waiting.and_then(content_of) {
+        titles = known.titles;
+        more = known.more;
+    }
+    titles.push((dead.at, Arc::clone(&dead.title)));
+    let too_many = titles.len().saturating_sub(MOST_TITLES);
+    titles.drain(..too_many);
+    // One in another would grow without end.
+    let content = content_of(dead).filter(|known| !matches!(known, Content::Undelivered(_)));
+    let unknown = || Arc::from("nobody answered before its deadline");
+    let mut told = UndeliveredContent {
+        receiver: Arc::clone(&dead.receiver),
+        titles,
+        more: more + too_many,
+        error: fate.error.clone().unwrap_or_else(unknown),
+        content: content.map(Box::new),
+    };
+    if text(&Content::Undelivered(told.clone())).len() > Notification::MOST_BYTES {
+        told.content = None;
+    }
+    let group = format!("undelivered/{}", dead.receiver).into();
+    letter(
+        &Content::Undelivered(told),
+        to,
+        &group,
+        NotifyReason::Notice,
+        now,
+    )
+}
+
+/// What a notification tells; nothing where another version wrote it.
+pub(super) fn content_of(notification: &Notification) -> Option<Content> {
+    serde_json::from_str(&notification.content).ok()
+}
+
+fn letter(
+    content: &Content,
+    to: &Destination,
+    group: &Arc<str>,
+    reason: NotifyReason,
+    now: UnixMicros,
+) -> Letter {
+    let settings = &to.settings;
+    let title = render(
+        content,
+        &Rendering {
+            language: settings.language,
+            timezone: &settings.timezone,
+            templates: &to.templates,
+            now,
+        },
+    )
+    .title;
+    Letter {
+        notification: Notification {
+            id: Uuid::now_v7(),
+            at: now,
+            receiver: Arc::clone(&settings.name),
+            kind: match content {
+                Content::Alerts(_) => NotificationKind::Alert,
+                Content::Channel(_) => NotificationKind::Channel,
+                Content::Digest(_) => NotificationKind::Digest,
+                Content::Undelivered(_) => NotificationKind::Undelivered,
+            },
+            reason,
+            group: Arc::clone(group),
+            title: title.into(),
+            deadline: now.plus(settings.give_up_after),
+            content: text(content).into(),
+            told: "".into(),
+        },
+        told: None,
+    }
+}
+
+fn text(content: &Content) -> String {
+    serde_json::to_string(content).unwrap_or_default()
+}
