@@ -18,6 +18,7 @@ mod feishu;
 mod http;
 mod link;
 mod markdown;
+pub mod email;
 mod message;
 mod pace;
 mod plain;

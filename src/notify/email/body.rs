@@ -1,0 +1,395 @@
+//! What a mail says: as text, and as HTML that is simple enough for every mail program, and leaves
+//! the colours of text and paper to it, so that it can be read in the dark too.
+
+use std::fmt::Write as _;
+
+use crate::config::Language;
+use crate::notify::{Block, ButtonTarget, Message, Span, Tone};
+
+/// The most bytes of text in a mail. Servers take megabytes; nobody reads them.
+const MOST_BYTES: usize = 256 << 10;
+
+/// The most bytes of one line.
+const MOST_OF_A_LINE: usize = 64 << 10;
+
+/// The most bytes of a title.
+const MOST_OF_A_TITLE: usize = 4 << 10;
+
+/// Both forms of what a mail says.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) text: String,
+    pub(super) html: String,
+}
+
+impl Body {
+    /// What a message says. Its picture, where it has one, is the part of that `Content-ID`.
+    pub(super) fn of(message: &Message, content_id: Option<&str>) -> Self {
+        let title = clean(&message.title);
+        let (title, _) = cut(&title, MOST_OF_A_TITLE);
+        let (blocks, left_out) = kept(&message.body, message.language);
+        let left_out = (left_out > 0).then(|| more_lines(left_out, message.language));
+        Self {
+            text: text(message, title, &blocks, left_out.as_deref()),
+            html: html(message, title, &blocks, left_out.as_deref(), content_id),
+        }
+    }
+}
+
+/// A text without what moves a cursor, ends a line or turns the direction of what follows.
+pub(super) fn clean(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.chars()
+        .filter(|&c| !turns(c))
+        .map(|c| if breaks(c) { ' ' } else { c })
+        .collect()
+}
+
+/// The beginning of a text, at most that many bytes of it, and how many are left out.
+fn cut(text: &str, most: usize) -> (&str, usize) {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (&text[..end], text.len() - end)
+}
+
+/// The blocks that a mail has room for, cleaned, and how many lines are left out.
+fn kept(blocks: &[Block], language: Language) -> (Vec<Block>, usize) {
+    let mut room = MOST_BYTES;
+    let mut kept = Vec::new();
+    for (n, block) in blocks.iter().enumerate() {
+        let (block, bytes) = match block {
+            Block::Heading(line) => fitting(line, language, Block::Heading),
+            Block::Line(line) => fitting(line, language, Block::Line),
+            Block::Item(line) => fitting(line, language, Block::Item),
+            Block::Divider => (Block::Divider, 1),
+        };
+        if bytes > room {
+            let rest = blocks[n..].iter();
+            let lines = rest.filter(|block| !matches!(block, Block::Divider));
+            return (kept, lines.count());
+        }
+        room -= bytes;
+        kept.push(block);
+    }
+    (kept, 0)
+}
+
+/// A line without what is too much of it, and how many bytes it takes.
+fn fitting(line: &[Span], language: Language, block: fn(Vec<Span>) -> Block) -> (Block, usize) {
+    let mut room = MOST_OF_A_LINE;
+    let mut left_out = 0;
+    let mut spans = Vec::with_capacity(line.len());
+    for span in line {
+        let all = clean(words(span));
+        let (fits, rest) = cut(&all, room);
+        room -= fits.len();
+        left_out += rest;
+        if rest > 0 {
+            // Nothing after it fits either.
+            room = 0;
+        }
+        if fits.is_empty() {
+            continue;
+        }
+        let fits = fits.to_owned();
+        spans.push(match span {
+            Span::Text(_) => Span::Text(fits),
+            Span::Bold(_) => Span::Bold(fits),
+            Span::Code(_) => Span::Code(fits),
+            Span::Link { url, .. } => match address(url) {
+                Some(url) => Span::Link { text: fits, url },
+                None => Span::Text(fits),
+            },
+        });
+    }
+    if left_out > 0 {
+        spans.push(Span::Text(more_bytes(left_out, language)));
+    }
+    let bytes = spans.iter().map(|span| words(span).len()).sum::<usize>() + 1;
+    (block(spans), bytes)
+}
+
+fn words(span: &Span) -> &str {
+    match span {
+        Span::Text(text) | Span::Bold(text) | Span::Code(text) | Span::Link { text, .. } => text,
+    }
+}
+
+/// An address that may be followed: of the web, and nothing else (`javascript:` for one).
+fn address(url: &str) -> Option<String> {
+    let url = clean(url).replace(' ', "%20");
+    let of_the_web = url.starts_with("https://") || url.starts_with("http://");
+    of_the_web.then_some(url)
+}
+
+fn more_lines(n: usize, language: Language) -> String {
+    match (language, n) {
+        (Language::En, 1) => "… 1 more line".to_owned(),
+        (Language::En, n) => format!("… {n} more lines"),
+        (Language::Zh, n) => format!("……还有 {n} 行"),
+    }
+}
+
+fn more_bytes(n: usize, language: Language) -> String {
+    match language {
+        Language::En => format!("… ({n} more bytes)"),
+        Language::Zh => format!("……（还有 {n} 字节）"),
+    }
+}
+
+/// The buttons that open something; nobody calls back from a mail.
+fn links(message: &Message) -> impl Iterator<Item = (String, String)> {
+    message
+        .buttons
+        .iter()
+        .flatten()
+        .filter_map(|button| match &button.target {
+            ButtonTarget::Url(url) => Some((clean(&button.label), address(url)?)),
+            ButtonTarget::Callback(_) => None,
+        })
+}
+
+fn text(message: &Message, title: &str, blocks: &[Block], left_out: Option<&str>) -> String {
+    let mut text = format!("{title}\n");
+    if !blocks.is_empty() {
+        text.push('\n');
+    }
+    for block in blocks {
+        match block {
+            Block::Heading(line) => {
+                text.push('\n');
+                text_line(&mut text, line);
+            }
+            Block::Line(line) => text_line(&mut text, line),
+            Block::Item(line) => {
+                text.push_str("- ");
+                text_line(&mut text, line);
+            }
+            Block::Divider => text.push_str("----\n"),
+        }
+    }
+    if let Some(left_out) = left_out {
+        let _ = writeln!(text, "{left_out}");
+    }
+    if let Some(image) = &message.image {
+        let _ = writeln!(text, "\n[{}]", clean(&image.alt));
+    }
+    for (n, (label, url)) in links(message).enumerate() {
+        let gap = if n == 0 { "\n" } else { "" };
+        let _ = writeln!(text, "{gap}{label}: {url}");
+    }
+    text
+}
+
+fn text_line(text: &mut String, line: &[Span]) {
+    for span in line {
+        text.push_str(words(span));
+        if let Span::Link { url, .. } = span {
+            let _ = write!(text, " <{url}>");
+        }
+    }
+    text.push('\n');
+}
+
+fn html(
+    message: &Message,
+    title: &str,
+    blocks: &[Block],
+    left_out: Option<&str>,
+    content_id: Option<&str>,
+) -> String {
+    let bar = match message.tone {
+        Tone::Critical => "#d32f2f",
+        Tone::Warning => "#ef6c00",
+        Tone::Good => "#2e7d32",
+        Tone::Neutral => "#1565c0",
+    };
+    let language = match message.language {
+        Language::En => "en",
+        Language::Zh => "zh-CN",
+    };
+    let title = escape(title);
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta name=\"supported-color-schemes\" content=\"light dark\">\n\
+         <title>{title}</title>\n</head>\n\
+         <body style=\"margin:0;padding:12px;font-family:-apple-system,'Segoe UI',Roboto,\
+         'Noto Sans CJK SC','Microsoft YaHei',sans-serif;font-size:15px;line-height:1.45\">\n\
+         <table role=\"presentation\" cellpadding=\"0\" cellspacing=\"0\" border=\"0\" width=\"100%\" \
+         style=\"max-width:720px\">\n<tr>\n\
+         <td width=\"6\" bgcolor=\"{bar}\" style=\"width:6px;background-color:{bar}\"></td>\n\
+         <td style=\"padding:2px 0 2px 14px;overflow-wrap:anywhere\">\n\
+         <h2 style=\"margin:0 0 10px;font-size:18px\">{title}</h2>\n"
+    );
+    let mut in_list = false;
+    for block in blocks {
+        let is_item = matches!(block, Block::Item(_));
+        if is_item != in_list {
+            html.push_str(if is_item {
+                "<ul style=\"margin:4px 0;padding-left:22px\">\n"
+            } else {
+                "</ul>\n"
+            });
+            in_list = is_item;
+        }
+        let (open, line, close): (_, &[Span], _) = match block {
+            Block::Heading(line) => (
+                "<h3 style=\"margin:14px 0 4px;font-size:15px\">",
+                line,
+                "</h3>\n",
+            ),
+            Block::Line(line) => ("<p style=\"margin:4px 0\">", line, "</p>\n"),
+            Block::Item(line) => ("<li>", line, "</li>\n"),
+            Block::Divider => (
+                "<hr style=\"border:0;border-top:1px solid #8888;margin:12px 0\">\n",
+                &[],
+                "",
+            ),
+        };
+        html.push_str(open);
+        html_line(&mut html, line);
+        html.push_str(close);
+    }
+    if in_list {
+        html.push_str("</ul>\n");
+    }
+    if let Some(left_out) = left_out {
+        let left_out = escape(left_out);
+        let _ = writeln!(html, "<p style=\"margin:4px 0;opacity:.7\">{left_out}</p>");
+    }
+    if let (Some(image), Some(content_id)) = (&message.image, content_id) {
+        let (alt, content_id) = (escape(&clean(&image.alt)), escape(content_id));
+        let _ = writeln!(
+            html,
+            "<p style=\"margin:12px 0\"><img src=\"cid:{content_id}\" alt=\"{alt}\" \
+             style=\"max-width:100%;height:auto\"></p>"
+        );
+    }
+    let mut buttons = String::new();
+    for (label, url) in links(message) {
+        let (label, url) = (escape(&label), escape(&url));
+        let _ = writeln!(
+            buttons,
+            "<a href=\"{url}\" style=\"display:inline-block;margin:0 8px 8px 0;padding:7px 14px;\
+             border:1px solid #8888;border-radius:6px;text-decoration:none\">{label}</a>"
+        );
+    }
+    if !buttons.is_empty() {
+        let _ = write!(html, "<p style=\"margin:14px 0 0\">\n{buttons}</p>\n");
+    }
+    html.push_str("</td>\n</tr>\n</table>\n</body>\n</html>\n");
+    html
+}
+
+fn html_line(html: &mut String, line: &[Span]) {
+    for span in line {
+        let text = escape(words(span));
+        let _ = match span {
+            Span::Text(_) => write!(html, "{text}"),
+            Span::Bold(_) => write!(html, "<strong>{text}</strong>"),
+            Span::Code(_) => write!(
+                html,
+                "<code style=\"font-family:ui-monospace,Menlo,Consolas,monospace\">{text}</code>"
+            ),
+            Span::Link { url, .. } => write!(html, "<a href=\"{}\">{text}</a>", escape(url)),
+        };
+    }
+}
+
+/// The one place where HTML is kept out of what is told.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(body: Vec<Block>) -> Message {
+        Message {
+            tone: Tone::Warning,
+            language: Language::En,
+            title: "Title".to_owned(),
+            body,
+            buttons: Vec::new(),
+            thread: None,
+            image: None,
+        }
+    }
+
+    fn line(text: &str) -> Block {
+        Block::Line(vec![Span::Text(text.to_owned())])
+    }
+
+    #[test]
+    fn whole_lines_are_left_out_and_counted() {
+        let lines = (0..40).map(|n| line(&format!("{n:02}{}", "x".repeat(10 << 10))));
+        let body = Body::of(&message(lines.collect()), None);
+        assert!(body.text.len() < MOST_BYTES + 1000);
+        assert!(body.text.starts_with("Title\n\n00x"));
+        assert!(
+            body.text.ends_with("x\n… 15 more lines\n"),
+            "{}",
+            &body.text[body.text.len() - 50..]
+        );
+        assert!(body.html.contains("… 15 more lines"));
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_cut_between_characters() {
+        let endless = Block::Line(vec![
+            Span::Bold("x".to_owned()),
+            Span::Text("预".repeat(400_000)),
+            Span::Code("gone".to_owned()),
+        ]);
+        let body = Body::of(&message(vec![endless, line("after")]), None);
+        let left_out = 3 * 400_000 + 4 - (MOST_OF_A_LINE - 1) / 3 * 3;
+        let expected = format!("预… ({left_out} more bytes)\nafter\n");
+        assert!(body.text.ends_with(&expected));
+        assert!(!body.text.contains("gone"));
+    }
+
+    #[test]
+    fn nothing_that_is_told_becomes_markup() {
+        let hostile = "</td><script>alert(1)</script>&amp;\"'\r\n\u{202e}x";
+        let mut message = message(vec![
+            Block::Heading(vec![Span::Code(hostile.to_owned())]),
+            Block::Item(vec![
+                Span::Link {
+                    text: hostile.to_owned(),
+                    url: format!("https://example.com/{hostile}"),
+                },
+                Span::Link {
+                    text: "run".to_owned(),
+                    url: "javascript:alert(1)".to_owned(),
+                },
+            ]),
+        ]);
+        message.title = hostile.to_owned();
+        let body = Body::of(&message, None);
+        for raw in ["<script", "</script", "\"'", "javascript:", "\u{202e}"] {
+            assert!(!body.html.contains(raw), "{raw}: {}", body.html);
+        }
+        assert!(
+            body.html
+                .contains("&lt;script&gt;alert(1)&lt;/script&gt;&amp;amp;&quot;&#39;  x")
+        );
+        assert!(body.text.contains("<script>alert(1)</script>&amp;\"'  x\n"));
+        assert!(!body.text.contains('\u{202e}'));
+    }
+}
