@@ -9,6 +9,7 @@ use super::feishu::Feishu;
 use super::slack::Slack;
 use super::webhook::Webhook;
 use super::wecom::Wecom;
+use super::email::{EmailError, EmailReceiver};
 use crate::config::{ReceiverKind, ReceiverSettings, TargetSettings};
 use crate::sources::Cause;
 
@@ -27,6 +28,9 @@ pub enum BuildError {
     /// The HTTP client cannot be made.
     #[error("no HTTP client can be made: {0}")]
     Client(#[source] Cause),
+    /// Mail cannot be sent.
+    #[error(transparent)]
+    Email(#[from] EmailError),
     /// This build does not have it.
     #[error("receivers of the kind `{0}` are not there yet")]
     NotThere(ReceiverKind),
@@ -42,6 +46,10 @@ pub fn receiver(settings: &ReceiverSettings) -> Result<Arc<dyn Receiver>, BuildE
         TargetSettings::Slack(target) => Arc::new(Slack::new(target, timeout)?),
         TargetSettings::Webhook(target) => Arc::new(Webhook::new(&settings.name, target, timeout)?),
         TargetSettings::Alertmanager(target) => Arc::new(Alertmanager::new(target, timeout)?),
+        TargetSettings::Telegram(_) => return Err(BuildError::NotThere(ReceiverKind::Telegram)),
+        TargetSettings::Email(email) => {
+            Arc::new(EmailReceiver::new(&settings.name, email, settings.timeout)?)
+        }
         other => return Err(BuildError::NotThere(other.kind())),
     })
 }

@@ -214,9 +214,23 @@ impl Receiver for EmailReceiver {
     }
 }
 
+/// `name@example.com`, or the same in angle brackets behind a name, which may be in quotes.
 fn mailbox(text: &Arc<str>) -> Result<Mailbox, EmailError> {
-    let parsed = text.trim().parse();
-    parsed.map_err(|_| EmailError::Address(Arc::clone(text)))
+    let refused = |_| EmailError::Address(Arc::clone(text));
+    let all = text.trim();
+    let Some((name, address)) = all.strip_suffix('>').and_then(|all| all.split_once('<')) else {
+        return Ok(Mailbox::new(None, all.parse().map_err(refused)?));
+    };
+    let name = name.trim();
+    let unquoted = name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'));
+    let name = unquoted.unwrap_or(name);
+    if name.contains(char::is_control) {
+        return Err(EmailError::Address(Arc::clone(text)));
+    }
+    let name = (!name.is_empty()).then(|| name.to_owned());
+    Ok(Mailbox::new(name, address.parse().map_err(refused)?))
 }
 
 /// Whom the server's certificate may be signed by: the system's authorities and those of `ca_file`.

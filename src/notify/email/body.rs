@@ -4,16 +4,15 @@
 use std::fmt::Write as _;
 
 use crate::config::Language;
+use crate::notify::cut;
+use crate::notify::plain::visible;
 use crate::notify::{Block, ButtonTarget, Message, Span, Tone};
 
 /// The most bytes of text in a mail. Servers take megabytes; nobody reads them.
 const MOST_BYTES: usize = 256 << 10;
 
-/// The most bytes of one line.
-const MOST_OF_A_LINE: usize = 64 << 10;
-
-/// The most bytes of a title.
-const MOST_OF_A_TITLE: usize = 4 << 10;
+/// The most characters of a title.
+const MOST_OF_A_TITLE: usize = 1000;
 
 /// Both forms of what a mail says.
 #[derive(Debug)]
@@ -25,119 +24,55 @@ pub(super) struct Body {
 impl Body {
     /// What a message says. Its picture, where it has one, is the part of that `Content-ID`.
     pub(super) fn of(message: &Message, content_id: Option<&str>) -> Self {
-        let title = clean(&message.title);
-        let (title, _) = cut(&title, MOST_OF_A_TITLE);
-        let (blocks, left_out) = kept(&message.body, message.language);
-        let left_out = (left_out > 0).then(|| more_lines(left_out, message.language));
+        let title = visible(&message.title);
+        let title = cut::title(&title, MOST_OF_A_TITLE);
+        let blocks = fitting(message);
         Self {
-            text: text(message, title, &blocks, left_out.as_deref()),
-            html: html(message, title, &blocks, left_out.as_deref(), content_id),
+            text: text(message, &title, &blocks),
+            html: html(message, &title, &blocks, content_id),
         }
     }
 }
 
-/// A text without what moves a cursor, ends a line or turns the direction of what follows.
-pub(super) fn clean(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    text.chars()
-        .filter(|&c| !turns(c))
-        .map(|c| if breaks(c) { ' ' } else { c })
-        .collect()
+/// The blocks that a mail has room for, as they may be shown.
+fn fitting(message: &Message) -> Vec<Block> {
+    let shown: Vec<Block> = message.body.iter().map(shown).collect();
+    let bytes = |blocks: &[Block]| {
+        let spans = blocks.iter().flat_map(cut::spans);
+        spans.map(|span| cut::text(span).len()).sum::<usize>() + blocks.len()
+    };
+    cut::body(&shown, message.language, MOST_BYTES, bytes)
 }
 
-/// The beginning of a text, at most that many bytes of it, and how many are left out.
-fn cut(text: &str, most: usize) -> (&str, usize) {
-    let mut end = most.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
+fn shown(block: &Block) -> Block {
+    let line = |line: &[Span]| line.iter().map(shown_span).collect();
+    match block {
+        Block::Heading(spans) => Block::Heading(line(spans)),
+        Block::Line(spans) => Block::Line(line(spans)),
+        Block::Item(spans) => Block::Item(line(spans)),
+        Block::Divider => Block::Divider,
     }
-    (&text[..end], text.len() - end)
 }
 
-/// The blocks that a mail has room for, cleaned, and how many lines are left out.
-fn kept(blocks: &[Block], language: Language) -> (Vec<Block>, usize) {
-    let mut room = MOST_BYTES;
-    let mut kept = Vec::new();
-    for (n, block) in blocks.iter().enumerate() {
-        let (block, bytes) = match block {
-            Block::Heading(line) => fitting(line, language, Block::Heading),
-            Block::Line(line) => fitting(line, language, Block::Line),
-            Block::Item(line) => fitting(line, language, Block::Item),
-            Block::Divider => (Block::Divider, 1),
-        };
-        if bytes > room {
-            let rest = blocks[n..].iter();
-            let lines = rest.filter(|block| !matches!(block, Block::Divider));
-            return (kept, lines.count());
-        }
-        room -= bytes;
-        kept.push(block);
-    }
-    (kept, 0)
-}
-
-/// A line without what is too much of it, and how many bytes it takes.
-fn fitting(line: &[Span], language: Language, block: fn(Vec<Span>) -> Block) -> (Block, usize) {
-    let mut room = MOST_OF_A_LINE;
-    let mut left_out = 0;
-    let mut spans = Vec::with_capacity(line.len());
-    for span in line {
-        let all = clean(words(span));
-        let (fits, rest) = cut(&all, room);
-        room -= fits.len();
-        left_out += rest;
-        if rest > 0 {
-            // Nothing after it fits either.
-            room = 0;
-        }
-        if fits.is_empty() {
-            continue;
-        }
-        let fits = fits.to_owned();
-        spans.push(match span {
-            Span::Text(_) => Span::Text(fits),
-            Span::Bold(_) => Span::Bold(fits),
-            Span::Code(_) => Span::Code(fits),
-            Span::Link { url, .. } => match address(url) {
-                Some(url) => Span::Link { text: fits, url },
-                None => Span::Text(fits),
-            },
-        });
-    }
-    if left_out > 0 {
-        spans.push(Span::Text(more_bytes(left_out, language)));
-    }
-    let bytes = spans.iter().map(|span| words(span).len()).sum::<usize>() + 1;
-    (block(spans), bytes)
-}
-
-fn words(span: &Span) -> &str {
+fn shown_span(span: &Span) -> Span {
+    let text = visible(cut::text(span)).into_owned();
     match span {
-        Span::Text(text) | Span::Bold(text) | Span::Code(text) | Span::Link { text, .. } => text,
+        Span::Text(_) => Span::Text(text),
+        Span::Bold(_) => Span::Bold(text),
+        Span::Code(_) => Span::Code(text),
+        Span::Link { url, .. } => match address(url) {
+            Some(url) => Span::Link { text, url },
+            None => Span::Text(text),
+        },
     }
 }
 
 /// An address that may be followed: of the web, and nothing else (`javascript:` for one).
 fn address(url: &str) -> Option<String> {
-    let url = clean(url).replace(' ', "%20");
     let of_the_web = url.starts_with("https://") || url.starts_with("http://");
-    of_the_web.then_some(url)
-}
-
-fn more_lines(n: usize, language: Language) -> String {
-    match (language, n) {
-        (Language::En, 1) => "… 1 more line".to_owned(),
-        (Language::En, n) => format!("… {n} more lines"),
-        (Language::Zh, n) => format!("……还有 {n} 行"),
-    }
-}
-
-fn more_bytes(n: usize, language: Language) -> String {
-    match language {
-        Language::En => format!("… ({n} more bytes)"),
-        Language::Zh => format!("……（还有 {n} 字节）"),
-    }
+    let whole =
+        url.len() <= cut::LONGEST_URL && !url.contains(|c: char| c.is_control() || c == ' ');
+    (of_the_web && whole).then(|| url.to_owned())
 }
 
 /// The buttons that open something; nobody calls back from a mail.
@@ -147,12 +82,12 @@ fn links(message: &Message) -> impl Iterator<Item = (String, String)> {
         .iter()
         .flatten()
         .filter_map(|button| match &button.target {
-            ButtonTarget::Url(url) => Some((clean(&button.label), address(url)?)),
+            ButtonTarget::Url(url) => Some((visible(&button.label).into_owned(), address(url)?)),
             ButtonTarget::Callback(_) => None,
         })
 }
 
-fn text(message: &Message, title: &str, blocks: &[Block], left_out: Option<&str>) -> String {
+fn text(message: &Message, title: &str, blocks: &[Block]) -> String {
     let mut text = format!("{title}\n");
     if !blocks.is_empty() {
         text.push('\n');
@@ -171,11 +106,8 @@ fn text(message: &Message, title: &str, blocks: &[Block], left_out: Option<&str>
             Block::Divider => text.push_str("----\n"),
         }
     }
-    if let Some(left_out) = left_out {
-        let _ = writeln!(text, "{left_out}");
-    }
     if let Some(image) = &message.image {
-        let _ = writeln!(text, "\n[{}]", clean(&image.alt));
+        let _ = writeln!(text, "\n[{}]", visible(&image.alt));
     }
     for (n, (label, url)) in links(message).enumerate() {
         let gap = if n == 0 { "\n" } else { "" };
@@ -186,7 +118,7 @@ fn text(message: &Message, title: &str, blocks: &[Block], left_out: Option<&str>
 
 fn text_line(text: &mut String, line: &[Span]) {
     for span in line {
-        text.push_str(words(span));
+        text.push_str(cut::text(span));
         if let Span::Link { url, .. } = span {
             let _ = write!(text, " <{url}>");
         }
@@ -194,13 +126,7 @@ fn text_line(text: &mut String, line: &[Span]) {
     text.push('\n');
 }
 
-fn html(
-    message: &Message,
-    title: &str,
-    blocks: &[Block],
-    left_out: Option<&str>,
-    content_id: Option<&str>,
-) -> String {
+fn html(message: &Message, title: &str, blocks: &[Block], content_id: Option<&str>) -> String {
     let bar = match message.tone {
         Tone::Critical => "#d32f2f",
         Tone::Warning => "#ef6c00",
@@ -257,12 +183,8 @@ fn html(
     if in_list {
         html.push_str("</ul>\n");
     }
-    if let Some(left_out) = left_out {
-        let left_out = escape(left_out);
-        let _ = writeln!(html, "<p style=\"margin:4px 0;opacity:.7\">{left_out}</p>");
-    }
     if let (Some(image), Some(content_id)) = (&message.image, content_id) {
-        let (alt, content_id) = (escape(&clean(&image.alt)), escape(content_id));
+        let (alt, content_id) = (escape(&visible(&image.alt)), escape(content_id));
         let _ = writeln!(
             html,
             "<p style=\"margin:12px 0\"><img src=\"cid:{content_id}\" alt=\"{alt}\" \
@@ -287,7 +209,7 @@ fn html(
 
 fn html_line(html: &mut String, line: &[Span]) {
     for span in line {
-        let text = escape(words(span));
+        let text = escape(cut::text(span));
         let _ = match span {
             Span::Text(_) => write!(html, "{text}"),
             Span::Bold(_) => write!(html, "<strong>{text}</strong>"),
@@ -337,31 +259,21 @@ mod tests {
     }
 
     #[test]
-    fn whole_lines_are_left_out_and_counted() {
+    fn what_there_is_no_room_for_is_left_out_and_counted() {
         let lines = (0..40).map(|n| line(&format!("{n:02}{}", "x".repeat(10 << 10))));
         let body = Body::of(&message(lines.collect()), None);
         assert!(body.text.len() < MOST_BYTES + 1000);
         assert!(body.text.starts_with("Title\n\n00x"));
-        assert!(
-            body.text.ends_with("x\n… 15 more lines\n"),
-            "{}",
-            &body.text[body.text.len() - 50..]
-        );
-        assert!(body.html.contains("… 15 more lines"));
-    }
+        for said in [&body.text, &body.html] {
+            assert!(said.contains(" more "), "{}", said.len());
+        }
 
-    #[test]
-    fn a_line_that_never_ends_is_cut_between_characters() {
-        let endless = Block::Line(vec![
-            Span::Bold("x".to_owned()),
-            Span::Text("预".repeat(400_000)),
-            Span::Code("gone".to_owned()),
-        ]);
-        let body = Body::of(&message(vec![endless, line("after")]), None);
-        let left_out = 3 * 400_000 + 4 - (MOST_OF_A_LINE - 1) / 3 * 3;
-        let expected = format!("预… ({left_out} more bytes)\nafter\n");
-        assert!(body.text.ends_with(&expected));
-        assert!(!body.text.contains("gone"));
+        let body = Body::of(
+            &message(vec![line(&"预".repeat(400_000)), line("after")]),
+            None,
+        );
+        assert!(body.text.len() < MOST_BYTES + 1000);
+        assert!(body.text.ends_with(" more characters\nafter\n"));
     }
 
     #[test]
@@ -382,14 +294,24 @@ mod tests {
         ]);
         message.title = hostile.to_owned();
         let body = Body::of(&message, None);
-        for raw in ["<script", "</script", "\"'", "javascript:", "\u{202e}"] {
+        for raw in [
+            "<script",
+            "</script",
+            "\"'",
+            "javascript:",
+            "\u{202e}",
+            "example.com",
+        ] {
             assert!(!body.html.contains(raw), "{raw}: {}", body.html);
         }
         assert!(
             body.html
-                .contains("&lt;script&gt;alert(1)&lt;/script&gt;&amp;amp;&quot;&#39;  x")
+                .contains("&lt;script&gt;alert(1)&lt;/script&gt;&amp;amp;&quot;&#39;  \u{fffd}x")
         );
-        assert!(body.text.contains("<script>alert(1)</script>&amp;\"'  x\n"));
+        assert!(
+            body.text
+                .contains("<script>alert(1)</script>&amp;\"'  \u{fffd}x\n")
+        );
         assert!(!body.text.contains('\u{202e}'));
     }
 }

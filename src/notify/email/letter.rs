@@ -15,8 +15,10 @@ use lettre::message::header::{ContentType, HeaderName, HeaderValue, InReplyTo, R
 use lettre::message::{Attachment, Mailbox, Message as Mail, MultiPart, SinglePart};
 use ring::digest;
 
-use super::body::{Body, clean};
+use super::body::Body;
 use crate::config::Language;
+use crate::notify::cut;
+use crate::notify::plain::visible;
 use crate::notify::{Delivery, Message, Tone};
 
 /// The most characters of a title in a subject.
@@ -211,13 +213,7 @@ fn tone_word(tone: Tone, language: Language) -> Option<&'static str> {
 
 /// One line that a subject has room for.
 fn short(title: &str) -> String {
-    let title = clean(title);
-    let line = title.trim();
-    let mut short: String = line.chars().take(MOST_SUBJECT).collect();
-    if short.len() < line.len() {
-        short.push('…');
-    }
-    short
+    cut::title(visible(title).trim(), MOST_SUBJECT).into_owned()
 }
 
 /// The header of a subject. What is not plain ASCII, or looks as if it were encoded, is encoded

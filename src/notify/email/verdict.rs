@@ -13,6 +13,8 @@ use rustls::CertificateError;
 
 use super::session::Stage;
 use crate::config::{EmailSettings, Secret, SmtpEncryption};
+use crate::notify::cut;
+use crate::notify::plain::visible;
 use crate::notify::{Delivered, FailureReason};
 
 /// The most characters of a server's own words that are passed on.
@@ -226,10 +228,7 @@ impl Speaker {
     /// some servers answer with what they were given.
     fn said(&self, stage: Stage, code: u16, error: &Error) -> String {
         let words = error.source().map(ToString::to_string).unwrap_or_default();
-        let words: String = words
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let words = visible(&words);
         if stage == Stage::Login {
             let first = words.split_whitespace().next().unwrap_or_default();
             return if is_enhanced_code(first) {
@@ -241,11 +240,7 @@ impl Speaker {
         if self.repeats_secret(&words) {
             return format!("{code} (its words are left out, they repeat the password)");
         }
-        let mut short: String = words.chars().take(MOST_WORDS).collect();
-        if short.len() < words.len() {
-            short.push('…');
-        }
-        format!("{code} {short}").trim_end().to_owned()
+        format!("{code} {}", cut::title(words.trim(), MOST_WORDS))
     }
 
     fn repeats_secret(&self, words: &str) -> bool {
