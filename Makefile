@@ -38,7 +38,7 @@ bench: ## measure direct, nginx, bare Pingora and Tollgate side by side (BENCH_Q
 build-tools:
 	@scripts/require $(BUILD_PACKAGES)
 
-test-tools: ## install only the tools of the tests: Python and Node clients, the mock provider, promtool
+test-tools: ## install only the tools of the tests: Python and Node clients, the mock provider, a mail server, promtool, Alertmanager
 	@scripts/require python3=python3 python3-venv
 	@scripts/test-tools
 

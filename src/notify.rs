@@ -34,6 +34,7 @@ use async_trait::async_trait;
 pub use build::{BuildError, receiver};
 pub use content::Content;
 pub use delivered::{Delivered, FailureReason};
+pub use email::EmailError;
 pub use message::{Block, Button, ButtonTarget, Image, Message, Span, Thread, Tone};
 pub use pace::{Pace, Rate};
 

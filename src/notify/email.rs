@@ -70,7 +70,7 @@ pub enum EmailError {
 
 /// Mail over SMTP.
 #[derive(Debug)]
-pub struct EmailReceiver {
+pub(super) struct EmailReceiver {
     name: Arc<str>,
     server: Server,
     speaker: Speaker,
@@ -83,7 +83,7 @@ pub struct EmailReceiver {
 impl EmailReceiver {
     /// The receiver of that name. A try takes no longer than `timeout`. Reads `ca_file` and the
     /// system's certificates.
-    pub fn new(
+    pub(super) fn new(
         name: &Arc<str>,
         settings: &EmailSettings,
         timeout: Duration,

@@ -16,7 +16,7 @@ pub(crate) fn left_out() -> bool {
     std::env::var_os("TOLLGATE_TEST_SKIP_CLIENTS").is_some_and(|value| value == "1")
 }
 
-fn installed(variable: &str) -> PathBuf {
+pub(super) fn installed(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).unwrap_or_else(|| {
         panic!(
             "{variable} is not set: `make test` installs the clients and sets it \
@@ -26,7 +26,7 @@ fn installed(variable: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-fn folder() -> &'static Path {
+pub(super) fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"))
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod ledger;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod new_api;
+pub(crate) mod receivers;
 pub(crate) mod tollgate;
 pub(crate) mod upstream;
 pub(crate) mod websocket;
