@@ -14,6 +14,7 @@ mod failure;
 mod follow;
 mod healthcheck;
 mod keys;
+mod notify;
 mod output;
 mod patience;
 mod payload_detail;
@@ -28,6 +29,7 @@ mod request_detail;
 mod request_table;
 mod requests;
 mod rules;
+mod silences;
 mod source;
 mod table;
 mod usage;
@@ -94,6 +96,10 @@ enum Command {
     Channels(channels::Arguments),
     /// Rules: what they say now; test them, and see what they would have done.
     Rules(rules::Arguments),
+    /// Notifications: what was told to whom, and what became of it.
+    Notify(notify::Arguments),
+    /// Silences: times in which nobody is told of some alerts; make one, list them, end one.
+    Silences(silences::Arguments),
     /// Prices: what a model costs and why, all of them, a newer catalogue, the past priced anew.
     Prices(prices::Arguments),
     /// Compare the ledger with the provider's own account of usage and cost (OpenAI).
@@ -146,6 +152,8 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Requests(own)) => requests::requests(own, &load()?.settings, now, output),
         Some(Command::Channels(own)) => channels::channels(own, &load()?.settings, now, output),
         Some(Command::Rules(own)) => rules::rules(&own, load, now, output),
+        Some(Command::Notify(own)) => notify::notify(own, &load()?.settings, now, output),
+        Some(Command::Silences(own)) => silences::silences(own, &load()?.settings, now, output),
         Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
         Some(Command::Reconcile(own)) => reconcile::compare(&own, &load()?.settings, now, output),
         Some(Command::Keys(own)) => keys::keys(own, &load()?.settings, now, output),

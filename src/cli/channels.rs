@@ -211,8 +211,8 @@ fn channel_name(text: &str) -> Result<&str, Failure> {
     }
 }
 
-/// The sidecar, which alone has gates.
-async fn running(settings: &Settings) -> Result<Client, Failure> {
+/// The sidecar, which alone changes gates and silences.
+pub(super) async fn running(settings: &Settings) -> Result<Client, Failure> {
     sidecar(settings).await.map_err(|none| match none {
         NoSidecar::Absent => Failure::NoSidecar(settings.admin.listen),
         NoSidecar::Other(reason) => Failure::NotChanged(reason),

@@ -6,17 +6,20 @@ use std::time::Duration;
 use http::StatusCode;
 use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::banner::reachable;
 use crate::admin::ErrorBody;
 use crate::admin::json::{
     ChangedChannelJson, ChannelEventList, ChannelList, Info, KeyJson, KeyList, KeyRequest,
-    KeysOffJson, MadeKeyJson, PayloadJson, RepriceReportJson, RequestDetailJson, RequestList,
-    RuleList, UsageSummaryJson,
+    KeysOffJson, MadeKeyJson, NotificationList, PayloadJson, RepriceReportJson, RequestDetailJson,
+    RequestList, RuleList, SilenceJson, SilenceList, SilenceRequest, UsageSummaryJson,
 };
 use crate::config::{AdminSettings, Secret};
 use crate::ledger::RepriceQuery;
-use crate::ledger::query::{GateEventFilter, Order, RequestFilter, Sequence, UsageQuery};
+use crate::ledger::query::{
+    GateEventFilter, NotificationFilter, Order, RequestFilter, Sequence, UsageQuery,
+};
 use crate::record::RequestId;
 use crate::sources::http_client;
 
@@ -285,6 +288,45 @@ impl Client {
         let url = self.api_url(&format!("channels/{name}/{what}"));
         let request = authorised(self.http.post(url), self.token.as_ref());
         self.ask(request.query(pairs)).await
+    }
+
+    /// One page of what was told to whom, from `cursor` on.
+    pub(super) async fn notifications(
+        &self,
+        filter: &NotificationFilter,
+        cursor: Option<&str>,
+    ) -> Result<NotificationList, AskError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "receiver", filter.receiver.as_ref());
+        push(&mut pairs, "kind", filter.kind);
+        push(&mut pairs, "result", filter.state);
+        push(&mut pairs, "since", filter.since);
+        push(&mut pairs, "until", filter.until);
+        push(&mut pairs, "limit", Some(filter.limit));
+        push(&mut pairs, "cursor", cursor);
+        self.ask(self.api("notifications").query(&pairs)).await
+    }
+
+    /// The silences that hold or will; with `all` those that are over as well.
+    pub(super) async fn silences(&self, all: bool) -> Result<SilenceList, AskError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "all", Some(all));
+        self.ask(self.api("silences").query(&pairs)).await
+    }
+
+    /// Has the sidecar make a silence.
+    pub(super) async fn create_silence(
+        &self,
+        silence: &SilenceRequest,
+    ) -> Result<SilenceJson, AskError> {
+        let request = self.http.post(self.api_url("silences")).json(silence);
+        self.ask(authorised(request, self.token.as_ref())).await
+    }
+
+    /// Has the sidecar end a silence.
+    pub(super) async fn end_silence(&self, id: Uuid) -> Result<SilenceJson, AskError> {
+        let request = self.http.delete(self.api_url(&format!("silences/{id}")));
+        self.ask(authorised(request, self.token.as_ref())).await
     }
 
     /// Every key.

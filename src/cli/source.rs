@@ -8,15 +8,17 @@ use super::failure::Failure;
 use super::output::Output;
 use super::patience::patiently;
 use crate::admin::json::{
-    ChannelEventJson, ChannelJson, PayloadJson, RequestDetailJson, RequestJson, RuleJson,
-    UsageSummaryJson,
+    ChannelEventJson, ChannelJson, NotificationJson, PayloadJson, RequestDetailJson, RequestJson,
+    RuleJson, SilenceJson, UsageSummaryJson,
 };
 use crate::admin::{ErrorCode, MAX_LIMIT, ledger_id};
 use crate::app::{self, RunError};
 use crate::channel::{Registry, Unobserved};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
-use crate::ledger::query::{GateEventFilter, RequestFilter, Sequence, UsageQuery};
+use crate::ledger::query::{
+    GateEventFilter, NotificationFilter, RequestFilter, Sequence, UsageQuery,
+};
 use crate::ledger::{self, OpenError, QueryError, Reader};
 use crate::payloads;
 use crate::record::{ChannelEvent, RequestId};
@@ -168,6 +170,61 @@ impl Source {
                     Ok((events.collect(), page.next))
                 })
                 .await
+            }
+        }
+    }
+
+    /// What was told to whom, the newest first, page by page.
+    pub(super) async fn notifications(
+        &self,
+        filter: &NotificationFilter,
+        count: u32,
+    ) -> Result<Vec<NotificationJson>, Failure> {
+        match self {
+            Self::Sidecar(client) => {
+                paged(count, async |limit, cursor: Option<String>| {
+                    let filter = NotificationFilter {
+                        limit,
+                        ..filter.clone()
+                    };
+                    let page = client.notifications(&filter, cursor.as_deref()).await?;
+                    Ok((page.notifications, page.next))
+                })
+                .await
+            }
+            Self::Ledger(reader) => {
+                paged(count, async |limit, cursor| {
+                    let filter = NotificationFilter {
+                        limit,
+                        cursor: cursor.or(filter.cursor),
+                        ..filter.clone()
+                    };
+                    let page = reader.notifications(&filter)?;
+                    let told = page.events.iter().map(Into::into);
+                    Ok((told.collect(), page.next))
+                })
+                .await
+            }
+        }
+    }
+
+    /// The silences that hold or will, in the order of their making; with `all` those that are over as
+    /// well.
+    pub(super) async fn silences(
+        &self,
+        all: bool,
+        now: UnixMicros,
+    ) -> Result<Vec<SilenceJson>, Failure> {
+        match self {
+            Self::Sidecar(client) => Ok(client.silences(all).await?.silences),
+            Self::Ledger(reader) => {
+                let silences = reader.silences()?;
+                let wanted = silences
+                    .iter()
+                    .filter(|silence| all || !silence.is_over(now));
+                Ok(wanted
+                    .map(|silence| SilenceJson::new(silence, now))
+                    .collect())
             }
         }
     }

@@ -131,14 +131,23 @@ impl EventTable {
         since: UnixMicros,
         read: Read<T>,
     ) -> Result<Vec<T>, ReadError> {
-        let Self { name, columns, .. } = self;
-        let owner = self.owner.join(", ");
-        let sql = format!(
-            "SELECT {columns} FROM {name} WHERE sequence IN \
-             (SELECT max(sequence) FROM {name} WHERE at >= ? GROUP BY {owner}) ORDER BY sequence"
-        );
-        let events = select(connection, &sql, vec![since.0.into()], read)?;
+        let events = select(
+            connection,
+            &self.last_since_question(),
+            vec![since.0.into()],
+            read,
+        )?;
         Ok(events.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// The `+` has SQLite's planner go along the times, and not along all owners there ever were.
+    fn last_since_question(&self) -> String {
+        let Self { name, columns, .. } = self;
+        let owner = self.owner.join(", +");
+        format!(
+            "SELECT {columns} FROM {name} WHERE sequence IN \
+             (SELECT max(sequence) FROM {name} WHERE at >= ? GROUP BY +{owner}) ORDER BY sequence"
+        )
     }
 
     /// A page of events.
@@ -232,6 +241,23 @@ mod tests {
             .query_map(params_from_iter(values), |row| row.get(3))
             .unwrap();
         steps.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn the_last_since_then_reads_nothing_from_before() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrations::migrate(&mut connection).unwrap();
+        let sql = notifications::TABLE.last_since_question();
+        let mut statement = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
+        let steps = statement.query_map([0], |row| row.get::<_, String>(3));
+        let steps: Vec<_> = steps.unwrap().map(Result::unwrap).collect();
+        assert!(!steps.concat().contains("SCAN"), "{steps:#?}");
+        assert!(
+            steps.concat().contains("INDEX notifications_at (at>?)"),
+            "{steps:#?}"
+        );
     }
 
     #[test]

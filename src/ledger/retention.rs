@@ -19,7 +19,7 @@ use crate::clock::UnixMicros;
 /// Rows deleted in a step.
 pub(super) const ROWS_A_STEP: u32 = 500;
 /// Notifications deleted in a step: one may have a mebibyte.
-const NOTIFICATIONS_A_STEP: u32 = 20;
+const NOTIFICATIONS_A_STEP: u32 = 50;
 /// Pages given back in a step: 1 MiB.
 const PAGES_A_STEP: usize = 256;
 /// Free pages are left for new rows while they are at most one in so many: in the steady state,

@@ -19,6 +19,8 @@ fn help_lists_the_commands_and_is_no_failure() {
         "usage",
         "requests",
         "rules",
+        "notify",
+        "silences",
         "prices",
         "healthcheck",
     ] {

@@ -10,12 +10,14 @@
 mod arguments;
 mod channels;
 mod keys;
+mod notify;
 mod prices;
 mod reading;
 mod repricing;
 mod rule_list;
 mod rules;
 mod sidecar;
+mod silences;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 

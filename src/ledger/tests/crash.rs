@@ -115,7 +115,6 @@ proptest! {
                     ledger.journal.end(&request);
                     expected.insert(request.admission.id, end(&request, request.outcome));
                 }
-                Step::Move(_) | Step::End(_) => {}
                 Step::Notify => {
                     let notification = notification(told.len());
                     prop_assert!(ledger.journal.notification_kept(&notification));
@@ -128,7 +127,7 @@ proptest! {
                     prop_assert!(ledger.journal.notification_settled(&fate));
                     told[n].fate.get_or_insert(fate);
                 }
-                Step::Settle(_) => {}
+                Step::Move(_) | Step::End(_) | Step::Settle(_) => {}
                 Step::Answer => {
                     let answer = answer(answers.len());
                     prop_assert!(ledger.journal.answered(&answer));

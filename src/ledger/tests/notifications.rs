@@ -239,8 +239,7 @@ fn notifications_are_found_by_what_they_are() {
     let reader = Reader::open(folder.path()).unwrap();
     let is_settled = |n: usize| n % 5 != 1;
     let all = NotificationFilter::default();
-    type Wanted = fn(usize) -> bool;
-    let cases: [(NotificationFilter, Wanted); 7] = [
+    let cases: [(NotificationFilter, fn(usize) -> bool); 7] = [
         (all.clone(), |_| true),
         (
             NotificationFilter {
