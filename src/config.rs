@@ -38,6 +38,8 @@ mod tree;
 mod units;
 
 pub(crate) use load::read_text;
+#[cfg(test)]
+pub(crate) use notify::{METRICS, STATS};
 pub(crate) use quantity::quantity;
 pub(crate) use reader::{Given, Reader, is_near};
 pub(crate) use section::Section;

@@ -41,7 +41,15 @@ fn load(folder: &Path, file: &str) -> Result<Loaded, config::Problems> {
 /// The fixtures in a folder of their own, where the permissions are known.
 fn fixtures() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for part in ["", "prices", "rules", "rules/teams", "secrets", "tls"] {
+    for part in [
+        "",
+        "prices",
+        "rules",
+        "rules/teams",
+        "secrets",
+        "templates",
+        "tls",
+    ] {
         fs::create_dir_all(folder.path().join(part)).unwrap();
         for entry in fs::read_dir(Path::new(FIXTURES).join(part)).unwrap() {
             let entry = entry.unwrap();

@@ -16,7 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::rules::load_rules;
 use crate::admin::ReloadStats;
 use crate::clock::UnixMicros;
-use crate::config::{BudgetSettings, FileStates, Loaded, Origin, Problems, Settings};
+use crate::config::{
+    BudgetSettings, FileStates, Loaded, NotifySettings, Origin, Problems, Settings,
+};
 use crate::rules::RuleSet;
 
 /// SIGHUP, which must never end the process: from the moment this is there it does not.
@@ -211,9 +213,35 @@ fn needing_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("payloads", *payloads == after.payloads),
         ("metrics", *metrics == after.metrics),
         ("prices", *prices == after.prices),
-        ("receivers, routes or digests", *notify == after.notify),
         ("sources", *sources == after.sources),
     ];
-    let changed = settings.into_iter().filter(|(_, same)| !same);
+    let settings = settings
+        .into_iter()
+        .chain(of_notifications(notify, &after.notify));
+    let changed = settings.filter(|(_, same)| !same);
     changed.map(|(name, _)| name).collect()
+}
+
+/// The sections that say whom is told what, and whether they are the same.
+fn of_notifications(before: &NotifySettings, after: &NotifySettings) -> [(&'static str, bool); 8] {
+    let NotifySettings {
+        receivers,
+        routes,
+        inhibit,
+        mute_times,
+        notices,
+        digests,
+        templates,
+        grafana,
+    } = before;
+    [
+        ("receivers", *receivers == after.receivers),
+        ("routes", *routes == after.routes),
+        ("inhibit", *inhibit == after.inhibit),
+        ("mute_times", *mute_times == after.mute_times),
+        ("notices", *notices == after.notices),
+        ("digests", *digests == after.digests),
+        ("templates", *templates == after.templates),
+        ("grafana", *grafana == after.grafana),
+    ]
 }

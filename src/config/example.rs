@@ -10,12 +10,31 @@ use super::{load, sections};
 
 const EXAMPLE: &str = include_str!("../../tollgate.example.yaml");
 
+/// What excludes another line: `upstream` for `channels`, one of two ways to give a secret.
+const ALTERNATIVES: [&str; 7] = [
+    "upstream:",
+    "#    token:",
+    "#    url_file:",
+    "#    secret:",
+    "#    password:",
+    "#    bearer:",
+    "#    hmac_secret:",
+];
+
 /// The example with its optional lines made real: `#key` and `#  key` are settings, `# Words` are
-/// words. What excludes another goes: `upstream` for `channels`, one of two ways to give a secret.
+/// words.
 fn in_full() -> String {
-    EXAMPLE
-        .lines()
-        .filter(|line| !line.starts_with("upstream:") && !line.starts_with("#    token:"))
+    made_real(EXAMPLE.lines())
+}
+
+/// As [`in_full`], without what excludes another.
+fn without_alternatives() -> String {
+    let is_one = |line: &&str| ALTERNATIVES.iter().any(|begin| line.starts_with(begin));
+    made_real(EXAMPLE.lines().filter(|line| !is_one(line)))
+}
+
+fn made_real<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines
         .map(|line| match line.strip_prefix('#') {
             Some(rest) if !rest.starts_with(' ') || rest.starts_with("  ") => rest,
             _ => line,
@@ -53,7 +72,7 @@ fn names_every_key_and_every_environment_twin() {
     let mut reader = Reader::new(None, here, here, &|_| None);
     sections::read(&mut reader, &root, here);
 
-    let mut shown = BTreeSet::from(["upstream", "sources.new_api.token"].map(str::to_owned));
+    let mut shown = BTreeSet::new();
     keys(&root, "", &mut shown);
     let missing: Vec<&String> = reader.known.difference(&shown).collect();
     assert!(missing.is_empty(), "not in the example: {missing:?}");
@@ -72,8 +91,8 @@ fn names_every_key_and_every_environment_twin() {
 fn its_optional_lines_are_valid() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("full.yaml");
-    fs::write(&file, in_full()).unwrap();
-    for part in ["secrets", "tls"] {
+    fs::write(&file, without_alternatives()).unwrap();
+    for part in ["secrets", "templates", "tls"] {
         fs::create_dir(folder.path().join(part)).unwrap();
     }
     for (name, text) in [
@@ -87,11 +106,29 @@ fn its_optional_lines_are_valid() {
         ("tls/cert.pem", "-----BEGIN CERTIFICATE-----"),
         ("my-prices.yaml", "prices: []"),
         ("tls/key.pem", "-----BEGIN PRIVATE KEY-----"),
+        ("tls/mail-ca.pem", "-----BEGIN CERTIFICATE-----"),
+        (
+            "secrets/telegram-token",
+            "1234567:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+        ),
+        ("secrets/feishu-secret", "secret"),
+        ("secrets/dingtalk-secret", "SEC"),
+        ("secrets/mail-password", "pass word"),
+        ("secrets/hook-token", "token"),
+        ("secrets/hook-key", "key"),
+        ("secrets/alertmanager-token", "token"),
+        ("templates/alert.j2", ""),
+        ("templates/channel.j2", ""),
+        ("templates/digest.j2", ""),
     ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
     let env = |name: &str| match name {
         "OPENAI_API_KEY" => Some("sk-1".to_owned()),
+        "FEISHU_URL" => Some("https://open.feishu.cn/open-apis/bot/v2/hook/1".to_owned()),
+        "WECOM_URL" => Some("https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=1".to_owned()),
+        "DINGTALK_URL" => Some("https://oapi.dingtalk.com/robot/send?access_token=1".to_owned()),
+        "SLACK_URL" => Some("https://hooks.slack.com/services/T0/B0/1".to_owned()),
         "TEAM_A_KEY" => Some("a-key-of-team-a-alone".to_owned()),
         _ => None,
     };
@@ -101,4 +138,6 @@ fn its_optional_lines_are_valid() {
     assert!(loaded.settings.sources.new_api.is_some());
     assert!(loaded.settings.tls.is_some());
     assert!(loaded.settings.admin.metrics_token.is_some());
+    assert_eq!(loaded.settings.notify.receivers.len(), 8);
+    assert_eq!(loaded.settings.notify.digests.len(), 3);
 }

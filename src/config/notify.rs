@@ -33,6 +33,8 @@ use super::units::Refusal;
 use crate::record::closed_set;
 use names::ReceiverNames;
 
+#[cfg(test)]
+pub(crate) use facts::{METRICS, STATS};
 pub use targets::{
     AlertmanagerSettings, ChatName, DingtalkSettings, EmailSettings, FeishuSettings, ReceiverKind,
     ReceiverSettings, SlackSettings, SmtpEncryption, TargetSettings, TelegramAnswers,

@@ -39,6 +39,8 @@ pub struct KnownNames {
     pub channels: Option<Vec<Arc<str>>>,
     /// The clients' keys, those of the settings and those that were made.
     pub keys: Option<Vec<Arc<str>>>,
+    /// The receivers.
+    pub receivers: Option<Vec<Arc<str>>>,
     /// For how long the ledger keeps single requests; `None` also for ever.
     pub retention: Option<Duration>,
 }
@@ -49,9 +51,15 @@ impl KnownNames {
     pub fn of(settings: &Settings, made_keys: impl IntoIterator<Item = Arc<str>>) -> Self {
         let channel = |channel: &ChannelSettings| Arc::clone(&channel.name);
         let key = |key: &KeySettings| Arc::clone(&key.name);
+        let receivers = settings.notify.receivers.iter();
         Self {
             channels: Some(settings.channels.iter().map(channel).collect()),
             keys: Some(settings.keys.iter().map(key).chain(made_keys).collect()),
+            receivers: Some(
+                receivers
+                    .map(|receiver| Arc::clone(&receiver.name))
+                    .collect(),
+            ),
             retention: settings.ledger.retention,
         }
     }

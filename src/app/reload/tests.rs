@@ -157,12 +157,15 @@ fn what_needs_a_restart_is_named() {
     let mut sidecar = sidecar();
     let before = sidecar.files.settings.clone();
     let settings = format!(
-        "{SETTINGS}listen: 127.0.0.1:1\ntimezone: Europe/Berlin\nlimits: {{idle: 1s}}\nbudgets: {{lease: 1m}}\n"
+        "{SETTINGS}listen: 127.0.0.1:1\ntimezone: Europe/Berlin\nlimits: {{idle: 1s}}\nbudgets: {{lease: 1m}}\ninhibit: []\ngrafana: {{url: http://g}}\n"
     );
     write(&sidecar.folder, "tollgate.yaml", &settings);
     let after = sidecar.files.origin.load(&|_| None).unwrap().settings;
     let named = needing_restart(&before, &after);
-    assert_eq!(named, ["listen", "timezone", "limits"]);
+    assert_eq!(
+        named,
+        ["listen", "timezone", "limits", "inhibit", "grafana"]
+    );
     assert!(needing_restart(&before, &before).is_empty());
     // The zone that rules are read with is the one that the rest goes by.
     assert!(sidecar.read().is_some());

@@ -247,6 +247,14 @@ mod tests {
                 any: any.iter().map(|text| ModelPattern::new(text)).collect(),
                 negated,
             }
+        let patterns = prop::collection::vec("[ab*]{0,3}", 1..3);
+        (name, patterns, any::<bool>()).prop_map(|(name, patterns, negated)| FactMatcher {
+            name: name.into(),
+            any: patterns
+                .iter()
+                .map(|text| ModelPattern::new(text))
+                .collect(),
+            negated,
         })
     }
 

@@ -51,8 +51,10 @@ pub(super) fn existing(
 /// The refusal of a text that is none of `words`: it is `what` instead.
 pub(super) fn none_of(text: &str, words: &[&str], what: &str) -> Refusal {
     let reason = format!("is {what}");
-    if words.is_empty() {
-        return Refusal::new(reason, "there is none yet");
+    match words {
+        [] => return Refusal::new(reason, "there is none"),
+        [only] => return Refusal::new(reason, &format!("there is only `{only}`")),
+        _ => {}
     }
     let lower = text.to_lowercase();
     let near = words

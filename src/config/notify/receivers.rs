@@ -11,8 +11,7 @@ use super::targets::{ReceiverKind, ReceiverSettings, TargetSettings};
 use super::{Language, TemplateSettings, email, machines, robots, telegram, templates};
 use crate::config::base_url::BaseUrl;
 use crate::config::channels::name_of_own;
-use crate::config::problem::Place;
-use crate::config::reader::Reader;
+use crate::config::reader::{Given, Reader};
 use crate::config::secret::Secret;
 use crate::config::section::Section;
 use crate::config::units::{self, Refusal};
@@ -23,7 +22,7 @@ const LONGEST_TRY: Duration = Duration::from_secs(5 * 60);
 /// A receiver, and what is checked when all of them are known.
 struct GivenReceiver {
     settings: ReceiverSettings,
-    fallback: Option<(String, Place, String)>,
+    fallback: Option<(String, Given)>,
 }
 
 /// Bots by their tokens: where the Bot API is that one is known at, and who said so.
@@ -80,7 +79,7 @@ fn receiver(
     section.set(reader, "send_resolved", &mut send_resolved, units::switch);
     let path = section.key("fallback");
     let fallback = section.values(reader, "fallback").pop();
-    let fallback = fallback.map(|given| (path, given.place, given.text));
+    let fallback = fallback.map(|given| (path, given));
     let mut give_up_after = ReceiverSettings::USUALLY_TRIED_FOR;
     section.set_duration(reader, "give_up_after", &mut give_up_after, units::duration);
     let mut timeout = ReceiverSettings::USUAL_TIMEOUT;
@@ -171,23 +170,20 @@ fn target(
 fn fallbacks(reader: &mut Reader<'_>, given: &mut [GivenReceiver], names: &ReceiverNames) {
     let mut next: HashMap<Arc<str>, Arc<str>> = HashMap::new();
     for receiver in &mut *given {
-        let Some((key, place, text)) = &receiver.fallback else {
+        let Some((key, given)) = &receiver.fallback else {
             continue;
         };
-        match names.one(text) {
+        match names.one(&given.text) {
             Ok(fallback) => {
                 next.insert(Arc::clone(&receiver.settings.name), Arc::clone(&fallback));
                 receiver.settings.fallback = Some(fallback);
             }
-            Err(refusal) => {
-                let message = format!("`{}` {}", crate::config::tree::shown(text), refusal.reason);
-                reader.problem(place, key, message, refusal.remedy.as_deref());
-            }
+            Err(refusal) => reader.refuse(given, key, &refusal),
         }
     }
     let mut told: Vec<Arc<str>> = Vec::new();
     for receiver in given {
-        let Some((key, place, _)) = &receiver.fallback else {
+        let Some((key, given)) = &receiver.fallback else {
             continue;
         };
         let start = &receiver.settings.name;
@@ -215,6 +211,6 @@ fn fallbacks(reader: &mut Reader<'_>, given: &mut [GivenReceiver], names: &Recei
             format!("the fallbacks go round: {} → {start}", names.join(" → "))
         };
         let hint = Some("take one away: what cannot be told to the last is told to nobody");
-        reader.problem(place, key, message, hint);
+        reader.problem(&given.place, key, message, hint);
     }
 }

@@ -61,7 +61,7 @@ fn route(
         mute_times: Vec::new(),
         active_times: Vec::new(),
         routes: Vec::new(),
-        matchers: matchers(section, reader, known),
+        matchers: matchers(section, reader, known, topmost),
         ..parent.clone()
     };
     if let Some((place, receivers)) = known.receivers.listed(section, reader, "receivers") {
@@ -78,7 +78,11 @@ fn route(
         route.group_by = group_by;
     }
     times(section, reader, &mut route);
-    let goes_on = section.set(reader, "continue", &mut route.goes_on, units::switch);
+    // The topmost has none of the three: they are no keys of it, unless somebody writes them.
+    let mut goes_on = None;
+    if !topmost || section.has("continue") {
+        goes_on = section.set(reader, "continue", &mut route.goes_on, units::switch);
+    }
     route.mute_times = time_names(section, reader, known, "mute_times");
     route.active_times = time_names(section, reader, known, "active_times");
     if topmost {
@@ -108,9 +112,13 @@ fn below(
         let child = route(section, reader, known, parent, false);
         // Of matchers that are wrong nobody knows what they let through.
         let is_sound = reader.problems.len() == before;
-        let first = routes
-            .iter()
-            .find(|earlier| !earlier.goes_on && cover(&earlier.matchers, &child.matchers));
+        let takes_all = |earlier: &&RouteSettings| {
+            !earlier.goes_on
+                && cover(&earlier.matchers, &child.matchers)
+                // Alerts of `mode: shadow` go where they are asked for, and nowhere else.
+                && (asks_for_mode(earlier) || !asks_for_mode(&child))
+        };
+        let first = routes.iter().find(takes_all);
         if let Some(first) = first.filter(|_| is_sound) {
             let place = section.place.clone().unwrap_or(Place::Default);
             let key = section.key("");
@@ -132,19 +140,29 @@ fn below(
     parent.routes = routes;
 }
 
+fn asks_for_mode(route: &RouteSettings) -> bool {
+    let mut facts = route.matchers.iter().map(|matcher| &*matcher.name);
+    facts.any(|fact| fact == "mode")
+}
+
 fn matchers(
     section: &mut Section<'_>,
     reader: &mut Reader<'_>,
     known: &Known<'_>,
+    topmost: bool,
 ) -> Vec<FactMatcher> {
-    let mut matchers = facts::matchers(section, reader, "match", false, known.channels);
-    matchers.extend(facts::matchers(
-        section,
-        reader,
-        "unless",
-        true,
-        known.channels,
-    ));
+    let mut matchers = Vec::new();
+    for (key, negated) in [("match", false), ("unless", true)] {
+        if !topmost || section.has(key) {
+            matchers.extend(facts::matchers(
+                section,
+                reader,
+                key,
+                negated,
+                known.channels,
+            ));
+        }
+    }
     matchers
 }
 

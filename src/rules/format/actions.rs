@@ -52,7 +52,7 @@ pub(super) fn read(
                 actions.push(block(section, reader));
             }
         });
-        actions.extend(notify(section, reader));
+        actions.extend(notify(section, reader, around.known));
         let Some(place) = section.place.clone() else {
             return;
         };
@@ -201,7 +201,11 @@ fn block(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Action {
     }
 }
 
-fn notify(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<Action> {
+fn notify(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    known: &KnownNames,
+) -> Option<Action> {
     let (place, given) = section.listed(reader, "notify")?;
     let key = section.key("notify");
     let mut receivers: Vec<Arc<str>> = Vec::new();
@@ -209,19 +213,31 @@ fn notify(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<Action> 
         let hint = Some("write `- notify: [ops]` with the names of receivers");
         reader.problem(&place, &key, "names nobody", hint);
     }
+    let is_known = |text: &str| {
+        // Where there are none at all, that is what is told.
+        let known = known.receivers.as_deref().filter(|known| !known.is_empty());
+        let Some(known) = known.filter(|known| !known.iter().any(|name| **name == *text)) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = known.iter().map(|name| &**name).collect();
+        let remedy = none_of(text, &names).remedy.unwrap_or_default();
+        Err(Refusal::new("is no receiver of the settings", &remedy))
+    };
     for given in given {
-        let fits = !given.text.trim().is_empty();
-        if fits && !receivers.iter().any(|known| **known == *given.text) {
-            receivers.push(Arc::from(given.text));
-        } else {
+        if given.text.trim().is_empty() || receivers.iter().any(|name| **name == *given.text) {
             let refusal = Refusal::new("is empty or in the list twice", "take it away");
             reader.refuse(&given, &key, &refusal);
+        } else if let Err(refusal) = is_known(&given.text) {
+            reader.refuse(&given, &key, &refusal);
+        } else {
+            receivers.push(Arc::from(given.text));
         }
     }
-    let message = "nobody is told yet: this version has no receivers";
-    let hint =
-        Some("what an alert says stands in the ledger and the admin API; keep the names for later");
-    reader.warning(&place, &key, message, hint);
+    if known.receivers.as_ref().is_some_and(Vec::is_empty) {
+        let message = "nobody is told: the settings have no receivers";
+        let hint = Some("name some under `receivers` in the settings, or take the action away");
+        reader.warning(&place, &key, message, hint);
+    }
     Some(Action::Notify(receivers))
 }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::alert::{AlertState, Labels, Severity};
 use crate::clock::UnixMicros;
-use crate::rules::{Action, Occasion, Recovery, Side, Unbounded, Until, render};
+use crate::rules::{Action, Metric, Occasion, Recovery, Side, Stat, Unbounded, Until, render};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -33,6 +33,7 @@ fn known() -> KnownNames {
     KnownNames {
         channels: names(&["main", "spare"]),
         keys: names(&["team-a", "team-b"]),
+        receivers: names(&["mail", "ops"]),
         retention: None,
     }
 }
@@ -178,6 +179,33 @@ fn of_a_single_channel_the_last_is_never_closed() {
     ] {
         assert_eq!(parsed(&rule(allow_last), names).warnings, []);
     }
+}
+
+#[test]
+fn whoever_is_told_is_a_receiver_of_the_settings() {
+    let rule = "alert: a, metric: cost, window: day, critical: 5 USD, actions: [{notify: [ops]}]";
+    let nobody = KnownNames {
+        receivers: Some(Vec::new()),
+        ..KnownNames::default()
+    };
+    let warnings = parsed(rule, &nobody).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].message.contains("nobody is told"));
+    for known in [&known(), &KnownNames::default()] {
+        assert_eq!(parsed(rule, known).warnings, []);
+    }
+    let stranger = rule.replace("ops", "opss");
+    parsed(&stranger, &KnownNames::default());
+    let told = parse(Path::new("r"), &one(&stranger), &TimeZone::UTC, &known()).unwrap_err();
+    assert!(told.to_string().contains("did you mean `ops`?"), "{told}");
+}
+
+#[test]
+fn the_settings_know_the_words_of_rules() {
+    let metrics: Vec<&str> = Metric::ALL.iter().map(|word| word.as_str()).collect();
+    let stats: Vec<&str> = Stat::ALL.iter().map(|word| word.as_str()).collect();
+    assert_eq!(metrics, crate::config::METRICS);
+    assert_eq!(stats, crate::config::STATS);
 }
 
 #[test]
@@ -340,6 +368,7 @@ fn the_documented_rules_are_good() {
     let known = KnownNames {
         channels: names(&["azure", "openai"]),
         keys: names(&["team-a"]),
+        receivers: names(&["ops"]),
         retention: Some(Duration::from_secs(90 * 86_400)),
     };
     for example in examples {
