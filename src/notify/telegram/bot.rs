@@ -130,6 +130,13 @@ impl Bot {
         })
     }
 
+    /// Whether it is the bot of these settings, whatever their chat.
+    #[must_use]
+    pub fn is_of(&self, settings: &TelegramSettings) -> bool {
+        let url: Result<Url, _> = settings.api_url.to_string().parse();
+        self.token == settings.token && url.is_ok_and(|url| url == self.api_url)
+    }
+
     /// What the bot is told apart by: of the token alone, which cannot be had back from it.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
@@ -299,7 +306,7 @@ impl fmt::Debug for Bot {
     }
 }
 
-/// Whether it looks as @BotFather makes them, so that no part of it means anything in an address.
+/// Whether it looks as Telegram makes them, so that no part of it means anything in an address.
 fn is_token(text: &str) -> bool {
     text.split_once(':').is_some_and(|(number, letters)| {
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);

@@ -70,9 +70,10 @@ pub enum CallError {
     /// The markup cannot be read.
     #[error("Telegram cannot read the markup ({0})")]
     Markup(String),
-    /// A button's address cannot be opened from everywhere.
-    #[error("Telegram does not take a button's address ({0})")]
-    ButtonUrl(String),
+    /// A button's address cannot be opened from everywhere. The address, which may be a signed one, is
+    /// not repeated.
+    #[error("Telegram does not take a button's address")]
+    ButtonUrl,
     /// The picture is not taken.
     #[error("Telegram does not take the picture ({0})")]
     Picture(String),
@@ -97,7 +98,7 @@ impl CallError {
             }
             Self::Migrated(_) | Self::Gone(_) => FailureReason::Gone,
             Self::TooLong(_) => FailureReason::TooLong,
-            Self::Markup(_) | Self::ButtonUrl(_) | Self::Picture(_) | Self::Refused(_) => {
+            Self::Markup(_) | Self::ButtonUrl | Self::Picture(_) | Self::Refused(_) => {
                 FailureReason::Refused
             }
         }
@@ -211,6 +212,14 @@ fn meaning<T>(status: u16, answer: &Answer<T>, token: &str) -> CallError {
         413 => CallError::TooLong(words),
         429 => CallError::TooOften(answer.parameters.retry_after.map(Duration::from_secs)),
         _ if says(&["can't parse entities"]) => CallError::Markup(words),
+        _ if says(&[
+            "button_url_invalid",
+            "keyboard button url",
+            "wrong http url",
+        ]) =>
+        {
+            CallError::ButtonUrl
+        }
         _ if says(&["message thread not found", "topic_closed", "topic_deleted"]) => {
             CallError::Topic(words)
         }
@@ -237,14 +246,6 @@ fn meaning<T>(status: u16, answer: &Answer<T>, token: &str) -> CallError {
             CallError::Rights(words)
         }
         _ if says(&["too long", "too_long"]) => CallError::TooLong(words),
-        _ if says(&[
-            "button_url_invalid",
-            "keyboard button url",
-            "wrong http url",
-        ]) =>
-        {
-            CallError::ButtonUrl(words)
-        }
         _ => CallError::Refused(words),
     }
 }

@@ -82,7 +82,7 @@ impl Bot {
                     tracing::warn!(%error, "a message is sent to Telegram as plain text");
                     without.markup = true;
                 }
-                CallError::ButtonUrl(_) if !without.addresses => without.addresses = true,
+                CallError::ButtonUrl if !without.addresses => without.addresses = true,
                 error => return Err(error),
             }
         }

@@ -33,6 +33,8 @@ enum Look<'a> {
     Code,
     /// Leads to this address.
     Link(&'a str),
+    /// An address, which is not to be touched.
+    Address,
 }
 
 impl<'a> Text<'a> {
@@ -88,7 +90,7 @@ impl<'a> Text<'a> {
                     Look::Plain,
                     format!("{}: ", button.label.replace('\n', " ")),
                 );
-                line.push(Look::Plain, url.as_str());
+                line.push(Look::Address, url.as_str());
                 self.lines.push(line);
             }
         }
@@ -116,11 +118,24 @@ impl<'a> Text<'a> {
     /// Without markup, addresses written out.
     pub(super) fn plain(&self, limit: usize) -> String {
         let mut text = self.clone();
-        for piece in text.lines.iter_mut().flat_map(|line| &mut line.0) {
-            if let Look::Link(url) = piece.look {
-                piece.text = format!("{} ({url})", piece.text).into();
+        for line in &mut text.lines {
+            let pieces = std::mem::take(line).0;
+            for piece in pieces {
+                let Look::Link(url) = piece.look else {
+                    let is_address = piece.look == Look::Address;
+                    let look = if is_address {
+                        Look::Address
+                    } else {
+                        Look::Plain
+                    };
+                    line.push(look, piece.text);
+                    continue;
+                };
+                line.push(Look::Plain, piece.text);
+                line.push(Look::Plain, " (");
+                line.push(Look::Address, url);
+                line.push(Look::Plain, ")");
             }
-            piece.look = Look::Plain;
         }
         let cut = text.guarded().cut(limit);
         let lines: Vec<String> = cut.lines.iter().map(Line::text).collect();
@@ -138,11 +153,10 @@ impl<'a> Text<'a> {
     fn write(&mut self, mut line: Line<'a>, spans: &'a [Span], usual: Look<'a>) {
         for span in spans {
             let (look, text) = match span {
-                Span::Text(text) => (usual, text),
                 Span::Bold(text) => (Look::Bold, text),
                 Span::Code(text) => (Look::Code, text),
                 Span::Link { text, url } if is_address(url) => (Look::Link(url), text),
-                Span::Link { text, .. } => (usual, text),
+                Span::Text(text) | Span::Link { text, .. } => (usual, text),
             };
             let mut parts = text.split('\n');
             line.push(look, parts.next().unwrap_or_default());
@@ -158,7 +172,8 @@ impl<'a> Text<'a> {
     /// nothing in code.
     fn guarded(mut self) -> Self {
         for piece in self.lines.iter_mut().flat_map(|line| &mut line.0) {
-            if piece.look != Look::Code && piece.text.contains(['@', '/']) {
+            let is_safe = matches!(piece.look, Look::Code | Look::Address);
+            if !is_safe && piece.text.contains(['@', '/']) {
                 piece.text = guard(&piece.text).into();
             }
         }
@@ -262,7 +277,7 @@ impl<'a> Piece<'a> {
 
     fn write_html(&self, html: &mut String) {
         let (open, close) = match self.look {
-            Look::Plain => ("", ""),
+            Look::Plain | Look::Address => ("", ""),
             Look::Bold => ("<b>", "</b>"),
             Look::Code => ("<code>", "</code>"),
             Look::Link(url) => {
@@ -290,8 +305,8 @@ fn escape(text: &str, html: &mut String) {
     }
 }
 
-/// Puts a [`WORD_JOINER`] behind every `@` and `/` that a name may follow, as at the end of a piece
-/// too: what comes next stands in another. An address (`a@b.c`, `https://`, `a/b`) needs none.
+/// Puts a [`WORD_JOINER`] behind every `@` and `/` that a name may follow, at the end of a piece too:
+/// what comes next stands in another. Within a word (`a@b.c`, `a/b`) there is no need.
 fn guard(text: &str) -> String {
     let is_word = |char: char| char.is_alphanumeric() || char == '_';
     let mut guarded = String::with_capacity(text.len() + 8);
@@ -299,7 +314,7 @@ fn guard(text: &str) -> String {
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
         guarded.push(char);
-        let begins = before.is_none_or(|before| !is_word(before) && before != '/');
+        let begins = before.is_none_or(|before| !is_word(before) && (char, before) != ('/', '/'));
         let goes_on = chars.peek().is_none_or(|&next| is_word(next));
         if matches!(char, '@' | '/') && begins && goes_on {
             guarded.push(WORD_JOINER);
@@ -323,3 +338,10 @@ fn length_of(lines: &[Line<'_>]) -> usize {
 fn utf16(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
+
+#[cfg(test)]
+#[path = "../../../tests/support/receivers/telegram/html.rs"]
+#[allow(dead_code, reason = "the double asks for more of it")]
+mod html;
+#[cfg(test)]
+mod tests;

@@ -3,3 +3,4 @@
 
 pub(crate) mod alertmanager;
 pub(crate) mod smtp;
+pub(crate) mod telegram;

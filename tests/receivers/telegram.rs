@@ -1,0 +1,804 @@
+//! Telegram: what arrives in the chat, what each refusal means, and what the bot hears.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tollgate::config::{
+    ChatName, Language, ReceiverKind, Secret, TelegramAnswers, TelegramSettings,
+};
+use tollgate::notify::telegram::{Bot, CallError, Heard, TelegramReceiver};
+use tollgate::notify::{
+    Answering, Block, Button, ButtonTarget, Delivered, Delivery, FailureReason, Image, Message,
+    Rate, Receiver, Span, Thread, Tone,
+};
+
+use crate::support::Gate;
+use crate::support::receivers::telegram::{
+    ANN, Acknowledged, BOB, BOT, Fault, GROUP, PRIVATE, TOKEN, TOKEN_CANARY, TOPIC, Target,
+    TelegramJudge,
+};
+use crate::support::upstream::{Answer, Upstream};
+
+/// Long enough for whatever is answered at all.
+const PATIENT: Duration = Duration::from_secs(30);
+/// For what is never answered.
+const HASTY: Duration = Duration::from_millis(200);
+
+/// A receiver of the judge's group, as every table of receivers asks for it.
+pub(crate) fn receiver(judge: &TelegramJudge) -> Arc<dyn Receiver> {
+    Arc::new(made(&settings(judge), PATIENT))
+}
+
+fn settings(judge: &TelegramJudge) -> TelegramSettings {
+    TelegramSettings {
+        token: Secret::new(TOKEN),
+        chat: ChatName::Id(GROUP),
+        topic: None,
+        silent: false,
+        answers: Some(TelegramAnswers {
+            users: vec![ANN.id],
+            chats: Vec::new(),
+            expire_after: Duration::from_secs(86_400),
+        }),
+        api_url: judge.api_url().parse().unwrap(),
+    }
+}
+
+fn made(settings: &TelegramSettings, timeout: Duration) -> TelegramReceiver {
+    let bot = Bot::new(settings, timeout).unwrap();
+    TelegramReceiver::new(Arc::new(bot), settings, timeout)
+}
+
+fn bot(judge: &TelegramJudge) -> Bot {
+    Bot::new(&settings(judge), PATIENT).unwrap()
+}
+
+fn message(title: &str) -> Message {
+    Message {
+        tone: Tone::Critical,
+        language: Language::En,
+        title: title.to_owned(),
+        body: vec![Block::Line(vec![
+            Span::Text("p95 of ".into()),
+            Span::Code("gpt-5".into()),
+            Span::Text(" & more".into()),
+        ])],
+        buttons: Vec::new(),
+        thread: None,
+        image: None,
+    }
+}
+
+fn button(label: &str, target: ButtonTarget) -> Button {
+    Button {
+        label: label.to_owned(),
+        target,
+    }
+}
+
+fn png() -> Image {
+    Image {
+        png: Arc::from(&b"\x89PNG\r\n\x1a\n and the rest\r\n--"[..]),
+        alt: "spending by hour".to_owned(),
+    }
+}
+
+fn thread(first: Option<&str>) -> Thread {
+    Thread {
+        key: "group".into(),
+        first: first.map(Arc::from),
+        is_first: first.is_none(),
+    }
+}
+
+async fn send(receiver: &dyn Receiver, message: &Message) -> Delivered {
+    let delivery = Delivery {
+        contents: &[],
+        message,
+    };
+    receiver.send(delivery).await
+}
+
+async fn sent(receiver: &dyn Receiver, message: &Message) -> Arc<str> {
+    match send(receiver, message).await {
+        Delivered::Sent {
+            reference: Some(reference),
+        } => reference,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_message_arrives_as_it_is_meant() {
+    let judge = TelegramJudge::start();
+    let mut settings = settings(&judge);
+    settings.topic = Some(TOPIC);
+    settings.silent = true;
+    let receiver = made(&settings, PATIENT);
+    let mut message = message("Latency of <azure>");
+    message.buttons = vec![
+        vec![
+            button("Silence 1 h", ButtonTarget::Callback("s".repeat(64))),
+            button("Too long", ButtonTarget::Callback("s".repeat(65))),
+        ],
+        vec![button(
+            "Grafana",
+            ButtonTarget::Url("https://g.example/d/x".into()),
+        )],
+    ];
+    let reference = sent(&receiver, &message).await;
+
+    let sent = judge.only();
+    assert_eq!(reference.parse(), Ok(sent.id));
+    assert_eq!(sent.text, "🔴 Latency of <azure>\np95 of gpt-5 & more");
+    assert_eq!(sent.parsed.marked("b"), ["Latency of <azure>"]);
+    assert_eq!(sent.parsed.marked("code"), ["gpt-5"]);
+    assert_eq!((sent.chat, sent.topic), (GROUP, Some(TOPIC)));
+    assert!(sent.silent && !sent.previews);
+    assert_eq!(
+        sent.keyboard,
+        [
+            vec![("Silence 1 h".to_owned(), Target::Callback("s".repeat(64)))],
+            vec![(
+                "Grafana".to_owned(),
+                Target::Url("https://g.example/d/x".to_owned())
+            )],
+        ]
+    );
+    assert_eq!(receiver.kind(), ReceiverKind::Telegram);
+    assert_eq!(receiver.answering(), Answering::Buttons);
+}
+
+#[tokio::test]
+async fn buttons_that_nobody_would_hear_are_not_shown() {
+    let judge = TelegramJudge::start();
+    let mut settings = settings(&judge);
+    settings.answers = None;
+    let receiver = made(&settings, PATIENT);
+    let mut message = message("t");
+    message.buttons = vec![vec![
+        button("Silence", ButtonTarget::Callback("x".into())),
+        button(
+            "Open",
+            ButtonTarget::Url("https://t.example/answers/x".into()),
+        ),
+    ]];
+    sent(&receiver, &message).await;
+    let labels: Vec<_> = judge.only().keyboard.concat();
+    assert_eq!(labels.len(), 1);
+    assert_eq!(labels[0].0, "Open");
+    assert_eq!(receiver.answering(), Answering::Never);
+}
+
+#[tokio::test]
+async fn a_conversation_hangs_on_its_first_message_even_where_that_is_gone() {
+    let judge = TelegramJudge::start();
+    let receiver = receiver(&judge);
+    let mut message = message("t");
+    message.thread = Some(thread(None));
+    let first = sent(&*receiver, &message).await;
+    message.thread = Some(thread(Some(&first)));
+    sent(&*receiver, &message).await;
+    judge.delete(GROUP, first.parse().unwrap());
+    sent(&*receiver, &message).await;
+    let replies: Vec<_> = judge.sent().iter().map(|sent| sent.reply_to).collect();
+    assert_eq!(replies, [None, first.parse().ok(), None]);
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_cut_and_says_so() {
+    let judge = TelegramJudge::start();
+    let mut message = message("t");
+    message.body = vec![Block::Line(vec![Span::Code("<&🦀>".repeat(20))]); 200];
+    sent(&*receiver(&judge), &message).await;
+    let text = judge.only().text;
+    assert!(
+        text.starts_with("🔴 t\n<&🦀>") && text.ends_with(" more lines"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_short_text_stands_below_its_picture() {
+    let judge = TelegramJudge::start();
+    let mut message = message("Yesterday");
+    message.image = Some(png());
+    message.buttons = vec![vec![button("b", ButtonTarget::Callback("x".into()))]];
+    let reference = sent(&*receiver(&judge), &message).await;
+    let sent = judge.only();
+    assert_eq!(reference.parse(), Ok(sent.id));
+    assert_eq!(sent.photo.as_deref(), Some(&*png().png));
+    assert_eq!(sent.text, "🔴 Yesterday\np95 of gpt-5 & more");
+    assert_eq!(sent.keyboard.concat().len(), 1);
+    assert!(receiver(&judge).shows_images());
+}
+
+#[tokio::test]
+async fn a_long_text_is_followed_by_its_picture() {
+    let judge = TelegramJudge::start();
+    let receiver = receiver(&judge);
+    let mut message = message("Yesterday");
+    message.body = vec![Block::Line(vec![Span::Text("x".repeat(100))]); 20];
+    message.image = Some(png());
+    let reference = sent(&*receiver, &message).await;
+    let [text, picture] = &judge.sent()[..] else {
+        panic!("{:?}", judge.sent());
+    };
+    assert_eq!(reference.parse(), Ok(text.id));
+    assert!(text.photo.is_none() && text.text.len() > 2000);
+    assert_eq!(picture.text, "🔴 Yesterday");
+    assert_eq!((picture.reply_to, picture.silent), (Some(text.id), true));
+
+    // A picture that fails makes nobody read the text again.
+    judge.fails([Fault::Wait(open()), Fault::Server(502)]);
+    sent(&*receiver, &message).await;
+    assert_eq!(judge.sent().len(), 3);
+}
+
+fn open() -> Gate {
+    let gate = Gate::default();
+    gate.open();
+    gate
+}
+
+#[tokio::test]
+async fn a_picture_that_is_not_taken_is_left_out() {
+    let judge = TelegramJudge::start();
+    let receiver = receiver(&judge);
+    let mut message = message("t");
+    message.image = Some(Image {
+        png: Arc::from(&b"GIF89a"[..]),
+        ..png()
+    });
+    sent(&*receiver, &message).await;
+    message.image = Some(png());
+    judge.forbid_photos(GROUP);
+    sent(&*receiver, &message).await;
+    let sent = judge.sent();
+    assert_eq!(sent.len(), 2);
+    assert!(
+        sent.iter()
+            .all(|sent| sent.photo.is_none() && sent.text.starts_with("🔴 t"))
+    );
+}
+
+#[tokio::test]
+async fn a_group_that_moved_is_followed_at_once_and_from_then_on() {
+    const MOVED: i64 = -1_000_000_000_999;
+    let judge = TelegramJudge::start();
+    let log = Log::default();
+    let _guard = log.follow();
+    let receiver = receiver(&judge);
+    let mut message = message("t");
+    let first = sent(&*receiver, &message).await;
+    message.thread = Some(thread(Some(&first)));
+    judge.migrate(GROUP, MOVED);
+    sent(&*receiver, &message).await;
+    sent(&*receiver, &message).await;
+
+    let chats: Vec<_> = judge
+        .sent()
+        .iter()
+        .map(|sent| (sent.chat, sent.reply_to))
+        .collect();
+    assert_eq!(chats[..2], [(GROUP, None), (MOVED, None)]);
+    assert_eq!(chats[2].0, MOVED);
+    // The old number is asked once, and said to be old once.
+    assert_eq!(judge.methods().len(), 4);
+    let text = log.text();
+    assert_eq!(text.matches("telegram.chat").count(), 1, "{text}");
+    assert!(text.contains(&MOVED.to_string()), "{text}");
+}
+
+#[tokio::test]
+async fn a_channel_is_told_by_its_name() {
+    let judge = TelegramJudge::start();
+    judge.name_chat("@operations", GROUP);
+    let mut settings = settings(&judge);
+    settings.chat = ChatName::Name("@operations".into());
+    sent(&made(&settings, PATIENT), &message("t")).await;
+    assert_eq!(judge.only().chat, GROUP);
+}
+
+#[tokio::test]
+async fn markup_that_telegram_cannot_read_is_left_out_in_the_same_try() {
+    let judge = TelegramJudge::start();
+    let words = "Bad Request: can't parse entities: Unsupported start tag \"b\" at byte offset 5";
+    judge.fails([Fault::Says(400, words.to_owned())]);
+    let mut message = message("a < b");
+    message.buttons = vec![vec![button("b", ButtonTarget::Callback("x".into()))]];
+    sent(&*receiver(&judge), &message).await;
+    let sent = judge.only();
+    assert_eq!(sent.text, "🔴 a < b\np95 of gpt-5 & more");
+    assert!(sent.parsed.entities.is_empty());
+    assert_eq!(sent.keyboard.concat().len(), 1);
+}
+
+#[tokio::test]
+async fn an_address_that_no_button_may_have_is_written_out() {
+    let judge = TelegramJudge::start();
+    let mut message = message("t");
+    message.buttons = vec![vec![
+        button("Silence", ButtonTarget::Callback("x".into())),
+        button("Grafana", ButtonTarget::Url("http://media:3000/d/x".into())),
+    ]];
+    sent(&*receiver(&judge), &message).await;
+    let sent = judge.only();
+    assert!(
+        sent.text.ends_with("\n\nGrafana: http://media:3000/d/x"),
+        "{}",
+        sent.text
+    );
+    assert_eq!(sent.keyboard.concat().len(), 1);
+}
+
+type Outcome = (FailureReason, bool, Option<u64>);
+
+fn failure(delivered: Delivered) -> (Outcome, String) {
+    match delivered {
+        Delivered::Again {
+            after,
+            reason,
+            detail,
+        } => ((reason, true, after.map(|after| after.as_secs())), detail),
+        Delivered::GiveUp { reason, detail } => ((reason, false, None), detail),
+        Delivered::Sent { .. } => panic!("it was sent"),
+    }
+}
+
+/// How each failure is arranged, what becomes of it, and a word that its detail has.
+type Case = (&'static str, fn(&TelegramJudge), Outcome, &'static str);
+
+const CASES: &[Case] = {
+    use FailureReason as Why;
+    const fn again(reason: Why) -> Outcome {
+        (reason, true, None)
+    }
+    const fn never(reason: Why) -> Outcome {
+        (reason, false, None)
+    }
+    &[
+        (
+            "500",
+            |judge| judge.fails([Fault::Server(500)]),
+            again(Why::ServerError),
+            "500",
+        ),
+        (
+            "502",
+            |judge| judge.fails([Fault::Server(502)]),
+            again(Why::ServerError),
+            "502",
+        ),
+        (
+            "reset",
+            |judge| judge.fails([Fault::Reset]),
+            again(Why::Connect),
+            "no answer",
+        ),
+        (
+            "reset after",
+            |judge| judge.fails([Fault::ResetAfter]),
+            again(Why::Connect),
+            "no answer",
+        ),
+        (
+            "hang",
+            |judge| judge.fails([Fault::Hang]),
+            again(Why::Timeout),
+            "in time",
+        ),
+        (
+            "garbage",
+            |judge| judge.fails([Fault::Garbage]),
+            again(Why::Unreadable),
+            "api_url",
+        ),
+        (
+            "redirect",
+            |judge| judge.fails([Fault::Redirect("http://127.0.0.1:1".into())]),
+            again(Why::Unreadable),
+            "api_url",
+        ),
+        (
+            "429",
+            |judge| judge.fails([Fault::TooOften(17)]),
+            (Why::RateLimited, true, Some(17)),
+            "more than",
+        ),
+        (
+            "revoked",
+            |judge| judge.renew_token("4242:other"),
+            never(Why::Credential),
+            "BotFather",
+        ),
+        (
+            "echo",
+            |judge| judge.fails([Fault::Echo]),
+            never(Why::Credential),
+            "BotFather",
+        ),
+        (
+            "400 echo",
+            |judge| {
+                let words = format!("Bad Request: odd /bot{TOKEN}/SendMessage {TOKEN_CANARY}");
+                judge.fails([Fault::Says(400, words)]);
+            },
+            never(Why::Refused),
+            "odd",
+        ),
+        (
+            "kicked",
+            |judge| judge.kick(GROUP),
+            never(Why::Gone),
+            "kicked",
+        ),
+        (
+            "no chat",
+            |judge| {
+                judge.fails([Fault::Says(400, "Bad Request: chat not found".into())]);
+            },
+            never(Why::Gone),
+            "telegram.chat",
+        ),
+        (
+            "muted",
+            |judge| judge.mute(GROUP),
+            never(Why::Policy),
+            "right",
+        ),
+        (
+            "topic",
+            |judge| {
+                judge.fails([Fault::Says(
+                    400,
+                    "Bad Request: message thread not found".into(),
+                )]);
+            },
+            never(Why::Policy),
+            "topic",
+        ),
+        (
+            "too long",
+            |judge| {
+                judge.fails([Fault::Says(400, "Bad Request: message is too long".into())]);
+            },
+            never(Why::TooLong),
+            "too long",
+        ),
+    ]
+};
+
+#[tokio::test]
+async fn each_failure_means_what_telegram_means_by_it_and_tells_no_secret() {
+    for (name, arrange, expected, word) in CASES {
+        let log = Log::default();
+        let _guard = log.follow();
+        let judge = TelegramJudge::start();
+        arrange(&judge);
+        let timeout = if *name == "hang" { HASTY } else { PATIENT };
+        let receiver = made(&settings(&judge), timeout);
+        let message = message("t");
+        let (outcome, detail) = failure(send(&receiver, &message).await);
+        assert_eq!(outcome, *expected, "{name}: {detail}");
+        assert!(detail.contains(word), "{name}: {detail}");
+        let preview = receiver.preview(Delivery {
+            contents: &[],
+            message: &message,
+        });
+        let told = format!("{detail}\n{receiver:?}\n{preview}\n{}", log.text());
+        assert!(!told.contains("canary"), "{name}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_is_told_without_the_token() {
+    let judge = TelegramJudge::start();
+    for url in [
+        "http://127.0.0.1:1",
+        "http://no-such-host.invalid",
+        "https://127.0.0.1:1/path",
+    ] {
+        let mut settings = settings(&judge);
+        settings.api_url = url.parse().unwrap();
+        let (outcome, detail) = failure(send(&made(&settings, PATIENT), &message("t")).await);
+        assert_eq!(
+            outcome,
+            (FailureReason::Connect, true, None),
+            "{url}: {detail}"
+        );
+        assert!(!detail.contains("canary"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_not_sent_where_a_redirect_leads() {
+    let elsewhere = Upstream::always(Answer::new("200 OK").body("{}"));
+    let judge = TelegramJudge::start();
+    judge.fails([Fault::Redirect(format!("http://{}", elsewhere.address()))]);
+    failure(send(&*receiver(&judge), &message("t")).await);
+    assert!(elsewhere.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_there_is_named() {
+    let judge = TelegramJudge::start();
+    let mut settings = settings(&judge);
+    settings.topic = Some(99);
+    let (outcome, detail) = failure(send(&made(&settings, PATIENT), &message("t")).await);
+    assert_eq!(outcome, (FailureReason::Policy, false, None));
+    assert!(detail.contains("`telegram.topic`"), "{detail}");
+}
+
+#[tokio::test]
+async fn more_than_the_published_limits_is_refused_until_it_is_not() {
+    let judge = TelegramJudge::start();
+    let receiver = receiver(&judge);
+    let mut refused = None;
+    for _ in 0..7 {
+        if let Delivered::Again { after, reason, .. } = send(&*receiver, &message("t")).await {
+            refused = Some((reason, after));
+        }
+    }
+    let (reason, after) = refused.unwrap();
+    assert_eq!(reason, FailureReason::RateLimited);
+    assert!(after.unwrap() >= Duration::from_secs(1));
+    assert!(judge.too_often() > 0);
+}
+
+#[tokio::test]
+async fn the_pace_is_the_published_one() {
+    let judge = TelegramJudge::start();
+    let mut settings = settings(&judge);
+    let second = |messages| Rate {
+        messages,
+        per: Duration::from_secs(1),
+    };
+    let minute = Rate {
+        messages: 20,
+        per: Duration::from_secs(60),
+    };
+    let group = made(&settings, PATIENT).pace();
+    assert_eq!(group.own, [second(1), minute]);
+    assert_eq!(group.together, [second(30)]);
+    settings.chat = ChatName::Name("@channel".into());
+    assert_eq!(made(&settings, PATIENT).pace(), group);
+    settings.chat = ChatName::Id(PRIVATE);
+    let private = made(&settings, PATIENT).pace();
+    assert_eq!(private.own, [second(1)]);
+    assert_eq!(private.shared, group.shared);
+    assert!(bot(&judge).is_of(&settings));
+    settings.token = Secret::new("4242:another");
+    assert_ne!(made(&settings, PATIENT).pace().shared, group.shared);
+    assert!(!bot(&judge).is_of(&settings));
+}
+
+#[tokio::test]
+async fn what_is_no_token_makes_no_bot() {
+    let judge = TelegramJudge::start();
+    for token in [
+        "",
+        "canary",
+        "1:",
+        ":canary",
+        "1:canary/../x",
+        "1:can ary",
+        "x1:canary",
+    ] {
+        let settings = TelegramSettings {
+            token: Secret::new(token),
+            ..settings(&judge)
+        };
+        let error = Bot::new(&settings, PATIENT).unwrap_err();
+        let told = format!("{error} {error:?}");
+        assert!(
+            told.contains("telegram.token") && !told.contains("canary"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_preview_shows_what_people_would_read() {
+    let judge = TelegramJudge::start();
+    let mut message = message("a < b");
+    message.buttons = vec![vec![button("Silence", ButtonTarget::Callback("x".into()))]];
+    message.image = Some(png());
+    let preview = receiver(&judge).preview(Delivery {
+        contents: &[],
+        message: &message,
+    });
+    assert_eq!(
+        preview,
+        format!(
+            "Telegram, chat {GROUP}\n[spending by hour]\n\n🔴 a < b\np95 of gpt-5 & more\n[Silence]"
+        )
+    );
+}
+
+#[tokio::test]
+async fn the_bot_hears_what_is_pressed_and_written_until_it_confirms() {
+    let judge = TelegramJudge::start();
+    let bot = bot(&judge);
+    let mut settings = settings(&judge);
+    settings.topic = Some(TOPIC);
+    let mut message = message("t");
+    message.buttons = vec![vec![button(
+        "Silence",
+        ButtonTarget::Callback("data".into()),
+    )]];
+    sent(&made(&settings, PATIENT), &message).await;
+    let press = judge.press("Silence", ANN);
+    let written = judge.write_in(GROUP, Some(TOPIC), BOB, "/status");
+    judge.write(PRIVATE, ANN, "/spend");
+
+    let updates = bot.poll(0, PATIENT).await.unwrap();
+    let [pressed, status, spend] = &updates.heard[..] else {
+        panic!("{updates:?}");
+    };
+    assert_eq!((pressed.chat, pressed.topic), (GROUP, Some(TOPIC)));
+    assert_eq!((pressed.user, &*pressed.user_name), (ANN.id, "@ann"));
+    let sent = judge.only();
+    assert_eq!(
+        pressed.what,
+        Heard::Pressed {
+            callback_id: press.clone(),
+            message_id: sent.id,
+            data: "data".to_owned(),
+        }
+    );
+    assert_eq!((status.user, status.topic), (BOB.id, Some(TOPIC)));
+    assert_eq!(
+        status.what,
+        Heard::Wrote {
+            message_id: written,
+            text: "/status".to_owned(),
+        }
+    );
+    assert_eq!((spend.chat, spend.topic), (PRIVATE, None));
+
+    // The same again until the next offset says that they were heard.
+    assert_eq!(bot.poll(0, PATIENT).await.unwrap(), updates);
+    assert_eq!(judge.unconfirmed(), 3);
+    let nothing = bot.poll(updates.next, Duration::ZERO).await.unwrap();
+    assert_eq!((nothing.heard.len(), nothing.next), (0, updates.next));
+    assert_eq!(judge.unconfirmed(), 0);
+
+    bot.acknowledge(&press, &"done ".repeat(100), true)
+        .await
+        .unwrap();
+    let Acknowledged { text, alert } = judge.acknowledged(&press);
+    assert!(alert && text.starts_with("done "));
+    assert!(bot.acknowledge(&press, "again", false).await.is_err());
+
+    for _ in 0..2 {
+        bot.set_buttons(GROUP, sent.id, &[]).await.unwrap();
+    }
+    assert!(judge.only().keyboard.is_empty());
+    let gone = bot.set_buttons(GROUP, 999, &[]).await.unwrap_err();
+    assert!(matches!(gone, CallError::Refused(_)), "{gone}");
+
+    let id = bot
+        .reply(GROUP, Some(TOPIC), Some(written), &message)
+        .await
+        .unwrap();
+    let reply = judge.sent().pop().unwrap();
+    assert_eq!(
+        (reply.id, reply.topic, reply.reply_to),
+        (id, Some(TOPIC), Some(written))
+    );
+    assert_eq!(bot.name().await.unwrap(), BOT);
+}
+
+#[tokio::test]
+async fn a_poll_waits_for_what_comes() {
+    let judge = TelegramJudge::start();
+    let bot = bot(&judge);
+    let (updates, ()) = tokio::join!(bot.poll(0, PATIENT), async {
+        while judge.methods().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        judge.write(PRIVATE, ANN, "late");
+    });
+    assert_eq!(updates.unwrap().heard.len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_is_passed_over() {
+    let judge = TelegramJudge::start();
+    let bot = bot(&judge);
+    judge.push(json!({"something_new": {"x": 1}}));
+    judge.push(json!({"message": {"odd": true}}));
+    let from = json!({"id": 1, "is_bot": false, "first_name": "Ann", "last_name": "Lee"});
+    judge.push(json!({"callback_query": {
+        "id": "1", "from": from, "chat_instance": "1", "data": "x", "inline_message_id": "1",
+    }}));
+    let chat = json!({"id": 1, "type": "private", "first_name": "Ann"});
+    // Of a message that is too old to be shown.
+    judge.push(json!({"callback_query": {
+        "id": "2", "from": from, "chat_instance": "1", "data": "y",
+        "message": {"chat": chat, "message_id": 5, "date": 0},
+    }}));
+    let updates = bot.poll(0, PATIENT).await.unwrap();
+    assert_eq!(updates.heard.len(), 1, "{updates:?}");
+    assert_eq!(updates.heard[0].user_name, "Ann Lee");
+    assert_eq!(updates.next, updates.heard[0].id + 1);
+}
+
+#[tokio::test]
+async fn a_poll_that_fails_says_what_to_do() {
+    let judge = TelegramJudge::start();
+    let (first, second) = (bot(&judge), bot(&judge));
+    let ended = tokio::join!(first.poll(0, PATIENT), async {
+        while judge.methods().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let second = second.poll(0, Duration::ZERO).await;
+        judge.write(PRIVATE, ANN, "x");
+        second
+    });
+    let other = [ended.0, ended.1]
+        .into_iter()
+        .find_map(Result::err)
+        .unwrap();
+    assert_eq!(other, CallError::OtherPoller);
+    assert!(other.may_pass());
+
+    judge.set_webhook(true);
+    let webhook = first.poll(0, PATIENT).await.unwrap_err();
+    assert_eq!(webhook, CallError::WebhookSet);
+    assert!(webhook.to_string().contains("deleteWebhook"));
+    judge.set_webhook(false);
+
+    judge.polls_fail([
+        Fault::TooOften(3),
+        Fault::Server(502),
+        Fault::Reset,
+        Fault::Garbage,
+    ]);
+    let waits = first.poll(0, PATIENT).await.unwrap_err();
+    assert_eq!(waits.retry_after(), Some(Duration::from_secs(3)));
+    for reason in [
+        FailureReason::ServerError,
+        FailureReason::Connect,
+        FailureReason::Unreadable,
+    ] {
+        assert_eq!(first.poll(0, PATIENT).await.unwrap_err().reason(), reason);
+    }
+    judge.renew_token("4242:other");
+    let error = first.poll(0, PATIENT).await.unwrap_err();
+    assert_eq!(error, CallError::Token);
+    assert!(!format!("{error} {error:?} {first:?}").contains("canary"));
+}
+
+/// Everything that is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn follow(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || log.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
