@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::Receiver;
 use super::alertmanager::Alertmanager;
 use super::dingtalk::Dingtalk;
+use super::email::{EmailError, EmailReceiver};
 use super::feishu::Feishu;
 use super::slack::Slack;
+use super::telegram::{Bot, BotError, TelegramReceiver};
 use super::webhook::Webhook;
 use super::wecom::Wecom;
-use super::email::{EmailError, EmailReceiver};
-use crate::config::{ReceiverKind, ReceiverSettings, TargetSettings};
+use crate::config::{ReceiverSettings, TargetSettings};
 use crate::sources::Cause;
 
 /// Why there is no receiver of these settings. No secret is in it.
@@ -31,9 +32,9 @@ pub enum BuildError {
     /// Mail cannot be sent.
     #[error(transparent)]
     Email(#[from] EmailError),
-    /// This build does not have it.
-    #[error("receivers of the kind `{0}` are not there yet")]
-    NotThere(ReceiverKind),
+    /// A bot cannot be spoken to.
+    #[error(transparent)]
+    Bot(#[from] BotError),
 }
 
 /// The receiver of these settings, ready to be told.
@@ -46,10 +47,12 @@ pub fn receiver(settings: &ReceiverSettings) -> Result<Arc<dyn Receiver>, BuildE
         TargetSettings::Slack(target) => Arc::new(Slack::new(target, timeout)?),
         TargetSettings::Webhook(target) => Arc::new(Webhook::new(&settings.name, target, timeout)?),
         TargetSettings::Alertmanager(target) => Arc::new(Alertmanager::new(target, timeout)?),
-        TargetSettings::Telegram(_) => return Err(BuildError::NotThere(ReceiverKind::Telegram)),
+        TargetSettings::Telegram(target) => {
+            let bot = Arc::new(Bot::new(target, timeout)?);
+            Arc::new(TelegramReceiver::new(bot, target, timeout))
+        }
         TargetSettings::Email(email) => {
             Arc::new(EmailReceiver::new(&settings.name, email, settings.timeout)?)
         }
-        other => return Err(BuildError::NotThere(other.kind())),
     })
 }

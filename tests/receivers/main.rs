@@ -1,4 +1,3 @@
-//! Receivers, each against something that judges as the real one does.
 //! Receivers over real sockets, in front of servers that judge as the real ones do.
 
 #![allow(
@@ -15,8 +14,4 @@ mod support;
 
 mod alertmanager;
 mod email;
-#[allow(dead_code, reason = "the end-to-end tests ask for the rest")]
-#[path = "../support/mod.rs"]
-mod support;
-
 mod telegram;

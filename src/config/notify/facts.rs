@@ -240,13 +240,6 @@ mod tests {
 
     fn matcher() -> impl Strategy<Value = FactMatcher> {
         let name = prop::sample::select(vec!["channel", "model"]);
-        let any = prop::collection::vec("[ab*]{0,3}", 1..3);
-        (name, any, proptest::arbitrary::any::<bool>()).prop_map(|(name, any, negated)| {
-            FactMatcher {
-                name: name.into(),
-                any: any.iter().map(|text| ModelPattern::new(text)).collect(),
-                negated,
-            }
         let patterns = prop::collection::vec("[ab*]{0,3}", 1..3);
         (name, patterns, any::<bool>()).prop_map(|(name, patterns, negated)| FactMatcher {
             name: name.into(),
