@@ -16,6 +16,7 @@ mod reload;
 mod rooms;
 mod rules;
 mod stop;
+mod telling;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ use reload::{Files, Hangups, Wanted};
 use rooms::Rooms;
 use rules::RuleKeeper;
 pub(crate) use rules::{NotKnownAtRest, at_rest as rules_at_rest};
+use telling::Telling;
 
 /// How often the clients' keys are read again, until they are and no other process changes them.
 const SETTLE_KEYS_EVERY: Duration = Duration::from_secs(1);
@@ -142,6 +144,7 @@ async fn run_here(
         set: rules::load_rules(settings)?,
         budgets: settings.budgets.clone(),
     };
+    let plan = telling::plan(settings)?;
     let prices = Arc::new(Prices::of_files(settings.prices.files.clone())?);
     let listeners = Listeners::open(settings, options.upgrade)?;
     let rooms = Rooms::open(settings, options, prices, &wanted.set)?;
@@ -150,6 +153,8 @@ async fn run_here(
     let shown = outside::shown(rooms.admin(settings)?, follower.as_ref())?;
     // Before whatever may take its time: who asks whether this process lives gets an answer.
     let shown = shown.with_reloads(reloads)?;
+    let mut telling = Telling::new(settings, &rooms, plan);
+    let shown = telling.shown(shown)?;
     let admin = Admin::start(listeners.admin()?, Arc::new(shown))?;
     let mut earlier = rooms.earlier_gates(settings);
     let mut keeper = RuleKeeper::new(rooms.around_rules(settings), files, wanted);
@@ -173,6 +178,7 @@ async fn run_here(
     }
     let plane = DataPlane::start(settings, rooms.gateway(settings)?, &listeners)?;
     let mut following = Following::start(follower, earlier.whole());
+    telling.start(settings, &earlier.whole());
     let beside = [
         tokio::spawn(refresher.run()),
         tokio::spawn(settle_keys(Arc::clone(&rooms.keys))),
@@ -187,7 +193,9 @@ async fn run_here(
         admin: admin.address,
     });
 
-    let reason = signals.wait(&listeners, &rooms, &mut following).await;
+    let reason = signals
+        .wait(&listeners, &rooms, &mut following, &mut telling)
+        .await;
     rooms.readiness.drain();
     following.stop().await;
     for task in beside {
@@ -198,6 +206,8 @@ async fn run_here(
         admin.stop.send_replace(true);
     }
     plane.drain(settings.limits.grace, &mut signals).await;
+    // After the last request: what it set off is told, or kept for the next run.
+    telling.stop().await;
     rooms.close().await;
     admin.stop().await;
     Ok(())

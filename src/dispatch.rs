@@ -59,7 +59,7 @@ use self::restore::Left;
 pub use context::Context;
 pub use destination::{Destination, destinations};
 pub use digest::{BadSchedule, Period, Schedule, digest_content};
-pub use inbox::Inbox;
+pub use inbox::{Inbox, News};
 pub use links::{Links, runbook};
 pub use stats::{DispatchResult, DispatchStats, ReceiverStats};
 

@@ -7,17 +7,13 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::broadcast;
-
 use crate::alert::{ActionTaken, AlertEvent, AlertId, AlertState};
 use crate::channel::{Closing, Guarded, NoSuchChannel, Registry};
 use crate::clock::UnixMicros;
+use crate::dispatch::Inbox;
 use crate::ledger::Journal;
 use crate::record::{GateReason, Owner};
 use crate::rules::{Closed, Closure, Hands, Recovery};
-
-/// Changes of alerts that a listener may lag behind.
-const HEARD_AT_MOST: usize = 1024;
 
 /// The rules' hands. What it does takes a few locks and one write to the journal; it waits for nobody.
 #[derive(Debug)]
@@ -25,17 +21,17 @@ pub(super) struct Enforcement {
     channels: Arc<Registry>,
     journal: Arc<Journal>,
     /// Where changes of alerts are heard, after they are in the journal.
-    alerts: broadcast::Sender<Arc<AlertEvent>>,
+    inbox: Arc<Inbox>,
     /// Whether another process decides now.
     retired: AtomicBool,
 }
 
 impl Enforcement {
-    pub(super) fn new(channels: Arc<Registry>, journal: Arc<Journal>) -> Self {
+    pub(super) fn new(channels: Arc<Registry>, journal: Arc<Journal>, inbox: Arc<Inbox>) -> Self {
         Self {
             channels,
             journal,
-            alerts: broadcast::Sender::new(HEARD_AT_MOST),
+            inbox,
             retired: AtomicBool::new(false),
         }
     }
@@ -121,8 +117,7 @@ impl Hands for Enforcement {
         self.journal.alert_changed(event);
         if event.told {
             log(event);
-            // An error says that nobody listens.
-            let _ = self.alerts.send(Arc::new(event.clone()));
+            self.inbox.alert_changed(event);
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::channel::{GateObserver, Registry};
 use crate::clock::UnixMicros;
+use crate::dispatch::Inbox;
 use crate::ledger::{Journal, QueryError, Reader, Recovery};
 use crate::meter::Meter;
 use crate::record::{ChannelEvent, GateReason, GateState, Owner};
@@ -34,6 +35,8 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
 pub(super) struct GateWatch {
     journal: Arc<Journal>,
     meter: Arc<Meter>,
+    /// Where changes are heard, after they are in the journal.
+    inbox: Arc<Inbox>,
     /// How many changes there were.
     changes: watch::Sender<u64>,
     known: Mutex<HashMap<Arc<str>, Known>>,
@@ -57,10 +60,11 @@ impl Default for Known {
 }
 
 impl GateWatch {
-    pub(super) fn new(journal: Arc<Journal>, meter: Arc<Meter>) -> Self {
+    pub(super) fn new(journal: Arc<Journal>, meter: Arc<Meter>, inbox: Arc<Inbox>) -> Self {
         Self {
             journal,
             meter,
+            inbox,
             changes: watch::Sender::new(0),
             known: Mutex::default(),
         }
@@ -119,6 +123,7 @@ impl GateObserver for GateWatch {
                 .gate_changed(&event.channel, event.state, event.reason);
         }
         log(event);
+        self.inbox.gate_changed(event);
         self.wake();
     }
 }

@@ -7,6 +7,7 @@ use crate::admin::{AdminParts, AdminState, Readiness};
 use crate::channel::{Registry, sellers};
 use crate::clock::UnixMicros;
 use crate::config::{OnLedgerFailure, Settings};
+use crate::dispatch::Inbox;
 use crate::keys::Keys;
 use crate::ledger::{Closed, Ledger, OpenError, Settings as LedgerFiles, Takeover};
 use crate::meter::Meter;
@@ -36,8 +37,10 @@ pub(super) struct Rooms {
     pub(super) watch: Arc<GateWatch>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) enforcement: Arc<Enforcement>,
-    rules: Arc<Rules>,
-    prices: Arc<Prices>,
+    /// Where alerts and gates say that they changed.
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) prices: Arc<Prices>,
     meter: Arc<Meter>,
     payloads: Arc<Payloads>,
     payload_writer: PayloadWriter,
@@ -55,9 +58,18 @@ impl Rooms {
         let ledger = open_ledger(settings, options)?;
         let keys = Arc::new(Keys::open(settings, ledger.key_writer())?);
         let meter = Arc::new(Meter::new(settings.metrics.max_models));
-        let watch = Arc::new(GateWatch::new(ledger.journal(), Arc::clone(&meter)));
+        let inbox = Arc::<Inbox>::default();
+        let watch = Arc::new(GateWatch::new(
+            ledger.journal(),
+            Arc::clone(&meter),
+            Arc::clone(&inbox),
+        ));
         let channels = Arc::new(Registry::new(settings, Arc::clone(&watch) as _)?);
-        let enforcement = Arc::new(Enforcement::new(Arc::clone(&channels), ledger.journal()));
+        let enforcement = Arc::new(Enforcement::new(
+            Arc::clone(&channels),
+            ledger.journal(),
+            Arc::clone(&inbox),
+        ));
         let rules = Rules::new(
             rules,
             settings.budgets.clone(),
@@ -74,6 +86,7 @@ impl Rooms {
             watch,
             readiness,
             enforcement,
+            inbox,
             rules: Arc::new(rules),
             prices,
             meter,

@@ -12,6 +12,7 @@ use crate::proxy::OpenRequests;
 use super::listeners::Listeners;
 use super::outside::Following;
 use super::rooms::Rooms;
+use super::telling::Telling;
 
 /// How long both processes accept after a hand-over, so that the new one surely does before the
 /// old one stops.
@@ -46,12 +47,13 @@ impl Signals {
     }
 
     /// Waits until the process is to stop. A hand-over that finds nobody is no reason to; of one that
-    /// finds somebody `following` and the rules' deeds end first, then the ledger goes over.
+    /// finds somebody `following`, the rules' deeds and `telling` end first, then the ledger goes over.
     pub(super) async fn wait(
         &mut self,
         listeners: &Listeners,
         rooms: &Rooms,
         following: &mut Following,
+        telling: &mut Telling,
     ) -> Reason {
         let reason = loop {
             tokio::select! {
@@ -62,6 +64,7 @@ impl Signals {
                         // In this order: the other process follows, and decides, once it has the ledger.
                         following.stop().await;
                         rooms.enforcement.retire();
+                        telling.stop().await;
                         rooms.ledger.hand_over();
                         tokio::time::sleep(BOTH_ACCEPT).await;
                         break Reason::HandedOver;

@@ -29,7 +29,7 @@ pub use buttons::{LINKS_WORK_FOR, Offers, buttons};
 pub use command::{BadCommand, Command, SpendBy, SpendOver};
 pub use key_file::KeyFileError;
 pub use listener::{Door, doors, listen};
-pub use log::{AnswerLog, Used};
+pub use log::{AnswerLog, LedgerLog, Used};
 pub use signer::{BadAnswer, Offer, Opened, Signer, Way};
 pub use subject::{AlertSubject, Subject};
 

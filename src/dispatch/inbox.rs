@@ -15,9 +15,11 @@ use crate::record::ChannelEvent;
 const MOST: usize = 50_000;
 
 /// Something that happened.
-#[derive(Clone, Debug)]
-pub(super) enum News {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An alert changed.
     Alert(Arc<AlertEvent>),
+    /// A channel's gate changed.
     Gate(Box<ChannelEvent>),
 }
 
@@ -32,7 +34,7 @@ pub struct Inbox {
 
 impl Inbox {
     /// From here on what happens is kept.
-    pub(super) fn open(&self) {
+    pub fn open(&self) {
         self.open.store(true, Ordering::Release);
     }
 
@@ -67,7 +69,7 @@ impl Inbox {
     }
 
     /// What happened since the last call, in order.
-    pub(super) fn take(&self) -> Vec<News> {
+    pub fn take(&self) -> Vec<News> {
         std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

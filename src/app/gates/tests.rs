@@ -33,7 +33,11 @@ impl Run {
         };
         let ledger = Ledger::open(&files, takeover).unwrap();
         let meter = Arc::new(Meter::new(10));
-        let watch = Arc::new(GateWatch::new(ledger.journal(), Arc::clone(&meter)));
+        let watch = Arc::new(GateWatch::new(
+            ledger.journal(),
+            Arc::clone(&meter),
+            Arc::default(),
+        ));
         let channels = ["east", "west"].map(|name| ChannelSettings {
             name: name.into(),
             ..ChannelSettings::openai(BaseUrl::openai())

@@ -49,7 +49,7 @@ impl Run {
         };
         let ledger = Ledger::open(&files, takeover).unwrap();
         let channels = Arc::new(Registry::new(settings, Arc::new(Unobserved)).unwrap());
-        let hands = Enforcement::new(Arc::clone(&channels), ledger.journal());
+        let hands = Enforcement::new(Arc::clone(&channels), ledger.journal(), Arc::default());
         let wanted = Wanted {
             set: load_rules(settings).unwrap(),
             budgets: settings.budgets.clone(),

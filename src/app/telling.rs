@@ -1,0 +1,144 @@
+//! Telling people: dispatch, and the bots that hear what they answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::rooms::Rooms;
+use crate::admin::AdminState;
+use crate::config::{Problems, Settings};
+use crate::dispatch::answering::{Answerer, AnswererParts, LedgerLog, Signer, doors, listen};
+use crate::dispatch::{Context, Dispatch, DispatchParts, Links, Plan, destinations};
+use crate::notify::telegram::Bot;
+
+/// How long a call of a bot may take, beside the time that it waits for news.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for what is being sent and heard.
+const ENDS_WITHIN: Duration = Duration::from_secs(6);
+
+/// Whom is told what, by the settings; everything that is wrong with their receivers.
+pub(super) fn plan(settings: &Settings) -> Result<Plan, Problems> {
+    let notify = &settings.notify;
+    let grafana = notify.grafana.as_ref().map(|grafana| &grafana.url);
+    Ok(Plan {
+        destinations: destinations(notify)?,
+        links: Links::new(grafana, settings.admin.public_url.as_ref()),
+        settings: notify.clone(),
+    })
+}
+
+/// What tells people and hears them, not at work yet.
+pub(super) struct Telling {
+    dispatch: Arc<Dispatch>,
+    answerer: Option<Arc<Answerer>>,
+    public_url: Option<Uri>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Telling {
+    /// By a plan, of what these rooms know. Without the file of its key nobody is offered to answer.
+    pub(super) fn new(settings: &Settings, rooms: &Rooms, plan: Plan) -> Self {
+        let signer = Signer::of_folder(&settings.data_dir).map(Arc::new);
+        let signer = signer
+            .inspect_err(|error| {
+                tracing::warn!(%error, "messages offer no answers: nothing can sign them");
+            })
+            .ok();
+        let answerer = signer.clone().map(|signer| {
+            Arc::new(Answerer::new(AnswererParts {
+                channels: Arc::clone(&rooms.channels),
+                rules: Arc::clone(&rooms.rules),
+                silences: rooms.ledger.silence_writer(),
+                log: Arc::new(LedgerLog::new(
+                    rooms.ledger.journal(),
+                    rooms.ledger.recovery(),
+                    settings.data_dir.clone(),
+                )),
+                data_dir: settings.data_dir.clone(),
+                signer,
+                receivers: settings.notify.receivers.clone(),
+            }))
+        });
+        let context = Context {
+            rules: Arc::clone(&rooms.rules),
+            channels: Arc::clone(&rooms.channels),
+            prices: Arc::clone(&rooms.prices),
+            data_dir: settings.data_dir.clone(),
+            links: plan.links.clone(),
+        };
+        let parts = DispatchParts {
+            inbox: Arc::clone(&rooms.inbox),
+            context,
+            journal: rooms.ledger.journal(),
+            recovery: rooms.ledger.recovery(),
+            signer,
+            public_url: settings.admin.public_url.clone(),
+        };
+        Self {
+            dispatch: Arc::new(Dispatch::new(parts, plan)),
+            answerer,
+            public_url: settings.admin.public_url.clone(),
+            stop: watch::Sender::new(false),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// Begins once the gates are `known`, as whoever follows them: during a hand-over the other process
+    /// has stopped telling and hearing by then.
+    pub(super) fn start(&mut self, settings: &Settings, known: &watch::Receiver<bool>) {
+        let dispatch = Arc::clone(&self.dispatch);
+        self.spawn(known, move |stop| dispatch.run(stop));
+        let Some(answerer) = self.answerer.clone() else {
+            return;
+        };
+        for (telegram, doors) in doors(&settings.notify.receivers) {
+            let bot = match Bot::new(telegram, HEARD_WITHIN) {
+                Ok(bot) => Arc::new(bot),
+                // Said already of the receiver.
+                Err(_) => continue,
+            };
+            let answerer = Arc::clone(&answerer);
+            self.spawn(known, move |stop| listen(bot, doors, answerer, stop));
+        }
+    }
+
+    fn spawn<W: Future<Output = ()> + Send>(
+        &mut self,
+        known: &watch::Receiver<bool>,
+        work: impl FnOnce(watch::Receiver<bool>) -> W + Send + 'static,
+    ) {
+        let (mut known, mut stop) = (known.clone(), self.stop.subscribe());
+        self.tasks.push(tokio::spawn(async move {
+            tokio::select! {
+                // An error means that the process ends.
+                Ok(_) = known.wait_for(|&known| known) => {}
+                _ = stop.wait_for(|&stop| stop) => return,
+            }
+            work(stop).await;
+        }));
+    }
+
+    /// Ends it: what is being sent is the last, and kept.
+    pub(super) async fn stop(&mut self) {
+        self.stop.send_replace(true);
+        for task in std::mem::take(&mut self.tasks) {
+            if timeout(ENDS_WITHIN, task).await.is_err() {
+                tracing::debug!("something that tells or hears people was left alone");
+            }
+        }
+    }
+
+    /// The admin port's state, which counts what is told and takes answers by links.
+    pub(super) fn shown(&self, admin: AdminState) -> Result<AdminState, prometheus::Error> {
+        let admin = admin.with_dispatch(self.dispatch.stats())?;
+        Ok(match (&self.answerer, &self.public_url) {
+            (Some(answerer), Some(url)) => admin.with_answers(Arc::clone(answerer), url),
+            _ => admin,
+        })
+    }
+}
