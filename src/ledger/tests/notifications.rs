@@ -230,6 +230,9 @@ fn the_last_of_each_conversation_is_found() {
     assert_eq!(last, [8, 9].map(|n| without_content(n, true)));
 }
 
+/// Whether the notification of this number is one that is asked for.
+type IsWanted = fn(usize) -> bool;
+
 #[test]
 fn notifications_are_found_by_what_they_are() {
     let folder = TempDir::new().unwrap();
@@ -239,7 +242,7 @@ fn notifications_are_found_by_what_they_are() {
     let reader = Reader::open(folder.path()).unwrap();
     let is_settled = |n: usize| n % 5 != 1;
     let all = NotificationFilter::default();
-    let cases: [(NotificationFilter, fn(usize) -> bool); 7] = [
+    let cases: [(NotificationFilter, IsWanted); 7] = [
         (all.clone(), |_| true),
         (
             NotificationFilter {
