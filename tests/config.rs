@@ -279,6 +279,20 @@ fn secrets_that_everybody_can_read_are_warned_of() {
 }
 
 #[test]
+fn a_robots_address_in_a_file_that_everybody_can_read_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tollgate.yaml");
+    let url = "https://hooks.slack.com/services/T0/B0/canary";
+    let settings = format!("receivers:\n- name: a\n  slack: {{url: {url}}}\n");
+    fs::write(&file, settings).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let loaded = load(folder.path(), "tollgate.yaml").unwrap();
+    let told: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("tollgate.yaml:3:"), "{told:?}");
+}
+
+#[test]
 fn the_example_states_the_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tollgate.yaml");
@@ -288,6 +302,45 @@ fn the_example_states_the_defaults() {
     assert_eq!(loaded.warnings, []);
 }
 
+#[test]
+fn the_settings_in_the_page_about_receivers_are_good() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("secrets")).unwrap();
+    for (name, text) in [
+        (
+            "telegram-token",
+            "1234567:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+        ),
+        ("mail-password", "pass word"),
+        ("feishu-secret", "secret"),
+        ("dingtalk-secret", "SEC"),
+    ] {
+        let path = folder.path().join("secrets").join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let env = |name: &str| {
+        Some(match name {
+            "FEISHU_URL" => "https://open.feishu.cn/open-apis/bot/v2/hook/1".to_owned(),
+            "WECOM_URL" => "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=1".to_owned(),
+            "DINGTALK_URL" => "https://oapi.dingtalk.com/robot/send?access_token=1".to_owned(),
+            "SLACK_URL" => "https://hooks.slack.com/services/T0/B0/1".to_owned(),
+            _ => return None,
+        })
+    };
+    let page = include_str!("../docs/receivers.md");
+    let blocks = page.split("```yaml\n").skip(1);
+    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 6, "{blocks:?}");
+    for block in blocks {
+        let file = folder.path().join("tollgate.yaml");
+        fs::write(&file, block).unwrap();
+        let loaded = config::load(Some(&file), &env, folder.path())
+            .unwrap_or_else(|told| panic!("{told}\n{block}"));
+        assert_eq!(loaded.warnings, [], "{block}");
+    }
+}
+
 proptest! {
     /// Fragments of settings in any order: most make no sense, none may panic or leak.
     #[test]
@@ -295,7 +348,9 @@ proptest! {
         prop::sample::select(vec![
             "listen", "limits", "channels", "upstream", "idle", "api_key", "canary", "${CANARY_KEY}",
             "127.0.0.1:8080", "https://u:canary@h/v1", "5s", ": ", ":\n  ", "\n", "- ", "{", "}", "[",
-            "]", ", ", "\"", "'", "|\n", "&a ", "*a", "!!str ", "? ", "\t", "#", "---\n", "é", "\u{0}",
+            "]", ", ", "\"", "'", "|\n", "&a ", "*a", "receivers",
+            "telegram", "token_file", "routes", "match", "mute_times", "times", "22:00-08:00", "cron", "* * * * *",
+            "!!str ", "? ", "\t", "#", "---\n", "é", "\u{0}",
         ]),
         0..40,
     )) {

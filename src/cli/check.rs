@@ -163,6 +163,10 @@ fn summary(text: &mut String, settings: &Settings, rules: &RuleSet) -> std::fmt:
     for file in &settings.prices.files {
         writeln!(text, "  prices    {}", file.display())?;
     }
+    for receiver in &settings.notify.receivers {
+        let kind = receiver.target.kind();
+        writeln!(text, "  receiver  {} ({kind})", receiver.name)?;
+    }
     writeln!(
         text,
         "  rules     {}",

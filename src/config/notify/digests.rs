@@ -62,7 +62,7 @@ fn receivers(
 ) -> Vec<Arc<str>> {
     let key = section.key("receivers");
     let Some((place, receivers)) = names.listed(section, reader, "receivers") else {
-        if let Some(place) = section.place.clone().filter(|_| usual.is_empty()) {
+        if let Some(place) = section.place.clone().filter(|_| names.0.is_empty()) {
             let message = "there are no receivers that it could go to";
             let hint = Some("name them under `receivers` at the top");
             reader.problem(&place, &key, message, hint);
