@@ -186,7 +186,12 @@ fn one_of(told: Vec<(&str, Delivered)>) -> Delivered {
             {
                 tracing::warn!(%reason, detail, "an Alertmanager did not take alerts that another one took");
             }
-        } else if !matches!(worst, Some(Delivered::Again { .. })) {
+        } else if worst.is_none()
+            || matches!(
+                (&worst, &delivered),
+                (Some(Delivered::GiveUp { .. }), Delivered::Again { .. })
+            )
+        {
             worst = Some(delivered);
         }
     }

@@ -9,9 +9,15 @@ use std::borrow::Cow;
 use super::message::{Block, Span};
 use crate::config::Language;
 
-/// A line that is longer than this part of the room is cut before whole lines are left out, so that
-/// one endless name does not push everything else out of the message.
-const LINE_SHARE: usize = 8;
+/// Lines are cut before whole ones are left out, so that one endless name does not push everything else
+/// out of the message; but no line to less than this many characters.
+const SHORTEST_LINE: usize = 160;
+
+/// Nor to less than this part of the room, ...
+const LEAST_SHARE: usize = 64;
+
+/// ... where that is small: this part of it.
+const MOST_SHARE: usize = 8;
 
 /// The longest address that a message links to, in bytes; what leads further is told without its link.
 /// Chat clients cut or refuse longer ones.
@@ -38,7 +44,9 @@ pub(super) fn body(
         let lines = body.iter();
         lines.map(|block| shorten(block, cap, language)).collect()
     };
-    let (mut fits, mut beyond) = ((most / LINE_SHARE).max(1), most + 1);
+    let shortest = (most / LEAST_SHARE).max(SHORTEST_LINE);
+    let shortest = shortest.min(most / MOST_SHARE).max(1);
+    let (mut fits, mut beyond) = (shortest, most + 1);
     let lines = shortened(fits);
     if measure(&lines) > most {
         return first_lines(&lines, language, |lines| measure(lines) <= most);

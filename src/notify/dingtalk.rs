@@ -272,6 +272,8 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '|' => escaped.extend(['\\', shown]),
+            // The middle of a link, for clients that look for no more than that.
+            '(' if before == ']' => escaped.push_str("\\("),
             '#' | '+' | '-' | '=' if begins => escaped.extend(['\\', shown]),
             '.' | ')' if before.is_ascii_digit() && begins_number(&escaped) => {
                 escaped.extend(['\\', shown])
@@ -306,6 +308,7 @@ mod tests {
     fn marks_and_tags_begin_nothing() {
         assert_eq!(escape("<b>*a* gpt_4"), "&lt;b&gt;\\*a\\* gpt\\_4");
         assert_eq!(escape("# x #"), "\\# x #");
+        assert_eq!(escape("[a](b) (c)"), "\\[a\\]\\(b) (c)");
         assert_eq!(escape("1. a 2. $3.40"), "1\\. a 2. $3.40");
         assert_eq!(escape("--- a-b"), "\\-\\-\\- a-b");
     }

@@ -51,6 +51,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 const MARKDOWN: Markdown = Markdown { escape, code: true };
 
+/// The message is too long or malformed, which WeCom does not tell apart.
+struct TooLong;
+
 /// A group robot of WeCom.
 #[derive(Debug)]
 pub(super) struct Wecom {
@@ -81,11 +84,15 @@ impl Wecom {
         let mentions = message.tone == Tone::Critical && !self.mention.is_empty();
         match (self.style, destination(delivery)) {
             (WecomStyle::Card, Some(url)) if !mentions => card(message, &url),
-            _ => json!({
-                "msgtype": "markdown",
-                "markdown": {"content": self.markdown(message, most)},
-            }),
+            _ => self.plain_body(delivery, most),
         }
+    }
+
+    fn plain_body(&self, delivery: Delivery<'_>, most: usize) -> Value {
+        json!({
+            "msgtype": "markdown",
+            "markdown": {"content": self.markdown(delivery.message, most)},
+        })
     }
 
     fn markdown(&self, message: &Message, most: usize) -> String {
@@ -119,27 +126,32 @@ impl Wecom {
     }
 
     async fn try_both(&self, delivery: Delivery<'_>) -> Delivered {
-        let whole = self.once(delivery, MOST_BYTES).await;
-        let too_long =
-            matches!(&whole, Delivered::GiveUp { reason, .. } if *reason == FailureReason::TooLong);
-        if too_long {
-            // It counts in another way than it says; half of it is short enough by any.
-            return self.once(delivery, MOST_BYTES / 2).await;
+        match self.once(self.body(delivery, MOST_BYTES)).await {
+            // It counts in another way than it says; half of it, and no card, is short enough by any.
+            Err(TooLong) => {
+                let again = self.once(self.plain_body(delivery, MOST_BYTES / 2)).await;
+                again.unwrap_or_else(|TooLong| Delivered::GiveUp {
+                    reason: FailureReason::TooLong,
+                    detail:
+                        "WeCom says that the message is too long or malformed, and so is half of it"
+                            .to_owned(),
+                })
+            }
+            Ok(delivered) => delivered,
         }
-        whole
     }
 
-    async fn once(&self, delivery: Delivery<'_>, most: usize) -> Delivered {
-        let body = self.body(delivery, most).to_string().into_bytes();
+    async fn once(&self, body: Value) -> Result<Delivered, TooLong> {
+        let body = body.to_string().into_bytes();
         match self.poster.post(&[], HeaderMap::new(), body).await {
             Ok(answer) => self.delivered(&answer),
-            Err(unsent) => unsent,
+            Err(unsent) => Ok(unsent),
         }
     }
 
-    fn delivered(&self, answer: &Answer) -> Delivered {
+    fn delivered(&self, answer: &Answer) -> Result<Delivered, TooLong> {
         if !answer.status.is_success() {
-            return self.poster.refused(answer);
+            return Ok(self.poster.refused(answer));
         }
         let said = answer.json();
         let said = said.as_ref();
@@ -147,7 +159,7 @@ impl Wecom {
             .and_then(|said| said.get("errcode"))
             .and_then(Value::as_i64)
         else {
-            return self.poster.unreadable(answer, "an answer of WeCom's");
+            return Ok(self.poster.unreadable(answer, "an answer of WeCom's"));
         };
         let words = said
             .and_then(|said| said.get("errmsg"))
@@ -158,7 +170,7 @@ impl Wecom {
             reason,
             detail: detail(hint),
         };
-        match code {
+        Ok(match code {
             0 => Delivered::Sent { reference: None },
             -1 => Delivered::Again {
                 after: answer.retry_after(),
@@ -170,7 +182,7 @@ impl Wecom {
                 reason: FailureReason::RateLimited,
                 detail: detail("too many messages in a minute"),
             },
-            40058 | 45002 => give_up(FailureReason::TooLong, "it is too long, or malformed"),
+            40058 | 45002 => return Err(TooLong),
             93000 => give_up(
                 FailureReason::Credential,
                 "there is no robot of this key; copy the address from the group's settings",
@@ -180,7 +192,7 @@ impl Wecom {
                 "the robot is disabled or not in the group",
             ),
             _ => give_up(FailureReason::Refused, "it refuses the message"),
-        }
+        })
     }
 }
 

@@ -15,3 +15,18 @@ mod support;
 mod alertmanager;
 mod email;
 mod telegram;
+//! Every receiver before a server that judges like the real one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod bench;
+#[path = "../support/receivers/mod.rs"]
+mod judges;
+mod robots;
+mod table;
+mod told;
