@@ -67,11 +67,11 @@ impl Registry {
             is_of_kind(other.kind, channel.kind) && other.gate.look(now) == Sight::Open
         };
         let open: Vec<_> = self.iter().filter(is_open).collect();
-        let served = channel.served().into_iter();
-        served
-            .filter(|models| !open.iter().any(|other| other.covers(models)))
-            .map(|models| models.as_str().into())
-            .collect()
+        let mut served = channel.served();
+        served.dedup_by(|a, b| a.as_str() == b.as_str());
+        served.retain(|models| !open.iter().any(|other| other.covers(models)));
+        let names = served.iter().map(|models| models.as_str().into());
+        names.collect()
     }
 
     /// The first of what `channel` serves that no other open channel does.

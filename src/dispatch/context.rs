@@ -151,4 +151,4 @@ fn rule_content(rule: &Rule) -> RuleContent {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,6 +8,7 @@ mod gates;
 mod handover;
 mod notifications;
 mod past;
+mod period;
 mod queries;
 mod refusal;
 mod reprice;

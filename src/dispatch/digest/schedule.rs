@@ -26,6 +26,9 @@ const DAYS_AROUND: i64 = 9;
 /// February rests for eight years around 2100.
 const HOURS_BACK: [u64; 6] = [1, 26, 8 * 24, 32 * 24, 366 * 24, 9 * 366 * 24];
 
+/// Changes of a zone's clocks behind which an expression's next moment is looked for.
+const MOST_CHANGES: usize = 3;
+
 /// Why a digest's expression says no moments.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the digest `{name}` is told at no time: `{expression}` {reason}")]
@@ -228,9 +231,12 @@ impl Schedule {
 
 /// The first moment of an expression after another.
 fn occurrence(cron: &Cron, from: &Zoned) -> Option<Zoned> {
-    // A moment in a day that a zone left out is an error; those after it are not.
-    let later = from.checked_add(2.days()).ok();
-    let starts = [Some(from.clone()), later];
-    let mut starts = starts.into_iter().flatten();
-    starts.find_map(|from| cron.find_next_occurrence(&from, false).ok())
+    cron.find_next_occurrence(from, false).ok().or_else(|| {
+        // A moment in a day that a zone left out is an error, and not passed over. What comes next
+        // comes once clocks were put forward.
+        let zone = from.time_zone();
+        let changes = zone.following(from.timestamp()).take(MOST_CHANGES);
+        let mut begins = changes.map(|change| change.timestamp().to_zoned(zone.clone()));
+        begins.find_map(|begin| cron.find_next_occurrence(&begin, true).ok())
+    })
 }

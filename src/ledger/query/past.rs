@@ -76,7 +76,7 @@ pub(super) fn past(
     visit: &mut dyn FnMut(Past<'_>),
 ) -> Result<Option<u64>, ReadError> {
     let transaction = connection.unchecked_transaction()?;
-    read(&transaction, query, &mut |past| {
+    let _never_breaks_off = read(&transaction, query, &mut |past| {
         visit(past);
         ControlFlow::Continue(())
     })?;

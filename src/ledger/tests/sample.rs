@@ -14,7 +14,7 @@ use crate::record::{
 };
 
 /// 2026-11-20T10:00:00Z.
-pub(super) const START: UnixMicros = UnixMicros(1_795_168_800_000_000);
+pub(crate) const START: UnixMicros = UnixMicros(1_795_168_800_000_000);
 
 /// An ordinary streamed chat request, the `n`th.
 pub(crate) fn admission(n: u64) -> Admission {
@@ -243,7 +243,7 @@ fn any_estimate() -> impl Strategy<Value = Option<Estimate>> {
 }
 
 /// Any record.
-pub(super) fn any_record() -> impl Strategy<Value = RequestRecord> {
+pub(crate) fn any_record() -> impl Strategy<Value = RequestRecord> {
     (
         (any_admission(), name(), some_text(), any::<Option<u16>>()),
         (
