@@ -62,16 +62,16 @@ impl DispatchStats {
     }
 
     /// One receiver's, which begin with the first call.
-    pub fn receiver(&self, name: &Arc<str>) -> Arc<ReceiverStats> {
+    pub fn receiver(&self, name: &str) -> Arc<ReceiverStats> {
         let mut receivers = self
             .receivers
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = receivers.iter().find(|known| known.name == *name) {
+        if let Some(known) = receivers.iter().find(|known| *known.name == *name) {
             return Arc::clone(known);
         }
         let new = Arc::new(ReceiverStats {
-            name: Arc::clone(name),
+            name: name.into(),
             results: Default::default(),
             failures: Default::default(),
             queued: AtomicU64::new(0),

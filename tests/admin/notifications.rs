@@ -194,13 +194,13 @@ async fn a_scrape_tells_of_every_receiver_from_the_start() {
     expected.insert("tollgate_notification_queue 0".to_owned());
     assert_eq!(samples(&admin).await, expected);
 
-    let mail = admin.dispatch.receiver("mail").unwrap();
+    let mail = admin.dispatch.receiver("mail");
     mail.count(DispatchResult::Dead);
     mail.count(DispatchResult::Retried);
     mail.count(DispatchResult::Retried);
     mail.count_failure(FailureReason::RateLimited);
     mail.set_queued(2);
-    admin.dispatch.receiver("ops").unwrap().set_queued(3);
+    admin.dispatch.receiver("ops").set_queued(3);
     let samples = samples(&admin).await;
     let changed: Vec<&String> = samples.difference(&expected).collect();
     assert_eq!(

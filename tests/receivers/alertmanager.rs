@@ -21,7 +21,7 @@ use tollgate::notify::content::{
 use tollgate::notify::{Block, Delivered, Delivery, Message, Receiver, Span, Tone, receiver};
 
 use crate::support::PATIENCE;
-use crate::support::receivers::alertmanager::RealAlertmanager;
+use crate::support::receivers::real_alertmanager::RealAlertmanager;
 use crate::support::upstream::{Answer, Received, Upstream};
 
 const MINUTE: i64 = 60_000_000;

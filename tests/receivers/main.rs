@@ -12,21 +12,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// What judges what is sent.
+use support::receivers as judges;
+
 mod alertmanager;
-mod email;
-mod telegram;
-//! Every receiver before a server that judges like the real one.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, in its helpers too"
-)]
-
 mod bench;
-#[path = "../support/receivers/mod.rs"]
-mod judges;
+mod email;
 mod robots;
 mod table;
+mod telegram;
 mod told;
