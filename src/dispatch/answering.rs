@@ -23,6 +23,9 @@ mod reports;
 mod signer;
 mod subject;
 
+#[cfg(test)]
+mod tests;
+
 pub use answerer::{Answerer, AnswererParts, Peek, Reply, Standing};
 pub use bot::ChatBot;
 pub use buttons::{LINKS_WORK_FOR, Offers, buttons};

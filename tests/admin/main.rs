@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod answers;
 mod channels;
 mod connections;
 mod document;
@@ -33,8 +34,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use tollgate::admin::{AdminParts, AdminState, Readiness, serve};
-use tollgate::config::{Secret, Settings};
+use tollgate::config::{ReceiverSettings, Secret, Settings};
 use tollgate::dispatch::DispatchStats;
+use tollgate::dispatch::answering::{Answerer, AnswererParts, LedgerLog, Signer};
 use tollgate::keys::Keys;
 use tollgate::ledger::Ledger;
 use tollgate::meter::Meter;
@@ -56,6 +58,7 @@ pub(crate) struct Admin {
     dispatch: Arc<DispatchStats>,
     readiness: Arc<Readiness>,
     data_dir: tempfile::TempDir,
+    signer: Arc<Signer>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<std::io::Result<()>>,
     client: Client,
@@ -72,6 +75,16 @@ impl Admin {
         metrics_token: Option<&str>,
         rules: &str,
     ) -> Self {
+        Self::with_receivers(token, metrics_token, rules, Vec::new()).await
+    }
+
+    /// With links in what these receivers are told; without any, with none.
+    pub(crate) async fn with_receivers(
+        token: Option<&str>,
+        metrics_token: Option<&str>,
+        rules: &str,
+        receivers: Vec<ReceiverSettings>,
+    ) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let ledger = traffic::open(data_dir.path());
         let meter = Arc::new(Meter::new(200));
@@ -83,6 +96,20 @@ impl Admin {
             ..Settings::defaults(data_dir.path())
         };
         let keys = Keys::open(&settings, ledger.key_writer()).unwrap();
+        let signer = Arc::new(Signer::of_folder(data_dir.path()).unwrap());
+        let answerer = (!receivers.is_empty()).then(|| {
+            let folder = data_dir.path().to_owned();
+            let log = LedgerLog::new(ledger.journal(), ledger.recovery(), folder.clone());
+            Arc::new(Answerer::new(AnswererParts {
+                channels: Arc::clone(&channels),
+                rules: Arc::clone(&rules),
+                silences: ledger.silence_writer(),
+                log: Arc::new(log),
+                data_dir: folder,
+                signer: Arc::clone(&signer),
+                receivers,
+            }))
+        });
         let state = AdminState::new(AdminParts {
             meter: Arc::clone(&meter),
             prices: Arc::new(Prices::builtin()),
@@ -106,6 +133,11 @@ impl Admin {
         .unwrap();
         let dispatch = Arc::new(DispatchStats::new(&RECEIVERS.map(Arc::from)));
         let state = state.with_dispatch(Arc::clone(&dispatch)).unwrap();
+        let public_url = "https://tollgate.example.com/gate".parse().unwrap();
+        let state = match answerer {
+            Some(answerer) => state.with_answers(answerer, &public_url),
+            None => state,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -120,6 +152,7 @@ impl Admin {
             dispatch,
             readiness,
             data_dir,
+            signer,
             stop: Some(stop),
             serving,
             client: http_client().no_proxy().build().unwrap(),
