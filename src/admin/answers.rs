@@ -112,12 +112,12 @@ async fn show(Extension(answers): Extension<Answers>, Path(token): Path<String>)
 /// Does what the link offers, once.
 async fn follow(
     Extension(answers): Extension<Answers>,
-    peer: Option<Extension<Peer>>,
+    connection: Option<Extension<Peer>>,
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
     let now = UnixMicros::now();
-    let remote = remote(peer.map(|Extension(Peer(address))| address), &headers);
+    let remote = remote(connection.map(|Extension(Peer(address))| address), &headers);
     let followed = tokio::task::spawn_blocking(move || {
         // Its language is the receiver's.
         let language = answers.answerer.peek(&token, now).language;
@@ -200,9 +200,9 @@ fn page(peek: &Peek, asks: bool) -> Response {
     }
     if offers {
         // Without an action it goes to the page's own address, whatever proxy is in front.
-        let _infallible = write!(
+        let _infallible = writeln!(
             body,
-            "<form method=\"post\"><button type=\"submit\">{}</button></form>\n",
+            "<form method=\"post\"><button type=\"submit\">{}</button></form>",
             escaped(confirm)
         );
     }

@@ -313,9 +313,10 @@ impl Answerer {
         let (Ok(text) | Err(text)) = done;
         answer.outcome = text.as_str().into();
         self.log.answered(&answer);
-        let standing = match answer.done {
-            true => Standing::Done,
-            false => Standing::Failed,
+        let standing = if answer.done {
+            Standing::Done
+        } else {
+            Standing::Failed
         };
         Reply {
             text,

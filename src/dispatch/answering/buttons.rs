@@ -50,28 +50,28 @@ pub struct Offers<'a> {
 /// is over offers its details only.
 #[must_use]
 pub fn buttons(content: &Content, of: &Offers<'_>, now: UnixMicros) -> Vec<Vec<Button>> {
-    let mut rows = Rows {
+    let mut keyboard = Keyboard {
         of,
         now,
         left: MOST_BUTTONS,
         rows: Vec::new(),
     };
     match content {
-        Content::Alerts(alerts) => rows.alerts(alerts),
-        Content::Channel(channel) => rows.channel(channel),
+        Content::Alerts(alerts) => keyboard.alerts(alerts),
+        Content::Channel(channel) => keyboard.channel(channel),
         Content::Digest(_) | Content::Undelivered(_) => {}
     }
-    rows.rows
+    keyboard.rows
 }
 
-struct Rows<'a> {
+struct Keyboard<'a> {
     of: &'a Offers<'a>,
     now: UnixMicros,
     left: usize,
     rows: Vec<Vec<Button>>,
 }
 
-impl Rows<'_> {
+impl Keyboard<'_> {
     fn alerts(&mut self, group: &AlertsContent) {
         let firing = |alert: &&AlertContent| alert.event.state == AlertState::Firing;
         let of_firing: Vec<_> = group.alerts.iter().filter(firing).collect();

@@ -221,7 +221,7 @@ fn enable(rest: &str) -> Result<Command, BadCommand> {
 }
 
 fn silence(rest: &str) -> Result<Command, BadCommand> {
-    let (what, after) = before_for(rest).ok_or_else(|| match rest {
+    let (what, after) = before_for(rest).ok_or(match rest {
         "" => BadCommand::SilenceNothing,
         _ => BadCommand::SilenceForever,
     })?;

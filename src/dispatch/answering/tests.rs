@@ -21,6 +21,7 @@ use crate::config::{
     BaseUrl, BudgetSettings, ChannelSettings, ChatName, Language, ReceiverSettings, Secret,
     Settings, TargetSettings, TelegramAnswers, TelegramSettings, TemplateSettings,
 };
+use crate::ledger::query::AnswerFilter;
 use crate::ledger::{Journal, Ledger, Reader, Settings as LedgerFiles, Takeover};
 use crate::record::{
     Api, ChannelEvent, Dimensions, GateReason, GateState, ModelNames, Owner, Sample,
@@ -298,7 +299,7 @@ impl Run {
     fn kept(&self) -> Vec<ChatAnswer> {
         assert!(self.ledger.flush(PATIENCE));
         let reader = Reader::open(self.folder.path()).unwrap();
-        let page = reader.answers(&Default::default()).unwrap();
+        let page = reader.answers(&AnswerFilter::default()).unwrap();
         let mut kept = page.events;
         kept.reverse();
         kept

@@ -14,10 +14,13 @@ use crate::notify::{Button, ButtonTarget, Message};
 
 const STRANGER: i64 = 66;
 
+/// What a poll comes to.
+type Polled = Result<Updates, CallError>;
+
 /// A bot that hears what the test says.
 #[derive(Debug, Default)]
 struct Bot {
-    polls: Mutex<VecDeque<Result<Updates, CallError>>>,
+    polls: Mutex<VecDeque<Polled>>,
     seen: Mutex<Seen>,
     /// Everything was heard.
     drained: Notify,
@@ -121,9 +124,10 @@ fn wrote(text: &str) -> Heard {
     }
 }
 
-fn heard(updates: Vec<Update>) -> Result<Updates, CallError> {
+#[expect(clippy::unnecessary_wraps, reason = "it stands beside polls that fail")]
+fn heard(updates: Vec<Update>) -> Polled {
     let next = updates.iter().map(|update| update.id + 1).max();
-    Ok(Updates {
+    Polled::Ok(Updates {
         next: next.unwrap_or(0),
         heard: updates,
     })
@@ -138,7 +142,7 @@ fn runtime() -> Runtime {
 }
 
 /// Hears all of this, then stops; what was seen of it.
-fn hear(run: &Run, polls: Vec<Result<Updates, CallError>>) -> Seen {
+fn hear(run: &Run, polls: Vec<Polled>) -> Seen {
     let bot = Arc::new(Bot {
         polls: Mutex::new(polls.into()),
         ..Bot::default()

@@ -1,5 +1,7 @@
 //! Buttons under messages.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::alert::{ActionTaken, AlertState, Mode, Severity};
 use crate::notify::content::{AlertChange, AlertContent, AlertsContent, ChannelContent, Content};
@@ -32,7 +34,7 @@ fn told(id: AlertId, state: AlertState, closed: Option<&str>) -> AlertContent {
         },
         change: AlertChange::Fired,
         rule: None,
-        annotations: Default::default(),
+        annotations: BTreeMap::new(),
         window_start: None,
         forecast: None,
         exhausted_at: None,

@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::*;
+use crate::ledger::query::GateEventFilter;
 
 const WHO: &str = "Alice (telegram 11)";
 
@@ -43,7 +44,10 @@ fn a_closed_channel_is_opened_once_with_the_name_of_who_did_it() {
     );
     assert!(kept.iter().all(|answer| answer.nonce.is_some()));
     let reader = Reader::open(run.folder.path()).unwrap();
-    let events = reader.gate_events(&Default::default()).unwrap().events;
+    let events = reader
+        .gate_events(&GateEventFilter::default())
+        .unwrap()
+        .events;
     let opened = events.iter().find(|event| event.hold == GateState::Open);
     assert_eq!(opened.unwrap().who.as_deref(), Some(WHO));
 }
