@@ -1,30 +1,28 @@
-//! Telegram: what arrives in the chat, what each refusal means, and what the bot hears.
+//! Telegram: what arrives in the chat, and how it looks.
+
+mod failures;
+mod hearing;
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
 use tollgate::config::{
     ChatName, Language, ReceiverKind, Secret, TelegramAnswers, TelegramSettings,
 };
-use tollgate::notify::telegram::{Bot, CallError, Heard, TelegramReceiver};
+use tollgate::notify::telegram::{Bot, TelegramReceiver};
 use tollgate::notify::{
-    Answering, Block, Button, ButtonTarget, Delivered, Delivery, FailureReason, Image, Message,
-    Rate, Receiver, Span, Thread, Tone,
+    Answering, Block, Button, ButtonTarget, Delivered, Delivery, Image, Message, Rate, Receiver,
+    Span, Thread, Tone,
 };
 
 use crate::support::Gate;
 use crate::support::receivers::telegram::{
-    ANN, Acknowledged, BOB, BOT, Fault, GROUP, PRIVATE, TOKEN, TOKEN_CANARY, TOPIC, Target,
-    TelegramJudge,
+    ANN, Fault, GROUP, PRIVATE, TOKEN, TOPIC, Target, TelegramJudge,
 };
-use crate::support::upstream::{Answer, Upstream};
 
 /// Long enough for whatever is answered at all.
 const PATIENT: Duration = Duration::from_secs(30);
-/// For what is never answered.
-const HASTY: Duration = Duration::from_millis(200);
 
 /// A receiver of the judge's group, as every table of receivers asks for it.
 pub(crate) fn receiver(judge: &TelegramJudge) -> Arc<dyn Receiver> {
@@ -334,220 +332,6 @@ async fn an_address_that_no_button_may_have_is_written_out() {
     assert_eq!(sent.keyboard.concat().len(), 1);
 }
 
-type Outcome = (FailureReason, bool, Option<u64>);
-
-fn failure(delivered: Delivered) -> (Outcome, String) {
-    match delivered {
-        Delivered::Again {
-            after,
-            reason,
-            detail,
-        } => ((reason, true, after.map(|after| after.as_secs())), detail),
-        Delivered::GiveUp { reason, detail } => ((reason, false, None), detail),
-        Delivered::Sent { .. } => panic!("it was sent"),
-    }
-}
-
-/// How each failure is arranged, what becomes of it, and a word that its detail has.
-type Case = (&'static str, fn(&TelegramJudge), Outcome, &'static str);
-
-const CASES: &[Case] = {
-    use FailureReason as Why;
-    const fn again(reason: Why) -> Outcome {
-        (reason, true, None)
-    }
-    const fn never(reason: Why) -> Outcome {
-        (reason, false, None)
-    }
-    &[
-        (
-            "500",
-            |judge| judge.fails([Fault::Server(500)]),
-            again(Why::ServerError),
-            "500",
-        ),
-        (
-            "502",
-            |judge| judge.fails([Fault::Server(502)]),
-            again(Why::ServerError),
-            "502",
-        ),
-        (
-            "reset",
-            |judge| judge.fails([Fault::Reset]),
-            again(Why::Connect),
-            "no answer",
-        ),
-        (
-            "reset after",
-            |judge| judge.fails([Fault::ResetAfter]),
-            again(Why::Connect),
-            "no answer",
-        ),
-        (
-            "hang",
-            |judge| judge.fails([Fault::Hang]),
-            again(Why::Timeout),
-            "in time",
-        ),
-        (
-            "garbage",
-            |judge| judge.fails([Fault::Garbage]),
-            again(Why::Unreadable),
-            "api_url",
-        ),
-        (
-            "redirect",
-            |judge| judge.fails([Fault::Redirect("http://127.0.0.1:1".into())]),
-            again(Why::Unreadable),
-            "api_url",
-        ),
-        (
-            "429",
-            |judge| judge.fails([Fault::TooOften(17)]),
-            (Why::RateLimited, true, Some(17)),
-            "more than",
-        ),
-        (
-            "revoked",
-            |judge| judge.renew_token("4242:other"),
-            never(Why::Credential),
-            "BotFather",
-        ),
-        (
-            "echo",
-            |judge| judge.fails([Fault::Echo]),
-            never(Why::Credential),
-            "BotFather",
-        ),
-        (
-            "400 echo",
-            |judge| {
-                let words = format!("Bad Request: odd /bot{TOKEN}/SendMessage {TOKEN_CANARY}");
-                judge.fails([Fault::Says(400, words)]);
-            },
-            never(Why::Refused),
-            "odd",
-        ),
-        (
-            "kicked",
-            |judge| judge.kick(GROUP),
-            never(Why::Gone),
-            "kicked",
-        ),
-        (
-            "no chat",
-            |judge| {
-                judge.fails([Fault::Says(400, "Bad Request: chat not found".into())]);
-            },
-            never(Why::Gone),
-            "telegram.chat",
-        ),
-        (
-            "muted",
-            |judge| judge.mute(GROUP),
-            never(Why::Policy),
-            "right",
-        ),
-        (
-            "topic",
-            |judge| {
-                judge.fails([Fault::Says(
-                    400,
-                    "Bad Request: message thread not found".into(),
-                )]);
-            },
-            never(Why::Policy),
-            "topic",
-        ),
-        (
-            "too long",
-            |judge| {
-                judge.fails([Fault::Says(400, "Bad Request: message is too long".into())]);
-            },
-            never(Why::TooLong),
-            "too long",
-        ),
-    ]
-};
-
-#[tokio::test]
-async fn each_failure_means_what_telegram_means_by_it_and_tells_no_secret() {
-    for (name, arrange, expected, word) in CASES {
-        let log = Log::default();
-        let _guard = log.follow();
-        let judge = TelegramJudge::start();
-        arrange(&judge);
-        let timeout = if *name == "hang" { HASTY } else { PATIENT };
-        let receiver = made(&settings(&judge), timeout);
-        let message = message("t");
-        let (outcome, detail) = failure(send(&receiver, &message).await);
-        assert_eq!(outcome, *expected, "{name}: {detail}");
-        assert!(detail.contains(word), "{name}: {detail}");
-        let preview = receiver.preview(Delivery {
-            contents: &[],
-            message: &message,
-        });
-        let told = format!("{detail}\n{receiver:?}\n{preview}\n{}", log.text());
-        assert!(!told.contains("canary"), "{name}: {told}");
-    }
-}
-
-#[tokio::test]
-async fn nobody_at_the_address_is_told_without_the_token() {
-    let judge = TelegramJudge::start();
-    for url in [
-        "http://127.0.0.1:1",
-        "http://no-such-host.invalid",
-        "https://127.0.0.1:1/path",
-    ] {
-        let mut settings = settings(&judge);
-        settings.api_url = url.parse().unwrap();
-        let (outcome, detail) = failure(send(&made(&settings, PATIENT), &message("t")).await);
-        assert_eq!(
-            outcome,
-            (FailureReason::Connect, true, None),
-            "{url}: {detail}"
-        );
-        assert!(!detail.contains("canary"), "{detail}");
-    }
-}
-
-#[tokio::test]
-async fn the_token_is_not_sent_where_a_redirect_leads() {
-    let elsewhere = Upstream::always(Answer::new("200 OK").body("{}"));
-    let judge = TelegramJudge::start();
-    judge.fails([Fault::Redirect(format!("http://{}", elsewhere.address()))]);
-    failure(send(&*receiver(&judge), &message("t")).await);
-    assert!(elsewhere.received().is_empty());
-}
-
-#[tokio::test]
-async fn a_topic_that_is_not_there_is_named() {
-    let judge = TelegramJudge::start();
-    let mut settings = settings(&judge);
-    settings.topic = Some(99);
-    let (outcome, detail) = failure(send(&made(&settings, PATIENT), &message("t")).await);
-    assert_eq!(outcome, (FailureReason::Policy, false, None));
-    assert!(detail.contains("`telegram.topic`"), "{detail}");
-}
-
-#[tokio::test]
-async fn more_than_the_published_limits_is_refused_until_it_is_not() {
-    let judge = TelegramJudge::start();
-    let receiver = receiver(&judge);
-    let mut refused = None;
-    for _ in 0..7 {
-        if let Delivered::Again { after, reason, .. } = send(&*receiver, &message("t")).await {
-            refused = Some((reason, after));
-        }
-    }
-    let (reason, after) = refused.unwrap();
-    assert_eq!(reason, FailureReason::RateLimited);
-    assert!(after.unwrap() >= Duration::from_secs(1));
-    assert!(judge.too_often() > 0);
-}
-
 #[tokio::test]
 async fn the_pace_is_the_published_one() {
     let judge = TelegramJudge::start();
@@ -616,161 +400,6 @@ async fn a_preview_shows_what_people_would_read() {
             "Telegram, chat {GROUP}\n[spending by hour]\n\n🔴 a < b\np95 of gpt-5 & more\n[Silence]"
         )
     );
-}
-
-#[tokio::test]
-async fn the_bot_hears_what_is_pressed_and_written_until_it_confirms() {
-    let judge = TelegramJudge::start();
-    let bot = bot(&judge);
-    let mut settings = settings(&judge);
-    settings.topic = Some(TOPIC);
-    let mut message = message("t");
-    message.buttons = vec![vec![button(
-        "Silence",
-        ButtonTarget::Callback("data".into()),
-    )]];
-    sent(&made(&settings, PATIENT), &message).await;
-    let press = judge.press("Silence", ANN);
-    let written = judge.write_in(GROUP, Some(TOPIC), BOB, "/status");
-    judge.write(PRIVATE, ANN, "/spend");
-
-    let updates = bot.poll(0, PATIENT).await.unwrap();
-    let [pressed, status, spend] = &updates.heard[..] else {
-        panic!("{updates:?}");
-    };
-    assert_eq!((pressed.chat, pressed.topic), (GROUP, Some(TOPIC)));
-    assert_eq!((pressed.user, &*pressed.user_name), (ANN.id, "@ann"));
-    let sent = judge.only();
-    assert_eq!(
-        pressed.what,
-        Heard::Pressed {
-            callback_id: press.clone(),
-            message_id: sent.id,
-            data: "data".to_owned(),
-        }
-    );
-    assert_eq!((status.user, status.topic), (BOB.id, Some(TOPIC)));
-    assert_eq!(
-        status.what,
-        Heard::Wrote {
-            message_id: written,
-            text: "/status".to_owned(),
-        }
-    );
-    assert_eq!((spend.chat, spend.topic), (PRIVATE, None));
-
-    // The same again until the next offset says that they were heard.
-    assert_eq!(bot.poll(0, PATIENT).await.unwrap(), updates);
-    assert_eq!(judge.unconfirmed(), 3);
-    let nothing = bot.poll(updates.next, Duration::ZERO).await.unwrap();
-    assert_eq!((nothing.heard.len(), nothing.next), (0, updates.next));
-    assert_eq!(judge.unconfirmed(), 0);
-
-    bot.acknowledge(&press, &"done ".repeat(100), true)
-        .await
-        .unwrap();
-    let Acknowledged { text, alert } = judge.acknowledged(&press);
-    assert!(alert && text.starts_with("done "));
-    assert!(bot.acknowledge(&press, "again", false).await.is_err());
-
-    for _ in 0..2 {
-        bot.set_buttons(GROUP, sent.id, &[]).await.unwrap();
-    }
-    assert!(judge.only().keyboard.is_empty());
-    let gone = bot.set_buttons(GROUP, 999, &[]).await.unwrap_err();
-    assert!(matches!(gone, CallError::Refused(_)), "{gone}");
-
-    let id = bot
-        .reply(GROUP, Some(TOPIC), Some(written), &message)
-        .await
-        .unwrap();
-    let reply = judge.sent().pop().unwrap();
-    assert_eq!(
-        (reply.id, reply.topic, reply.reply_to),
-        (id, Some(TOPIC), Some(written))
-    );
-    assert_eq!(bot.name().await.unwrap(), BOT);
-}
-
-#[tokio::test]
-async fn a_poll_waits_for_what_comes() {
-    let judge = TelegramJudge::start();
-    let bot = bot(&judge);
-    let (updates, ()) = tokio::join!(bot.poll(0, PATIENT), async {
-        while judge.methods().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        judge.write(PRIVATE, ANN, "late");
-    });
-    assert_eq!(updates.unwrap().heard.len(), 1);
-}
-
-#[tokio::test]
-async fn what_cannot_be_understood_is_passed_over() {
-    let judge = TelegramJudge::start();
-    let bot = bot(&judge);
-    judge.push(json!({"something_new": {"x": 1}}));
-    judge.push(json!({"message": {"odd": true}}));
-    let from = json!({"id": 1, "is_bot": false, "first_name": "Ann", "last_name": "Lee"});
-    judge.push(json!({"callback_query": {
-        "id": "1", "from": from, "chat_instance": "1", "data": "x", "inline_message_id": "1",
-    }}));
-    let chat = json!({"id": 1, "type": "private", "first_name": "Ann"});
-    // Of a message that is too old to be shown.
-    judge.push(json!({"callback_query": {
-        "id": "2", "from": from, "chat_instance": "1", "data": "y",
-        "message": {"chat": chat, "message_id": 5, "date": 0},
-    }}));
-    let updates = bot.poll(0, PATIENT).await.unwrap();
-    assert_eq!(updates.heard.len(), 1, "{updates:?}");
-    assert_eq!(updates.heard[0].user_name, "Ann Lee");
-    assert_eq!(updates.next, updates.heard[0].id + 1);
-}
-
-#[tokio::test]
-async fn a_poll_that_fails_says_what_to_do() {
-    let judge = TelegramJudge::start();
-    let (first, second) = (bot(&judge), bot(&judge));
-    let ended = tokio::join!(first.poll(0, PATIENT), async {
-        while judge.methods().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let second = second.poll(0, Duration::ZERO).await;
-        judge.write(PRIVATE, ANN, "x");
-        second
-    });
-    let other = [ended.0, ended.1]
-        .into_iter()
-        .find_map(Result::err)
-        .unwrap();
-    assert_eq!(other, CallError::OtherPoller);
-    assert!(other.may_pass());
-
-    judge.set_webhook(true);
-    let webhook = first.poll(0, PATIENT).await.unwrap_err();
-    assert_eq!(webhook, CallError::WebhookSet);
-    assert!(webhook.to_string().contains("deleteWebhook"));
-    judge.set_webhook(false);
-
-    judge.polls_fail([
-        Fault::TooOften(3),
-        Fault::Server(502),
-        Fault::Reset,
-        Fault::Garbage,
-    ]);
-    let waits = first.poll(0, PATIENT).await.unwrap_err();
-    assert_eq!(waits.retry_after(), Some(Duration::from_secs(3)));
-    for reason in [
-        FailureReason::ServerError,
-        FailureReason::Connect,
-        FailureReason::Unreadable,
-    ] {
-        assert_eq!(first.poll(0, PATIENT).await.unwrap_err().reason(), reason);
-    }
-    judge.renew_token("4242:other");
-    let error = first.poll(0, PATIENT).await.unwrap_err();
-    assert_eq!(error, CallError::Token);
-    assert!(!format!("{error} {error:?} {first:?}").contains("canary"));
 }
 
 /// Everything that is logged on this thread.
