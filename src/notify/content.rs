@@ -3,11 +3,20 @@
 //! It is kept with a notification until that is delivered, so that words are made of it at the last
 //! moment, in the receiver's language; and it says by itself all that is in the message.
 
+mod actions;
+mod alerts;
+mod channel;
+mod digest;
 pub mod humane;
 mod markup;
 mod merge;
 mod rendering;
+pub mod sample;
 mod templates;
+#[cfg(test)]
+mod tests;
+mod undelivered;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -91,6 +91,7 @@ pub fn requests(value: u64, language: Language) -> String {
     match language {
         Language::En if value == 1 => format!("{counted} request"),
         Language::En => format!("{counted} requests"),
+        Language::Zh if counted.ends_with(['万', '亿']) => format!("{counted}次请求"),
         Language::Zh => format!("{counted} 次请求"),
     }
 }
@@ -331,6 +332,7 @@ mod tests {
         }
         assert_eq!(requests(1, En), "1 request");
         assert_eq!(requests(20, Zh), "20 次请求");
+        assert_eq!(requests(18_240, Zh), "1.8 万次请求");
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
     }
 

@@ -1,13 +1,13 @@
 //! Several messages in one.
 
+use super::markup::clipped;
+use super::rendering::LONGEST_TITLE;
 use crate::config::Language;
-use crate::notify::{Block, Button, Message, Tone};
+use crate::notify::{Block, Button, Message, Span, Thread, Tone};
 
 impl Message {
     /// The most buttons of a merged message.
     const MOST_BUTTONS: usize = 8;
-    /// The most characters of its title.
-    const LONGEST_TITLE: usize = 120;
 
     /// One message that says what all of these do: in the worst tone, with their bodies one after
     /// another under their titles, and the buttons of all as long as there is room. It belongs to a
@@ -39,16 +39,14 @@ impl Message {
             .max_by_key(|tone| rank(*tone));
         let thread = messages.first().and_then(|first| first.thread.clone());
         let is_shared = |one: &Self| {
-            let key = |message: &Option<crate::notify::Thread>| {
-                message.as_ref().map(|thread| thread.key.clone())
-            };
+            let key = |message: &Option<Thread>| message.as_ref().map(|thread| thread.key.clone());
             key(&one.thread) == key(&thread)
         };
         let thread = thread.clone().filter(|_| messages.iter().all(is_shared));
         let mut merged = Self {
             tone: worst.unwrap_or(Tone::Neutral),
             language,
-            title: super::markup::clipped(&title, Self::LONGEST_TITLE),
+            title: clipped(&title, LONGEST_TITLE),
             body: Vec::new(),
             buttons: Vec::new(),
             thread,
@@ -59,7 +57,7 @@ impl Message {
             if !merged.body.is_empty() {
                 merged.body.push(Block::Divider);
             }
-            let title = crate::notify::Span::Text(message.title);
+            let title = Span::Text(message.title);
             merged.body.push(Block::Heading(vec![title]));
             merged.body.extend(message.body);
             for row in message.buttons {
