@@ -106,6 +106,8 @@ enum Command {
     Reconcile(reconcile::Arguments),
     /// Keys for clients: make one, list them, revoke one, stop requiring them.
     Keys(keys::Arguments),
+    /// Receivers of alerts and digests: try one.
+    Notify(notify::Arguments),
     /// Ask the running sidecar whether it takes traffic; exit 0 if so.
     Healthcheck,
 }
@@ -157,6 +159,7 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
         Some(Command::Reconcile(own)) => reconcile::compare(&own, &load()?.settings, now, output),
         Some(Command::Keys(own)) => keys::keys(own, &load()?.settings, now, output),
+        Some(Command::Notify(own)) => notify::notify(&own, &load()?.settings, now, output),
         Some(Command::Healthcheck) => healthcheck::healthcheck(&load()?.settings, output),
     }
 }

@@ -1,6 +1,7 @@
 //! `tollgate notify`.
 
 mod list;
+mod test;
 
 use std::process::ExitCode;
 
@@ -22,16 +23,21 @@ pub(super) struct Arguments {
 enum Command {
     /// List what was told to whom, and what became of it.
     List(list::Arguments),
+    /// Send a sample to a receiver and show what was sent and what it answered; exit 1 if it was not taken.
+    Test(test::Arguments),
 }
 
 /// Does what the arguments say.
 pub(super) fn notify(
     arguments: Arguments,
+    arguments: &Arguments,
     settings: &Settings,
     now: UnixMicros,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::List(own) => list::list(own, settings, now, output),
+    match &arguments.command {
+        Command::Test(own) => test::test(own, settings, now, output),
     }
 }

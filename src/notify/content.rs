@@ -10,6 +10,7 @@ mod digest;
 pub mod humane;
 mod markup;
 mod merge;
+pub mod rehearsal;
 mod rendering;
 pub mod sample;
 mod templates;
