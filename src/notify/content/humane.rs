@@ -166,7 +166,11 @@ pub fn duration(length: Duration, language: Language) -> String {
         .filter(|at| parts[*at] > 0)
         .map(|at| format!("{} {}", parts[at], names[at]))
         .collect();
-    told.join(" ")
+    match (told.as_slice(), language) {
+        // Minutes alone are not to be taken for points.
+        ([only], Language::Zh) if only.ends_with('分') => format!("{only}钟"),
+        _ => told.join(" "),
+    }
 }
 
 /// A moment by the clocks of a zone: `14:03` on the day that `now` is on, else `2026-11-20 14:03 +01:00`.
@@ -380,7 +384,7 @@ mod tests {
             (0, "0 s", "0 秒"),
             (45, "45 s", "45 秒"),
             (125, "2 min 5 s", "2 分 5 秒"),
-            (1_000, "16 min", "16 分"),
+            (1_000, "16 min", "16 分钟"),
             (7_500, "2 h 5 min", "2 小时 5 分"),
             (7_200, "2 h", "2 小时"),
             (273_600, "3 d 4 h", "3 天 4 小时"),

@@ -141,8 +141,10 @@ impl Templates {
             if !is_global && !is_known && !names_of_blocks(kind).contains(&name.as_str()) {
                 let mut known: Vec<String> = view.try_iter()?.map(|key| key.to_string()).collect();
                 known.sort();
-                let what = format!("there is no `{name}`; there are {}", known.join(", "));
-                return Err(Wrong::told(&what));
+                return Err(Wrong {
+                    line: line_of(template.source(), &name),
+                    what: format!("there is no `{name}`; there are {}", known.join(", ")),
+                });
             }
         }
         Ok(())
@@ -242,6 +244,7 @@ fn environment(language: Language) -> Environment<'static> {
         Ok::<_, Error>(markup::link(&text(&value)?, &text(&url)?))
     });
     environment.add_global("colon", words::colon(language));
+    environment.add_global("comma", words::comma(language));
     environment.add_filter("brackets", move |value: Value| {
         text(&value).map(|text| words::bracketed(&text, language))
     });
@@ -283,6 +286,13 @@ fn word(name: &str, language: Language) -> Result<&'static str, Error> {
         let what = format!("there is no word `{name}`; there are {}", known.join(", "));
         Error::new(ErrorKind::InvalidOperation, what)
     })
+}
+
+/// The first line of a template that has a name as a word of its own.
+fn line_of(source: &str, name: &str) -> Option<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let has = |line: &str| line.split(|c| !is_part(c)).any(|word| word == name);
+    source.lines().position(has).map(|index| index + 1)
 }
 
 /// What is written, up to a bound.
@@ -357,7 +367,7 @@ fn reason(error: &Error) -> String {
     let what = match error.kind() {
         ErrorKind::UndefinedError => "a name in it means nothing".to_owned(),
         ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
-        ErrorKind::WriteFailure => "it comes to too much text".to_owned(),
+        ErrorKind::WriteFailure => return "it comes to too much text".to_owned(),
         kind => kind.to_string(),
     };
     match error.detail() {

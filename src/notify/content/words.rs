@@ -388,7 +388,7 @@ mod tests {
         );
         assert_eq!(window("day", en), "day");
         assert_eq!(window("1h 30m", en), "the last 1 h 30 min");
-        assert_eq!(window("5m", zh), "最近 5 分");
+        assert_eq!(window("5m", zh), "最近 5 分钟");
         assert_eq!(window("whatever", en), "whatever");
     }
 }
