@@ -189,7 +189,7 @@ fn nobody_is_told_in_a_dry_run() {
     let arguments = ["notify", "test", "ops-zh", "--kind", "digest", "--dry-run"];
     let answer = printed(tollgate(folder.path(), &arguments));
     assert!(answer.contains("测试：daily：$123.45（+23 %）"), "{answer}");
-    let (code, answer, _) = told(tollgate(folder.path(), &arguments[..4]));
+    let (code, answer, _) = told(tollgate(folder.path(), &arguments[..5]));
     assert_eq!(code, 1);
     assert!(answer.contains("not taken now (connect): "), "{answer}");
     assert!(!answer.contains(SECRET), "{answer}");

@@ -158,15 +158,14 @@ fn alert_named(
             "the settings have no `rules`",
         ));
     };
-    let event = match last_event(rule, settings)? {
-        Some(event) => event,
-        None => {
-            output.note(&format!(
-                "`{name}` has not fired yet: the values are made up"
-            ));
-            let channel = settings.channels.first();
-            event_of(rule, channel.map_or("sample", |channel| &channel.name), now)
-        }
+    let event = if let Some(event) = last_event(rule, settings)? {
+        event
+    } else {
+        output.note(&format!(
+            "`{name}` has not fired yet: the values are made up"
+        ));
+        let channel = settings.channels.first();
+        event_of(rule, channel.map_or("sample", |channel| &channel.name), now)
     };
     Ok(Content::Alerts(sample::one_alert(
         alert_of(rule, event),

@@ -86,7 +86,7 @@ fn subject(content: &AlertsContent, language: Language) -> String {
     let values = content.facts.iter().map(|(_, value)| &**value);
     let mut told: Vec<String> = values
         .filter(|value| !value.is_empty())
-        .map(|value| short(value))
+        .map(short)
         .collect();
     if told.is_empty() {
         for alert in &content.alerts {

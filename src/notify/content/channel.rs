@@ -93,13 +93,12 @@ fn title(content: &ChannelContent, language: Language) -> String {
     if last.state == GateState::Open || content.without_channel.is_empty() {
         return what;
     }
-    let lost = words::either(language, "models without a channel", "个模型没有可用渠道");
     let count = content.without_channel.len();
     match (language, content.without_channel.as_slice()) {
         (Language::En, [only]) => format!("{what}; no channel left for {}", alerts::short(only)),
         (Language::Zh, [only]) => format!("{what}；{} 没有可用渠道", alerts::short(only)),
-        (Language::En, _) => format!("{what}; {count} {lost}"),
-        (Language::Zh, _) => format!("{what}；{count} {lost}"),
+        (Language::En, _) => format!("{what}; {count} models without a channel"),
+        (Language::Zh, _) => format!("{what}；{count} 个模型没有可用渠道"),
     }
 }
 
@@ -135,12 +134,13 @@ fn sentence(event: &ChannelEvent, rendering: &Rendering<'_>) -> String {
     if let Some(until) = event.until.filter(|_| event.hold != GateState::Open) {
         let until = rendering.moment_and_distance(until);
         let probes = event.owner == Owner::Breaker;
-        text += &match (probes, language) {
-            (true, Language::En) => format!("; next try {until}"),
-            (true, Language::Zh) => format!("；下次试探 {until}"),
-            (false, Language::En) => format!("; until {until}"),
-            (false, Language::Zh) => format!("；直到 {until}"),
+        text += match (probes, language) {
+            (true, Language::En) => "; next try ",
+            (true, Language::Zh) => "；下次试探 ",
+            (false, Language::En) => "; until ",
+            (false, Language::Zh) => "；直到 ",
         };
+        text += &until;
     }
     text.trim().to_owned()
 }

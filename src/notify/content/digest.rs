@@ -11,7 +11,7 @@ use crate::money::NanoUsd;
 /// Rows of a table that are told.
 const MOST_ROWS: usize = 20;
 /// Cells of a bar.
-const BAR: u64 = 10;
+const BAR: usize = 10;
 /// Characters of a name in a table: what fits beside the numbers on a phone.
 const LONGEST_CELL: usize = 22;
 
@@ -184,7 +184,7 @@ fn table(
         let name = name(row);
         let mut line = format!("{name}{}", gap(&name, widest_name));
         for (cell, widest) in row[1..].iter().zip([cost, share, change]) {
-            line += &format!("  {}{cell}", gap(cell, widest));
+            line.extend(["  ", &gap(cell, widest), cell]);
         }
         json!({
             "name": row[0],
@@ -214,8 +214,8 @@ fn budget_view(budget: &DigestBudget, rendering: &Rendering<'_>) -> Json {
 
 /// `███████░░░`: full only from 100 % on.
 fn bar(percent: u64) -> String {
-    let full = (percent.min(100) * BAR / 100) as usize;
-    let empty = BAR as usize - full;
+    let full = usize::try_from(percent).unwrap_or(100).min(100) * BAR / 100;
+    let empty = BAR - full;
     format!("{}{}", "█".repeat(full), "░".repeat(empty))
 }
 

@@ -147,13 +147,15 @@ fn read(spans: &[Span]) -> String {
     texts.collect::<String>().trim().to_owned()
 }
 
+/// What makes a block of a line.
+type Kind = fn(Vec<Span>) -> Block;
+
 /// The blocks of one line of a template: one, or more where a value in it has several lines.
 fn blocks_of(line: &str) -> Vec<Block> {
     let line = line.trim_matches(|c: char| c.is_ascii_whitespace());
     if line == "---" {
         return vec![Block::Divider];
     }
-    type Kind = fn(Vec<Span>) -> Block;
     let (kind, rest): (Kind, &str) = match (line.strip_prefix("# "), line.strip_prefix("- ")) {
         (Some(rest), _) => (Block::Heading, rest),
         (_, Some(rest)) => (Block::Item, rest),
@@ -176,7 +178,6 @@ fn spans(line: &str) -> Vec<Vec<Span>> {
     let mut lines = vec![Vec::new()];
     let mut text = String::new();
     let mut kind = None;
-    // A link's text is known before its address.
     let mut rest = line;
     while let Some(c) = rest.chars().next() {
         let at = rest;

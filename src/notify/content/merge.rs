@@ -16,10 +16,10 @@ impl Message {
     /// The first one says the language. Without any message it is empty.
     #[must_use]
     pub fn merged(mut messages: Vec<Self>) -> Self {
-        if messages.len() == 1 {
-            if let Some(only) = messages.pop() {
-                return only;
-            }
+        if messages.len() == 1
+            && let Some(only) = messages.pop()
+        {
+            return only;
         }
         let language = messages
             .first()

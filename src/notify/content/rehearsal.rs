@@ -1,7 +1,6 @@
 //! What a rule's alert would say: made of its definition, without anything having happened.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{AlertChange, AlertContent, Link, LinkKind, RuleContent, markup};
 use crate::alert::{ActionTaken, AlertEvent, AlertId, AlertState, Labels, Mode, Severity};
@@ -138,7 +137,7 @@ fn taken(
         Action::DisableChannel { channel, until, .. } => {
             let until = match until {
                 Until::WindowEnd => window_end,
-                Until::For(length) => Some(now.plus((*length).max(Duration::ZERO))),
+                Until::For(length) => Some(now.plus(*length)),
                 Until::Resolved | Until::Manual => None,
             };
             let channel = channel.as_ref().or_else(|| labels.get("channel"));
