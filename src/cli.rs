@@ -96,7 +96,7 @@ enum Command {
     Channels(channels::Arguments),
     /// Rules: what they say now; test them, and see what they would have done.
     Rules(rules::Arguments),
-    /// Notifications: what was told to whom, and what became of it.
+    /// Notifications: what was told to whom, and what became of it; try a receiver.
     Notify(notify::Arguments),
     /// Silences: times in which nobody is told of some alerts; make one, list them, end one.
     Silences(silences::Arguments),
@@ -106,8 +106,6 @@ enum Command {
     Reconcile(reconcile::Arguments),
     /// Keys for clients: make one, list them, revoke one, stop requiring them.
     Keys(keys::Arguments),
-    /// Receivers of alerts and digests: try one.
-    Notify(notify::Arguments),
     /// Ask the running sidecar whether it takes traffic; exit 0 if so.
     Healthcheck,
 }
@@ -159,7 +157,6 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
         Some(Command::Reconcile(own)) => reconcile::compare(&own, &load()?.settings, now, output),
         Some(Command::Keys(own)) => keys::keys(own, &load()?.settings, now, output),
-        Some(Command::Notify(own)) => notify::notify(&own, &load()?.settings, now, output),
         Some(Command::Healthcheck) => healthcheck::healthcheck(&load()?.settings, output),
     }
 }

@@ -30,14 +30,12 @@ enum Command {
 /// Does what the arguments say.
 pub(super) fn notify(
     arguments: Arguments,
-    arguments: &Arguments,
     settings: &Settings,
     now: UnixMicros,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::List(own) => list::list(own, settings, now, output),
-    match &arguments.command {
-        Command::Test(own) => test::test(own, settings, now, output),
+        Command::Test(own) => test::test(&own, settings, now, output),
     }
 }

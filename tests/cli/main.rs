@@ -11,6 +11,7 @@ mod arguments;
 mod channels;
 mod keys;
 mod notify;
+mod notify_test;
 mod prices;
 mod reading;
 mod repricing;
