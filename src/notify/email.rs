@@ -16,8 +16,12 @@ mod parting;
 mod session;
 mod verdict;
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -123,17 +127,17 @@ impl EmailReceiver {
 
         let deadline = Instant::now() + self.timeout;
         let mut session = Session::default();
-        let talk = session.post(&self.server, letter, &open);
+        let talk = unpanicked(session.post(&self.server, letter, &open));
         let answered = match timeout_at(deadline, talk).await {
-            Ok(answered) => answered,
+            Ok(Some(answered)) => answered,
+            Ok(None) => Err(Failure::Unreadable),
             Err(_) => Err(Failure::Late),
         };
-        let stage = session.stage();
-        session.close(deadline).await;
         let answers = match answered {
             Ok(answers) => answers,
-            Err(failure) => return self.speaker.told(stage, &failure).into(),
+            Err(failure) => return self.speaker.told(session.stage(), &failure).into(),
         };
+        session.close(deadline).await;
         for (address, answer) in open.into_iter().zip(answers) {
             match answer {
                 Ok(()) => parting.took(address),
@@ -212,6 +216,20 @@ impl Receiver for EmailReceiver {
             Err(error) => format!("no mail can be made of it: {error}"),
         }
     }
+}
+
+/// What a future comes to; `None` where it panics. The library unwraps what a server may leave out (an
+/// extension's name), and no server is to end more than a try.
+async fn unpanicked<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let poll = || future.as_mut().poll(context);
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
 }
 
 /// `name@example.com`, or the same in angle brackets behind a name, which may be in quotes.

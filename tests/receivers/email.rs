@@ -406,6 +406,11 @@ async fn what_is_no_mail_server_is_told_as_that() {
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", true, Unreadable),
         (b"\x16\x03\x01\x02\x00\x01", true, Unreadable),
         (&endless, true, Unreadable),
+        (
+            b"220 hi\r\n250-hi\r\n250- \t \r\n250 \r\n",
+            false,
+            Unreadable,
+        ),
         (b"421 too busy\r\n", true, ServerError),
         (b"554 you are on a list\r\n", true, Policy),
     ] {

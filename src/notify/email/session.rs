@@ -188,7 +188,8 @@ impl Session {
         Ok(answers)
     }
 
-    /// Says goodbye where there is somebody to hear it; ends by `deadline`.
+    /// Says goodbye after a conversation that came to its end; ends by `deadline`. One that did not may
+    /// be in the middle of a message, and is only dropped.
     pub(super) async fn close(self, deadline: Instant) {
         let Some(mut connection) = self.connection else {
             return;

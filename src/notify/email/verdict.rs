@@ -29,6 +29,8 @@ pub(super) enum Failure {
     NoStarttls,
     /// It offers no login that is known here.
     NoLogin,
+    /// It said what the library stumbles over.
+    Unreadable,
     /// It cannot take an address beyond ASCII.
     NoUnicode,
     /// It said no, or nothing that can be understood, or the connection failed.
@@ -121,6 +123,7 @@ impl Speaker {
                     }
                 ),
             ),
+            Failure::Unreadable => again(FailureReason::Unreadable, self.unreadable(stage)),
             Failure::NoUnicode => never(
                 FailureReason::Policy,
                 format!("{server} takes no addresses with letters beyond ASCII (SMTPUTF8)"),
@@ -150,12 +153,15 @@ impl Speaker {
             let detail = format!("{} closed the connection {}", self.server, during(stage));
             return again(FailureReason::Connect, detail);
         }
-        let detail = format!(
+        again(FailureReason::Unreadable, self.unreadable(stage))
+    }
+
+    fn unreadable(&self, stage: Stage) -> String {
+        format!(
             "{} answers {} with what no mail server says: check `host`, `port` and `encryption`",
             self.server,
             during(stage)
-        );
-        again(FailureReason::Unreadable, detail)
+        )
     }
 
     fn told_of_connection(&self, stage: Stage, error: &io::Error) -> Told {
