@@ -93,6 +93,9 @@ impl Context {
             }
         };
         for alert in alerts {
+            if Instant::now() >= until {
+                return;
+            }
             let event = &alert.event;
             let rule = self.rules.rule(&event.alert.rule);
             let Some((rule, since)) = rule.zip(alert.window_start) else {

@@ -137,13 +137,16 @@ fn figures(context: &Context, groups: &[PeriodGroup], now: UnixMicros) -> Digest
     }
 }
 
+/// By what name a group is told.
+type NameOf = fn(&PeriodGroup) -> &str;
+
 /// The most used models, channels and keys, and what they came to before.
 fn top(
     usage: &PeriodUsage,
     before: Option<&PeriodUsage>,
     most: usize,
 ) -> Vec<(Arc<str>, Vec<DigestRow>)> {
-    let dimensions: [(&str, fn(&PeriodGroup) -> &str); 3] = [
+    let dimensions: [(&str, NameOf); 3] = [
         ("model", |group| &group.model),
         ("channel", |group| &group.channel),
         ("key", |group| &group.key),
@@ -179,10 +182,7 @@ fn top(
     tops.collect()
 }
 
-fn by_name<'u>(
-    usage: &'u PeriodUsage,
-    name: fn(&PeriodGroup) -> &str,
-) -> BTreeMap<&'u str, PeriodSums> {
+fn by_name(usage: &PeriodUsage, name: NameOf) -> BTreeMap<&str, PeriodSums> {
     let mut names: BTreeMap<&str, PeriodSums> = BTreeMap::new();
     for group in &usage.groups {
         names.entry(name(group)).or_default().merge(&group.sums);

@@ -207,8 +207,8 @@ impl Links {
 /// The first of an alert's annotations that leads to what is to be done: an `http` or `https` address.
 #[must_use]
 pub fn runbook<'a>(annotation: impl Fn(&str) -> Option<&'a str>) -> Option<Link> {
-    let stated = RUNBOOKS.into_iter().filter_map(annotation);
-    let address = stated.filter_map(address).next()?;
+    let mut stated = RUNBOOKS.into_iter().filter_map(annotation);
+    let address = stated.find_map(address)?;
     link(LinkKind::Runbook, address)
 }
 

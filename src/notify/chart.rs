@@ -138,7 +138,7 @@ impl Series {
             values,
             before,
             step,
-            lines: most.div_ceil(step),
+            lines: most.max(measure.least()).div_ceil(step),
         })
     }
 
@@ -265,7 +265,7 @@ impl<'b> Picture<'_, 'b> {
         let mut entries = vec![(own, BAR, 12)];
         let first = digest.series.first().map(|&(begin, ..)| begin);
         if let Some(first) = first.filter(|first| *first < digest.since) {
-            let text = format!("{} {}", days(first, digest.since), sum(&series.before));
+            let text = format!("{}: {}", days(first, digest.since), sum(&series.before));
             entries.push((text, BEFORE, 2));
         }
         // From the right to the left.
@@ -275,7 +275,9 @@ impl<'b> Picture<'_, 'b> {
             let (wide, _) = self.canvas.estimate_text_size(&text, &style)?;
             self.canvas.draw(&Text::new(text, (right, 38), style))?;
             let end = right - i32::try_from(wide).unwrap_or(0) - 8;
-            let corners = [(end - 14, 38 - thick / 2), (end, 38 - thick / 2 + thick)];
+            // The middle of letters is above that of their line.
+            let above = 36 - thick / 2;
+            let corners = [(end - 14, above), (end, above + thick)];
             self.canvas.draw(&Rectangle::new(corners, color.filled()))?;
             right = end - 14 - 24;
         }

@@ -14,17 +14,14 @@ use crate::ledger::{Ledger, Settings as LedgerFiles, Takeover};
 use crate::record::{
     GateReason, GateState, Outcome, Owner, Phase, RequestRecord, Sample, input_tokens,
 };
-use crate::rules::{KnownNames, NoHands, RuleSet, parse};
+use crate::rules::{KnownNames, NoHands, Reservation, RuleSet, parse};
 
 /// More than any machine needs.
 const FLUSH: Duration = Duration::from_secs(60);
 
 fn rule_set(rules: &[&str]) -> RuleSet {
-    let rules: String = rules
-        .iter()
-        .map(|rule| format!("  - {{{rule}}}\n"))
-        .collect();
-    let text = format!("groups:\n- name: g\n  rules:\n{rules}");
+    let rules = rules.join("}\n  - {");
+    let text = format!("groups:\n- name: g\n  rules:\n  - {{{rules}}}\n");
     let known = KnownNames::default();
     let loaded = parse(Path::new("r.yaml"), &text, &TimeZone::UTC, &known);
     loaded.unwrap_or_else(|told| panic!("{told}")).set
@@ -113,7 +110,7 @@ fn an_alert_is_told_with_its_rule_its_window_and_where_to_look() {
     spent.cost.as_mut().unwrap().amount.0 = 2_000_000_000;
     let now = START.plus(Duration::from_secs(60));
     let sample = Sample::of(&spent, None, None, None).unwrap();
-    context.rules.observe(&sample, Default::default(), now);
+    context.rules.observe(&sample, Reservation::default(), now);
 
     let fired = event("Spend", &[("channel", "openai")], now);
     let told = context.alert_content(&fired, AlertChange::Fired, now);
@@ -163,6 +160,35 @@ fn a_ledger_that_cannot_be_read_keeps_nobody_from_being_told() {
     assert!(told[0].window_start.is_some());
     context.add_contributors(&mut told);
     assert_eq!(told[0].contributors, []);
+}
+
+#[test]
+fn who_used_most_is_not_waited_for_long() {
+    let folder = TempDir::new().unwrap();
+    let rules = "alert: Spend, metric: cost, window: 10m, critical: 5 USD";
+    let context = context(folder.path(), &[rules]);
+    let admission = crate::ledger::tests::sample::admission;
+    let records: Vec<_> = (0..300).map(|n| record(admission(n))).collect();
+    keep(folder.path(), &records);
+    let reader = Reader::open(folder.path()).unwrap();
+    let rule = context.rules.rule("Spend").unwrap();
+    let found = |until| {
+        contributors::of(&contributors::Question {
+            rule: &rule,
+            labels: &Labels::default(),
+            since: UnixMicros(START.0 + 1),
+            channels: &context.channels,
+            until,
+        })
+        .read(&reader)
+        .unwrap()
+    };
+    let over = Instant::now();
+    assert_eq!(found(over), None);
+    let found = found(over + FLUSH).unwrap();
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().all(|one| one.share_ppm == 1_000_000));
+    assert_eq!(found[0].value.value, 300 * 65_000);
 }
 
 #[test]

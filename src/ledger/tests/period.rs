@@ -54,7 +54,7 @@ type Key = (String, String, String, String);
 
 fn key_of(record: &RequestRecord) -> Key {
     let admission = &record.admission;
-    let text = |name: Option<&std::sync::Arc<str>>| name.map(|name| name.to_string());
+    let text = |name: Option<&std::sync::Arc<str>>| name.map(ToString::to_string);
     let model = text(record.served_model.as_ref()).or(text(admission.requested_model.as_ref()));
     (
         text(admission.channel.as_ref()).unwrap_or_default(),

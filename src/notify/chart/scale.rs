@@ -52,9 +52,9 @@ impl Measure {
                 let (unit, letter) = unit_of(value);
                 let tenths = rounded(value, (unit / 10).max(1));
                 match unit {
-                    1 => value.to_string(),
-                    _ if tenths >= 1_000 => format!("{}{letter}", rounded(value, unit)),
-                    _ => format!("{}.{}{letter}", tenths / 10, tenths % 10),
+                    1 => format!("{value} tokens"),
+                    _ if tenths >= 1_000 => format!("{}{letter} tokens", rounded(value, unit)),
+                    _ => format!("{}.{}{letter} tokens", tenths / 10, tenths % 10),
                 }
             }
         }
@@ -152,9 +152,13 @@ pub(super) fn times(
         .enumerate()
         .map(|(at, begin)| {
             let is_midnight = begin.time() == jiff::civil::Time::midnight();
-            (at % apart == 0).then(|| match by_hour {
-                true if !(is_midnight && at > 0) => begin.strftime("%H:%M").to_string(),
-                _ => date(begin, language),
+            let by_clock = by_hour && !(is_midnight && at > 0);
+            (at % apart == 0).then(|| {
+                if by_clock {
+                    begin.strftime("%H:%M").to_string()
+                } else {
+                    date(begin, language)
+                }
             })
         })
         .collect()
@@ -219,6 +223,49 @@ mod tests {
         assert_eq!(Measure::Tokens.tick(800, 200), "800");
     }
 
+    fn begins(first: &str, count: i64, hours: i64) -> Vec<UnixMicros> {
+        let first: jiff::Timestamp = first.parse().unwrap();
+        let first = UnixMicros::from(first).0;
+        let begins = (0..count).map(|at| UnixMicros(first + at * hours * 3_600_000_000));
+        begins.collect()
+    }
+
+    #[test]
+    fn times_are_few_and_those_of_the_zone() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let told = |begins: &[UnixMicros], language| {
+            let times = times(begins, language, &zone);
+            assert_eq!(times.len(), begins.len());
+            times.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        };
+        let day = begins("2026-11-18T23:00:00Z", 24, 1);
+        assert_eq!(
+            told(&day, Language::En),
+            "00:00 02:00 04:00 06:00 08:00 10:00 12:00 14:00 16:00 18:00 20:00 22:00"
+        );
+        // At two the clocks show three.
+        let spring = begins("2026-03-28T23:00:00Z", 6, 1);
+        assert_eq!(
+            told(&spring, Language::En),
+            "00:00 01:00 03:00 04:00 05:00 06:00"
+        );
+        let two_days = begins("2026-11-18T23:00:00Z", 48, 1);
+        assert_eq!(
+            told(&two_days, Language::Zh),
+            "00:00 06:00 12:00 18:00 11-20 06:00 12:00 18:00"
+        );
+        let month = begins("2026-11-18T23:00:00Z", 30, 24);
+        assert_eq!(
+            told(&month, Language::En),
+            "Nov 19 Nov 24 Nov 29 Dec 4 Dec 9 Dec 14"
+        );
+        assert_eq!(told(&month[..2], Language::Zh), "11-19 11-20");
+        assert_eq!(told(&[], Language::En), "");
+        let span = days(month[0], month[7], Language::En, &zone);
+        assert_eq!(span, "Nov 19 - Nov 25");
+        assert_eq!(days(month[0], month[1], Language::Zh, &zone), "11-19");
+    }
+
     #[test]
     fn sums_are_rounded() {
         for (value, told) in [
@@ -230,11 +277,11 @@ mod tests {
             assert_eq!(Measure::Money.sum(value), told);
         }
         for (value, told) in [
-            (950, "950"),
-            (12_340, "12.3K"),
-            (999_900, "1000K"),
-            (12_000_000, "12.0M"),
-            (250_000_000, "250M"),
+            (950, "950 tokens"),
+            (12_340, "12.3K tokens"),
+            (999_900, "1000K tokens"),
+            (12_000_000, "12.0M tokens"),
+            (250_000_000, "250M tokens"),
         ] {
             assert_eq!(Measure::Tokens.sum(value), told);
         }

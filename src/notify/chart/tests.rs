@@ -33,8 +33,11 @@ fn zone() -> TimeZone {
     TimeZone::get("Europe/Berlin").unwrap()
 }
 
-/// A day as there are many.
-fn day(scale: i64) -> (Vec<(i64, u64)>, Vec<(i64, u64)>) {
+/// Nano-dollars and tokens.
+type Parts = Vec<(i64, u64)>;
+
+/// A day as there are many, and the day before.
+fn day(scale: i64) -> (Parts, Parts) {
     let part = |cost: i64| (cost * scale, 1);
     let now = [
         12, 8, 3, 0, 0, 2, 9, 31, 88, 140, 155, 131, 90, 149, 201, 187, 160, 120, 77, 40, 36, 28,
