@@ -194,11 +194,13 @@ pub struct DigestContent {
     pub before: Option<DigestFigures>,
     /// The most used, the most first, by what they are: `model`, `channel`, `key`.
     pub top: Vec<(Arc<str>, Vec<DigestRow>)>,
-    /// What the errors were, the most frequent first: outcome or code, and how many.
+    /// What the errors were, the most frequent first: outcome or code, and how many. With what Tollgate
+    /// turned away itself, which `total` does not count.
     pub errors: Vec<(Arc<str>, u64)>,
     /// Budgets, those that are used most first.
     pub budgets: Vec<DigestBudget>,
-    /// Spending and tokens by time, for the picture: begin, nano-dollars, tokens.
+    /// Spending and tokens by time, for the picture: begin, nano-dollars, tokens. What begins before
+    /// `since` is of the time before.
     pub series: Vec<(UnixMicros, i64, u64)>,
     /// Where to look.
     pub links: Vec<Link>,

@@ -177,7 +177,7 @@ fn any_moment() -> impl Strategy<Value = UnixMicros> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
 
     #[test]
     fn each_period_comes_once_and_none_is_left_out(

@@ -131,36 +131,3 @@ fn the_ends_of_the_scale_can_be_drawn() {
         }
     }
 }
-
-/// Writes pictures to the folder that `CHART_FOLDER` names, for eyes.
-#[test]
-fn shown_to_whoever_asks() {
-    let Some(folder) = std::env::var_os("CHART_FOLDER") else {
-        return;
-    };
-    let folder = std::path::Path::new(&folder);
-    let (now, before) = day(3_000_000);
-    let week: Vec<_> = now[7..14]
-        .iter()
-        .map(|&(cost, n)| (cost * 900, n))
-        .collect();
-    let earlier: Vec<_> = before[8..15]
-        .iter()
-        .map(|&(cost, n)| (cost * 900, n))
-        .collect();
-    let month: Vec<_> = now.iter().chain(&before).take(30).copied().collect();
-    let tokens: Vec<_> = now
-        .iter()
-        .map(|&(cost, _)| (0, cost.unsigned_abs()))
-        .collect();
-    for (name, content, language) in [
-        ("day", digest(&now, &before, 1), Language::En),
-        ("week", digest(&week, &earlier, 24), Language::Zh),
-        ("month", digest(&month, &[], 24), Language::En),
-        ("tokens", digest(&tokens, &[], 1), Language::En),
-        ("one", digest(&[(1, 1)], &[(5, 1)], 24), Language::En),
-    ] {
-        let png = digest_png(&content, language, &zone()).unwrap();
-        std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
-    }
-}
