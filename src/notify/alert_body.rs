@@ -352,6 +352,19 @@ mod tests {
     }
 
     #[test]
+    fn the_fingerprint_is_alertmanagers() {
+        // What Alertmanager 0.25 sent for these labels.
+        let labels = [
+            ("alertname", "ModelSpend"),
+            ("model", "gpt-5 <b>{{"),
+            ("severity", "critical"),
+            ("tag_team", "blue"),
+        ];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(fingerprint(&labels.into()), 0x4e61_36f8_ed41_7fad);
+    }
+
+    #[test]
     fn the_fingerprint_is_fnv_1a() {
         // The published test vectors of FNV-1a, 64 bits.
         assert_eq!(fnv1a([&b""[..]]), 0xcbf2_9ce4_8422_2325);

@@ -276,7 +276,7 @@ fn escape(text: &str) -> String {
             '(' if before == ']' => escaped.push_str("\\("),
             '#' | '+' | '-' | '=' if begins => escaped.extend(['\\', shown]),
             '.' | ')' if before.is_ascii_digit() && begins_number(&escaped) => {
-                escaped.extend(['\\', shown])
+                escaped.extend(['\\', shown]);
             }
             other => escaped.push(other),
         }

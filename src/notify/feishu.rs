@@ -2,10 +2,11 @@
 //!
 //! The guide to custom robots and the page on rich text say what is used here
 //! (<https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot>). Every answer has HTTP's 200,
-//! or may have; its `code` says what came of it. A card's Markdown is CommonMark with tags of Feishu's
+//! or may have; its `code` says what came of it. A card's Markdown is the common one with tags of Feishu's
 //! (`<at id=all></at>` mentions everybody); all marks are written as numeric character references,
 //! which that page asks for.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -260,7 +261,7 @@ fn escape(text: &str) -> String {
         let harmless =
             matches!(shown, ',' | ';' | '?' | '%') || (shown == '.' && !before.is_ascii_digit());
         if shown.is_ascii_punctuation() && !harmless {
-            escaped.push_str(&format!("&#{};", u32::from(shown)));
+            let _ = write!(escaped, "&#{};", u32::from(shown));
         } else {
             escaped.push(shown);
         }

@@ -109,7 +109,7 @@ impl Poster {
         let request = self
             .client
             .post(url)
-            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+            .header(header::CONTENT_TYPE, "application/json")
             .headers(headers)
             .body(body);
         self.exchange(request)

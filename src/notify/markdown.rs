@@ -53,7 +53,6 @@ impl Markdown {
         let mut apart = false;
         for span in spans {
             let (piece, keeps_apart) = match span {
-                Span::Text(text) => (self.text(text), false),
                 Span::Bold(text) => {
                     let text = self.text(text);
                     let edges = [text.chars().next(), text.chars().last()];
@@ -61,7 +60,7 @@ impl Markdown {
                     (bold(&text), !edges.iter().all(word))
                 }
                 Span::Code(text) if self.code && is_name(text) => (format!("`{text}`"), false),
-                Span::Code(text) => (self.text(text), false),
+                Span::Text(text) | Span::Code(text) => (self.text(text), false),
                 Span::Link { text, url } => (self.link(text, url), false),
             };
             if piece.is_empty() {

@@ -7,6 +7,7 @@
 //! timestamps, so that nobody can say the same again.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -185,13 +186,11 @@ fn signature(secret: &Secret, seconds: i64, body: &[u8]) -> String {
     let mut context = hmac::Context::with_key(&key);
     context.update(format!("{seconds}.").as_bytes());
     context.update(body);
-    let hex = context
-        .sign()
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
-    format!("sha256={hex}")
+    let mut signature = "sha256=".to_owned();
+    for byte in context.sign().as_ref() {
+        let _ = write!(signature, "{byte:02x}");
+    }
+    signature
 }
 
 fn alert(body: &AlertBody) -> Alert<'_> {
@@ -270,16 +269,14 @@ fn more(content: &Content) -> usize {
 
 /// Where the first link leads, without a path: all that is known of where people look.
 fn external_url(alerts: &[AlertBody]) -> String {
-    let urls = alerts
+    let mut urls = alerts
         .iter()
         .filter_map(|alert| reqwest::Url::parse(&alert.generator_url).ok());
-    let mut origins = urls
-        .map(|url| url.origin())
-        .filter(|origin| origin.is_tuple());
-    let origin = origins.next();
-    origin
-        .map(|origin| origin.ascii_serialization())
-        .unwrap_or_default()
+    let origin = urls.find_map(|url| {
+        let origin = url.origin();
+        origin.is_tuple().then(|| origin.ascii_serialization())
+    });
+    origin.unwrap_or_default()
 }
 
 #[cfg(test)]

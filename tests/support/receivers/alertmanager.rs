@@ -46,7 +46,7 @@ fn judge(request: &Request) -> Result<Shown, (u16, String)> {
             return Err((400, "start time must be before end time".to_owned()));
         }
         for text in alert.labels.values().chain(alert.annotations.values()) {
-            shown.text.push_str(&format!("{text}\n"));
+            shown.text.extend([text.as_str(), "\n"]);
         }
         shown.links.push(alert.generator_url);
     }

@@ -3,6 +3,10 @@
 use super::Shown;
 
 /// The Markdown of a chat, as its client reads it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that a client knows or does not"
+)]
 #[derive(Clone, Copy)]
 pub(crate) struct Reader {
     /// Whether `&#42;` and `&lt;` are characters.

@@ -65,23 +65,22 @@ fn judge(request: &Request, now_s: i64) -> Result<Shown, (u16, String)> {
         .is_ok_and(|then| (then - now_s).abs() < 300);
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, HMAC_SECRET.as_bytes());
     let signed = [format!("{timestamp}.").as_bytes(), &request.body].concat();
-    let hex: String = ring::hmac::sign(&key, &signed)
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = hex(ring::hmac::sign(&key, &signed).as_ref());
     if !near || request.header("x-tollgate-signature") != Some(&format!("sha256={hex}")) {
         return Err((403, "bad signature".to_owned()));
     }
     let body: Body =
         serde_json::from_slice(&request.body).map_err(|error| (400, error.to_string()))?;
     check(&body).map_err(|what| (400, what))?;
-    let texts = body
-        .alerts
-        .iter()
-        .flat_map(|alert| alert.labels.values().chain(alert.annotations.values()));
+    let texts = body.alerts.iter().flat_map(|alert| {
+        alert
+            .labels
+            .values()
+            .chain(alert.annotations.values())
+            .map(String::as_str)
+    });
     Ok(Shown {
-        text: texts.map(|text| format!("{text}\n")).collect(),
+        text: texts.flat_map(|text| [text, "\n"]).collect(),
         mentions: Vec::new(),
         links: body
             .alerts
@@ -89,6 +88,14 @@ fn judge(request: &Request, now_s: i64) -> Result<Shown, (u16, String)> {
             .map(|alert| alert.generator_url.clone())
             .collect(),
     })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap();
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 fn check(body: &Body) -> Result<(), String> {

@@ -65,7 +65,7 @@ fn judge(request: &Request) -> Result<Shown, Answer> {
             shown.text = look_alike(&shown.text);
         }
         Some("template_card") => {
-            card(&body["template_card"], &mut shown).ok_or_else(|| bad("template_card"))?
+            card(&body["template_card"], &mut shown).ok_or_else(|| bad("template_card"))?;
         }
         _ => return Err(error(40008, "invalid message type")),
     }
@@ -89,7 +89,7 @@ fn card(card: &Value, shown: &mut Shown) -> Option<()> {
     (rows.len() <= 6 && jumps.len() <= 3).then_some(())?;
     for row in rows {
         let (name, value) = (row["keyname"].as_str()?, row["value"].as_str()?);
-        shown.text.push_str(&format!("{name}: {value}\n"));
+        shown.text.extend([name, ": ", value, "\n"]);
     }
     for jump in jumps {
         (jump["type"] == 1).then_some(())?;
