@@ -386,7 +386,10 @@ fn any_name_reads_as_itself() {
         .build()
         .unwrap();
     let benches = runtime.block_on(usual());
-    let mut runner = TestRunner::new(Config::with_cases(200));
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::with_cases(200)
+    });
     let property = |name: String| {
         let told = alert(&name, Tone::Warning);
         for bench in benches.iter().filter(|bench| !bench.machine) {
@@ -489,7 +492,7 @@ async fn no_secret_is_in_any_text() {
             if !bench.machine {
                 assert_ne!(delivered, sent(), "{}: {fault:?}", bench.name);
             }
-            texts.push_str(&format!("{delivered:?}"));
+            texts.extend([format!("{delivered:?}")]);
         }
         let asked = format!("{:?}", bench.judge.requests());
         for canary in bench.canaries {

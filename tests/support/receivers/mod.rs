@@ -178,13 +178,12 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
         request.at = UnixMicros(UnixMicros::now().0 + state.skew);
         let now = UnixMicros(UnixMicros::now().0 + state.passed);
         state.requests.push(request.clone());
-        match state.faults.pop_front() {
-            Some(fault) => (Some(fault), None),
-            None => {
-                let (answer, shown) = (state.rules)(&request, now);
-                state.shown.extend(shown);
-                (None, Some(answer))
-            }
+        if let Some(fault) = state.faults.pop_front() {
+            (Some(fault), None)
+        } else {
+            let (answer, shown) = (state.rules)(&request, now);
+            state.shown.extend(shown);
+            (None, Some(answer))
         }
     };
     let answer = match (fault, answer) {
@@ -213,7 +212,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
         answer.body.len()
     );
     for (name, value) in &answer.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     let bytes = format!("{head}\r\n{}", answer.body);
     stream.write_all(bytes.as_bytes()).await.ok()?;
