@@ -34,22 +34,25 @@ async fn the_bot_hears_what_is_pressed_and_written_until_it_confirms() {
     assert_eq!((pressed.chat, pressed.topic), (GROUP, Some(TOPIC)));
     assert_eq!((pressed.user, &*pressed.user_name), (ANN.id, "@ann"));
     let sent = judge.only();
-    assert_eq!(
-        pressed.what,
-        Heard::Pressed {
-            callback_id: press.clone(),
-            message_id: sent.id,
-            data: "data".to_owned(),
-        }
-    );
+    let Heard::Pressed {
+        callback_id,
+        message_id,
+        data,
+        buttons,
+    } = &pressed.what
+    else {
+        panic!("{pressed:?}");
+    };
+    assert_eq!((callback_id, *message_id), (&press, sent.id));
+    assert_eq!((&**data, buttons), ("data", &message.buttons));
     assert_eq!((status.user, status.topic), (BOB.id, Some(TOPIC)));
-    assert_eq!(
-        status.what,
-        Heard::Wrote {
-            message_id: written,
-            text: "/status".to_owned(),
-        }
-    );
+    let Heard::Wrote {
+        message_id, text, ..
+    } = &status.what
+    else {
+        panic!("{status:?}");
+    };
+    assert_eq!((*message_id, &**text), (written, "/status"));
     assert_eq!((spend.chat, spend.topic), (PRIVATE, None));
 
     // The same again until the next offset says that they were heard.
