@@ -5,6 +5,10 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
+use tollgate::ledger::Closed;
+
+use crate::traffic::rules::{USD, rules, spend};
+use crate::traffic::{self, PATIENCE};
 use crate::{NOBODY, printed, told, tollgate};
 
 /// A server that answers one request, and what it was sent.
@@ -123,6 +127,37 @@ fn a_rules_own_words_are_shown() {
         "{answer}"
     );
     assert!(answer.contains("sample spent 5.25 USD"), "{answer}");
+}
+
+#[test]
+fn what_a_rule_did_last_is_told_in_both_languages() {
+    let text = "groups:\n- name: g\n  mode: enforce\n  rules:\n  - alert: Spend\n    metric: cost\n    window: day\n    \
+                by: [channel]\n    critical: 5 USD\n    actions:\n    - disable_channel: {until: 2h}\n    - block: {}\n";
+    let folder = folder(NOBODY, "rules: [rules.yaml]\n");
+    fs::write(folder.path().join("rules.yaml"), text).unwrap();
+    let ledger = traffic::open(&folder.path().join("data"));
+    let (channels, _) = traffic::channels(&ledger);
+    spend(&rules(&ledger, &channels, text), "spare", None, 6 * USD);
+    assert!(ledger.flush(PATIENCE));
+    assert_eq!(ledger.close(PATIENCE), Closed::Complete);
+
+    let said = |receiver: &str| {
+        let arguments = ["notify", "test", receiver, "--dry-run", "--alert", "Spend"];
+        printed(tollgate(folder.path(), &arguments))
+    };
+    let (en, zh) = (said("ops"), said("ops-zh"));
+    assert!(
+        en.contains("Test: Spend critical: spare $6.00 of $5.00"),
+        "{en}"
+    );
+    assert!(en.contains("closed channel spare until "), "{en}");
+    assert!(
+        en.contains("refusing requests with status 429 until "),
+        "{en}"
+    );
+    assert!(zh.contains("测试：Spend 严重：spare $6.00 / $5.00"), "{zh}");
+    assert!(zh.contains("关闭渠道 spare，直到 "), "{zh}");
+    assert!(zh.contains("拒绝请求（状态码 429），直到 "), "{zh}");
 }
 
 #[test]

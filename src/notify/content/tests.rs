@@ -271,9 +271,9 @@ fn hostile_contents(hostile: &str) -> Vec<Content> {
 
 fn poison(content: &mut Content, name: &Arc<str>) {
     let links = |links: &mut Vec<Link>| {
-        links
-            .iter_mut()
-            .for_each(|link| link.url = name.to_string())
+        for link in links {
+            link.url = name.to_string();
+        }
     };
     match content {
         Content::Alerts(alerts) => {
@@ -321,13 +321,14 @@ fn poison(content: &mut Content, name: &Arc<str>) {
             digest.name = name.clone();
             for (dimension, rows) in &mut digest.top {
                 *dimension = name.clone();
-                rows.iter_mut().for_each(|row| row.name = name.clone());
+                for row in rows {
+                    row.name = name.clone();
+                }
             }
             digest.errors.push((name.clone(), 1));
-            digest
-                .budgets
-                .iter_mut()
-                .for_each(|budget| budget.alert = name.clone());
+            for budget in &mut digest.budgets {
+                budget.alert = name.clone();
+            }
             links(&mut digest.links);
         }
         Content::Undelivered(undelivered) => {
