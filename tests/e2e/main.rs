@@ -31,6 +31,7 @@ mod limits;
 mod media;
 mod memory;
 mod models;
+mod notifications;
 mod new_api;
 mod payloads;
 mod pool;

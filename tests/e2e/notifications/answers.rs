@@ -1,0 +1,105 @@
+//! From a request that crosses a threshold to the message, the button and the channel that is open again.
+
+use super::{AT_ONCE, answering, send, setup, state_of, telegram, until_told};
+use crate::support::eventually;
+use crate::support::receivers::telegram::{ANN, BOB, GROUP, TelegramJudge};
+
+const CLOSES: &str = "alert: Many, metric: requests, window: 1h, by: [channel], critical: 2 requests, \
+                      actions: [{disable_channel: {until: 1h}}]";
+
+#[test]
+fn a_request_crosses_a_threshold_and_a_button_opens_the_channel_again() {
+    let (upstream, judge) = (answering(), TelegramJudge::start().without_limits());
+    let tollgate = setup(&upstream, &["a", "b"], &[CLOSES])
+        .setting(&telegram(&judge))
+        .setting(AT_ONCE)
+        .start();
+    for _ in 0..2 {
+        assert_eq!(send(&tollgate, "a").status, 200);
+    }
+    assert_eq!(state_of(&tollgate, "a"), "closed");
+    let alert = judge.until("the alert", |sent| sent.text.contains("Many"));
+    assert_eq!(alert.chat, GROUP);
+    for said in ["critical", "a", "2 requests", "closed"] {
+        assert!(alert.text.contains(said), "{said}: {}", alert.text);
+    }
+    let notice = judge.until("the notice", |sent| {
+        sent.id != alert.id && sent.text.contains("closed") && !sent.text.contains("of 2 requests")
+    });
+    assert!(notice.text.contains("Many"), "{}", notice.text);
+
+    // Nobody but who may.
+    let stranger = judge.press("Re-enable a", BOB);
+    let told = eventually("the stranger is told", || Some(judge.acknowledged(&stranger)));
+    assert!(told.text.contains("not allowed"), "{told:?}");
+    assert_eq!(state_of(&tollgate, "a"), "closed");
+
+    let press = judge.press("Re-enable a", ANN);
+    let told = judge.acknowledged(&press);
+    assert_eq!(state_of(&tollgate, "a"), "open", "{told:?}");
+    let events = tollgate.admin("/api/v1/channel-events?channel=a").json();
+    let opened = &events["events"][0];
+    assert_eq!(opened["state"], "open");
+    let who = opened["who"].as_str().unwrap();
+    assert!(who.contains("ann") && who.contains("1001"), "{who}");
+    let reopened = judge.until("the channel's opening is told", |sent| {
+        sent.id > notice.id && sent.text.contains("open") && sent.text.contains("ann")
+    });
+    assert!(reopened.text.contains('a'));
+
+    // The same button is worth nothing any more, whoever presses it.
+    let again = judge.come_back(&alert, data_of(&alert, "Re-enable a"), ANN);
+    let told = judge.acknowledged(&again);
+    assert!(told.text.contains("ann"), "{told:?}");
+    let answers = tollgate.admin("/api/v1/answers").json();
+    let done = answers["answers"].as_array().unwrap().iter();
+    let done: Vec<_> = done.filter(|answer| answer["done"] == true).collect();
+    assert_eq!(done.len(), 1, "{answers:#}");
+    assert_eq!(done[0]["receiver"], "ops");
+
+    let told = until_told(&tollgate, 3);
+    assert!(told.iter().all(|known| known["result"] != "dead"), "{told:#?}");
+}
+
+fn data_of<'s>(
+    sent: &'s crate::support::receivers::telegram::Sent,
+    label: &str,
+) -> &'s str {
+    use crate::support::receivers::telegram::Target;
+    let mut buttons = sent.keyboard.iter().flatten();
+    match buttons.find(|(read, _)| read == label) {
+        Some((_, Target::Callback(data))) => data,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn commands_say_how_it_stands_and_close_and_silence() {
+    let (upstream, judge) = (answering(), TelegramJudge::start().without_limits());
+    let tollgate = setup(&upstream, &["a", "b"], &[])
+        .setting(&telegram(&judge))
+        .setting(AT_ONCE)
+        .start();
+    send(&tollgate, "a");
+    tollgate.ledger().exactly(1);
+    let ask = |text: &str| {
+        let message = judge.write(GROUP, ANN, text);
+        judge.until(text, |sent| sent.reply_to == Some(message)).text
+    };
+    let spend = ask("/spend today by channel");
+    assert!(spend.contains("1 request") && spend.contains('a'), "{spend}");
+    assert!(ask("/channels").contains("open"));
+    let disabled = ask("/disable a for 1h a trial");
+    assert_eq!(state_of(&tollgate, "a"), "closed", "{disabled}");
+    assert!(ask("/status").contains('a'));
+    ask("/enable a");
+    assert_eq!(state_of(&tollgate, "a"), "open");
+    ask("/silence rule=Many for 2h the launch");
+    let silences = tollgate.admin("/api/v1/silences").json();
+    let silence = &silences["silences"][0];
+    assert_eq!(silence["matchers"]["rule"], "Many", "{silences:#}");
+    assert!(silence["created_by"].as_str().unwrap().contains("ann"));
+    let unknown = ask("/disable nowhere");
+    assert!(unknown.contains("nowhere"), "{unknown}");
+    assert!(ask("/slow 1").contains("gpt-5-mini"));
+}
