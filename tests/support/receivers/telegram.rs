@@ -333,7 +333,7 @@ impl TelegramJudge {
         let mut state = self.state();
         let id = state.chats.get_mut(&chat).unwrap().next_message();
         let mut message = json!({
-            "message_id": id, "date": 1_700_000_000, "chat": chat_json(chat),
+            "message_id": id, "date": jiff::Timestamp::now().as_second(), "chat": chat_json(chat),
             "from": person.json(), "text": text,
         });
         if let Some(topic) = topic {
