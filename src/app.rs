@@ -157,7 +157,12 @@ async fn run_here(
     let shown = telling.shown(shown)?;
     let admin = Admin::start(listeners.admin()?, Arc::new(shown))?;
     let mut earlier = rooms.earlier_gates(settings);
-    let mut keeper = RuleKeeper::new(rooms.around_rules(settings), files, wanted);
+    let mut keeper = RuleKeeper::new(
+        rooms.around_rules(settings),
+        files,
+        wanted,
+        telling.changes(),
+    );
     // Before the first request: a channel that was closed must not get it, and what is used up is.
     let restored = async {
         let over = Instant::now() + RESTORE_WITHIN;
@@ -178,7 +183,7 @@ async fn run_here(
     }
     let plane = DataPlane::start(settings, rooms.gateway(settings)?, &listeners)?;
     let mut following = Following::start(follower, earlier.whole());
-    telling.start(settings, &earlier.whole());
+    telling.start(&earlier.whole());
     let beside = [
         tokio::spawn(refresher.run()),
         tokio::spawn(settle_keys(Arc::clone(&rooms.keys))),

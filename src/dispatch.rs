@@ -47,7 +47,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::UnixMicros;
-use crate::config::NotifySettings;
+use crate::config::{FileStates, NotifySettings};
 use crate::ledger::{Journal, Recovery};
 
 use self::answering::Signer;
@@ -77,6 +77,15 @@ pub struct Plan {
     pub destinations: Vec<Destination>,
     /// Where messages lead.
     pub links: Links,
+    /// The files of templates, as they were read.
+    pub templates: FileStates,
+}
+
+impl Plan {
+    /// Whether it is of the same settings and templates.
+    fn is(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.templates == other.templates
+    }
 }
 
 /// What dispatch works with.
@@ -122,9 +131,21 @@ impl Dispatch {
         Arc::clone(&self.stats)
     }
 
-    /// Other settings are in force: who was told what stays known.
-    pub fn change(&self, plan: Plan) {
-        self.plan.send_replace(Arc::new(plan));
+    /// Another plan is in force, unless it is the same: who was told what stays known.
+    pub fn change(&self, plan: &Plan) {
+        self.plan.send_if_modified(|known| {
+            let is_other = !known.is(plan);
+            if is_other {
+                *known = Arc::new(plan.clone());
+            }
+            is_other
+        });
+    }
+
+    /// The plan in force.
+    #[must_use]
+    pub fn plan(&self) -> watch::Receiver<Arc<Plan>> {
+        self.plan.subscribe()
     }
 
     /// Tells people until `stop` is set, then lets what is being sent end.

@@ -1,6 +1,6 @@
 //! The settings and the rules of a running process, read again on SIGHUP and when their files change.
 //!
-//! Rules and budgets come into force without a restart, all of them or, when anything is wrong, none.
+//! Rules, budgets and whom is told what come into force without a restart, all of them or, when anything is wrong, none.
 //! Of every other setting that changed it is said that it needs a restart.
 
 #[cfg(test)]
@@ -14,11 +14,13 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::rules::load_rules;
+use super::telling::plan;
 use crate::admin::ReloadStats;
 use crate::clock::UnixMicros;
 use crate::config::{
     BudgetSettings, FileStates, Loaded, NotifySettings, Origin, Problems, Settings,
 };
+use crate::dispatch::Plan;
 use crate::rules::RuleSet;
 
 /// SIGHUP, which must never end the process: from the moment this is there it does not.
@@ -51,8 +53,8 @@ pub(super) enum Found {
     Same,
     /// They are wrong, which was told.
     Wrong,
-    /// They say something else.
-    New(Wanted),
+    /// They say something else: these rules, and whom is told what.
+    New(Wanted, Box<Plan>),
 }
 
 /// The files, and what was last read in them.
@@ -61,10 +63,12 @@ pub(super) struct Files {
     origin: Origin,
     /// As they are in force, or are about to be.
     settings: Settings,
-    /// The settings file, and the files of rules with their folders, as they were read.
+    /// The settings file; and the files of rules with their folders and the templates; as they were read.
     seen: [FileStates; 2],
     /// Where rules were read last, wrong ones too.
     rules: Vec<PathBuf>,
+    /// Whom was to be told what by the settings as they were read last, where those were good.
+    notify: NotifySettings,
     texts: Vec<Option<Vec<u8>>>,
     stats: Arc<ReloadStats>,
 }
@@ -76,10 +80,11 @@ impl Files {
         Self {
             seen: [
                 FileStates::of(&[loaded.origin.file()]),
-                FileStates::of(&with_folders(&rules)),
+                FileStates::of(&watched(&rules, &settings.notify)),
             ],
-            texts: texts(&rules),
+            texts: texts(&read(&rules, &settings.notify)),
             rules,
+            notify: settings.notify.clone(),
             origin: loaded.origin.clone(),
             settings,
             stats,
@@ -90,7 +95,7 @@ impl Files {
     pub(super) fn have_changed(&self) -> bool {
         [
             FileStates::of(&[self.origin.file()]),
-            FileStates::of(&with_folders(&self.rules)),
+            FileStates::of(&watched(&self.rules, &self.notify)),
         ] != self.seen
     }
 
@@ -100,20 +105,21 @@ impl Files {
         let read = self.origin.load(&|name| std::env::var(name).ok());
         if let Ok(loaded) = &read {
             self.rules.clone_from(&loaded.settings.rules);
+            self.notify.clone_from(&loaded.settings.notify);
         }
-        self.seen[1] = FileStates::of(&with_folders(&self.rules));
-        let texts = texts(&self.rules);
+        self.seen[1] = FileStates::of(&watched(&self.rules, &self.notify));
+        let texts = texts(&self::read(&self.rules, &self.notify));
         // As the process runs: channels and zone are those of its start.
         let asked = Settings {
             rules: self.rules.clone(),
+            notify: self.notify.clone(),
             ..self.settings.clone()
         };
         // With wrong settings too: all that is wrong is told at once.
-        let loaded_rules = load_rules(&asked);
-        let (loaded, rules) = match (read, loaded_rules) {
-            (Ok(loaded), Ok(rules)) => (loaded, rules),
-            (read, rules) => {
-                let problems = read.err().into_iter().chain(rules.err());
+        let (loaded, rules, plan) = match (read, load_rules(&asked), plan(&asked)) {
+            (Ok(loaded), Ok(rules), Ok(plan)) => (loaded, rules, plan),
+            (read, rules, plan) => {
+                let problems = read.err().into_iter().chain(rules.err()).chain(plan.err());
                 self.refuse(&Problems(problems.flat_map(|wrong| wrong.0).collect()), now);
                 return Found::Wrong;
             }
@@ -128,15 +134,17 @@ impl Files {
         let budgets = loaded.settings.budgets;
         let same = self.texts == texts && self.settings.rules == asked.rules;
         let same = same && self.settings.budgets == budgets;
+        let same = same && self.settings.notify == asked.notify;
         self.settings = Settings { budgets, ..asked };
         self.texts = texts;
         if same {
             return Found::Same;
         }
-        Found::New(Wanted {
+        let wanted = Wanted {
             set: rules,
             budgets: self.settings.budgets.clone(),
-        })
+        };
+        Found::New(wanted, Box::new(plan))
     }
 
     /// Notes that what they say is in force. Returns whether they were wrong before.
@@ -156,12 +164,18 @@ impl Files {
     }
 }
 
-/// Files, and the folders in which others may come and go.
-fn with_folders(files: &[PathBuf]) -> Vec<PathBuf> {
-    let folders = files.iter().filter_map(|file| file.parent());
+/// The files that are read beside the settings: rules and templates.
+fn read(rules: &[PathBuf], notify: &NotifySettings) -> Vec<PathBuf> {
+    let templates = notify.template_files();
+    rules.iter().cloned().chain(templates).collect()
+}
+
+/// Those, and the folders in which rules may come and go.
+fn watched(rules: &[PathBuf], notify: &NotifySettings) -> Vec<PathBuf> {
+    let folders = rules.iter().filter_map(|file| file.parent());
     let mut all: Vec<PathBuf> = folders.map(Into::into).collect();
     all.dedup();
-    all.extend(files.iter().cloned());
+    all.extend(read(rules, notify));
     all
 }
 
@@ -192,7 +206,7 @@ fn needing_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         prices,
         rules: _,
         budgets: _,
-        notify,
+        notify: _,
         sources,
     } = before;
     let settings = [
@@ -215,33 +229,6 @@ fn needing_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("prices", *prices == after.prices),
         ("sources", *sources == after.sources),
     ];
-    let settings = settings
-        .into_iter()
-        .chain(of_notifications(notify, &after.notify));
-    let changed = settings.filter(|(_, same)| !same);
+    let changed = settings.into_iter().filter(|(_, same)| !same);
     changed.map(|(name, _)| name).collect()
-}
-
-/// The sections that say whom is told what, and whether they are the same.
-fn of_notifications(before: &NotifySettings, after: &NotifySettings) -> [(&'static str, bool); 8] {
-    let NotifySettings {
-        receivers,
-        routes,
-        inhibit,
-        mute_times,
-        notices,
-        digests,
-        templates,
-        grafana,
-    } = before;
-    [
-        ("receivers", *receivers == after.receivers),
-        ("routes", *routes == after.routes),
-        ("inhibit", *inhibit == after.inhibit),
-        ("mute_times", *mute_times == after.mute_times),
-        ("notices", *notices == after.notices),
-        ("digests", *digests == after.digests),
-        ("templates", *templates == after.templates),
-        ("grafana", *grafana == after.grafana),
-    ]
 }

@@ -18,6 +18,7 @@ use super::reload::{Files, Found, Hangups, Wanted};
 use crate::channel::Registry;
 use crate::clock::UnixMicros;
 use crate::config::{Problem, Problems, Settings};
+use crate::dispatch::Plan;
 use crate::ledger::{Journal, LedgerStats, Recovery, stored_keys};
 use crate::rules::{KnownNames, RuleSet, Rules, load};
 
@@ -81,11 +82,18 @@ pub(super) struct RuleKeeper {
     restored: Option<Restored>,
     /// Whether it was told that they cannot be.
     told: bool,
+    /// Whom is told what, where that is to come into force with the rules.
+    plan: Option<Box<Plan>>,
+    /// Has it come into force.
+    tell: Tell,
 }
+
+/// Has a plan come into force.
+pub(super) type Tell = Box<dyn Fn(&Plan) + Send>;
 
 impl RuleKeeper {
     /// Of rules that are in force already with nothing known of what was before.
-    pub(super) fn new(around: Around, files: Files, wanted: Wanted) -> Self {
+    pub(super) fn new(around: Around, files: Files, wanted: Wanted, tell: Tell) -> Self {
         Self {
             history: History::new(around),
             files: Some(files),
@@ -93,6 +101,8 @@ impl RuleKeeper {
             wanted,
             restored: None,
             told: false,
+            plan: None,
+            tell,
         }
     }
 
@@ -155,8 +165,9 @@ impl RuleKeeper {
                     tracing::info!("the settings and rules were read again: they are in force");
                 }
             }
-            Some(Found::New(wanted)) => {
+            Some(Found::New(wanted, plan)) => {
                 self.wanted = wanted;
+                self.plan = Some(plan);
                 self.installed = false;
             }
         }
@@ -201,6 +212,9 @@ impl RuleKeeper {
         };
         self.history.rules().set_shared(!restored.is_alone());
         if !self.installed {
+            if let Some(plan) = self.plan.take() {
+                (self.tell)(&plan);
+            }
             tracing::info!(
                 rules = self.wanted.set.rules.len(),
                 "the rules changed and are in force; what was counted stays"

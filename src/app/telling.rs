@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::rooms::Rooms;
+use super::rules::Tell;
 use crate::admin::AdminState;
-use crate::config::{Problems, Settings};
+use crate::config::{FileStates, Problems, Settings};
 use crate::dispatch::answering::{Answerer, AnswererParts, LedgerLog, Signer, doors, listen};
 use crate::dispatch::{Context, Dispatch, DispatchParts, Links, Plan, destinations};
 use crate::notify::telegram::Bot;
@@ -24,7 +25,10 @@ const ENDS_WITHIN: Duration = Duration::from_secs(6);
 pub(super) fn plan(settings: &Settings) -> Result<Plan, Problems> {
     let notify = &settings.notify;
     let grafana = notify.grafana.as_ref().map(|grafana| &grafana.url);
+    // Before they are read: what changes in between is a change.
+    let templates = FileStates::of(&notify.template_files());
     Ok(Plan {
+        templates,
         destinations: destinations(notify)?,
         links: Links::new(grafana, settings.admin.public_url.as_ref()),
         settings: notify.clone(),
@@ -61,7 +65,6 @@ impl Telling {
                 )),
                 data_dir: settings.data_dir.clone(),
                 signer,
-                receivers: settings.notify.receivers.clone(),
             }))
         });
         let context = Context {
@@ -88,22 +91,20 @@ impl Telling {
         }
     }
 
+    /// What has another plan come into force.
+    pub(super) fn changes(&self) -> Tell {
+        let dispatch = Arc::clone(&self.dispatch);
+        Box::new(move |plan| dispatch.change(plan))
+    }
+
     /// Begins once the gates are `known`, as whoever follows them: during a hand-over the other process
     /// has stopped telling and hearing by then.
-    pub(super) fn start(&mut self, settings: &Settings, known: &watch::Receiver<bool>) {
+    pub(super) fn start(&mut self, known: &watch::Receiver<bool>) {
         let dispatch = Arc::clone(&self.dispatch);
         self.spawn(known, move |stop| dispatch.run(stop));
-        let Some(answerer) = self.answerer.clone() else {
-            return;
-        };
-        for (telegram, doors) in doors(&settings.notify.receivers) {
-            let bot = match Bot::new(telegram, HEARD_WITHIN) {
-                Ok(bot) => Arc::new(bot),
-                // Said already of the receiver.
-                Err(_) => continue,
-            };
-            let answerer = Arc::clone(&answerer);
-            self.spawn(known, move |stop| listen(bot, doors, answerer, stop));
+        if let Some(answerer) = self.answerer.clone() {
+            let plan = self.dispatch.plan();
+            self.spawn(known, move |stop| hear(plan, answerer, stop));
         }
     }
 
@@ -140,5 +141,34 @@ impl Telling {
             (Some(answerer), Some(url)) => admin.with_answers(Arc::clone(answerer), url),
             _ => admin,
         })
+    }
+}
+
+/// Hears the bots of the plan in force, until `stop` says so.
+async fn hear(
+    mut plan: watch::Receiver<Arc<Plan>>,
+    answerer: Arc<Answerer>,
+    mut stop: watch::Receiver<bool>,
+) {
+    while !*stop.borrow() {
+        let (end, ended) = watch::channel(false);
+        let mut bots = JoinSet::new();
+        let receivers = plan.borrow_and_update().settings.receivers.clone();
+        answerer.set_receivers(&receivers);
+        for (telegram, doors) in doors(&receivers) {
+            // One that cannot be set up is no receiver either, which was said.
+            let Ok(bot) = Bot::new(telegram, HEARD_WITHIN) else {
+                continue;
+            };
+            let answerer = Arc::clone(&answerer);
+            bots.spawn(listen(Arc::new(bot), doors, answerer, ended.clone()));
+        }
+        tokio::select! {
+            // Errors say that nobody is there to say so.
+            _ = plan.changed() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        end.send_replace(true);
+        while bots.join_next().await.is_some() {}
     }
 }

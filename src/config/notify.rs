@@ -360,6 +360,17 @@ impl Default for NoticeSettings {
     }
 }
 
+impl NotifySettings {
+    /// The files of templates, those of single receivers included.
+    #[must_use]
+    pub fn template_files(&self) -> Vec<PathBuf> {
+        let own = self.receivers.iter().map(|receiver| &receiver.templates);
+        let all = std::iter::once(&self.templates).chain(own);
+        let files = all.flat_map(|of| [&of.alert, &of.channel, &of.digest]);
+        files.flatten().cloned().collect()
+    }
+}
+
 impl Default for NotifySettings {
     fn default() -> Self {
         Self {

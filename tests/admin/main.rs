@@ -100,15 +100,16 @@ impl Admin {
         let answerer = (!receivers.is_empty()).then(|| {
             let folder = data_dir.path().to_owned();
             let log = LedgerLog::new(ledger.journal(), ledger.recovery(), folder.clone());
-            Arc::new(Answerer::new(AnswererParts {
+            let answerer = Answerer::new(AnswererParts {
                 channels: Arc::clone(&channels),
                 rules: Arc::clone(&rules),
                 silences: ledger.silence_writer(),
                 log: Arc::new(log),
                 data_dir: folder,
                 signer: Arc::clone(&signer),
-                receivers,
-            }))
+            });
+            answerer.set_receivers(&receivers);
+            Arc::new(answerer)
         });
         let state = AdminState::new(AdminParts {
             meter: Arc::clone(&meter),

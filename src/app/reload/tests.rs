@@ -46,7 +46,7 @@ impl Sidecar {
     /// The names and limits of what is wanted now; `None` when nothing else is.
     fn read(&mut self) -> Option<Vec<(String, Option<i64>)>> {
         match self.files.read(LATER) {
-            Found::New(wanted) => {
+            Found::New(wanted, _) => {
                 let rules = wanted.set.rules.iter();
                 Some(
                     rules
@@ -146,7 +146,7 @@ fn budgets_are_read_again() {
     let mut sidecar = sidecar();
     let settings = format!("{SETTINGS}budgets: {{lease: 10m}}\n");
     write(&sidecar.folder, "tollgate.yaml", &settings);
-    let Found::New(wanted) = sidecar.files.read(LATER) else {
+    let Found::New(wanted, _) = sidecar.files.read(LATER) else {
         panic!("the budgets are others");
     };
     assert_eq!(wanted.budgets.lease.as_secs(), 600);
@@ -170,4 +170,26 @@ fn what_needs_a_restart_is_named() {
     // The zone that rules are read with is the one that the rest goes by.
     assert!(sidecar.read().is_some());
     assert_eq!(sidecar.files.settings.timezone, before.timezone);
+}
+
+#[test]
+fn whom_is_told_what_is_read_again_and_templates_with_it() {
+    let mut sidecar = sidecar();
+    let hook = "receivers: [{name: ops, webhook: {url: 'http://127.0.0.1:9/'}}]\n";
+    let settings = format!("{SETTINGS}{hook}templates: {{alert: own.j2}}\n");
+    write(&sidecar.folder, "own.j2", "{{ title }}\n");
+    write(&sidecar.folder, "tollgate.yaml", &settings);
+    let mut plan = || match sidecar.files.read(LATER) {
+        Found::New(_, plan) => Some(plan),
+        Found::Same => None,
+        Found::Wrong => panic!("it is good"),
+    };
+    assert_eq!(plan().unwrap().destinations.len(), 1);
+    assert!(plan().is_none());
+    write(&sidecar.folder, "own.j2", "{{ title }}!\n");
+    assert!(sidecar.files.have_changed());
+    assert!(matches!(sidecar.files.read(LATER), Found::New(..)));
+    write(&sidecar.folder, "own.j2", "{{ nothing }");
+    assert!(matches!(sidecar.files.read(LATER), Found::Wrong));
+    assert!(!sidecar.stats.succeeded());
 }

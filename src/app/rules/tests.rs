@@ -69,7 +69,7 @@ impl Run {
         Self {
             ledger,
             rules,
-            keeper: RuleKeeper::new(around, files, wanted),
+            keeper: RuleKeeper::new(around, files, wanted, Box::new(|_| {})),
         }
     }
 

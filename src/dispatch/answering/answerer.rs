@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 
 use super::{AlertSubject, AnswerAction, AnswerLog, BadAnswer, Opened, Signer, Subject, Way};
@@ -42,8 +43,6 @@ pub struct AnswererParts {
     pub data_dir: PathBuf,
     /// What signed the offers.
     pub signer: Arc<Signer>,
-    /// The receivers of the settings.
-    pub receivers: Vec<ReceiverSettings>,
 }
 
 /// Takes answers and commands. All of it may block: ask from a thread that may.
@@ -55,7 +54,7 @@ pub struct Answerer {
     pub(super) data_dir: PathBuf,
     log: Arc<dyn AnswerLog>,
     signer: Arc<Signer>,
-    receivers: Vec<Told>,
+    receivers: ArcSwap<Vec<Arc<Told>>>,
     /// What was taken and could be taken again, by its number.
     claims: Mutex<HashMap<u64, Claim>>,
 }
@@ -158,11 +157,6 @@ impl Answerer {
     /// Of these parts.
     #[must_use]
     pub fn new(parts: AnswererParts) -> Self {
-        let told = |settings: ReceiverSettings| Told {
-            name: settings.name,
-            language: settings.language,
-            timezone: settings.timezone,
-        };
         Self {
             channels: parts.channels,
             rules: parts.rules,
@@ -170,9 +164,22 @@ impl Answerer {
             data_dir: parts.data_dir,
             log: parts.log,
             signer: parts.signer,
-            receivers: parts.receivers.into_iter().map(told).collect(),
+            receivers: ArcSwap::default(),
             claims: Mutex::default(),
         }
+    }
+
+    /// These are the receivers of the settings now; before the first call there are none.
+    pub fn set_receivers(&self, receivers: &[ReceiverSettings]) {
+        let told = |settings: &ReceiverSettings| {
+            Arc::new(Told {
+                name: Arc::clone(&settings.name),
+                language: settings.language,
+                timezone: settings.timezone.clone(),
+            })
+        };
+        self.receivers
+            .store(Arc::new(receivers.iter().map(told).collect()));
     }
 
     /// Takes a button that `who` pressed in a chat of this receiver: judges it, keeps who took it, does
@@ -183,7 +190,10 @@ impl Answerer {
         };
         match self.signer.open(Way::Button, receiver, sealed, now) {
             Err(bad) => refused(told.language, bad),
-            Ok(opened) => self.take(&Asking { told, who, now }, opened),
+            Ok(opened) => {
+                let told = &told;
+                self.take(&Asking { told, who, now }, opened)
+            }
         }
     }
 
@@ -204,6 +214,7 @@ impl Answerer {
                 return Peek::of(language, reply);
             }
         };
+        let told = &told;
         let asking = Asking { told, who: "", now };
         let Some(subject) = self.subject(opened.subject_hash, now) else {
             return Peek::of(told.language, gone(&asking));
@@ -230,15 +241,17 @@ impl Answerer {
             Ok((told, opened)) => {
                 let from = remote.map(|address| format!(" ({address})"));
                 let who = format!("link of {}{}", told.name, from.unwrap_or_default());
-                let who = &who;
+                let (who, told) = (&who, &told);
                 self.take(&Asking { told, who, now }, opened)
             }
         }
     }
 
     /// A receiver of the settings.
-    pub(super) fn told(&self, receiver: &str) -> Option<&Told> {
-        self.receivers.iter().find(|told| *told.name == *receiver)
+    pub(super) fn told(&self, receiver: &str) -> Option<Arc<Told>> {
+        let receivers = self.receivers.load();
+        let known = receivers.iter().find(|told| *told.name == *receiver);
+        known.cloned()
     }
 
     /// Whose link it is, and what it says.
@@ -246,15 +259,16 @@ impl Answerer {
         &self,
         sealed: &str,
         now: UnixMicros,
-    ) -> Result<(&Told, Opened), (Language, BadAnswer)> {
-        for told in &self.receivers {
+    ) -> Result<(Arc<Told>, Opened), (Language, BadAnswer)> {
+        let receivers = self.receivers.load();
+        for told in receivers.iter() {
             match self.signer.open(Way::Link, &told.name, sealed, now) {
-                Ok(opened) => return Ok((told, opened)),
+                Ok(opened) => return Ok((Arc::clone(told), opened)),
                 Err(BadAnswer::Forged) => {}
                 Err(bad) => return Err((told.language, bad)),
             }
         }
-        let first = self.receivers.first();
+        let first = receivers.first();
         let language = first.map_or(Language::En, |told| told.language);
         Err((language, BadAnswer::Forged))
     }

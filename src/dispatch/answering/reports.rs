@@ -34,7 +34,7 @@ impl Answerer {
         bot: Option<&str>,
         now: UnixMicros,
     ) -> Option<Message> {
-        let told = self.told(receiver)?;
+        let told = &self.told(receiver)?;
         let asking = &Asking { told, who, now };
         let command = match Command::parse(text, bot)? {
             Ok(command) => command,

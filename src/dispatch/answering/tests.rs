@@ -222,8 +222,8 @@ impl Run {
             log: Arc::clone(&log) as Arc<dyn AnswerLog>,
             data_dir: path.to_owned(),
             signer: Arc::clone(&signer),
-            receivers: receivers(),
         }));
+        answerer.set_receivers(&receivers());
         Self {
             ledger,
             channels,
