@@ -66,6 +66,12 @@ impl Told {
             .is_some_and(|told| told.firing)
     }
 
+    /// At which limit this alert was told of as firing, where it was.
+    pub(super) fn fired_as(&self, fingerprint: u64) -> Option<Severity> {
+        let told = self.alerts.get(&fingerprint).filter(|told| told.firing);
+        told.and_then(|told| told.severity)
+    }
+
     /// Notes that those of these alerts that fire no longer do not, without telling.
     pub(super) fn end(&mut self, alerts: &[Current]) {
         for alert in alerts.iter().filter(|alert| !alert.is_firing()) {

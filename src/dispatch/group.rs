@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::alert::{AlertEvent, AlertId, AlertState, NotifyReason};
+use crate::alert::{AlertEvent, AlertId, AlertState, NotifyReason, Severity};
 use crate::clock::UnixMicros;
 use crate::notify::content::AlertChange;
 
@@ -69,13 +69,22 @@ pub(super) struct Telling {
     pub(super) group: Arc<str>,
     pub(super) facts: Vec<(Arc<str>, Arc<str>)>,
     pub(super) reason: NotifyReason,
-    /// Each alert that concerns it, and what is new about it since it took the last message.
-    pub(super) alerts: Vec<(Arc<AlertEvent>, AlertChange)>,
+    /// Each alert that concerns it.
+    pub(super) alerts: Vec<AlertNews>,
     /// What is told with it.
     pub(super) told: Told,
     /// The notification's id.
     pub(super) id: Uuid,
     pub(super) now: UnixMicros,
+}
+
+/// What is new about an alert since a receiver took the last message.
+#[derive(Clone, Debug)]
+pub(super) struct AlertNews {
+    pub(super) event: Arc<AlertEvent>,
+    pub(super) change: AlertChange,
+    /// At which limit the receiver knows it as firing, where it does.
+    pub(super) fired_as: Option<Severity>,
 }
 
 /// What came of looking at a group.
@@ -345,7 +354,7 @@ impl Member {
 
 impl Listener {
     /// What concerns a receiver of these alerts, since it took the last message.
-    fn news(&self, alerts: &[Current], wishes: Wishes) -> Vec<(Arc<AlertEvent>, AlertChange)> {
+    fn news(&self, alerts: &[Current], wishes: Wishes) -> Vec<AlertNews> {
         let change = |alert: &Current| {
             let change = alert.change(self.delivered.as_ref()).or_else(|| {
                 // It was told as firing in a message that still waits, and is over.
@@ -353,7 +362,14 @@ impl Listener {
                 told.map(|_| AlertChange::CameAndWent)
             })?;
             let unwanted = change == AlertChange::Resolved && !wishes.send_resolved;
-            (!unwanted).then(|| (Arc::clone(&alert.event), change))
+            (!unwanted).then(|| AlertNews {
+                event: Arc::clone(&alert.event),
+                change,
+                fired_as: self
+                    .delivered
+                    .as_ref()
+                    .and_then(|told| told.fired_as(alert.fingerprint)),
+            })
         };
         alerts.iter().filter_map(change).collect()
     }

@@ -19,7 +19,7 @@ use crate::notify::content::{
 use super::Context;
 use super::deduplicate::Told;
 use super::destination::Destination;
-use super::group::Telling;
+use super::group::{AlertNews, Telling};
 use super::kept::Kept;
 use super::notices::Notice;
 
@@ -47,7 +47,7 @@ pub(super) fn of_alerts(
 ) -> Letter {
     let now = telling.now;
     let mut alerts = telling.alerts.clone();
-    alerts.sort_by_key(|(event, change)| weight(event, *change));
+    alerts.sort_by_key(|news| weight(&news.event, news.change));
     let is_machine = matches!(
         to.settings.target.kind(),
         ReceiverKind::Webhook | ReceiverKind::Alertmanager
@@ -57,16 +57,16 @@ pub(super) fn of_alerts(
         let fires = |event: &AlertEvent| {
             event.state == AlertState::Firing && event.severity == Some(severity)
         };
-        alerts.iter().filter(|(event, _)| fires(event)).count()
+        alerts.iter().filter(|news| fires(&news.event)).count()
     };
-    let over = |(event, _): &&(Arc<AlertEvent>, AlertChange)| event.state != AlertState::Firing;
+    let over = |news: &&AlertNews| news.event.state != AlertState::Firing;
     let mut content = AlertsContent {
         at: now,
         group: Arc::clone(&telling.group),
         facts: telling.facts.clone(),
         alerts: alerts[..listed]
             .iter()
-            .map(|(event, change)| context.alert_content(event, *change, now))
+            .map(|news| context.alert_content(&news.event, news.change, now))
             .collect(),
         critical: firing(Severity::Critical),
         warning: firing(Severity::Warning),

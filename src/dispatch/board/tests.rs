@@ -57,7 +57,7 @@ impl Told {
         let mut told = Vec::new();
         while let Some(due) = self.board.next_due().filter(|due| *due <= at(end)) {
             for telling in self.board.flush(due, around).tellings {
-                let changes = telling.alerts.iter().map(|(_, change)| change.as_str());
+                let changes = telling.alerts.iter().map(|news| news.change.as_str());
                 let changes: Vec<_> = changes.collect();
                 told.push(format!(
                     "{} {} {}: {}",
@@ -293,7 +293,7 @@ fn who_missed_a_message_is_told_all_of_it_with_the_next() {
     board.accept(&Arc::new(firing("A", &[("channel", "b")], 40)), None, false);
     let second = board.flush(at(330), NOTHING).tellings.remove(0);
     assert_eq!(second.reason, NotifyReason::Firing);
-    let changes: Vec<_> = second.alerts.iter().map(|(_, change)| *change).collect();
+    let changes: Vec<_> = second.alerts.iter().map(|news| news.change).collect();
     assert_eq!(changes, [AlertChange::Fired, AlertChange::Fired]);
     // The first is delivered after all; the third is told what is new since.
     board.delivered(
@@ -304,7 +304,7 @@ fn who_missed_a_message_is_told_all_of_it_with_the_next() {
     );
     board.accept(&Arc::new(resolved(&a, 400)), None, false);
     let third = board.flush(at(630), NOTHING).tellings.remove(0);
-    let changes: Vec<_> = third.alerts.iter().map(|(_, change)| *change).collect();
+    let changes: Vec<_> = third.alerts.iter().map(|news| news.change).collect();
     assert_eq!(changes, [AlertChange::Resolved, AlertChange::Fired]);
     assert_eq!(third.told.thread, first.id);
     let reference = board.reference(&third.group, &third.receiver, &third.told);
