@@ -1,6 +1,7 @@
 //! All groups: where an alert belongs, which are due, and what is to be told of them. It knows no
 //! clock, no storage and no receiver.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::rules::Rule;
 
 use super::deduplicate::Told;
 use super::facts::{Facts, named_receivers};
-use super::group::{Flushed, Group, KeptBack};
+use super::group::{Earlier, Flushed, Group, KeptBack};
 use super::inhibit::{ClosedChannel, Inhibition};
 use super::routes::Route;
 use super::times::Times;
@@ -27,8 +28,10 @@ pub(super) struct Board {
     groups: BTreeMap<Arc<str>, Group>,
     /// The groups that an alert belongs to.
     belongs: HashMap<AlertId, HashSet<Arc<str>>>,
-    /// What earlier runs told, of groups that are not there (yet): by group and receiver.
-    earlier: HashMap<Arc<str>, Vec<(Arc<str>, Told, bool)>>,
+    /// What earlier runs told, of groups that are not there (yet).
+    earlier: HashMap<Arc<str>, Vec<Earlier>>,
+    /// The alerts that were told of as firing in those, by their fingerprints.
+    earlier_firing: HashMap<u64, Vec<Arc<str>>>,
 }
 
 /// What decides whether something is kept back.
@@ -51,19 +54,18 @@ impl Board {
             groups: BTreeMap::new(),
             belongs: HashMap::new(),
             earlier: HashMap::new(),
+            earlier_firing: HashMap::new(),
         }
     }
 
-    /// Takes over what an earlier run told a receiver of a group; `delivered` says whether it took it.
-    pub(super) fn was_told(
-        &mut self,
-        group: &Arc<str>,
-        receiver: &Arc<str>,
-        told: Told,
-        delivered: bool,
-    ) {
+    /// Takes over what an earlier run told a receiver of a group.
+    pub(super) fn was_told(&mut self, group: &Arc<str>, earlier: Earlier) {
+        for fingerprint in earlier.told.firing() {
+            let groups = self.earlier_firing.entry(fingerprint).or_default();
+            groups.push(Arc::clone(group));
+        }
         let of_group = self.earlier.entry(Arc::clone(group)).or_default();
-        of_group.push((Arc::clone(receiver), told, delivered));
+        of_group.push(earlier);
     }
 
     /// An alert changed. `past` says that it did so before this run, as its `at` tells.
@@ -93,42 +95,76 @@ impl Board {
                 continue;
             }
             let key = Arc::clone(&place.key);
-            let earlier = &mut self.earlier;
-            let group = self.groups.entry(Arc::clone(&key)).or_insert_with(|| {
-                let mut group = place.group(event.at);
-                for (receiver, told, delivered) in earlier.remove(&key).unwrap_or_default() {
-                    group.was_told(&receiver, told, delivered);
-                }
-                group
-            });
-            group.accept(event, &facts, past);
+            let group = place.group(event.at);
+            self.group(group).accept(event, &facts, past);
             belongs.insert(key);
+        }
+        for key in self.told_elsewhere(event) {
+            if belongs.insert(Arc::clone(&key))
+                && let Some(group) = self.earlier_group(&key, event.at)
+            {
+                self.group(group).accept(event, &facts, past);
+            }
         }
         if !belongs.is_empty() {
             self.belongs.insert(event.alert.clone(), belongs);
         }
     }
 
+    /// The group of this key, which is `new` where there is none.
+    fn group(&mut self, new: Group) -> &mut Group {
+        let earlier = &mut self.earlier;
+        let key = Arc::clone(&new.key);
+        self.groups.entry(Arc::clone(&key)).or_insert_with(|| {
+            let mut group = new;
+            for earlier in earlier.remove(&key).unwrap_or_default() {
+                group.was_told(earlier);
+            }
+            group
+        })
+    }
+
+    /// The groups in which an earlier run told that this alert fires, wherever it belongs now.
+    fn told_elsewhere(&mut self, event: &AlertEvent) -> Vec<Arc<str>> {
+        if self.earlier_firing.is_empty() {
+            return Vec::new();
+        }
+        let found = self.earlier_firing.remove(&event.alert.fingerprint());
+        found.unwrap_or_default()
+    }
+
+    /// A group that an earlier run told of, as far as it is known without an alert that belongs there:
+    /// it is told how what it told ends.
+    fn earlier_group(&self, key: &Arc<str>, at: UnixMicros) -> Option<Group> {
+        let earlier = self.earlier.get(key)?;
+        let top = self.top.as_ref()?;
+        // A route that is no more leaves its groups to the topmost.
+        let route = top.named(key).unwrap_or(top);
+        let receivers = earlier.iter().map(|told| Arc::clone(&told.receiver));
+        let facts = earlier.first().map(|told| told.told.facts.clone());
+        Some(Group::new(
+            Arc::clone(key),
+            Arc::clone(route),
+            facts.unwrap_or_default(),
+            receivers.collect(),
+            at,
+        ))
+    }
+
     /// When something is due next.
-    pub(super) fn next_due(&self) -> Option<UnixMicros> {
-        self.groups.values().map(|group| group.due).min()
+    pub(super) fn next_due(&self, now: UnixMicros) -> Option<UnixMicros> {
+        let groups = self.groups.values();
+        let dues = groups.map(|group| if group.is_due(now) { now } else { group.due });
+        dues.min()
     }
 
     /// Looks at what is due.
     pub(super) fn flush(&mut self, now: UnixMicros, around: Around<'_>) -> Flushed {
-        if self.next_due().is_none_or(|due| due > now) {
+        if !self.groups.values().any(|group| group.is_due(now)) {
             return Flushed::default();
         }
-        let firing: BTreeMap<AlertId, Facts> = if self.inhibit.is_empty() {
-            BTreeMap::new()
-        } else {
-            let groups = self.groups.values();
-            let firing = groups.flat_map(Group::firing);
-            firing
-                .map(|(alert, facts)| (alert.clone(), facts.clone()))
-                .collect()
-        };
-        let inhibition = Inhibition::of(&self.inhibit, firing.iter(), around.closed);
+        let firing = self.groups.values().flat_map(Group::firing);
+        let inhibition = Inhibition::of(&self.inhibit, firing, around.closed);
         let active: Vec<&Silence> = around
             .silences
             .iter()
@@ -145,8 +181,13 @@ impl Board {
         let receivers = &self.receivers;
         let wishes = |name: &str| receivers.get(name).copied();
         let mut all = Flushed::default();
+        let mut over = Vec::new();
         for group in self.groups.values_mut() {
-            if group.due > now || group.is_over(now) {
+            if !group.is_due(now) {
+                continue;
+            }
+            if group.is_over(now) {
+                over.push(Arc::clone(&group.key));
                 continue;
             }
             if self.times.mute(&group.route, now) {
@@ -156,8 +197,18 @@ impl Board {
             let mut flushed = group.flush(now, &wishes, &kept_back);
             all.tellings.append(&mut flushed.tellings);
             all.kept_back.append(&mut flushed.kept_back);
+            for alert in flushed.left {
+                if let Entry::Occupied(mut groups) = self.belongs.entry(alert) {
+                    groups.get_mut().remove(&group.key);
+                    if groups.get().is_empty() {
+                        groups.remove();
+                    }
+                }
+            }
         }
-        self.tidy(now);
+        for key in over {
+            self.groups.remove(&key);
+        }
         all
     }
 
@@ -166,7 +217,7 @@ impl Board {
         &mut self,
         group: &str,
         receiver: &str,
-        told: &Told,
+        told: &Arc<Told>,
         reference: Option<&Arc<str>>,
     ) {
         if let Some(group) = self.groups.get_mut(group) {
@@ -179,16 +230,6 @@ impl Board {
         let known = self.groups.get(group);
         let known = known.and_then(|group| group.reference(receiver, told.thread));
         known.or_else(|| told.reference.clone())
-    }
-
-    /// Forgets what is over.
-    fn tidy(&mut self, now: UnixMicros) {
-        self.groups.retain(|_, group| !group.is_over(now));
-        let groups = &self.groups;
-        self.belongs.retain(|alert, keys| {
-            keys.retain(|key| groups.get(key).is_some_and(|group| group.has(alert)));
-            !keys.is_empty()
-        });
     }
 
     fn places(&self, facts: &Facts, rule: Option<&Rule>) -> Vec<Place> {

@@ -23,6 +23,8 @@ pub(super) struct Told {
     pub(super) thread: Uuid,
     /// What the receiver calls that message, once it is known.
     pub(super) reference: Option<Arc<str>>,
+    /// What the group's alerts have in common.
+    pub(super) facts: Vec<(Arc<str>, Arc<str>)>,
     /// Each alert by its fingerprint.
     pub(super) alerts: BTreeMap<u64, ToldAlert>,
 }
@@ -42,6 +44,12 @@ pub(super) struct ToldAlert {
 }
 
 impl ToldAlert {
+    /// Whether it was told of this event. The clock may have been set back since, so no order is asked
+    /// for.
+    fn is_of(&self, event: &AlertEvent) -> bool {
+        self.at == event.at && self.firing == (event.state == AlertState::Firing)
+    }
+
     fn of(event: &AlertEvent) -> Self {
         Self {
             at: event.at,
@@ -59,6 +67,12 @@ impl Told {
         self.alerts.values().any(|alert| alert.firing)
     }
 
+    /// The alerts that were told of as firing.
+    pub(super) fn firing(&self) -> impl Iterator<Item = u64> {
+        let firing = self.alerts.iter().filter(|(_, told)| told.firing);
+        firing.map(|(fingerprint, _)| *fingerprint)
+    }
+
     /// Whether this alert was told of as firing.
     pub(super) fn fired(&self, fingerprint: u64) -> bool {
         self.alerts
@@ -72,19 +86,25 @@ impl Told {
         told.and_then(|told| told.severity)
     }
 
+    /// Whether this alert is over, and was told of as firing.
+    pub(super) fn ends(&self, alert: &Current) -> bool {
+        !alert.is_firing() && self.fired(alert.fingerprint)
+    }
+
     /// Notes that those of these alerts that fire no longer do not, without telling.
     pub(super) fn end(&mut self, alerts: &[Current]) {
-        for alert in alerts.iter().filter(|alert| !alert.is_firing()) {
-            if let Some(told) = self.alerts.get_mut(&alert.fingerprint) {
-                *told = ToldAlert::of(&alert.event);
+        for alert in alerts {
+            if self.ends(alert) {
+                let told = ToldAlert::of(&alert.event);
+                self.alerts.insert(alert.fingerprint, told);
             }
         }
     }
 
-    /// Whether this event is known by what was told.
+    /// Whether this event is what was told last of its alert.
     pub(super) fn knows(&self, fingerprint: u64, event: &AlertEvent) -> bool {
         let told = self.alerts.get(&fingerprint);
-        told.is_some_and(|told| told.at >= event.at)
+        told.is_some_and(|told| told.is_of(event))
     }
 }
 
@@ -154,7 +174,7 @@ impl Current {
             return Some(AlertChange::Resolved);
         }
         // What was told already with its end is over.
-        let is_known = told.is_some_and(|told| told.at >= event.at);
+        let is_known = told.is_some_and(|told| told.is_of(event));
         (self.came_and_went && !self.kept_back && !is_known && matters_afterwards(event))
             .then_some(AlertChange::CameAndWent)
     }
@@ -244,6 +264,7 @@ pub(super) fn told_after(
         at: now,
         thread: goes_on.map_or(begins, |before| before.thread),
         reference: goes_on.and_then(|before| before.reference.clone()),
+        facts: Vec::new(),
         alerts: BTreeMap::new(),
     };
     if let Some(before) = before {

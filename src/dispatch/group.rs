@@ -57,9 +57,23 @@ struct Member {
 #[derive(Debug, Default)]
 struct Listener {
     /// What it was told, the notifications that wait included.
-    told: Option<Told>,
+    told: Option<Arc<Told>>,
     /// What it took.
-    delivered: Option<Told>,
+    delivered: Option<Arc<Told>>,
+    /// Alerts that are over and were told in notifications that it did not take yet. The next one tells
+    /// them too, as it takes the place of one that waits.
+    owed: BTreeMap<u64, Arc<AlertEvent>>,
+}
+
+/// What an earlier run told a receiver of a group.
+#[derive(Clone, Debug)]
+pub(super) struct Earlier {
+    pub(super) receiver: Arc<str>,
+    pub(super) told: Arc<Told>,
+    /// Whether the receiver took it.
+    pub(super) delivered: bool,
+    /// Alerts that are over by it, where it did not.
+    pub(super) owed: Vec<Arc<AlertEvent>>,
 }
 
 /// What a receiver is to be told of a group.
@@ -72,7 +86,7 @@ pub(super) struct Telling {
     /// Each alert that concerns it.
     pub(super) alerts: Vec<AlertNews>,
     /// What is told with it.
-    pub(super) told: Told,
+    pub(super) told: Arc<Told>,
     /// The notification's id.
     pub(super) id: Uuid,
     pub(super) now: UnixMicros,
@@ -93,6 +107,8 @@ pub(super) struct Flushed {
     pub(super) tellings: Vec<Telling>,
     /// Receivers that would have been told something, had nothing kept it back.
     pub(super) kept_back: Vec<(Arc<str>, KeptBack)>,
+    /// Alerts that are over and belong to the group no more.
+    pub(super) left: Vec<AlertId>,
 }
 
 impl Group {
@@ -117,28 +133,41 @@ impl Group {
         }
     }
 
-    /// Takes over what an earlier run told a receiver; `delivered` is what it took of it.
-    pub(super) fn was_told(&mut self, receiver: &Arc<str>, told: Told, delivered: bool) {
-        self.flushed_at = self.flushed_at.max(Some(told.at));
+    /// Takes over what an earlier run told a receiver.
+    pub(super) fn was_told(&mut self, earlier: Earlier) {
+        self.flushed_at = self.flushed_at.max(Some(earlier.told.at));
         if let Some(at) = self.flushed_at {
             self.due = at.plus(self.route.group_interval);
         }
-        let listener = self.told.entry(Arc::clone(receiver)).or_default();
-        listener.delivered = delivered.then(|| told.clone());
-        listener.told = Some(told);
+        let listener = self.told.entry(earlier.receiver).or_default();
+        listener.delivered = earlier.delivered.then(|| Arc::clone(&earlier.told));
+        listener.told = Some(earlier.told);
+        let owed = earlier.owed.into_iter();
+        listener
+            .owed
+            .extend(owed.map(|event| (event.alert.fingerprint(), event)));
     }
 
     /// A receiver took a message.
-    pub(super) fn delivered(&mut self, receiver: &str, told: &Told, reference: Option<&Arc<str>>) {
+    pub(super) fn delivered(
+        &mut self,
+        receiver: &str,
+        told: &Arc<Told>,
+        reference: Option<&Arc<str>>,
+    ) {
         let Some(listener) = self.told.get_mut(receiver) else {
             return;
         };
-        listener.delivered = Some(told.clone());
+        listener.delivered = Some(Arc::clone(told));
+        listener
+            .owed
+            .retain(|fingerprint, event| !told.knows(*fingerprint, event));
         let Some(reference) = reference else { return };
         // The first message of a conversation is what the others are told under.
         for known in [&mut listener.told, &mut listener.delivered] {
-            if let Some(known) = known.as_mut().filter(|known| known.thread == told.thread) {
-                known.reference.get_or_insert_with(|| Arc::clone(reference));
+            let known = known.as_mut().filter(|known| known.thread == told.thread);
+            if let Some(known) = known.filter(|known| known.reference.is_none()) {
+                Arc::make_mut(known).reference = Some(Arc::clone(reference));
             }
         }
     }
@@ -158,24 +187,10 @@ impl Group {
         self.told.values().any(fired)
     }
 
-    fn knows(&self, fingerprint: u64, event: &AlertEvent) -> bool {
-        let knows = |listener: &Listener| {
-            let told = listener.told.as_ref();
-            told.is_some_and(|told| told.knows(fingerprint, event))
-        };
-        self.told.values().any(knows)
-    }
-
     /// An alert of it changed. One that is over without having been a member is of no interest, unless
-    /// it is `past`: read again after a restart, and told only where something was done about it.
+    /// it is `past`: read again after a restart, and told only where it matters.
     pub(super) fn accept(&mut self, event: &Arc<AlertEvent>, facts: &Arc<Facts>, past: bool) {
         let fingerprint = event.alert.fingerprint();
-        if past && self.knows(fingerprint, event) && !self.members.contains_key(&event.alert) {
-            // Firing and told: it belongs to the group all the same.
-            if event.state != AlertState::Firing {
-                return;
-            }
-        }
         let is_firing = event.state == AlertState::Firing;
         let new = Member {
             fingerprint,
@@ -185,7 +200,6 @@ impl Group {
         };
         let told_firing = self.told_firing(fingerprint);
         match self.members.get_mut(&event.alert) {
-            Some(member) if past && member.event.at > event.at => {}
             Some(member) => {
                 let fired = member.event.state == AlertState::Firing || member.came_and_went;
                 *member = Member {
@@ -226,6 +240,12 @@ impl Group {
         members.map(|(alert, member)| (alert, &*member.facts))
     }
 
+    /// Whether it is to be looked at. A time that is further away than any wait was set by another clock.
+    pub(super) fn is_due(&self, now: UnixMicros) -> bool {
+        let waits = self.route.group_wait.max(self.route.group_interval);
+        self.due <= now || self.due.since(now) > waits
+    }
+
     /// Nothing is to be sent now: it is looked at again before long. Returns who would have been told,
     /// each once in a mute time.
     pub(super) fn postpone(
@@ -238,10 +258,8 @@ impl Group {
         let alerts: Vec<Current> = self.members.values().map(Member::current).collect();
         let mut kept_back = Vec::new();
         for receiver in &self.receivers {
-            let told = self
-                .told
-                .get(receiver)
-                .and_then(|known| known.told.as_ref());
+            let told = self.told.get(receiver);
+            let told = told.and_then(|known| known.told.as_deref());
             let Some(wishes) = self.wishes(receiver, wishes) else {
                 continue;
             };
@@ -286,18 +304,23 @@ impl Group {
                 continue;
             };
             let listener = self.told.entry(Arc::clone(receiver)).or_default();
-            match decide(listener.told.as_ref(), &alerts, wishes, now) {
+            match decide(listener.told.as_deref(), &alerts, wishes, now) {
                 Decision::Tell(reason) => {
                     let id = Uuid::now_v7();
-                    let before = listener.told.as_ref();
-                    let told = told_after(before, &alerts, id, REMEMBERED, now);
+                    let before = listener.told.as_deref();
+                    let told = Arc::new(Told {
+                        facts: self.facts.clone(),
+                        ..told_after(before, &alerts, id, REMEMBERED, now)
+                    });
+                    let news = listener.news(&alerts, wishes);
+                    listener.owe(&news);
                     flushed.tellings.push(Telling {
                         receiver: Arc::clone(receiver),
                         group: Arc::clone(&self.key),
                         facts: self.facts.clone(),
                         reason,
-                        alerts: listener.news(&alerts, wishes),
-                        told: told.clone(),
+                        alerts: news,
+                        told: Arc::clone(&told),
                         id,
                         now,
                     });
@@ -312,7 +335,7 @@ impl Group {
                     // Asked once more only where something was kept back.
                     if let Some(by) = by {
                         let free: Vec<_> = alerts.iter().map(free).collect();
-                        let told = decide(listener.told.as_ref(), &free, wishes, now);
+                        let told = decide(listener.told.as_deref(), &free, wishes, now);
                         if matches!(told, Decision::Tell(_)) {
                             flushed.kept_back.push((Arc::clone(receiver), by));
                         }
@@ -320,8 +343,13 @@ impl Group {
                 }
             }
         }
-        self.members
-            .retain(|_, member| member.event.state == AlertState::Firing);
+        self.members.retain(|alert, member| {
+            let stays = member.event.state == AlertState::Firing;
+            if !stays {
+                flushed.left.push(alert.clone());
+            }
+            stays
+        });
         self.muted.clear();
         self.flushed_at = Some(now);
         self.due = now.plus(self.route.group_interval);
@@ -332,11 +360,6 @@ impl Group {
     pub(super) fn is_over(&self, now: UnixMicros) -> bool {
         let waited = |at: UnixMicros| now.since(at) >= self.route.group_interval;
         self.members.is_empty() && self.flushed_at.is_none_or(waited)
-    }
-
-    /// Whether an alert is one of its.
-    pub(super) fn has(&self, alert: &AlertId) -> bool {
-        self.members.contains_key(alert)
     }
 }
 
@@ -353,31 +376,58 @@ impl Member {
 }
 
 impl Listener {
-    /// What concerns a receiver of these alerts, since it took the last message.
+    /// What concerns a receiver of these alerts, and of those that it is owed, since it took the last
+    /// message.
     fn news(&self, alerts: &[Current], wishes: Wishes) -> Vec<AlertNews> {
-        let change = |alert: &Current| {
-            let change = alert.change(self.delivered.as_ref()).or_else(|| {
-                // It was told as firing in a message that still waits, and is over.
-                let told = alert.change(self.told.as_ref());
-                told.map(|_| AlertChange::CameAndWent)
-            })?;
-            let unwanted = change == AlertChange::Resolved && !wishes.send_resolved;
-            (!unwanted).then(|| AlertNews {
-                event: Arc::clone(&alert.event),
-                change,
-                fired_as: self
-                    .delivered
-                    .as_ref()
-                    .and_then(|told| told.fired_as(alert.fingerprint)),
-            })
-        };
-        alerts.iter().filter_map(change).collect()
+        let owed = self.owed.iter().filter(|(fingerprint, _)| {
+            let mut alerts = alerts.iter();
+            !alerts.any(|alert| alert.fingerprint == **fingerprint)
+        });
+        let owed = owed.map(|(fingerprint, event)| Current {
+            fingerprint: *fingerprint,
+            event: Arc::clone(event),
+            came_and_went: true,
+            kept_back: false,
+        });
+        let all = alerts.iter().cloned().chain(owed);
+        all.filter_map(|alert| self.news_of(&alert, wishes))
+            .collect()
+    }
+
+    fn news_of(&self, alert: &Current, wishes: Wishes) -> Option<AlertNews> {
+        let delivered = self.delivered.as_deref();
+        let change = alert.change(delivered).or_else(|| {
+            // It was told as firing in a message that still waits, and is over; or its end was.
+            let told = alert.change(self.told.as_deref());
+            let owed = self.owed.contains_key(&alert.fingerprint);
+            (told.is_some() || owed).then_some(AlertChange::CameAndWent)
+        })?;
+        let unwanted = change == AlertChange::Resolved && !wishes.send_resolved;
+        (!unwanted).then(|| AlertNews {
+            event: Arc::clone(&alert.event),
+            change,
+            fired_as: delivered.and_then(|told| told.fired_as(alert.fingerprint)),
+        })
+    }
+
+    /// Notes what of this is over, until the receiver took it.
+    fn owe(&mut self, news: &[AlertNews]) {
+        for news in news {
+            let fingerprint = news.event.alert.fingerprint();
+            if news.event.state == AlertState::Firing {
+                self.owed.remove(&fingerprint);
+            } else {
+                self.owed.insert(fingerprint, Arc::clone(&news.event));
+            }
+        }
     }
 
     /// What is over is known to be, though nobody was told.
     fn forget_ended(&mut self, alerts: &[Current]) {
         for known in [&mut self.told, &mut self.delivered].into_iter().flatten() {
-            known.end(alerts);
+            if alerts.iter().any(|alert| known.ends(alert)) {
+                Arc::make_mut(known).end(alerts);
+            }
         }
     }
 }

@@ -108,7 +108,7 @@ impl Keeper {
     fn until_next(&self, now: UnixMicros) -> Duration {
         let due = {
             let state = self.office.lock();
-            let dues = [state.board.next_due(), state.notices.next_due()];
+            let dues = [state.board.next_due(now), state.notices.next_due(now)];
             dues.into_iter().flatten().min()
         };
         let digests = self.digests.iter();
@@ -123,7 +123,10 @@ impl Keeper {
         let (groups, channels) = {
             let state = self.office.lock();
             let due = |at: Option<UnixMicros>| at.is_some_and(|at| at <= now);
-            (due(state.board.next_due()), due(state.notices.next_due()))
+            (
+                due(state.board.next_due(now)),
+                due(state.notices.next_due(now)),
+            )
         };
         if groups {
             self.read_silences().await;

@@ -35,7 +35,7 @@ const MOST_TITLES: usize = 50;
 /// A notification with what its group had told, not kept yet.
 pub(super) struct Letter {
     pub(super) notification: Notification,
-    pub(super) told: Option<Told>,
+    pub(super) told: Option<Arc<Told>>,
 }
 
 /// What a group of alerts tells. `thorough`: also who used most, for which the ledger is read.
@@ -90,8 +90,8 @@ pub(super) fn of_alerts(
     };
     let mut letter = letter(&content, to, &telling.group, telling.reason, now);
     letter.notification.id = telling.id;
-    letter.notification.told = Kept::Alerts(telling.told.clone()).text().into();
-    letter.told = Some(telling.told.clone());
+    letter.notification.told = Kept::Alerts(Told::clone(&telling.told)).text().into();
+    letter.told = Some(Arc::clone(&telling.told));
     letter
 }
 
@@ -190,6 +190,16 @@ pub(super) fn of_undelivered(
 /// What a notification tells; nothing where another version wrote it.
 pub(super) fn content_of(notification: &Notification) -> Option<Content> {
     serde_json::from_str(&notification.content).ok()
+}
+
+/// The alerts that are over by a notification.
+pub(super) fn over(notification: &Notification) -> Vec<Arc<AlertEvent>> {
+    let Some(Content::Alerts(content)) = content_of(notification) else {
+        return Vec::new();
+    };
+    let events = content.alerts.into_iter().map(|alert| alert.event);
+    let over = events.filter(|event| event.state != AlertState::Firing);
+    over.map(Arc::new).collect()
 }
 
 fn letter(

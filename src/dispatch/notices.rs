@@ -5,7 +5,7 @@
 //! before is not. Changes of one channel are told together, and a channel that goes on flapping is told
 //! of ever more rarely.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::record::{ChannelEvent, GateState, Owner};
 const MOST: usize = 20;
 /// The longest time between two notices of a channel that flaps.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(30 * 60);
-/// As far back as a restart looks for changes of a channel of which nothing was told yet.
+/// As far back as a restart looks for changes of a channel of which nothing was told yet, other than
+/// holds that stand.
 pub(super) const NEWS_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// What was told of a channel.
@@ -70,6 +71,8 @@ pub(super) struct Notice {
 pub(super) struct Notices {
     settings: NoticeSettings,
     channels: BTreeMap<Arc<str>, Channel>,
+    /// Changes that were read after a restart, which may be heard of as well.
+    read: HashSet<ChannelEvent>,
 }
 
 impl Notices {
@@ -77,6 +80,7 @@ impl Notices {
         Self {
             settings: settings.clone(),
             channels: BTreeMap::new(),
+            read: HashSet::new(),
         }
     }
 
@@ -93,17 +97,26 @@ impl Notices {
         }
     }
 
-    /// A gate changed before this run: as now, but for what was told, and for what is old.
-    pub(super) fn accept_past(&mut self, event: &ChannelEvent, now: UnixMicros) {
+    /// A gate changed before this run: as now, but for what was told, and for what is old and over.
+    pub(super) fn accept_past(&mut self, event: &ChannelEvent, holds: bool, now: UnixMicros) {
         let told = self.channels.get(&event.channel).map(|known| &known.told);
-        let through = told.map_or_else(|| now.minus(NEWS_FOR), |told| told.through);
-        if event.at > through {
-            self.accept(event);
+        let is_new = match told {
+            Some(told) => event.at > told.through,
+            None => holds || event.at > now.minus(NEWS_FOR),
+        };
+        if is_new && self.read.insert(event.clone()) {
+            self.note(event);
         }
     }
 
     /// A gate changed.
     pub(super) fn accept(&mut self, event: &ChannelEvent) {
+        if !self.read.remove(event) {
+            self.note(event);
+        }
+    }
+
+    fn note(&mut self, event: &ChannelEvent) {
         if self.settings.channels.is_empty() {
             return;
         }
@@ -128,16 +141,26 @@ impl Notices {
         known.due.get_or_insert(due);
     }
 
-    /// When something is due next.
-    pub(super) fn next_due(&self) -> Option<UnixMicros> {
-        self.channels.values().filter_map(|known| known.due).min()
+    /// When something is due next. A time that is further away than any wait was set by another clock.
+    pub(super) fn next_due(&self, now: UnixMicros) -> Option<UnixMicros> {
+        let longest = self.longest();
+        let dues = self.channels.values().filter_map(|known| known.due);
+        dues.map(|due| if due.since(now) > longest { now } else { due })
+            .min()
+    }
+
+    fn longest(&self) -> Duration {
+        let NoticeSettings { wait, interval, .. } = &self.settings;
+        LONGEST_INTERVAL.max(*wait).max(*interval)
     }
 
     /// What is to be told now.
     pub(super) fn flush(&mut self, now: UnixMicros) -> Vec<Notice> {
         let mut notices = Vec::new();
+        let longest = self.longest();
         for (channel, known) in &mut self.channels {
-            if known.due.is_none_or(|due| due > now) {
+            let waits = |due: UnixMicros| due > now && due.since(now) <= longest;
+            if known.due.is_none_or(waits) {
                 continue;
             }
             known.due = None;
@@ -221,7 +244,7 @@ mod tests {
     /// When something is told up to a moment, and of how many changes.
     fn told(notices: &mut Notices, until: i64) -> Vec<(i64, usize)> {
         let mut told = Vec::new();
-        while let Some(due) = notices.next_due().filter(|due| *due <= at(until)) {
+        while let Some(due) = notices.next_due(at(until)).filter(|due| *due <= at(until)) {
             let flushed = notices.flush(due);
             told.extend(
                 flushed
@@ -291,15 +314,22 @@ mod tests {
         let mut second = notices();
         second.was_told("a", notice.told);
         let now = at(2000);
-        second.accept_past(&event(Owner::Operator, GateState::Closed, 1000), now);
-        assert_eq!(second.next_due(), None);
-        second.accept_past(&event(Owner::Operator, GateState::Open, 1200), now);
-        assert!(second.next_due().is_some());
-        // Of one of which nothing was ever told, only what is recent.
+        second.accept_past(&event(Owner::Operator, GateState::Closed, 1000), true, now);
+        assert_eq!(second.next_due(now), None);
+        let opened = event(Owner::Operator, GateState::Open, 1200);
+        second.accept_past(&opened, false, now);
+        assert!(second.next_due(now).is_some());
+        // Heard of as well, it is one change.
+        second.accept(&opened);
+        assert_eq!(second.flush(now).remove(0).events, [opened]);
+        // Of one of which nothing was ever told, only what is recent or stands.
         let mut third = notices();
-        third.accept_past(&event(Owner::Operator, GateState::Closed, 1000), now);
-        assert_eq!(third.next_due(), None);
-        third.accept_past(&event(Owner::Operator, GateState::Open, 1500), now);
-        assert!(third.next_due().is_some());
+        third.accept_past(&event(Owner::Operator, GateState::Open, 1000), false, now);
+        assert_eq!(third.next_due(now), None);
+        third.accept_past(&event(Owner::Operator, GateState::Open, 1500), false, now);
+        assert!(third.next_due(now).is_some());
+        let mut fourth = notices();
+        fourth.accept_past(&event(Owner::Operator, GateState::Closed, 1000), true, now);
+        assert!(fourth.next_due(now).is_some());
     }
 }

@@ -16,6 +16,7 @@ use crate::notify::Delivered;
 use super::board::Board;
 use super::deduplicate::Told;
 use super::destination::Destination;
+use super::group::Earlier;
 use super::kept::Kept;
 use super::letters::{self, Letter};
 use super::notices::Notices;
@@ -104,7 +105,7 @@ impl Office {
     pub(super) fn queue(
         &self,
         notification: Arc<Notification>,
-        told: Option<Told>,
+        told: Option<Arc<Told>>,
         now: UnixMicros,
     ) {
         let receiver = Arc::clone(&notification.receiver);
@@ -164,7 +165,7 @@ impl Office {
             let settled = queue.answered(delivered, now, clock, jitter);
             for settled in &settled {
                 let fate = &settled.fate;
-                let taken = |_: &&Told| was_taken(fate.result);
+                let taken = |_: &&Arc<Told>| was_taken(fate.result);
                 if let Some(told) = settled.waiting.told.as_ref().filter(taken) {
                     let group = &settled.waiting.notification.group;
                     board.delivered(group, name, told, fate.reference.as_ref());
@@ -188,7 +189,6 @@ impl Office {
 
     /// Keeps a fate; tells somebody else of a dead one.
     fn settle(&self, settled: &Settled, now: UnixMicros) {
-        self.journal.notification_settled(&settled.fate);
         let notification = &settled.waiting.notification;
         let desk = self.desks.get(&notification.receiver);
         if let Some(desk) = desk {
@@ -199,9 +199,17 @@ impl Office {
                 NotificationResult::Dead => DispatchResult::Dead,
             });
         }
-        if settled.fate.result != NotificationResult::Dead {
-            return;
+        if settled.fate.result == NotificationResult::Dead {
+            // First: what was given up is somebody's before it is nobody's.
+            self.give_up(settled, now);
         }
+        self.journal.notification_settled(&settled.fate);
+    }
+
+    /// Says that a notification was given up, to the log and to the receiver's fallback.
+    fn give_up(&self, settled: &Settled, now: UnixMicros) {
+        let notification = &settled.waiting.notification;
+        let desk = self.desks.get(&notification.receiver);
         let fallback = desk.and_then(|desk| desk.destination.settings.fallback.as_ref());
         tracing::error!(
             receiver = &*notification.receiver,
@@ -246,7 +254,6 @@ impl Office {
 
     /// Takes over what an earlier run told, and what became of it.
     pub(super) fn was_told(&self, notification: &Notification, fate: Option<&NotificationFate>) {
-        let delivered = fate.is_some_and(|fate| was_taken(fate.result));
         let Some(kept) = Kept::read(&notification.told) else {
             return;
         };
@@ -256,10 +263,18 @@ impl Office {
                 if told.thread == notification.id {
                     told.reference = fate.and_then(|fate| fate.reference.clone());
                 }
-                let Notification {
-                    group, receiver, ..
-                } = notification;
-                state.board.was_told(group, receiver, told, delivered);
+                let delivered = fate.is_some_and(|fate| was_taken(fate.result));
+                let earlier = Earlier {
+                    receiver: Arc::clone(&notification.receiver),
+                    told: Arc::new(told),
+                    delivered,
+                    owed: if delivered {
+                        Vec::new()
+                    } else {
+                        letters::over(notification)
+                    },
+                };
+                state.board.was_told(&notification.group, earlier);
             }
             (NotificationKind::Channel, Kept::Channel(told)) => {
                 if let Some(channel) = letters::channel_of(&notification.group) {

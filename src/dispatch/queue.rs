@@ -26,14 +26,14 @@ const MOST_MERGED: usize = 100;
 pub(super) struct Waiting {
     pub(super) notification: Arc<Notification>,
     /// What its group had told with it, of an alert's.
-    pub(super) told: Option<Told>,
+    pub(super) told: Option<Arc<Told>>,
     attempts: u32,
     /// Whether it is to be sent by itself, because a message with it and others was refused.
     alone: bool,
 }
 
 impl Waiting {
-    pub(super) const fn new(notification: Arc<Notification>, told: Option<Told>) -> Self {
+    pub(super) const fn new(notification: Arc<Notification>, told: Option<Arc<Told>>) -> Self {
         Self {
             notification,
             told,

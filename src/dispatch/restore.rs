@@ -1,18 +1,22 @@
 //! What earlier runs left: read out of the ledger once it has everything.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use crate::alert::{AlertEvent, AlertState, Notification, NotificationKind};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{AlertEventFilter, GateEventFilter, StoredNotification};
 use crate::ledger::{QueryError, Reader};
-use crate::record::ChannelEvent;
+use crate::record::{ChannelEvent, GateState};
 use crate::rules::Rules;
 
 use super::group::REMEMBERED;
 use super::kept::Kept;
+use super::letters::Letter;
 use super::office::Office;
 
 /// As far back as what was told is looked for: what still fires was told at most `repeat_interval` ago.
@@ -30,10 +34,14 @@ pub(super) struct Left {
     last: Vec<StoredNotification>,
     /// Those that nobody took yet.
     open: Vec<Notification>,
-    /// The last change of each alert, and those of the last hour.
+    /// The newest notice of each channel, whole, whoever was told it.
+    newest: Vec<Notification>,
+    /// The changes of alerts of the last hour, and then the last one of each.
     alerts: Vec<AlertEvent>,
     /// Gates' changes of the last hour.
-    gates: Vec<ChannelEvent>,
+    recent: Vec<ChannelEvent>,
+    /// The holds that stand, as they began.
+    holds: Vec<ChannelEvent>,
 }
 
 impl Left {
@@ -44,15 +52,20 @@ impl Left {
             opened => opened?,
         };
         let since = now.minus(READ_AGAIN);
-        // Of changes of one moment the later is behind the earlier, and stays there.
+        // In the order of recording, whatever the clock did; the last word of each at the end.
         let mut alerts = recent_alerts(&reader, since)?;
         alerts.reverse();
         alerts.extend(reader.last_alert_events()?);
-        alerts.sort_by_key(|event| event.at);
+        let mut gates = reader.last_gate_events()?;
+        gates.retain(|event| event.hold != GateState::Open);
+        let last = reader.last_notifications(now.minus(TOLD_WITHIN))?;
+        let newest = newest_notices(&reader, &last)?;
         Ok(Self {
-            last: reader.last_notifications(now.minus(TOLD_WITHIN))?,
+            last,
+            newest,
             open: reader.open_notifications()?,
-            gates: recent_gates(&reader, since)?,
+            recent: recent_gates(&reader, since)?,
+            holds: gates,
             alerts,
         })
     }
@@ -67,11 +80,19 @@ impl Left {
     /// Goes on where they ended.
     pub(super) fn take_over(self, office: &Office, rules: &Rules, now: UnixMicros) {
         for stored in &self.last {
-            office.was_told(&stored.notification, stored.fate.as_ref());
+            // What is open is at hand whole.
+            let id = stored.notification.id;
+            let open = self.open.iter().find(|open| open.id == id);
+            let notification = open.unwrap_or(&stored.notification);
+            office.was_told(notification, stored.fate.as_ref());
         }
+        let missing = self.missing(office);
         for notification in self.open {
             let told = Kept::read(&notification.told).and_then(Kept::alerts);
-            office.queue(Arc::new(notification), told, now);
+            office.queue(Arc::new(notification), told.map(Arc::new), now);
+        }
+        for letter in missing {
+            office.post(letter, now);
         }
         let mut state = office.lock();
         for event in self.alerts {
@@ -83,10 +104,61 @@ impl Left {
             };
             state.board.accept(&Arc::new(event), rule.as_deref(), true);
         }
-        for event in &self.gates {
-            state.notices.accept_past(event, now);
+        for event in &self.recent {
+            state.notices.accept_past(event, false, now);
+        }
+        for event in &self.holds {
+            state.notices.accept_past(event, true, now);
         }
     }
+
+    /// Notices that a process kept for one receiver and died before it did for another.
+    fn missing(&self, office: &Office) -> Vec<Letter> {
+        let receivers = office.lock().notices.receivers().to_vec();
+        let mut letters = Vec::new();
+        for newest in &self.newest {
+            let told = self.last.iter().map(|stored| &stored.notification);
+            let told: Vec<_> = told.filter(|told| told.group == newest.group).collect();
+            for receiver in &receivers {
+                let of = told.iter().find(|told| told.receiver == *receiver);
+                // One that was told nothing of the channel yet may be new.
+                if of.is_some_and(|of| of.told != newest.told && of.at < newest.at) {
+                    letters.push(Letter {
+                        notification: Notification {
+                            id: Uuid::now_v7(),
+                            receiver: Arc::clone(receiver),
+                            ..newest.clone()
+                        },
+                        told: None,
+                    });
+                }
+            }
+        }
+        letters
+    }
+}
+
+/// The newest notice of each channel.
+fn newest_notices(
+    reader: &Reader,
+    last: &[StoredNotification],
+) -> Result<Vec<Notification>, QueryError> {
+    let mut newest: BTreeMap<&str, &Notification> = BTreeMap::new();
+    for stored in last {
+        let told = &stored.notification;
+        if told.kind == NotificationKind::Channel {
+            let known = newest.entry(&told.group).or_insert(told);
+            if known.at < told.at {
+                *known = told;
+            }
+        }
+    }
+    let mut whole = Vec::new();
+    for told in newest.values() {
+        let stored = reader.notification(told.id)?;
+        whole.extend(stored.map(|stored| stored.notification));
+    }
+    Ok(whole)
 }
 
 fn over(event: AlertEvent, now: UnixMicros) -> AlertEvent {

@@ -69,6 +69,15 @@ impl Route {
         taken
     }
 
+    /// The route, this one or one below, that a group's key begins with.
+    pub(super) fn named(self: &Arc<Self>, key: &str) -> Option<&Arc<Self>> {
+        let is_own = key.strip_prefix(&*self.name);
+        if is_own.is_some_and(|rest| rest.starts_with(":{")) {
+            return Some(self);
+        }
+        self.below.iter().find_map(|route| route.named(key))
+    }
+
     fn collect(self: &Arc<Self>, facts: &Facts, taken: &mut Vec<Arc<Self>>) {
         let before = taken.len();
         for route in &self.below {

@@ -39,23 +39,35 @@ fn settings() -> NotifySettings {
 
 struct Told {
     board: Board,
+    now: UnixMicros,
 }
 
 impl Told {
     fn new() -> Self {
+        Self::by(&settings())
+    }
+
+    fn by(settings: &NotifySettings) -> Self {
         Self {
-            board: Board::new(&settings()),
+            board: Board::new(settings),
+            now: at(0),
         }
     }
 
     fn accept(&mut self, event: &AlertEvent) {
-        self.board.accept(&Arc::new(event.clone()), None, false);
+        self.accept_of(event, None);
+    }
+
+    fn accept_of(&mut self, event: &AlertEvent, rule: Option<&Rule>) {
+        self.now = self.now.max(event.at);
+        self.board.accept(&Arc::new(event.clone()), rule, false);
     }
 
     /// What is told up to a moment, looked at when it is due: receiver, second, reason, what is new.
     fn until(&mut self, end: i64, around: Around<'_>) -> Vec<String> {
         let mut told = Vec::new();
-        while let Some(due) = self.board.next_due().filter(|due| *due <= at(end)) {
+        while let Some(due) = self.board.next_due(self.now).filter(|due| *due <= at(end)) {
+            self.now = self.now.max(due);
             for telling in self.board.flush(due, around).tellings {
                 let changes = telling.alerts.iter().map(|news| news.change.as_str());
                 let changes: Vec<_> = changes.collect();
@@ -202,9 +214,7 @@ fn a_mute_time_keeps_the_whole_group_until_it_is_over() {
             times: vec![(jiff::civil::time(0, 0, 0, 0), jiff::civil::time(1, 0, 0, 0))],
         }],
     }];
-    let mut told = Told {
-        board: Board::new(&settings),
-    };
+    let mut told = Told::by(&settings);
     let a = firing("A", &[], 0);
     told.accept(&a);
     let gone = firing("A", &[("key", "x")], 0);
@@ -226,14 +236,24 @@ fn a_rule_that_names_receivers_is_told_to_them_alone() {
     let rule = &rules.set.rules[0];
     let mut told = Told::new();
     let a = firing("A", &[], 0);
-    told.board.accept(&Arc::new(a.clone()), Some(rule), false);
+    told.accept_of(&a, Some(rule));
     assert_eq!(told.until(30, NOTHING), ["quiet 30 first: fired"]);
-    told.board
-        .accept(&Arc::new(resolved(&a, 40)), Some(rule), false);
+    told.accept_of(&resolved(&a, 40), Some(rule));
     assert_eq!(told.until(1000, NOTHING), [""; 0]);
-    told.board
-        .accept(&Arc::new(firing("A", &[], 1001)), Some(rule), false);
+    told.accept_of(&firing("A", &[], 1001), Some(rule));
     assert_eq!(told.until(2000, NOTHING), ["quiet 1031 first: fired"]);
+}
+
+fn earlier(
+    telling: &crate::dispatch::group::Telling,
+    told: crate::dispatch::deduplicate::Told,
+) -> Earlier {
+    Earlier {
+        receiver: Arc::clone(&telling.receiver),
+        told: Arc::new(told),
+        delivered: true,
+        owed: Vec::new(),
+    }
 }
 
 /// What a run told and then another one begins with.
@@ -251,10 +271,10 @@ fn a_restart_repeats_nothing_and_tells_what_is_new() {
 
     let again = |events: &[AlertEvent]| {
         let mut told = Told::new();
+        told.now = telling.now;
         let text = serde_json::to_string(&telling.told).unwrap();
         let read = serde_json::from_str(&text).unwrap();
-        told.board
-            .was_told(&telling.group, &telling.receiver, read, true);
+        told.board.was_told(&telling.group, earlier(telling, read));
         for event in events {
             told.board.accept(&Arc::new(event.clone()), None, true);
         }
@@ -270,9 +290,12 @@ fn a_restart_repeats_nothing_and_tells_what_is_new() {
         again(&[a.clone(), b.clone(), over.clone()]).until(four_hours, NOTHING),
         ["ops 330 resolved: same resolved"]
     );
-    // Read in any order, and again: the last word counts.
+    // Read again, and by a clock that was set back: the last word counts.
+    let mut earlier_by_its_clock = over.clone();
+    earlier_by_its_clock.at = at(-500);
     assert_eq!(
-        again(&[over.clone(), b.clone(), over.clone(), a.clone()]).until(four_hours, NOTHING),
+        again(&[over.clone(), b.clone(), a.clone(), earlier_by_its_clock])
+            .until(four_hours, NOTHING),
         ["ops 330 resolved: same resolved"]
     );
     let short = closing(&firing("A", &[("channel", "c")], 50));
@@ -327,4 +350,74 @@ fn a_flapping_alert_keeps_to_the_pace() {
         count > 0 && u64::try_from(count).unwrap() <= most,
         "{count}"
     );
+}
+
+#[test]
+fn what_is_over_is_told_with_the_next_message_where_the_one_that_told_it_was_not_taken() {
+    let mut board = Board::new(&settings());
+    let a = firing("A", &[("channel", "a")], 0);
+    board.accept(&Arc::new(a.clone()), None, false);
+    let first = board.flush(at(30), NOTHING).tellings.remove(0);
+    board.delivered(&first.group, &first.receiver, &first.told, None);
+    board.accept(&Arc::new(resolved(&a, 40)), None, false);
+    let untaken = board.flush(at(330), NOTHING).tellings.remove(0);
+    assert_eq!(untaken.reason, NotifyReason::Resolved);
+    board.accept(
+        &Arc::new(firing("A", &[("channel", "b")], 340)),
+        None,
+        false,
+    );
+    let changes = |telling: &crate::dispatch::group::Telling| {
+        let mut changes: Vec<_> = telling.alerts.iter().map(|news| news.change).collect();
+        changes.sort();
+        changes
+    };
+    let next = board.flush(at(630), NOTHING).tellings.remove(0);
+    assert_eq!(changes(&next), [AlertChange::Fired, AlertChange::Resolved]);
+    // Taken: it is owed no longer.
+    board.delivered(&next.group, &next.receiver, &next.told, None);
+    board.accept(
+        &Arc::new(firing("A", &[("channel", "c")], 640)),
+        None,
+        false,
+    );
+    let last = board.flush(at(930), NOTHING).tellings.remove(0);
+    assert_eq!(changes(&last), [AlertChange::Fired, AlertChange::Same]);
+}
+
+#[test]
+fn who_was_told_a_warning_is_told_its_end_over_a_restart_though_it_belongs_elsewhere_now() {
+    let mut told = Told::new();
+    let a = firing("A", &[], 0);
+    told.accept(&a);
+    let warned = told.board.flush(at(30), NOTHING).tellings.remove(0);
+    let critical = at_limit(&a, Severity::Critical, 60);
+    let mut again = Told::new();
+    again.now = critical.at;
+    let text = serde_json::to_string(&*warned.told).unwrap();
+    let read = serde_json::from_str(&text).unwrap();
+    again.board.was_told(&warned.group, earlier(&warned, read));
+    again.board.accept(&Arc::new(critical.clone()), None, true);
+    assert_eq!(
+        again.until(400, NOTHING),
+        ["pager 90 first: fired", "ops 330 severity: escalated"]
+    );
+    again.accept(&resolved(&critical, 500));
+    assert_eq!(
+        again.until(1200, NOTHING),
+        ["ops 630 resolved: resolved", "pager 690 resolved: resolved"]
+    );
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+    let mut board = Board::new(&settings());
+    board.accept(&Arc::new(firing("A", &[], 100_000)), None, false);
+    assert_eq!(board.flush(at(100_030), NOTHING).tellings.len(), 1);
+    // Three hours back, and something new.
+    let new = firing("A", &[("channel", "a")], 90_000);
+    board.accept(&Arc::new(new), None, false);
+    assert_eq!(board.next_due(at(90_000)), Some(at(90_000)));
+    assert_eq!(board.flush(at(90_000), NOTHING).tellings.len(), 1);
+    assert_eq!(board.next_due(at(90_000)), Some(at(90_300)));
 }
