@@ -33,8 +33,7 @@ const ENCODED_WORD: usize = 39;
 pub(super) struct Letter {
     /// What is between `<` and `>` of its `Message-ID`.
     pub(super) id: String,
-    /// What the receiver is to call it: its `Message-ID`, and behind a space the subject that the
-    /// mails after it repeat.
+    /// What the receiver is to call it: its `Message-ID`.
     pub(super) reference: String,
     /// Who sends it.
     pub(super) from: Address,
@@ -84,7 +83,7 @@ impl Writer {
     pub(super) fn write(&self, delivery: Delivery<'_>) -> Result<Letter, lettre::error::Error> {
         let message = delivery.message;
         let id = self.id(delivery);
-        let (subject, base) = subject(message);
+        let subject = subject(message);
 
         let mut builder = Mail::builder().from(self.from.clone());
         for mailbox in &self.to {
@@ -135,7 +134,7 @@ impl Writer {
         };
         let mail = builder.multipart(parts)?;
         Ok(Letter {
-            reference: format!("<{id}> {base}"),
+            reference: format!("<{id}>"),
             from: self.from.email.clone(),
             bytes: mail.formatted(),
             headers: readable(&mail, &subject),
@@ -180,23 +179,14 @@ impl Writer {
     }
 }
 
-/// The subject, and what of it the conversation's later mails repeat. A later one has the words of
-/// the first, as an answer has (mail programs that go by subjects leave out `Re:` and what is in
-/// brackets, RFC 5256), with the tone of its own.
-fn subject(message: &Message) -> (String, String) {
+/// The subject: what is told now, behind its tone. That it belongs to a conversation is said by the
+/// headers alone: the words of the first mail would name what is no longer so.
+fn subject(message: &Message) -> String {
     let title = short(&message.title);
-    let first = message.thread.as_ref().filter(|thread| !thread.is_first);
-    let first = first.and_then(|thread| thread.first.as_deref());
-    let repeated = first.and_then(|reference| reference.split_once("> "));
-    let (re, base) = match repeated {
-        Some((_, base)) if !base.trim().is_empty() => ("Re: ", short(base)),
-        _ => ("", title),
-    };
-    let subject = match tone_word(message.tone, message.language) {
-        Some(word) => format!("{re}[{word}] {base}"),
-        None => format!("{re}{base}"),
-    };
-    (subject, base)
+    match tone_word(message.tone, message.language) {
+        Some(word) => format!("[{word}] {title}"),
+        None => title,
+    }
 }
 
 fn tone_word(tone: Tone, language: Language) -> Option<&'static str> {
@@ -282,22 +272,23 @@ mod tests {
     }
 
     #[test]
-    fn a_later_mail_has_the_words_of_the_first_and_its_own_tone() {
-        let mut later = message("Spend: 51 USD");
-        assert_eq!(subject(&later).0, "[critical] Spend: 51 USD");
+    fn a_subject_says_what_is_so_now_in_its_tone() {
+        let mut told = message("Spend: 51 USD");
+        assert_eq!(subject(&told), "[critical] Spend: 51 USD");
 
-        later.thread = Some(Thread {
+        told.thread = Some(Thread {
             key: "k".into(),
+            // As earlier versions kept it, with the words of the first.
             first: Some("<a.b@tollgate.example.com> Spend: 12 USD".into()),
             is_first: false,
         });
-        later.tone = Tone::Good;
-        let (whole, base) = subject(&later);
-        assert_eq!(whole, "Re: [resolved] Spend: 12 USD");
-        assert_eq!(base, "Spend: 12 USD");
+        told.tone = Tone::Good;
+        assert_eq!(subject(&told), "[resolved] Spend: 51 USD");
 
-        later.language = Language::Zh;
-        assert_eq!(subject(&later).0, "Re: [已恢复] Spend: 12 USD");
+        told.language = Language::Zh;
+        assert_eq!(subject(&told), "[已恢复] Spend: 51 USD");
+        told.tone = Tone::Neutral;
+        assert_eq!(subject(&told), "Spend: 51 USD");
     }
 
     #[test]
@@ -326,7 +317,7 @@ mod tests {
             "a\r\nBcc: b@example.com",
             &long,
         ] {
-            let (subject, _) = subject(&message(title));
+            let subject = subject(&message(title));
             let mut headers = lettre::message::header::Headers::new();
             headers.insert_raw(subject_header(&subject));
             let written = headers.to_string();

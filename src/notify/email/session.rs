@@ -224,7 +224,7 @@ fn parameters(
     }
     if !letter.bytes.is_ascii() {
         if !info.supports_feature(Extension::EightBitMime) {
-            return Err(Failure::NoUnicode);
+            return Err(Failure::NoEightBit);
         }
         let eight = MailBodyParameter::EightBitMime;
         parameters.push(MailParameter::Body(eight));

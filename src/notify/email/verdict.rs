@@ -33,6 +33,8 @@ pub(super) enum Failure {
     Unreadable,
     /// It cannot take an address beyond ASCII.
     NoUnicode,
+    /// It cannot take a message beyond ASCII.
+    NoEightBit,
     /// It said no, or nothing that can be understood, or the connection failed.
     Smtp(Error),
 }
@@ -128,6 +130,13 @@ impl Speaker {
                 FailureReason::Policy,
                 format!("{server} takes no addresses with letters beyond ASCII (SMTPUTF8)"),
             ),
+            Failure::NoEightBit => never(
+                FailureReason::Policy,
+                format!(
+                    "{server} takes no messages with letters beyond ASCII in their headers (8BITMIME); \
+                     with addresses in ASCII there are none"
+                ),
+            ),
             Failure::Smtp(error) => self.told_of_error(stage, error),
         }
     }
@@ -180,6 +189,8 @@ impl Speaker {
         }
     }
 
+    /// Certificates are renewed, clocks set and balancers restarted while nobody touches the settings,
+    /// so it is tried again as long as there is time.
     fn told_of_tls(&self, error: &rustls::Error) -> Told {
         let server = &self.server;
         let detail = match error {
@@ -212,7 +223,7 @@ impl Speaker {
             ),
             other => format!("no TLS with {server}: {other}; check `encryption` and `port`"),
         };
-        never(FailureReason::Policy, detail)
+        again(FailureReason::Policy, detail)
     }
 
     fn told_of_answer(&self, stage: Stage, code: u16, error: &Error) -> Told {
