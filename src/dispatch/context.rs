@@ -65,6 +65,7 @@ impl Context {
         AlertContent {
             event: event.clone(),
             change,
+            fired_as: None,
             rule: rule.map(rule_content),
             annotations: annotations
                 .into_iter()

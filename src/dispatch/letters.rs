@@ -13,7 +13,7 @@ use crate::clock::UnixMicros;
 use crate::config::ReceiverKind;
 use crate::notify::Content;
 use crate::notify::content::{
-    AlertChange, AlertsContent, DigestContent, Rendering, UndeliveredContent, render,
+    AlertChange, AlertContent, AlertsContent, DigestContent, Rendering, UndeliveredContent, render,
 };
 
 use super::Context;
@@ -66,7 +66,10 @@ pub(super) fn of_alerts(
         facts: telling.facts.clone(),
         alerts: alerts[..listed]
             .iter()
-            .map(|news| context.alert_content(&news.event, news.change, now))
+            .map(|news| AlertContent {
+                fired_as: news.fired_as,
+                ..context.alert_content(&news.event, news.change, now)
+            })
             .collect(),
         critical: firing(Severity::Critical),
         warning: firing(Severity::Warning),

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::content::{
-    AlertChange, AlertContent, AlertsContent, ChannelContent, Content, DigestContent, Link,
-    LinkKind, UndeliveredContent,
+    AlertContent, AlertsContent, ChannelContent, Content, DigestContent, Link, LinkKind,
+    UndeliveredContent,
 };
 use super::cut;
 use super::message::Message;
@@ -50,42 +50,36 @@ pub(super) struct AlertBody {
     pub generator_url: String,
 }
 
-/// What is told of alerts of which the other severity is not the one that fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OtherSeverity {
-    /// That it ended, where it was told before.
-    EndsOnChange,
-    /// The same, and with the alert itself: for who keeps a list of what fires and does not mind to be
-    /// told twice.
-    EndsAlways,
-}
-
-/// The alerts of a content, whose words are `message`.
-pub(super) fn alerts(content: &Content, message: &Message, other: OtherSeverity) -> Vec<AlertBody> {
+/// The alerts of a content, whose words are `message`; `None` where those are of something else.
+pub(super) fn alerts(content: &Content, message: Option<&Message>) -> Vec<AlertBody> {
     match content {
-        Content::Alerts(group) => of_group(group, message, other),
+        Content::Alerts(group) => of_group(group, message),
         Content::Channel(channel) => of_channel(channel, message).into_iter().collect(),
         Content::Digest(digest) => vec![of_digest(digest, message)],
-        Content::Undelivered(undelivered) => of_undelivered(undelivered, message, other),
+        Content::Undelivered(undelivered) => of_undelivered(undelivered, message),
     }
 }
 
-fn of_group(group: &AlertsContent, message: &Message, other: OtherSeverity) -> Vec<AlertBody> {
+fn of_group(group: &AlertsContent, message: Option<&Message>) -> Vec<AlertBody> {
     // The message is about one alert only where there is one.
-    let message = (group.alerts.len() == 1 && group.more == 0).then_some(message);
+    let message = message.filter(|_| group.alerts.len() == 1 && group.more == 0);
     let bodies = group.alerts.iter().flat_map(|alert| {
-        let body = of_alert(alert, message);
-        let changed = matches!(alert.change, AlertChange::Escalated | AlertChange::Eased);
-        let over = body.ends != Ends::Open && other == OtherSeverity::EndsAlways;
-        let twin = (changed || over).then(|| ended_twin(&body, alert));
-        std::iter::once(body).chain(twin)
+        let severity = alert.event.severity.unwrap_or(Severity::Warning);
+        let former = alert.fired_as.filter(|former| *former != severity);
+        if alert.event.state != AlertState::Firing {
+            // What was told as firing ends, and nothing that never was. One that came and went is told
+            // as it was: whoever heard of it all the same, from an answer that was lost, hears its end.
+            return vec![of_alert(alert, former.unwrap_or(severity), message)];
+        }
+        let body = of_alert(alert, severity, message);
+        let ended = former.map(|former| ended_as(former, &body, alert));
+        std::iter::once(body).chain(ended).collect()
     });
     bodies.collect()
 }
 
-fn of_alert(alert: &AlertContent, message: Option<&Message>) -> AlertBody {
+fn of_alert(alert: &AlertContent, severity: Severity, message: Option<&Message>) -> AlertBody {
     let event = &alert.event;
-    let severity = event.severity.unwrap_or(Severity::Warning);
     let mut labels = BTreeMap::from([
         ("alertname".to_owned(), label_value(&event.alert.rule)),
         ("severity".to_owned(), severity.to_string()),
@@ -146,19 +140,18 @@ fn of_alert(alert: &AlertContent, message: Option<&Message>) -> AlertBody {
     })
 }
 
-/// The same alert at the other severity, which is another alert to Alertmanager: it ended.
-fn ended_twin(body: &AlertBody, alert: &AlertContent) -> AlertBody {
-    let other = match alert.event.severity {
-        Some(Severity::Critical) => Severity::Warning,
-        Some(Severity::Warning) | None => Severity::Critical,
-    };
-    let mut twin = body.clone();
-    twin.labels.insert("severity".to_owned(), other.to_string());
-    twin.ends = Ends::At(alert.event.at);
-    twin
+/// The same alert at the severity that it was told at, which is another alert to Alertmanager: it
+/// ended.
+fn ended_as(former: Severity, body: &AlertBody, alert: &AlertContent) -> AlertBody {
+    let mut ended = body.clone();
+    ended
+        .labels
+        .insert("severity".to_owned(), former.to_string());
+    ended.ends = Ends::At(alert.event.at);
+    ended
 }
 
-fn of_channel(channel: &ChannelContent, message: &Message) -> Option<AlertBody> {
+fn of_channel(channel: &ChannelContent, message: Option<&Message>) -> Option<AlertBody> {
     let last = channel.events.last()?;
     // Since it was last seen open.
     let opened = channel.events[..channel.events.len() - 1]
@@ -200,7 +193,7 @@ fn of_channel(channel: &ChannelContent, message: &Message) -> Option<AlertBody> 
     }))
 }
 
-fn of_digest(digest: &DigestContent, message: &Message) -> AlertBody {
+fn of_digest(digest: &DigestContent, message: Option<&Message>) -> AlertBody {
     finish(AlertBody {
         labels: own_labels("TollgateDigest", "info", "digest", &digest.name),
         annotations: words(message),
@@ -211,11 +204,7 @@ fn of_digest(digest: &DigestContent, message: &Message) -> AlertBody {
 }
 
 /// That a receiver cannot be reached, and what it was to be told last.
-fn of_undelivered(
-    undelivered: &UndeliveredContent,
-    message: &Message,
-    other: OtherSeverity,
-) -> Vec<AlertBody> {
+fn of_undelivered(undelivered: &UndeliveredContent, message: Option<&Message>) -> Vec<AlertBody> {
     let mut annotations = words(message);
     annotations.insert("error".to_owned(), undelivered.error.to_string());
     let first = undelivered.titles.iter().map(|(at, _)| *at).min();
@@ -232,7 +221,8 @@ fn of_undelivered(
         generator_url: String::new(),
     });
     let content = undelivered.content.as_deref();
-    let inner = content.map(|content| alerts(content, message, other));
+    // The words are about the receiver.
+    let inner = content.map(|content| alerts(content, None));
     std::iter::once(own)
         .chain(inner.into_iter().flatten())
         .collect()
@@ -245,7 +235,10 @@ fn own_labels(alert: &str, severity: &str, name: &str, value: &str) -> BTreeMap<
         .into()
 }
 
-fn words(message: &Message) -> BTreeMap<String, String> {
+fn words(message: Option<&Message>) -> BTreeMap<String, String> {
+    let Some(message) = message else {
+        return BTreeMap::new();
+    };
     let words = [
         ("summary", message.title.clone()),
         ("description", plain(message)),

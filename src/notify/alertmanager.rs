@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 
-use super::alert_body::{self, AlertBody, Ends, OtherSeverity};
+use super::alert_body::{self, AlertBody, Ends};
 use super::build::BuildError;
 use super::content::Content;
 use super::delivered::Delivered;
@@ -79,7 +79,7 @@ impl Alertmanager {
     fn body(&self, delivery: Delivery<'_>, now: UnixMicros) -> Vec<PostableAlert> {
         let contents = delivery.contents.iter();
         let alerts = contents.flat_map(|content| {
-            let alerts = alert_body::alerts(content, delivery.message, OtherSeverity::EndsAlways);
+            let alerts = alert_body::alerts(content, Some(delivery.message));
             alerts
                 .into_iter()
                 .map(|alert| self.postable(alert, content, now))

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{AlertEvent, Quantity};
+use crate::alert::{AlertEvent, Quantity, Severity};
 use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, closed_set};
 
@@ -95,6 +95,9 @@ pub struct AlertContent {
     pub event: AlertEvent,
     /// What is new about it.
     pub change: AlertChange,
+    /// At which limit the receiver was told before that it fires, where it was.
+    #[serde(default)]
+    pub fired_as: Option<Severity>,
     /// What its rule is; `None` where the rule is no more.
     pub rule: Option<RuleContent>,
     /// The rule's annotations, filled in.

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ring::hmac;
 use serde::Serialize;
 
-use super::alert_body::{self, AlertBody, Ends, OtherSeverity};
+use super::alert_body::{self, AlertBody, Ends};
 use super::build::BuildError;
 use super::content::Content;
 use super::delivered::Delivered;
@@ -90,9 +90,8 @@ impl Webhook {
 
     /// The body, written by `write`.
     fn body<T>(&self, delivery: Delivery<'_>, write: impl FnOnce(&Body<'_>) -> T) -> T {
-        let told = delivery.contents.iter().flat_map(|content| {
-            alert_body::alerts(content, delivery.message, OtherSeverity::EndsOnChange)
-        });
+        let contents = delivery.contents.iter();
+        let told = contents.flat_map(|content| alert_body::alerts(content, Some(delivery.message)));
         let mut told: Vec<AlertBody> = told.collect();
         let mut truncated: usize = delivery.contents.iter().map(more).sum();
         if self.max_alerts > 0 && told.len() > self.max_alerts {

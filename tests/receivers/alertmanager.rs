@@ -99,6 +99,7 @@ fn content(then: UnixMicros, now: UnixMicros, state: AlertState) -> Content {
                 AlertState::Firing => AlertChange::Fired,
                 _ => AlertChange::Resolved,
             },
+            fired_as: (state != AlertState::Firing).then_some(severity),
             rule: Some(RuleContent {
                 group: "budgets".into(),
                 metric: "cost".into(),
@@ -241,10 +242,9 @@ fn fingerprints(body: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// A body with these alerts only, in the order of their fingerprints.
-fn only(mut body: Value, fingerprints: &BTreeSet<String>) -> Value {
+/// A body with its alerts in the order of their fingerprints.
+fn sorted(mut body: Value) -> Value {
     let alerts = body["alerts"].as_array_mut().unwrap();
-    alerts.retain(|alert| fingerprints.contains(&alert["fingerprint"].to_string()));
     alerts.sort_by_key(|alert| alert["fingerprint"].to_string());
     body
 }
@@ -273,16 +273,14 @@ async fn the_webhooks_of_both_say_the_same() {
         let ours = ours.received().last().unwrap().json();
         let told = fingerprints(&ours);
         assert_eq!(told.len(), 2);
-        // An Alertmanager hears also that they are over at their other severities, and says so.
-        let is_told =
-            |body: &Value| body["status"] == status && told.is_subset(&fingerprints(body));
+        let is_told = |body: &Value| body["status"] == status && told == fingerprints(body);
         let complete = |received: &[Received]| -> Option<Value> {
             let received = received.iter().filter(|request| request.complete);
             received.map(Received::json).find(is_told)
         };
         theirs.until(status, |received| complete(received).is_some());
-        let theirs = only(complete(&theirs.received()).unwrap(), &told);
-        let ours = only(ours, &told);
+        let theirs = sorted(complete(&theirs.received()).unwrap());
+        let ours = sorted(ours);
 
         assert_eq!(shape(&ours), shape(&theirs), "{ours:#}\n{theirs:#}");
         for name in [
@@ -310,6 +308,78 @@ async fn the_webhooks_of_both_say_the_same() {
             for name in ["startsAt", "endsAt"] {
                 assert_eq!(moment(&ours[name]), moment(&theirs[name]), "{name}");
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_behind_an_alertmanager_hears_of_what_never_fired() {
+    let taken = Upstream::start(|_| Answer::new("200 OK").body(""));
+    let real = RealAlertmanager::telling("hook", taken.address());
+    let receiver = alertmanager(&[real.url()], &[]);
+    let begin = present();
+    // The second channel is a warning all along; the first becomes one, and is critical again.
+    let told = [
+        (AlertState::Firing, Severity::Critical, None),
+        (
+            AlertState::Firing,
+            Severity::Warning,
+            Some(Severity::Critical),
+        ),
+        (
+            AlertState::Firing,
+            Severity::Critical,
+            Some(Severity::Warning),
+        ),
+        (
+            AlertState::Inactive,
+            Severity::Critical,
+            Some(Severity::Critical),
+        ),
+    ];
+    for (state, severity, fired_as) in told {
+        let mut content = content(begin, present(), state);
+        let Content::Alerts(group) = &mut content else {
+            unreachable!()
+        };
+        group.alerts[0].event.severity = Some(severity);
+        group.alerts[0].fired_as = fired_as;
+        tell(&receiver, &content).await;
+        let expected: BTreeSet<_> = match state {
+            AlertState::Firing => [("azure-1", severity), ("azure-2", Severity::Warning)].into(),
+            _ => BTreeSet::new(),
+        };
+        let listed = real.alerts();
+        let named = |alert: &Value| {
+            let labels = &alert["labels"];
+            (
+                labels["channel"].to_string(),
+                labels["severity"].to_string(),
+            )
+        };
+        let listed: BTreeSet<_> = listed.iter().map(named).collect();
+        let expected = expected.into_iter();
+        let expected =
+            expected.map(|(channel, severity)| (json!(channel), json!(severity.as_str())));
+        let expected =
+            expected.map(|(channel, severity)| (channel.to_string(), severity.to_string()));
+        assert_eq!(listed, expected.collect());
+    }
+    let bodies = |received: &[Received]| -> Vec<Value> {
+        let received = received.iter().filter(|request| request.complete);
+        received.map(Received::json).collect()
+    };
+    taken.until("all is over", |received| {
+        let bodies = bodies(received);
+        bodies.iter().any(|body| body["status"] == "resolved")
+    });
+    for body in bodies(&taken.received()) {
+        for alert in body["alerts"].as_array().unwrap() {
+            let labels = &alert["labels"];
+            assert!(
+                labels["channel"] == "azure-1" || labels["severity"] == "warning",
+                "{alert}"
+            );
         }
     }
 }

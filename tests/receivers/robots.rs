@@ -12,7 +12,7 @@ use tollgate::config::{
     AlertmanagerSettings, Secret, TargetSettings, WebhookSettings, WecomSettings, WecomStyle,
 };
 use tollgate::notify::content::{
-    AlertChange, ChannelContent, DigestContent, DigestFigures, UndeliveredContent,
+    AlertChange, AlertContent, ChannelContent, DigestContent, DigestFigures, UndeliveredContent,
 };
 use tollgate::notify::{Content, Delivered, FailureReason, Receiver, Tone, receiver};
 use tollgate::record::{ChannelEvent, GateReason, GateState, Owner};
@@ -375,6 +375,10 @@ async fn digests_are_over_and_failures_carry_what_was_not_told() {
         ["TollgateUndelivered", "ModelSpend"]
     );
     assert_eq!(body.alerts[0].annotations["error"], "it is gone");
+    // The message is about the receiver, not about the alert.
+    let inner = &body.alerts[1].annotations;
+    assert!(inner["summary"].starts_with("ModelSpend{"), "{inner:?}");
+    assert!(!inner.contains_key("description"), "{inner:?}");
 }
 
 #[tokio::test]
@@ -411,8 +415,8 @@ async fn one_alertmanager_that_takes_the_alerts_is_enough() {
     assert!(fires_for > jiff::SignedDuration::from_hours(23), "{sent}");
 }
 
-#[tokio::test]
-async fn a_resolved_alert_ends_at_every_severity_to_alertmanager() {
+/// Severities and ends of what an Alertmanager is posted of an alert, and its status to a webhook.
+async fn told_to_machines(alert: AlertContent) -> Vec<(String, bool, String)> {
     use judges::alertmanager::{BEARER, start};
     let judge = start().await;
     let alertmanager = made(TargetSettings::Alertmanager(AlertmanagerSettings {
@@ -420,16 +424,66 @@ async fn a_resolved_alert_ends_at_every_severity_to_alertmanager() {
         bearer: Some(Secret::new(BEARER)),
         labels: BTreeMap::new(),
     }));
-    let resolved = one("gpt-5", AlertState::Inactive, AlertChange::Resolved);
-    let at = resolved.event.at.to_string();
-    let told = with(Content::Alerts(group(vec![resolved])));
+    let at = alert.event.at.to_string();
+    let told = with(Content::Alerts(group(vec![alert])));
     assert_eq!(alertmanager.send(told.delivery()).await, sent());
-    let alerts: Value = serde_json::from_slice(&judge.requests()[0].body).unwrap();
-    for (index, severity) in [Severity::Critical, Severity::Warning]
-        .into_iter()
-        .enumerate()
-    {
-        assert_eq!(alerts[index]["labels"]["severity"], severity.as_str());
-        assert_eq!(alerts[index]["endsAt"], at.as_str());
+    let posted: Value = serde_json::from_slice(&judge.requests()[0].body).unwrap();
+    let posted = posted.as_array().unwrap();
+    let (judge, webhook) = webhook(0).await;
+    assert_eq!(webhook.send(told.delivery()).await, sent());
+    let body: judges::webhook::Body = serde_json::from_slice(&judge.requests()[0].body).unwrap();
+    assert_eq!(body.alerts.len(), posted.len());
+    let both = body.alerts.iter().zip(posted);
+    both.map(|(body, posted)| {
+        assert_eq!(
+            posted["labels"]["severity"],
+            body.labels["severity"].as_str()
+        );
+        let over = posted["endsAt"] == at.as_str();
+        (body.labels["severity"].clone(), over, body.status.clone())
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn machines_hear_the_end_of_what_they_were_told_and_of_nothing_else() {
+    use AlertChange::{CameAndWent, Eased, Escalated, Fired, Resolved, Same};
+    use Severity::{Critical, Warning};
+    let fires = |severity: Severity| (severity.to_string(), false, "firing".to_owned());
+    let over = |severity: Severity| (severity.to_string(), true, "resolved".to_owned());
+    for (change, is, fired_as, told) in [
+        (Fired, Warning, None, vec![fires(Warning)]),
+        (Same, Warning, Some(Warning), vec![fires(Warning)]),
+        (
+            Escalated,
+            Critical,
+            Some(Warning),
+            vec![fires(Critical), over(Warning)],
+        ),
+        (
+            Eased,
+            Warning,
+            Some(Critical),
+            vec![fires(Warning), over(Critical)],
+        ),
+        // It was told as a warning, was critical while nobody answered, and is over.
+        (Resolved, Critical, Some(Warning), vec![over(Warning)]),
+        (Resolved, Warning, Some(Warning), vec![over(Warning)]),
+        // Another version's, which did not say.
+        (Resolved, Critical, None, vec![over(Critical)]),
+        (CameAndWent, Critical, None, vec![over(Critical)]),
+    ] {
+        let state = match change {
+            Resolved | CameAndWent => AlertState::Inactive,
+            _ => AlertState::Firing,
+        };
+        let mut alert = one("gpt-5", state, change);
+        alert.event.severity = Some(is);
+        alert.fired_as = fired_as;
+        assert_eq!(
+            told_to_machines(alert).await,
+            told,
+            "{change} {is} {fired_as:?}"
+        );
     }
 }

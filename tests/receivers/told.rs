@@ -129,6 +129,11 @@ pub(crate) fn one(model: &str, state: AlertState, change: AlertChange) -> AlertC
             }],
         },
         change,
+        fired_as: match change {
+            AlertChange::Fired | AlertChange::CameAndWent => None,
+            AlertChange::Escalated => Some(Severity::Warning),
+            _ => Some(Severity::Critical),
+        },
         rule: Some(RuleContent {
             group: "budgets".into(),
             metric: "cost".into(),

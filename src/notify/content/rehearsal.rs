@@ -76,6 +76,9 @@ pub fn alert_of(rule: &Rule, event: AlertEvent) -> AlertContent {
             AlertState::Inactive => AlertChange::Resolved,
             AlertState::Pending | AlertState::Firing => AlertChange::Fired,
         },
+        fired_as: event
+            .severity
+            .filter(|_| event.state == AlertState::Inactive),
         rule: Some(RuleContent {
             group: Arc::clone(&rule.group),
             metric: rule.metric.as_str().into(),

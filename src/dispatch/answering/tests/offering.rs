@@ -33,6 +33,7 @@ fn told(id: AlertId, state: AlertState, closed: Option<&str>) -> AlertContent {
             actions: closed.into_iter().collect(),
         },
         change: AlertChange::Fired,
+        fired_as: None,
         rule: None,
         annotations: BTreeMap::new(),
         window_start: None,

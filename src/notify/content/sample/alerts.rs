@@ -61,6 +61,7 @@ pub(super) fn spending(now: UnixMicros) -> AlertContent {
             }],
         },
         change: AlertChange::Fired,
+        fired_as: None,
         rule: Some(rule("cost", "sum", "day")),
         annotations: annotations(&[
             ("summary", "azure-1 spent 103.2 USD of 100 USD today"),
@@ -97,6 +98,7 @@ pub(super) fn resolved(now: UnixMicros) -> AlertContent {
     alert.event.fired_at = Some(fired);
     alert.event.value = Some(cents(1_200));
     alert.change = AlertChange::Resolved;
+    alert.fired_as = alert.event.severity;
     alert.annotations.clear();
     alert.forecast = None;
     alert.window_start = None;
@@ -108,10 +110,12 @@ pub(super) fn resolved(now: UnixMicros) -> AlertContent {
 pub(super) fn group(now: UnixMicros) -> AlertsContent {
     let mut escalated = spending(now);
     escalated.change = AlertChange::Escalated;
+    escalated.fired_as = Some(Severity::Warning);
     escalated.exhausted_at = Some(now.plus(HOUR));
 
     let mut passed = resolved(now);
     passed.change = AlertChange::CameAndWent;
+    passed.fired_as = None;
     let alerts = vec![
         escalated,
         failing(now),
@@ -140,6 +144,7 @@ fn failing(now: UnixMicros) -> AlertContent {
     let mut failing = AlertContent {
         rule: Some(rule("error_ratio", "ratio", "1h 30m")),
         change: AlertChange::Acted,
+        fired_as: Some(Severity::Critical),
         annotations: annotations(&[
             (
                 "description",
@@ -215,6 +220,7 @@ fn shadowed(now: UnixMicros) -> AlertContent {
 fn crawling(now: UnixMicros) -> AlertContent {
     let mut crawling = AlertContent {
         change: AlertChange::Eased,
+        fired_as: Some(Severity::Critical),
         ..other(
             now,
             "Crawling",
@@ -235,6 +241,7 @@ fn crawling(now: UnixMicros) -> AlertContent {
 fn silent(now: UnixMicros) -> AlertContent {
     AlertContent {
         change: AlertChange::Same,
+        fired_as: Some(Severity::Warning),
         rule: None,
         ..other(
             now,
@@ -271,6 +278,7 @@ fn slow(now: UnixMicros) -> AlertContent {
 pub(super) fn repeated(now: UnixMicros) -> AlertsContent {
     let mut alert = spending(now);
     alert.change = AlertChange::Same;
+    alert.fired_as = alert.event.severity;
     alert.event.fired_at = Some(now.minus(4 * HOUR));
     AlertsContent {
         repeated: true,
@@ -313,6 +321,7 @@ fn other(
             actions: Vec::new(),
         },
         change: AlertChange::Fired,
+        fired_as: None,
         rule: None,
         annotations: BTreeMap::new(),
         window_start: None,
