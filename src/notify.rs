@@ -36,7 +36,7 @@ pub use content::Content;
 pub use delivered::{Delivered, FailureReason};
 pub use email::EmailError;
 pub use message::{Block, Button, ButtonTarget, Image, Message, Span, Thread, Tone};
-pub use pace::{Pace, Rate};
+pub use pace::{Pace, Rate, SharedRates};
 
 use crate::config::ReceiverKind;
 

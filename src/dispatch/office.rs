@@ -61,7 +61,7 @@ impl Office {
         let mut queues = HashMap::new();
         for destination in destinations {
             let name = Arc::clone(&destination.settings.name);
-            let pacer = Pacer::new(&destination.receiver.pace(), &shared);
+            let pacer = Pacer::new(&destination.receiver.pace(), &shared, Instant::now());
             let queue = Queue::new(pacer, destination.receiver.merges());
             queues.insert(Arc::clone(&name), queue);
             let desk = Desk {

@@ -20,6 +20,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// Most notifications in one message.
 const MOST_MERGED: usize = 100;
+/// What may follow so soon is sent by itself, as long as no more than so many wait: each in its own
+/// conversation, with its own buttons.
+const SOON: Duration = Duration::from_secs(3);
+/// See [`SOON`].
+const FEW: usize = 5;
 
 /// A notification that waits.
 #[derive(Clone, Debug)]
@@ -149,8 +154,9 @@ impl Queue {
             return Step::Wait(Some(self.until_next(now, at.duration_since(clock))));
         }
         let alone = first.alone || !self.merges;
-        // More than one wait, and they could not follow each other at once.
-        let merged = !alone && self.waiting.len() > 1 && !self.pacer.has_room_for_two(clock);
+        let next = self.pacer.wait_after_next(clock);
+        let is_soon = next.is_zero() || next <= SOON && self.waiting.len() <= FEW;
+        let merged = !alone && !is_soon;
         if let Err(wait) = self.pacer.take(clock) {
             return Step::Wait(Some(self.until_next(now, wait)));
         }

@@ -23,7 +23,7 @@ use super::http::{Answer, Poster};
 use super::markdown::Markdown;
 use super::message::Tone;
 use super::message::{Block, Message};
-use super::pace::{Pace, Rate};
+use super::pace::{Pace, Rate, SharedRates};
 use super::plain::visible;
 use super::slack::mark;
 use super::{Answering, Delivery, Receiver, cut, link};
@@ -201,10 +201,12 @@ impl Receiver for Dingtalk {
     fn pace(&self) -> Pace {
         Pace {
             own: Vec::new(),
-            shared: Some(self.poster.fingerprint()),
-            together: vec![Rate {
-                messages: 20,
-                per: Duration::from_secs(60),
+            shared: vec![SharedRates {
+                by: self.poster.fingerprint(),
+                rates: vec![Rate {
+                    messages: 20,
+                    per: Duration::from_secs(60),
+                }],
             }],
         }
     }

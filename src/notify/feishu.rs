@@ -21,7 +21,7 @@ use super::delivered::{Delivered, FailureReason};
 use super::http::{Answer, Poster};
 use super::markdown::Markdown;
 use super::message::{Block, Message, Tone};
-use super::pace::{Pace, Rate};
+use super::pace::{Pace, Rate, SharedRates};
 use super::plain::visible;
 use super::{Answering, Delivery, Receiver, cut, link};
 use crate::clock::UnixMicros;
@@ -159,8 +159,10 @@ impl Receiver for Feishu {
         };
         Pace {
             own: Vec::new(),
-            shared: Some(self.poster.fingerprint()),
-            together: vec![rate(100, 60), rate(5, 1)],
+            shared: vec![SharedRates {
+                by: self.poster.fingerprint(),
+                rates: vec![rate(100, 60), rate(5, 1)],
+            }],
         }
     }
 

@@ -1,4 +1,4 @@
-//! How fast a receiver may be told: token buckets, with the time as an argument.
+//! How fast a receiver may be told.
 
 use std::time::Duration;
 
@@ -11,14 +11,20 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// All the limits of a receiver, and what they are counted by: receivers with the same `shared` (one
-/// bot in several chats) share the second list.
+/// Limits that several receivers share: one bot in several chats, one chat of several receivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedRates {
+    /// What they go by: a fingerprint, never the credential. Receivers with the same one share them.
+    pub by: u64,
+    /// Of all that share them.
+    pub rates: Vec<Rate>,
+}
+
+/// All the limits of a receiver. Each of them holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
     /// Of this receiver alone.
     pub own: Vec<Rate>,
-    /// What the shared limits go by: a fingerprint, never the credential.
-    pub shared: Option<u64>,
-    /// Of all that share it.
-    pub together: Vec<Rate>,
+    /// Of this receiver and others.
+    pub shared: Vec<SharedRates>,
 }

@@ -18,7 +18,7 @@ use super::build::BuildError;
 use super::delivered::{Delivered, FailureReason};
 use super::http::{Answer, Poster};
 use super::message::{Block, Message, Span, Tone};
-use super::pace::{Pace, Rate};
+use super::pace::{Pace, Rate, SharedRates};
 use super::plain::visible;
 use super::{Answering, Delivery, Receiver, cut, link};
 use crate::config::{ReceiverKind, SlackSettings};
@@ -156,10 +156,12 @@ impl Receiver for Slack {
     fn pace(&self) -> Pace {
         Pace {
             own: Vec::new(),
-            shared: Some(self.poster.fingerprint()),
-            together: vec![Rate {
-                messages: 1,
-                per: Duration::from_secs(1),
+            shared: vec![SharedRates {
+                by: self.poster.fingerprint(),
+                rates: vec![Rate {
+                    messages: 1,
+                    per: Duration::from_secs(1),
+                }],
             }],
         }
     }

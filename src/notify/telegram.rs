@@ -14,6 +14,7 @@ mod text;
 pub use bot::{Bot, BotError, Heard, Update, Updates};
 pub use call::CallError;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ use async_trait::async_trait;
 use teloxide::types::{MessageId, Recipient};
 use tokio::time::Instant;
 
-use super::{Answering, Delivered, Delivery, FailureReason, Message, Pace, Rate, Receiver};
+use super::{
+    Answering, Delivered, Delivery, FailureReason, Message, Pace, Rate, Receiver, SharedRates,
+};
 use crate::config::{ChatName, ReceiverKind, TelegramSettings};
 
 use post::{Outgoing, Plan};
@@ -131,14 +134,18 @@ impl Receiver for TelegramReceiver {
             per: Duration::from_secs(seconds),
         };
         let is_private = matches!(&**self.chat.load(), Recipient::Id(id) if id.0 > 0);
-        let mut own = vec![rate(1, 1)];
+        let mut of_chat = vec![rate(1, 1)];
         if !is_private {
-            own.push(rate(20, 60));
+            of_chat.push(rate(20, 60));
         }
+        let bot = self.bot.fingerprint();
+        // Two receivers with topics of one group are one chat to Telegram.
+        let mut hasher = DefaultHasher::new();
+        (bot, self.chat.load().to_string()).hash(&mut hasher);
+        let shared = [(bot, vec![rate(30, 1)]), (hasher.finish(), of_chat)];
         Pace {
-            own,
-            shared: Some(self.bot.fingerprint()),
-            together: vec![rate(30, 1)],
+            own: Vec::new(),
+            shared: shared.map(|(by, rates)| SharedRates { by, rates }).to_vec(),
         }
     }
 

@@ -19,7 +19,7 @@ use super::delivered::{Delivered, FailureReason};
 use super::http::{Answer, Poster};
 use super::markdown::Markdown;
 use super::message::{Block, Message, Tone};
-use super::pace::{Pace, Rate};
+use super::pace::{Pace, Rate, SharedRates};
 use super::plain::visible;
 use super::{Answering, Delivery, Receiver, cut, link};
 use crate::config::{ReceiverKind, WecomSettings, WecomStyle};
@@ -205,10 +205,12 @@ impl Receiver for Wecom {
     fn pace(&self) -> Pace {
         Pace {
             own: Vec::new(),
-            shared: Some(self.poster.fingerprint()),
-            together: vec![Rate {
-                messages: 20,
-                per: MINUTE,
+            shared: vec![SharedRates {
+                by: self.poster.fingerprint(),
+                rates: vec![Rate {
+                    messages: 20,
+                    per: MINUTE,
+                }],
             }],
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use tollgate::notify::{Delivered, FailureReason, Tone};
+use tollgate::notify::{Delivered, FailureReason, Rate, Tone};
 
 use crate::bench::{Bench, MENTIONED, benches, usual};
 use crate::judges::{Answer, Fault};
@@ -421,7 +421,8 @@ async fn at_its_pace_a_receiver_takes_everything_and_not_faster() {
     for bench in usual().await {
         let pace = bench.receiver.pace();
         let told = alert("gpt-5", Tone::Warning);
-        let mut rates = pace.together.clone();
+        let shared = pace.shared.iter().flat_map(|limits| &limits.rates);
+        let mut rates: Vec<Rate> = shared.copied().collect();
         rates.extend(pace.own);
         // The slowest first: within it, the others must be kept.
         rates.sort_by_key(|rate| std::cmp::Reverse(rate.per));

@@ -12,8 +12,8 @@ use tollgate::config::{
 };
 use tollgate::notify::telegram::{Bot, TelegramReceiver};
 use tollgate::notify::{
-    Answering, Block, Button, ButtonTarget, Delivered, Delivery, Image, Message, Rate, Receiver,
-    Span, Thread, Tone,
+    Answering, Block, Button, ButtonTarget, Delivered, Delivery, Image, Message, Pace, Rate,
+    Receiver, Span, Thread, Tone,
 };
 
 use crate::support::Gate;
@@ -344,18 +344,29 @@ async fn the_pace_is_the_published_one() {
         messages: 20,
         per: Duration::from_secs(60),
     };
+    let rates = |pace: &Pace| -> Vec<Vec<Rate>> {
+        let shared = pace.shared.iter();
+        shared.map(|limits| limits.rates.clone()).collect()
+    };
     let group = made(&settings, PATIENT).pace();
-    assert_eq!(group.own, [second(1), minute]);
-    assert_eq!(group.together, [second(30)]);
-    settings.chat = ChatName::Name("@channel".into());
+    assert_eq!(group.own, []);
+    assert_eq!(rates(&group), [vec![second(30)], vec![second(1), minute]]);
+    // Another topic is the same chat.
+    settings.topic = Some(8);
     assert_eq!(made(&settings, PATIENT).pace(), group);
+    settings.chat = ChatName::Name("@channel".into());
+    let channel = made(&settings, PATIENT).pace();
+    assert_eq!(rates(&channel), rates(&group));
+    assert_eq!(channel.shared[0], group.shared[0]);
+    assert_ne!(channel.shared[1], group.shared[1]);
     settings.chat = ChatName::Id(PRIVATE);
     let private = made(&settings, PATIENT).pace();
-    assert_eq!(private.own, [second(1)]);
-    assert_eq!(private.shared, group.shared);
+    assert_eq!(rates(&private), [vec![second(30)], vec![second(1)]]);
+    assert_eq!(private.shared[0], group.shared[0]);
     assert!(bot(&judge).is_of(&settings));
     settings.token = Secret::new("4242:another");
-    assert_ne!(made(&settings, PATIENT).pace().shared, group.shared);
+    let another = made(&settings, PATIENT).pace();
+    assert!((0..2).all(|index| another.shared[index].by != private.shared[index].by));
     assert!(!bot(&judge).is_of(&settings));
 }
 

@@ -36,7 +36,14 @@ fn queue(rates: &[(u32, u64)]) -> Queue {
         own: own.collect(),
         ..Pace::default()
     };
-    Queue::new(Pacer::new(&pace, &Shared::default()), true)
+    Queue::new(Pacer::new(&pace, &Shared::default(), long_ago()), true)
+}
+
+/// A start, whose caution is over.
+fn long_ago() -> Instant {
+    Instant::now()
+        .checked_sub(Duration::from_secs(3600))
+        .unwrap()
 }
 
 fn ids(waiting: &[Waiting]) -> Vec<u128> {
@@ -125,6 +132,18 @@ fn what_may_not_be_told_one_by_one_is_merged_and_nothing_is_dropped() {
 }
 
 #[test]
+fn a_few_that_may_follow_soon_are_not_merged() {
+    for (waiting, seconds, first) in [(5, 1, 1), (6, 1, 6), (2, 3, 1), (2, 4, 2)] {
+        let mut queue = queue(&[(1, seconds)]);
+        for number in 1..=waiting {
+            queue.push(notification(number, &format!("g{number}")), at(0));
+        }
+        let batch = step(&mut queue, 0, Instant::now()).unwrap();
+        assert_eq!(batch.len(), first, "{waiting} every {seconds} s");
+    }
+}
+
+#[test]
 fn a_newer_one_of_a_group_takes_the_place_of_one_that_waits() {
     let mut queue = queue(&[]);
     let clock = Instant::now();
@@ -185,7 +204,7 @@ fn what_nobody_took_before_its_deadline_is_dead_and_says_why() {
 
 #[test]
 fn of_a_message_that_is_refused_each_part_is_tried_by_itself() {
-    let mut queue = queue(&[(1, 1)]);
+    let mut queue = queue(&[(1, 4)]);
     let mut clock = Instant::now();
     for number in 1..=3 {
         queue.push(notification(number, &format!("g{number}")), at(0));
@@ -195,7 +214,7 @@ fn of_a_message_that_is_refused_each_part_is_tried_by_itself() {
     let answers = [sent(), refused(), sent()];
     let mut found = Vec::new();
     for (number, answer) in (1..=3).zip(&answers) {
-        clock += Duration::from_secs(1);
+        clock += Duration::from_secs(4);
         assert_eq!(step(&mut queue, 0, clock), Some(vec![number]));
         let settled = queue.answered(answer, at(0), clock, 0.0);
         found.push(settled[0].fate.result.as_str());
