@@ -24,7 +24,7 @@ use super::error::{ApiError, ErrorCode};
 use super::serve::Peer;
 use crate::clock::UnixMicros;
 use crate::config::Language;
-use crate::dispatch::answering::{Answerer, Peek, Reply, Standing};
+use crate::dispatch::answering::{Answerer, Peek, Standing};
 use crate::notify::{Block, Message, Span};
 
 /// What links need.
@@ -119,19 +119,7 @@ async fn follow(
     let now = UnixMicros::now();
     let remote = remote(connection.map(|Extension(Peer(address))| address), &headers);
     let followed = tokio::task::spawn_blocking(move || {
-        // Its language is the receiver's.
-        let language = answers.answerer.peek(&token, now).language;
-        let Reply {
-            text,
-            standing,
-            message,
-        } = answers.answerer.follow(&token, remote, now);
-        Peek {
-            language,
-            text,
-            standing,
-            message,
-        }
+        answers.answerer.follow(&token, remote, now)
     });
     match followed.await {
         Ok(peek) => page(&peek, false),

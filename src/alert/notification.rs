@@ -127,7 +127,7 @@ pub struct ChatAnswer {
     pub done: bool,
     /// What came of it, in words.
     pub outcome: Arc<str>,
-    /// The number that makes a signed answer work once; `None` of a command.
+    /// The number that makes an answer or a command work once.
     pub nonce: Option<u64>,
     /// Until when that number must be remembered.
     pub expires_at: Option<UnixMicros>,

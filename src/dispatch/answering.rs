@@ -12,6 +12,7 @@
 mod answerer;
 mod bot;
 mod buttons;
+mod claims;
 mod command;
 mod deeds;
 mod details;
@@ -19,6 +20,8 @@ mod figures;
 mod key_file;
 mod listener;
 mod log;
+mod meaning;
+mod replies;
 mod reports;
 mod signer;
 mod subject;
@@ -33,7 +36,8 @@ pub use command::{BadCommand, Command, SpendBy, SpendOver};
 pub use key_file::KeyFileError;
 pub use listener::{Door, doors, listen};
 pub use log::{AnswerLog, LedgerLog, Used};
-pub use signer::{BadAnswer, Offer, Opened, Signer, Way};
+pub use reports::Written;
+pub use signer::{BadAnswer, Offer, Opened, Signer, ToldOf, Way};
 pub use subject::{AlertSubject, Subject};
 
 use crate::record::closed_set;
@@ -43,7 +47,7 @@ closed_set! {
     AnswerAction ("action of an answer") {
         /// Nobody is told of the alerts for an hour.
         Silence => "silence",
-        /// The channel is opened, whoever holds it closed.
+        /// The channel is opened, if nobody closed it that the message does not tell of.
         Reopen => "reopen",
         /// The channel stays closed until somebody opens it.
         KeepClosed => "keep_closed",

@@ -28,6 +28,7 @@ use crate::alert::{AlertEvent, Quantity, Severity};
 use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, closed_set};
 
+pub use actions::told as actions_told;
 pub use rendering::{Rendering, render};
 pub use templates::Templates;
 

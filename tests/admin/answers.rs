@@ -8,7 +8,7 @@ use tollgate::clock::UnixMicros;
 use tollgate::config::{
     FeishuSettings, Language, ReceiverSettings, Secret, TargetSettings, TemplateSettings,
 };
-use tollgate::dispatch::answering::{AlertSubject, AnswerAction, Offer, Subject, Way};
+use tollgate::dispatch::answering::{AlertSubject, AnswerAction, Offer, Subject, ToldOf, Way};
 
 use crate::{Admin, traffic};
 
@@ -44,6 +44,10 @@ impl Admin {
             subject,
             expires_at: ends,
             nonce: self.signer.nonce(of, action, subject, ends),
+            told: ToldOf {
+                until: ends,
+                operator: true,
+            },
         };
         format!("/answers/{}", self.signer.seal(Way::Link, of, &offer))
     }

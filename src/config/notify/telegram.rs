@@ -20,6 +20,11 @@ const BUTTONS_LAST: Duration = Duration::from_secs(24 * 3600);
 /// Characters of a token's second part; Telegram's have 35.
 const SECRET_PART: std::ops::RangeInclusive<usize> = 30..=64;
 
+/// Users that Telegram names in place of others: an administrator who remains anonymous
+/// (`@GroupAnonymousBot`), a channel's post in its discussion (`Telegram`), a channel that writes
+/// (`@Channel_Bot`). Everybody of the kind, in every chat, has the same.
+const NOBODY_IN_PARTICULAR: [i64; 3] = [1_087_968_824, 777_000, 136_817_688];
+
 pub(super) fn read(
     section: &mut Section<'_>,
     reader: &mut Reader<'_>,
@@ -143,12 +148,20 @@ fn number(text: &str) -> Result<i64, Refusal> {
 }
 
 fn user(text: &str) -> Result<i64, Refusal> {
-    units::whole(1, i64::MAX)(text).map_err(|_| {
+    let number = units::whole(1, i64::MAX)(text).map_err(|_| {
         Refusal::new(
             "is no user's number",
             "write it as `getUpdates` shows it in `from.id`; a name can change its owner",
         )
-    })
+    })?;
+    if NOBODY_IN_PARTICULAR.contains(&number) {
+        return Err(Refusal::new(
+            "stands for everybody who is anonymous, in any chat",
+            "whoever is to answer has to turn off \"Remain anonymous\" in the group; take the number \
+             that `from.id` shows then",
+        ));
+    }
+    Ok(number)
 }
 
 fn answers(
@@ -209,6 +222,16 @@ mod tests {
         ] {
             assert!(!is_token(&text), "{text}");
         }
+    }
+
+    #[test]
+    fn who_is_anonymous_is_nobody_in_particular() {
+        assert_eq!(user("11"), Ok(11));
+        for text in ["1087968824", "777000", "136817688"] {
+            let refusal = user(text).unwrap_err();
+            assert!(refusal.reason.contains("anonymous"), "{refusal:?}");
+        }
+        assert!(user("0").is_err());
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub trait ChatBot: fmt::Debug + Send + Sync {
     /// again.
     async fn poll(&self, offset: i32, wait: Duration) -> Result<Updates, CallError>;
 
+    /// Which supergroup a group became; `None` where it is what it was.
+    async fn moved_to(&self, chat: i64) -> Result<Option<i64>, CallError>;
+
     /// Answers who pressed a button, with a text that only they see; as an `alert` to be closed.
     async fn acknowledge(
         &self,
@@ -53,6 +56,10 @@ impl ChatBot for Bot {
 
     async fn poll(&self, offset: i32, wait: Duration) -> Result<Updates, CallError> {
         Bot::poll(self, offset, wait).await
+    }
+
+    async fn moved_to(&self, chat: i64) -> Result<Option<i64>, CallError> {
+        Bot::moved_to(self, chat).await
     }
 
     async fn acknowledge(

@@ -7,9 +7,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::answerer::{Answerer, Asking};
-use super::{AlertSubject, near};
+use super::details::hold_line;
+use super::{AlertSubject, ToldOf, near};
 use crate::alert::{AlertId, AlertState, Silence, SilenceMatcher};
-use crate::channel::{Closing, GateStatus};
+use crate::channel::{Closing, GateStatus, Hold};
 use crate::ledger::SilenceError;
 use crate::record::{GateReason, GateState, Owner};
 
@@ -53,7 +54,10 @@ impl Answerer {
         let (which, until) = (which.join(" "), asking.moment(silence.ends_at));
         let fitting = self.firing(asking, &silence);
         self.silences.create(silence).map_err(|error| match error {
-            SilenceError::Bad(bad) => bad.to_string(),
+            SilenceError::Bad(bad) => asking.say(
+                format!("This is no silence: {bad}."),
+                "这不是有效的静默：至少需要一个条件，且结束时间须晚于开始时间。",
+            ),
             SilenceError::NotWriter => asking.say(
                 "Another process writes the ledger at the moment. Nothing was changed; try again.",
                 "目前由另一个进程写入账本，未做任何更改，请重试。",
@@ -88,6 +92,33 @@ impl Answerer {
             view.alerts.iter().filter(firing)
         });
         alerts.count()
+    }
+
+    /// Opens a channel that is held closed by nobody of whom its message did not tell.
+    pub(super) fn reopen_as_told(
+        &self,
+        asking: &Asking<'_>,
+        channel: &str,
+        told: ToldOf,
+    ) -> Result<String, String> {
+        let gate = self.gate(asking, channel)?;
+        let is_new = |hold: &&Hold| {
+            let untold = hold.closing.owner == Owner::Operator && !told.operator;
+            untold || hold.since > told.until
+        };
+        let Some(hold) = gate.holds.iter().find(is_new) else {
+            return self.reopen(asking, channel);
+        };
+        let held = hold_line(asking, hold);
+        Err(asking.say(
+            format!(
+                "{channel} was left closed: by now it is {held}, which this message does not tell of. \
+                 /enable {channel} opens it all the same."
+            ),
+            format!(
+                "{channel} 保持关闭：目前{held}，与此消息所述不同。仍要启用请发送 /enable {channel}。"
+            ),
+        ))
     }
 
     /// Opens a channel, whoever holds it closed.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::answerer::{Answerer, Asking, Reply, Standing};
 use super::{AlertSubject, Subject};
-use crate::alert::{AlertId, AlertState, Severity};
+use crate::alert::{AlertEvent, AlertId, AlertState, Severity};
 use crate::channel::Hold;
 use crate::ledger::query::{Order, RequestFilter, StoredRequest};
-use crate::notify::content::humane;
+use crate::notify::content::{actions_told, humane};
 use crate::notify::{Block, Message, Span, Tone};
 use crate::record::{GateReason, GateState, Owner};
 use crate::rules::{AlertView, Rule};
@@ -66,13 +66,9 @@ impl Answerer {
                 Span::Code(id.to_string()),
                 Span::Text(format!(": {}", alert_line(asking, rule, alert))),
             ]));
-            let actions = alert
-                .actions
-                .iter()
-                .filter(|taken| &*taken.action != "notify");
-            body.extend(
-                actions.map(|taken| Block::Line(vec![Span::Text(taken.detail.to_string())])),
-            );
+            let told = asking.told;
+            let done = actions_told(&event(id, rule, alert), told.language, &told.timezone, asking.now);
+            body.extend(done.into_iter().map(|line| Block::Line(vec![Span::Text(line)])));
         }
         body.extend(asking.more(found.len(), MOST_ALERTS));
         if found.is_empty() {
@@ -164,8 +160,29 @@ impl Asking<'_> {
     /// A line that says how many were left out.
     pub(super) fn more(&self, all: usize, listed: usize) -> Option<Block> {
         let more = all.saturating_sub(listed);
-        let text = self.say(format!("… {more} more"), format!("… 另有 {more} 条"));
+        let text = self.say(format!("… {more} more"), format!("……另有 {more} 条"));
         (more > 0).then(|| Block::Line(vec![Span::Text(text)]))
+    }
+}
+
+/// An alert as far as what was done about it is put into words.
+fn event(id: &AlertId, rule: &Rule, alert: &AlertView) -> AlertEvent {
+    AlertEvent {
+        at: alert.active_since.unwrap_or(alert.window_start),
+        alert: id.clone(),
+        state: alert.state,
+        severity: alert.severity,
+        active_since: alert.active_since,
+        fired_at: alert.fired_at,
+        cleared_since: None,
+        critical_since: None,
+        critical_cleared_since: None,
+        value: alert.value,
+        limit: None,
+        window_end: alert.window_end,
+        mode: rule.mode,
+        told: true,
+        actions: alert.actions.clone(),
     }
 }
 
@@ -174,7 +191,7 @@ pub(super) fn alert_line(asking: &Asking<'_>, rule: &Rule, alert: &AlertView) ->
     let mut text = match (alert.state, alert.severity) {
         (AlertState::Firing, Some(Severity::Critical)) => asking.say("critical", "严重"),
         (AlertState::Firing, _) => asking.say("warning", "警告"),
-        (AlertState::Pending, _) => asking.say("pending", "待定"),
+        (AlertState::Pending, _) => asking.say("pending", "待触发"),
         (AlertState::Inactive, _) => asking.say("as it should be", "正常"),
     };
     let since = match alert.state {
@@ -233,11 +250,14 @@ pub(super) fn hold_line(asking: &Asking<'_>, hold: &Hold) -> String {
     };
     let reason = match closing.reason {
         GateReason::OutOfMoney => Some(asking.say("out of money", "余额不足")),
-        GateReason::BadCredential => Some(asking.say("its credential is refused", "凭证被拒")),
+        GateReason::BadCredential => Some(asking.say("its credential is refused", "凭据被拒")),
         GateReason::Failures => Some(asking.say("too many failures", "失败过多")),
         _ => None,
     };
-    for part in [reason.as_deref(), closing.note.as_deref()]
+    // An alert's note is its value and limit as the rule writes them; the alert itself says them better.
+    let is_alerts = matches!(closing.owner, Owner::Alert(_));
+    let note = closing.note.as_deref().filter(|_| !is_alerts);
+    for part in [reason.as_deref(), note]
         .into_iter()
         .flatten()
     {

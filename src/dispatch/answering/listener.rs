@@ -1,6 +1,7 @@
 //! Hears what is pressed and written in the chats of a bot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::bot::ChatBot;
-use super::{Answerer, Command};
+use super::{Answerer, Command, Written};
 use crate::clock::UnixMicros;
 use crate::config::{ChatName, Language, ReceiverSettings, TargetSettings, TelegramSettings};
 use crate::notify::telegram::{CallError, Heard, Update};
@@ -22,6 +23,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// While another program polls with the same token.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(60);
+/// After the token was refused: somebody may put it right, or a server in front of the Bot API was
+/// not what it is.
+const REFUSED_PAUSE: Duration = Duration::from_secs(300);
+/// The number that a group's is above, and a supergroup's below.
+const SUPERGROUPS: i64 = -1_000_000_000_000;
 /// A stranger is told of in the log at most this often.
 const STRANGERS_EVERY: Duration = Duration::from_secs(3600);
 /// Strangers that are remembered.
@@ -81,7 +87,7 @@ pub fn doors(receivers: &[ReceiverSettings]) -> Vec<(&TelegramSettings, Vec<Door
     bots
 }
 
-/// Hears a bot until `stop` says so (or its sender is gone), or the bot's token is refused. What was
+/// Hears a bot until `stop` says so (or its sender is gone). What was
 /// heard is confirmed once it is handled, so that a crash repeats the last of it; a button works once
 /// all the same.
 pub async fn listen(
@@ -99,6 +105,7 @@ pub(super) struct Pauses {
     pub(super) first: Duration,
     pub(super) longest: Duration,
     pub(super) conflict: Duration,
+    pub(super) refused: Duration,
 }
 
 /// One bot.
@@ -111,6 +118,10 @@ pub(super) struct Listener {
     name: Option<Arc<str>>,
     /// Users that may not, and when the log was told of them last.
     strangers: HashMap<i64, UnixMicros>,
+    /// Supergroups that none of the groups became that this user may answer from.
+    foreign: BTreeSet<(i64, i64)>,
+    /// Whether the token was refused, and the log told.
+    is_refused: bool,
     pub(super) pauses: Pauses,
 }
 
@@ -122,10 +133,13 @@ impl Listener {
             answerer,
             name: None,
             strangers: HashMap::new(),
+            foreign: BTreeSet::new(),
+            is_refused: false,
             pauses: Pauses {
                 first: FIRST_PAUSE,
                 longest: LONGEST_PAUSE,
                 conflict: CONFLICT_PAUSE,
+                refused: REFUSED_PAUSE,
             },
         }
     }
@@ -143,6 +157,9 @@ impl Listener {
                 Ok(updates) => {
                     confirmed = offset;
                     pause = self.pauses.first;
+                    if mem::take(&mut self.is_refused) {
+                        tracing::info!(receivers = ?self.receivers(), "the bot is heard again");
+                    }
                     for update in updates.heard {
                         if *stop.borrow() {
                             break;
@@ -156,12 +173,14 @@ impl Listener {
                     continue;
                 }
                 Err(error @ CallError::Token) => {
-                    tracing::error!(
-                        receivers = ?self.receivers(),
-                        %error,
-                        "nobody can answer from the bot's chats until Tollgate starts again"
-                    );
-                    return;
+                    if !mem::replace(&mut self.is_refused, true) {
+                        tracing::error!(
+                            receivers = ?self.receivers(),
+                            %error,
+                            "nobody can answer from the bot's chats; it is tried every few minutes"
+                        );
+                    }
+                    self.pauses.refused
                 }
                 Err(error @ (CallError::OtherPoller | CallError::WebhookSet)) => {
                     tracing::warn!(
@@ -203,14 +222,16 @@ impl Listener {
 
     /// Does what follows from an update.
     pub(super) async fn handle(&mut self, update: Update, now: UnixMicros) {
-        let here = self
-            .doors
-            .iter()
-            .filter(|door| door.chats.contains(&update.chat));
-        let allowed = here.filter(|door| door.users.contains(&update.user));
-        let allowed: Vec<Door> = allowed.cloned().collect();
+        if let Heard::Wrote { text, .. } = &update.what
+            && !text.trim_start().starts_with('/')
+        {
+            return;
+        }
+        let mut allowed = self.allowed(&update);
+        if allowed.is_empty() && self.follow(&update).await {
+            allowed = self.allowed(&update);
+        }
         match update.what {
-            Heard::Wrote { ref text, .. } if !text.trim_start().starts_with('/') => {}
             Heard::Pressed {
                 ref callback_id, ..
             } if allowed.is_empty() => {
@@ -226,6 +247,65 @@ impl Listener {
             Heard::Pressed { .. } => self.pressed(update, allowed, now).await,
             Heard::Wrote { .. } => self.wrote(update, &allowed, now).await,
         }
+    }
+
+    /// The doors that are open to who did something, where they did it.
+    fn allowed(&self, update: &Update) -> Vec<Door> {
+        let here = self
+            .doors
+            .iter()
+            .filter(|door| door.chats.contains(&update.chat));
+        let allowed = here.filter(|door| door.users.contains(&update.user));
+        allowed.cloned().collect()
+    }
+
+    /// Opens doors in the supergroup that their group became, where one of their users does something
+    /// in a supergroup that has none; whether it is that. Messages follow a group by themselves, and
+    /// bring their buttons along.
+    async fn follow(&mut self, update: &Update) -> bool {
+        if update.chat >= SUPERGROUPS || self.foreign.contains(&(update.chat, update.user)) {
+            return false;
+        }
+        let own = self.doors.iter();
+        let own = own.filter(|door| door.users.contains(&update.user));
+        let groups: BTreeSet<i64> = own
+            .flat_map(|door| door.chats.iter().copied())
+            .filter(|chat| (SUPERGROUPS..0).contains(chat))
+            .collect();
+        let mut is_sure = !groups.is_empty();
+        for group in groups {
+            match self.bot.moved_to(group).await {
+                Ok(Some(to)) if to == update.chat => {
+                    tracing::warn!(
+                        receivers = ?self.receivers(),
+                        group,
+                        chat = to,
+                        "the Telegram group became a supergroup, and is heard there; put this \
+                         number into the settings"
+                    );
+                    for door in &mut self.doors {
+                        if door.chats.contains(&group) {
+                            door.chats.push(to);
+                        }
+                    }
+                    return true;
+                }
+                Ok(_) => {}
+                // It cannot be written in any more: what it became is not known by that.
+                Err(error) if !error.may_pass() => {}
+                Err(error) => {
+                    tracing::warn!(%error, "whether a group became a supergroup is not known");
+                    is_sure = false;
+                }
+            }
+        }
+        if is_sure {
+            if self.foreign.len() >= MOST_STRANGERS {
+                self.foreign.clear();
+            }
+            self.foreign.insert((update.chat, update.user));
+        }
+        false
     }
 
     async fn pressed(&self, update: Update, allowed: Vec<Door>, now: UnixMicros) {
@@ -305,8 +385,16 @@ impl Listener {
             None => return,
             Some(Ok(command)) if is_late && command.changes() => Some(late(door.language)),
             Some(_) => {
+                let chat = update.chat;
                 let command = self.ask(move |answerer| {
-                    answerer.command(&door.receiver, &who, &text, name.as_deref(), now)
+                    let written = Written {
+                        who: &who,
+                        text: &text,
+                        bot: name.as_deref(),
+                        chat,
+                        message_id,
+                    };
+                    answerer.command(&door.receiver, &written, now)
                 });
                 command.await.flatten()
             }

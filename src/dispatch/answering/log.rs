@@ -10,6 +10,9 @@ use crate::clock::UnixMicros;
 use crate::ledger::query::AnswerFilter;
 use crate::ledger::{Journal, QueryError, Reader, Recovery};
 
+/// What came of an answer, as long as nothing did.
+pub(super) const TAKEN: &str = "taken";
+
 /// An answer that was taken before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
@@ -17,8 +20,9 @@ pub struct Used {
     pub who: Option<Arc<str>>,
     /// When, likewise.
     pub at: Option<UnixMicros>,
-    /// Whether it was done; otherwise it failed, or the process ended over it.
-    pub done: bool,
+    /// Whether it was done; `None` where nothing was kept of what came of it: it is being done, or the
+    /// process ended over it.
+    pub done: Option<bool>,
 }
 
 /// Keeps who answered what. All of it may block.
@@ -84,10 +88,11 @@ impl LedgerLog {
             let found = page.events.into_iter();
             let mut found = found.filter(|answer| answer.nonce == Some(nonce));
             if let Some(answer) = found.next() {
+                let is_known = answer.done || &*answer.outcome != TAKEN;
                 return Ok(Some(Used {
                     who: Some(answer.who),
                     at: Some(answer.at),
-                    done: answer.done,
+                    done: is_known.then_some(answer.done),
                 }));
             }
             if page.next.is_none() {
@@ -98,7 +103,7 @@ impl LedgerLog {
         Ok(Some(Used {
             who: None,
             at: None,
-            done: true,
+            done: None,
         }))
     }
 }

@@ -1,8 +1,10 @@
 //! Commands carried out, and what they answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::answerer::{Answerer, Asking};
+use super::claims::Once;
 use super::details::{alert_line, gate_tone, hold_line, state_word};
 use super::figures::{spent, traffic};
 use super::{BadCommand, Command, SpendBy, SpendOver, near};
@@ -22,21 +24,39 @@ const MOST_BUDGETS: usize = 5;
 /// Characters of a command in the audit.
 const LONGEST_COMMAND: usize = 500;
 
+/// How long it is remembered which messages were carried out: longer than the chat's service tells a
+/// command again of which nobody knows whether it was, and that still works.
+const COMMANDS_REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+
+/// A message that may be a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// Who wrote it.
+    pub who: &'a str,
+    /// The text.
+    pub text: &'a str,
+    /// The bot's name, where it is known.
+    pub bot: Option<&'a str>,
+    /// The chat it is in, by its number.
+    pub chat: i64,
+    /// Its number in the chat: what is told twice is carried out once.
+    pub message_id: i32,
+}
+
 impl Answerer {
-    /// Carries out what `who` wrote in a chat of this receiver, and says what came of it. `None` where
-    /// that is no command, or one for another bot than `bot`. What changes something is kept.
+    /// Carries out what somebody wrote in a chat of this receiver, and says what came of it. `None` where
+    /// that is no command, or one for another bot. What changes something is kept, and done once.
     #[must_use]
     pub fn command(
         &self,
         receiver: &str,
-        who: &str,
-        text: &str,
-        bot: Option<&str>,
+        written: &Written<'_>,
         now: UnixMicros,
     ) -> Option<Message> {
         let told = &self.told(receiver)?;
+        let who = written.who;
         let asking = &Asking { told, who, now };
-        let command = match Command::parse(text, bot)? {
+        let command = match Command::parse(written.text, written.bot)? {
             Ok(command) => command,
             Err(bad) => return Some(asking.remedy(&bad)),
         };
@@ -49,13 +69,11 @@ impl Answerer {
                 channel,
                 span,
                 reason,
-            } => {
-                let done = self.close(asking, &channel, span, reason.as_deref());
-                self.changed(asking, text, &channel, done)
-            }
+            } => self.changed(asking, written, &channel, || {
+                self.close(asking, &channel, span, reason.as_deref())
+            }),
             Command::Enable { channel } => {
-                let done = self.reopen(asking, &channel);
-                self.changed(asking, text, &channel, done)
+                self.changed(asking, written, &channel, || self.reopen(asking, &channel))
             }
             Command::Silence {
                 matchers,
@@ -66,10 +84,10 @@ impl Answerer {
                     .iter()
                     .map(|matcher| format!("{}={}", matcher.name(), matcher.value()))
                     .collect();
-                let done = self
-                    .known_rule(asking, &matchers)
-                    .and_then(|()| self.silence(asking, matchers, span, &comment));
-                self.changed(asking, text, &subject.join(" "), done)
+                self.changed(asking, written, &subject.join(" "), || {
+                    self.known_rule(asking, &matchers)
+                        .and_then(|()| self.silence(asking, matchers, span, &comment))
+                })
             }
             Command::Help => asking.help(),
         })
@@ -78,19 +96,29 @@ impl Answerer {
     fn changed(
         &self,
         asking: &Asking<'_>,
-        text: &str,
+        written: &Written<'_>,
         subject: &str,
-        done: Result<String, String>,
+        act: impl FnOnce() -> Result<String, String>,
     ) -> Message {
-        let asked: String = text.trim().chars().take(LONGEST_COMMAND).collect();
-        self.audit(asking, &asked, subject, &done);
-        let tone = if done.is_ok() {
+        let text = written.text.trim();
+        let asked: String = text.chars().take(LONGEST_COMMAND).collect();
+        let (chat, message_id) = (written.chat, written.message_id);
+        let once = Once {
+            nonce: self
+                .signer
+                .message_nonce(&asking.told.name, chat, message_id),
+            expires_at: asking.now.plus(COMMANDS_REMEMBERED_FOR),
+            asked: &asked,
+            subject,
+            instead: text,
+        };
+        let reply = self.once(asking, &once, act);
+        let tone = if reply.taken() {
             Tone::Good
         } else {
             Tone::Warning
         };
-        let (Ok(text) | Err(text)) = done;
-        asking.message(tone, text, Vec::new())
+        asking.message(tone, reply.text, Vec::new())
     }
 
     /// Fails where a silence names a rule that nobody knows: surely a slip.

@@ -12,14 +12,17 @@ use super::key_file::{self, KeyFileError};
 use super::{AnswerAction, Subject};
 use crate::clock::UnixMicros;
 
-/// Bytes before the signature: action, end, subject, number.
-const SIGNED: usize = 1 + 4 + 8 + 8;
+/// Bytes before the signature: action, end, subject, number, what was told.
+const SIGNED: usize = 1 + 4 + 8 + 8 + 8 + 1;
 /// Bytes of the signature: 128 of HMAC-SHA256's 256 bits (RFC 2104, 5).
 const SIGNATURE: usize = 16;
 /// All of it.
 const BYTES: usize = SIGNED + SIGNATURE;
 
 const MICROS: i64 = 1_000_000;
+
+/// Stands where the number of an offer has its action.
+const MESSAGE: u8 = u8::MAX;
 
 /// What is offered.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +35,18 @@ pub struct Offer<'a> {
     pub expires_at: UnixMicros,
     /// What makes it work once.
     pub nonce: u64,
+    /// What its message told.
+    pub told: ToldOf,
+}
+
+/// What a message told of a channel, that who presses its button may know: opening a channel is meant
+/// for what held it closed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToldOf {
+    /// Up to when it tells what happened.
+    pub until: UnixMicros,
+    /// Whether it tells that an operator holds the channel closed.
+    pub operator: bool,
 }
 
 /// What a sealed offer says. Which subject it means, only [`Signer::subject_hash`] tells.
@@ -45,6 +60,8 @@ pub struct Opened {
     pub nonce: u64,
     /// Until when.
     pub expires_at: UnixMicros,
+    /// What its message told.
+    pub told: ToldOf,
 }
 
 /// By which way an answer comes. What is offered as a button works by no link: whoever sees a button's
@@ -103,7 +120,7 @@ impl Signer {
         }
     }
 
-    /// An offer as 50 characters of base64url, for one receiver.
+    /// An offer as 62 characters of base64url, for one receiver.
     #[must_use]
     pub fn seal(&self, way: Way, receiver: &str, offer: &Offer<'_>) -> String {
         let seconds = offer.expires_at.0.saturating_add(MICROS - 1) / MICROS;
@@ -113,6 +130,8 @@ impl Signer {
         bytes.extend(seconds.to_be_bytes());
         bytes.extend(self.subject_hash(offer.subject).to_be_bytes());
         bytes.extend(offer.nonce.to_be_bytes());
+        bytes.extend(offer.told.until.0.to_be_bytes());
+        bytes.push(u8::from(offer.told.operator));
         let signature = self.signature(way, receiver, &bytes);
         bytes.extend(signature);
         URL_SAFE_NO_PAD.encode(bytes)
@@ -138,7 +157,8 @@ impl Signer {
         let (&action, rest) = signed.split_first().ok_or(BadAnswer::Malformed)?;
         let (seconds, rest) = rest.split_first_chunk().ok_or(BadAnswer::Malformed)?;
         let (subject, rest) = rest.split_first_chunk().ok_or(BadAnswer::Malformed)?;
-        let (nonce, _) = rest.split_first_chunk().ok_or(BadAnswer::Malformed)?;
+        let (nonce, rest) = rest.split_first_chunk().ok_or(BadAnswer::Malformed)?;
+        let (until, rest) = rest.split_first_chunk().ok_or(BadAnswer::Malformed)?;
         let action = AnswerAction::ALL.get(usize::from(action));
         let opened = Opened {
             // Signed by a later version.
@@ -146,6 +166,10 @@ impl Signer {
             subject_hash: u64::from_be_bytes(*subject),
             nonce: u64::from_be_bytes(*nonce),
             expires_at: UnixMicros(i64::from(u32::from_be_bytes(*seconds)) * MICROS),
+            told: ToldOf {
+                until: UnixMicros(i64::from_be_bytes(*until)),
+                operator: rest == [1],
+            },
         };
         if opened.expires_at <= now {
             return Err(BadAnswer::Expired);
@@ -174,6 +198,16 @@ impl Signer {
         text.push(action as u8);
         text.extend(now.0.to_be_bytes());
         text.extend(subject.bytes());
+        head(&hmac::sign(&self.nonces, &text))
+    }
+
+    /// A number for what a message in a chat asks for.
+    #[must_use]
+    pub fn message_nonce(&self, receiver: &str, chat: i64, message_id: i32) -> u64 {
+        let mut text = framed(receiver);
+        text.push(MESSAGE);
+        text.extend(chat.to_be_bytes());
+        text.extend(message_id.to_be_bytes());
         head(&hmac::sign(&self.nonces, &text))
     }
 
@@ -226,18 +260,25 @@ mod tests {
             subject,
             expires_at: UnixMicros(NOW.0 + 60 * MICROS),
             nonce: 42,
+            told: TOLD,
         }
     }
+
+    const TOLD: ToldOf = ToldOf {
+        until: NOW,
+        operator: true,
+    };
 
     #[test]
     fn what_is_offered_is_read_by_its_receiver_until_it_expires() {
         let (signer, subject) = (signer(), channel());
         let sealed = signer.seal(Way::Button, "ops", &offer(&subject));
-        assert_eq!(sealed.len(), 50);
+        assert_eq!(sealed.len(), 62);
         let opened = signer.open(Way::Button, "ops", &sealed, NOW).unwrap();
         assert_eq!(opened.action, AnswerAction::Reopen);
         assert_eq!(opened.subject_hash, signer.subject_hash(&subject));
         assert_eq!(opened.nonce, 42);
+        assert_eq!(opened.told, TOLD);
         let last = UnixMicros(opened.expires_at.0 - 1);
         assert!(signer.open(Way::Button, "ops", &sealed, last).is_ok());
         let late = signer.open(Way::Button, "ops", &sealed, opened.expires_at);
@@ -293,6 +334,11 @@ mod tests {
             assert_ne!(nonce(other), nonce(&base), "{other:?}");
         }
         assert_eq!(nonce(&base), nonce(&base));
+        let message = |receiver, chat, id| signer.message_nonce(receiver, chat, id);
+        assert_eq!(message("ops", -1, 2), message("ops", -1, 2));
+        for other in [("opt", -1, 2), ("ops", -3, 2), ("ops", -1, 3)] {
+            assert_ne!(message(other.0, other.1, other.2), message("ops", -1, 2));
+        }
     }
 
     #[test]
@@ -308,11 +354,15 @@ mod tests {
             action in 0..AnswerAction::ALL.len(),
             seconds in 1_i64..4_000_000_000,
             nonce: u64,
+            until: i64,
+            operator: bool,
             bit in 0..BYTES * 8,
         ) {
             let signer = signer();
             let subject = Subject::Channel(name.into());
+            let told = ToldOf { until: UnixMicros(until), operator };
             let offer = Offer {
+                told,
                 action: AnswerAction::ALL[action],
                 subject: &subject,
                 expires_at: UnixMicros(seconds * MICROS),
@@ -326,6 +376,7 @@ mod tests {
                 subject_hash: signer.subject_hash(&subject),
                 nonce,
                 expires_at: offer.expires_at,
+                told,
             }));
             let mut bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
             bytes[bit / 8] ^= 1 << (bit % 8);

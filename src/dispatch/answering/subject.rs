@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::alert::{AlertId, Labels, SilenceMatcher};
+use crate::alert::{AlertId, Labels, Severity, SilenceMatcher};
+
+/// What a silence of warnings asks for.
+const WARNINGS: (&str, &str) = ("severity", Severity::Warning.as_str());
 
 /// What an answer is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,45 +22,78 @@ pub enum Subject {
 /// those included that join the group later.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AlertSubject {
-    /// The rule; `None` for any.
-    pub rule: Option<Arc<str>>,
+    /// The rule.
+    pub rule: Arc<str>,
     /// The labels.
     pub labels: Labels,
+    /// Only as long as they are warnings: what becomes critical is another matter.
+    pub only_warnings: bool,
 }
 
 impl AlertSubject {
-    /// What these alerts have in common; `None` where that is nothing, or there is none of them.
+    /// Labels of an alert of which others may have the same: the first ones by name. All that alerts
+    /// may have in common is looked through for what a button means, so there have to be few.
+    const MOST_COMMON: usize = 4;
+
+    /// What alerts of one rule have in common, the rule of the first; `None` where there are none.
     pub fn common<'a>(alerts: impl IntoIterator<Item = &'a AlertId>) -> Option<Self> {
         let mut alerts = alerts.into_iter();
         let first = alerts.next()?;
-        let mut rule = Some(&first.rule);
-        let mut labels: Vec<_> = first.labels.iter().collect();
+        let mut common = Self::from(first);
         for alert in alerts {
-            rule = rule.filter(|rule| ***rule == *alert.rule);
-            labels.retain(|(name, value)| {
-                let others = alert.labels.get(name);
-                others.is_some_and(|other| **other == **value)
-            });
+            let has = |name: &str, value: &str| {
+                let own = alert.labels.get(name);
+                own.is_some_and(|own| **own == *value)
+            };
+            common = common.with_labels(has);
         }
-        let common = Self {
-            rule: rule.cloned(),
-            labels: Labels::new(
-                labels
-                    .into_iter()
-                    .map(|(name, value)| (name.into(), value.into())),
-            ),
-        };
-        (common.rule.is_some() || !common.labels.is_empty()).then_some(common)
+        Some(common)
     }
 
-    /// Whether an alert is one of them.
+    /// With those of the labels that others may have and that are wanted.
+    pub(super) fn with_labels(&self, wanted: impl Fn(&str, &str) -> bool) -> Self {
+        let labels = self.labels.iter().take(Self::MOST_COMMON);
+        let labels = labels.filter(|(name, value)| wanted(name, value));
+        Self {
+            rule: Arc::clone(&self.rule),
+            labels: Labels::new(labels.map(|(name, value)| (name.into(), value.into()))),
+            only_warnings: self.only_warnings,
+        }
+    }
+
+    /// The same as long as they are warnings.
+    #[must_use]
+    pub fn of_warnings(mut self) -> Self {
+        self.only_warnings = true;
+        self
+    }
+
+    /// Everything that an alert may have in common with others.
+    pub(super) fn parts(alert: &AlertId) -> impl Iterator<Item = Self> {
+        let whole = Self::from(alert);
+        let names: Vec<Arc<str>> = alert
+            .labels
+            .iter()
+            .take(Self::MOST_COMMON)
+            .map(|(name, _)| name.into())
+            .collect();
+        (0..1_u32 << names.len()).map(move |chosen| {
+            let is_chosen = |name: &str| {
+                let at = names.iter().position(|known| **known == *name);
+                at.is_some_and(|at| chosen & (1 << at) != 0)
+            };
+            whole.with_labels(|name, _| is_chosen(name))
+        })
+    }
+
+    /// Whether an alert is one of them, of whatever severity.
     #[must_use]
     pub fn fits(&self, alert: &AlertId) -> bool {
         let has = |(name, value): (&str, &str)| {
             let own = alert.labels.get(name);
             own.is_some_and(|own| **own == *value)
         };
-        self.rule.as_ref().is_none_or(|rule| *rule == alert.rule) && self.labels.iter().all(has)
+        self.rule == alert.rule && self.labels.iter().all(has)
     }
 
     /// What a silence has to ask for to fit them.
@@ -67,8 +103,10 @@ impl AlertSubject {
     /// character, whichever.
     #[must_use]
     pub fn matchers(&self) -> Vec<SilenceMatcher> {
-        let rule = self.rule.iter().map(|rule| ("rule", &**rule));
+        let rule = std::iter::once(("rule", &*self.rule));
+        let warnings = self.only_warnings.then_some(WARNINGS);
         rule.chain(self.labels.iter())
+            .chain(warnings)
             .map(|(name, value)| SilenceMatcher::new(name.into(), value.replace('*', "?").into()))
             .collect()
     }
@@ -77,19 +115,22 @@ impl AlertSubject {
 impl From<&AlertId> for AlertSubject {
     fn from(alert: &AlertId) -> Self {
         Self {
-            rule: Some(Arc::clone(&alert.rule)),
+            rule: Arc::clone(&alert.rule),
             labels: alert.labels.clone(),
+            only_warnings: false,
         }
     }
 }
 
-/// As an alert is written: `Spend{channel="a"}`; `{channel="a"}` of any rule.
+/// As an alert is written: `Spend{channel="a"}`; `Spend{channel="a"} severity=warning`.
 impl fmt::Display for AlertSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(rule) = &self.rule {
-            f.write_str(rule)?;
+        write!(f, "{}{}", self.rule, self.labels)?;
+        if self.only_warnings {
+            let (name, value) = WARNINGS;
+            write!(f, " {name}={value}")?;
         }
-        write!(f, "{}", self.labels)
+        Ok(())
     }
 }
 
@@ -115,9 +156,13 @@ impl Subject {
                 put("channel");
                 put(name);
             }
-            Self::Alerts(AlertSubject { rule, labels }) => {
-                put(if rule.is_some() { "rule" } else { "any" });
-                put(rule.as_deref().unwrap_or_default());
+            Self::Alerts(AlertSubject {
+                rule,
+                labels,
+                only_warnings,
+            }) => {
+                put(if *only_warnings { "warnings" } else { "alerts" });
+                put(rule);
                 for (name, value) in labels.iter() {
                     put(name);
                     put(value);
@@ -161,33 +206,55 @@ mod tests {
 
         let one = AlertSubject::common(&alerts[..1]).unwrap();
         assert_eq!(one, AlertSubject::from(&alerts[0]));
-        let rules = [
-            alert("A", &[("channel", "a")]),
-            alert("B", &[("channel", "a")]),
-        ];
-        let any = AlertSubject::common(&rules).unwrap();
-        assert_eq!(any.to_string(), r#"{channel="a"}"#);
-        // One silence for both would silence everything.
-        assert_eq!(
-            AlertSubject::common(&[alert("A", &[]), alert("B", &[])]),
-            None
-        );
         assert_eq!(AlertSubject::common([]), None);
     }
 
     #[test]
-    fn a_silence_of_a_hostile_name_silences_that_name() {
-        let star = alert("Spend", &[("model", "*"), ("key", "a?b*")]);
-        let silence = Silence {
+    fn what_alerts_have_in_common_is_among_the_parts_of_each() {
+        let labels = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        let of = |last: &str| {
+            let mut labels: Vec<_> = labels.iter().map(|name| (*name, "x")).collect();
+            labels[8].1 = last;
+            alert("Spend", &labels)
+        };
+        let alerts = [of("1"), of("2")];
+        let common = AlertSubject::common(&alerts).unwrap();
+        assert_eq!(common.labels.iter().count(), 4);
+        for alert in &alerts {
+            assert!(common.fits(alert));
+            assert_eq!(AlertSubject::parts(alert).count(), 16);
+            assert!(AlertSubject::parts(alert).any(|part| part == common));
+        }
+    }
+
+    #[test]
+    fn a_silence_of_a_warning_leaves_what_is_critical_alone() {
+        let warned = alert("Spend", &[("channel", "a")]);
+        let subject = AlertSubject::from(&warned).of_warnings();
+        assert_eq!(subject.to_string(), r#"Spend{channel="a"} severity=warning"#);
+        let silence = silence(subject.matchers());
+        let at = UnixMicros(1);
+        assert!(silence.matches(&warned, Some(Severity::Warning), at));
+        assert!(!silence.matches(&warned, Some(Severity::Critical), at));
+    }
+
+    fn silence(matchers: Vec<SilenceMatcher>) -> Silence {
+        Silence {
             id: uuid::Uuid::nil(),
-            matchers: AlertSubject::from(&star).matchers(),
+            matchers,
             starts_at: UnixMicros(0),
             ends_at: UnixMicros(10),
             created_at: UnixMicros(0),
             created_by: "".into(),
             comment: "".into(),
             ended_at: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_silence_of_a_hostile_name_silences_that_name() {
+        let star = alert("Spend", &[("model", "*"), ("key", "a?b*")]);
+        let silence = silence(AlertSubject::from(&star).matchers());
         assert!(silence.matches(&star, None, UnixMicros(1)));
         let other = alert("Spend", &[("model", "gpt-5"), ("key", "a?b*")]);
         assert!(!silence.matches(&other, None, UnixMicros(1)));
@@ -204,10 +271,7 @@ mod tests {
             Subject::Alerts(AlertSubject::from(&alert("", &[("", "a")]))),
             Subject::Alerts(AlertSubject::from(&alert("", &[("a", "b"), ("c", "d")]))),
             Subject::Alerts(AlertSubject::from(&alert("", &[("a", "bc"), ("", "d")]))),
-            Subject::Alerts(AlertSubject {
-                rule: None,
-                labels: alert("", &[("a", "")]).labels,
-            }),
+            Subject::Alerts(AlertSubject::from(&alert("", &[("a", "")])).of_warnings()),
         ];
         let bytes: BTreeSet<_> = subjects.iter().map(Subject::bytes).collect();
         assert_eq!(bytes.len(), subjects.len());

@@ -1,8 +1,10 @@
 //! What Tollgate did about an alert, or would have done, in words.
 
+use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
 use super::rendering::Rendering;
+use super::templates::Templates;
 use super::words;
 use crate::alert::{ActionTaken, AlertEvent, AlertState, Mode};
 use crate::clock::UnixMicros;
@@ -41,6 +43,28 @@ pub(super) fn views(event: &AlertEvent, rendering: &Rendering<'_>) -> Vec<Json> 
             })
         })
         .collect()
+}
+
+/// What was done about an alert, or would have been: a line each, as messages have it.
+#[must_use]
+pub fn told(
+    event: &AlertEvent,
+    language: Language,
+    timezone: &TimeZone,
+    now: UnixMicros,
+) -> Vec<String> {
+    let rendering = Rendering {
+        language,
+        timezone,
+        templates: &Templates::default(),
+        now,
+    };
+    let line = |view: &Json| {
+        let part = |name: &str| view[name].as_str().unwrap_or_default().to_owned();
+        let colon = words::colon(language);
+        format!("{}{colon}{}", part("heading"), part("text"))
+    };
+    views(event, &rendering).iter().map(line).collect()
 }
 
 /// An action in the words of the language; `None` of one that it has no words for.

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use teloxide::payloads::{
     AnswerCallbackQuery, AnswerCallbackQuerySetters as _, EditMessageReplyMarkup,
-    EditMessageReplyMarkupSetters as _, GetMe, GetUpdates, GetUpdatesSetters as _,
+    EditMessageReplyMarkupSetters as _, GetMe, GetUpdates, GetUpdatesSetters as _, SendChatAction,
 };
 use teloxide::requests::Payload;
 use teloxide::types::{
-    AllowedUpdate, CallbackQueryId, ChatId, MessageId, Recipient, UpdateKind, User,
+    AllowedUpdate, CallbackQueryId, ChatAction, ChatId, MessageId, Recipient, UpdateKind, User,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -226,6 +226,19 @@ impl Bot {
         match result {
             Err(CallError::Refused(words)) if words.contains("message is not modified") => Ok(()),
             result => result.map(|_| ()),
+        }
+    }
+
+    /// Which supergroup a group became; `None` where it is what it was, and shows for a moment that
+    /// the bot is about to write. Telegram tells it to who would write in the group, and to nobody
+    /// else for longer than a day.
+    pub async fn moved_to(&self, chat: i64) -> Result<Option<i64>, CallError> {
+        let payload = SendChatAction::new(ChatId(chat), ChatAction::Typing);
+        let result: Result<IgnoredAny, _> = self.call(&payload, self.until()).await;
+        match result {
+            Ok(_) => Ok(None),
+            Err(CallError::Migrated(to)) => Ok(Some(to)),
+            Err(error) => Err(error),
         }
     }
 

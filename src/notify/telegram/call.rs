@@ -169,8 +169,8 @@ pub(super) async fn read<T: DeserializeOwned>(
         }) => Ok(result),
         Ok(answer) if !answer.ok => Err(meaning(status, &answer, token)),
         _ if status == 429 => Err(CallError::TooOften(waits)),
-        // A Bot API answers these so too, and says it in JSON; whatever else does has no such bot.
-        _ if status == 401 || status == 404 => Err(CallError::Token),
+        // A Bot API says in JSON that it has no such bot. Whatever else says so, as a server in front of
+        // it that is being renewed, says nothing of the token.
         _ => Err(CallError::Unreadable(format!("status {status}"))),
     }
 }

@@ -80,6 +80,18 @@ const CASES: &[Case] = {
             "api_url",
         ),
         (
+            "404 of a server in front",
+            |judge| judge.fails([Fault::Server(404)]),
+            again(Why::Unreadable),
+            "api_url",
+        ),
+        (
+            "401 of a server in front",
+            |judge| judge.fails([Fault::Server(401)]),
+            again(Why::Unreadable),
+            "api_url",
+        ),
+        (
             "429",
             |judge| judge.fails([Fault::TooOften(17)]),
             (Why::RateLimited, true, Some(17)),

@@ -417,7 +417,18 @@ impl Sent {
             message["message_thread_id"] = topic.into();
             message["is_topic_message"] = true.into();
         }
+        if !self.keyboard.is_empty() {
+            let rows = self.keyboard.iter().map(|row| row.iter().map(button_json).collect());
+            message["reply_markup"] = json!({"inline_keyboard": rows.collect::<Vec<Vec<_>>>()});
+        }
         message
+    }
+}
+
+fn button_json((label, target): &(String, Target)) -> Value {
+    match target {
+        Target::Callback(data) => json!({"text": label, "callback_data": data}),
+        Target::Url(url) => json!({"text": label, "url": url}),
     }
 }
 
@@ -540,6 +551,7 @@ impl Shared {
                 None => Err(bad("there is no photo in the request")),
             }),
             "answercallbackquery" => outcome(state.acknowledge(&parameters)),
+            "sendchataction" => outcome(state.look(&parameters)),
             "editmessagereplymarkup" => outcome(state.edit(&parameters)),
             _ => not_found(),
         }

@@ -88,6 +88,13 @@ impl State {
         }
     }
 
+    /// Shows that the bot is about to write.
+    pub(super) fn look(&self, parameters: &Parameters) -> Result<Value, Refusal> {
+        let chat = self.chat(parameters)?;
+        self.may_write(chat, false)?;
+        Ok(true.into())
+    }
+
     pub(super) fn acknowledge(&mut self, parameters: &Parameters) -> Result<Value, Refusal> {
         let id = parameters.text("callback_query_id").unwrap_or_default();
         let Some(said @ None) = self.presses.get_mut(id) else {
