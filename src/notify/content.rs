@@ -29,6 +29,7 @@ use crate::clock::UnixMicros;
 use crate::record::{ChannelEvent, closed_set};
 
 pub use actions::told as actions_told;
+pub use digest::picture_alt;
 pub use rendering::{Rendering, render};
 pub use templates::Templates;
 

@@ -65,6 +65,14 @@ pub fn told(
         format!("{}{colon}{}", part("heading"), part("text"))
     };
     views(event, &rendering).iter().map(line).collect()
+/// What was done about an alert that is over, in a few words; `None` where nothing was, or there are no
+/// words for it.
+pub(super) fn done(event: &AlertEvent, rendering: &Rendering<'_>) -> Option<String> {
+    let done = event.actions.iter().filter(|taken| taken.done);
+    let texts: Vec<String> = done
+        .filter_map(|taken| text(event, taken, true, rendering))
+        .collect();
+    (!texts.is_empty()).then(|| texts.join(words::comma(rendering.language)))
 }
 
 /// An action in the words of the language; `None` of one that it has no words for.
@@ -95,7 +103,7 @@ fn text(
     Some(match (until, language) {
         (None, _) => text,
         (Some(until), Language::En) => format!("{text} until {until}"),
-        (Some(until), Language::Zh) => format!("{text}，直到 {until}"),
+        (Some(until), Language::Zh) => format!("{text}，至 {until}"),
     })
 }
 
@@ -133,14 +141,14 @@ fn withheld(channel: &str, taken: &ActionTaken, language: Language) -> Option<St
     let model = quoted(&taken.detail).nth(1);
     Some(match (language, model) {
         (Language::En, None) => {
-            format!("channel {channel} stays open: it is the last one that is")
+            format!("channel {channel} stays open: it is the last open channel")
         }
         (Language::En, Some(model)) => {
-            format!("channel {channel} stays open: it is the last one that is for {model}")
+            format!("channel {channel} stays open: it is the last open channel for {model}")
         }
-        (Language::Zh, None) => format!("渠道 {channel} 保持打开：它是最后一个可用渠道"),
+        (Language::Zh, None) => format!("渠道 {channel} 保持启用：它是最后一个可用渠道"),
         (Language::Zh, Some(model)) => {
-            format!("渠道 {channel} 保持打开：它是 {model} 的最后一个可用渠道")
+            format!("渠道 {channel} 保持启用：它是 {model} 的最后一个可用渠道")
         }
     })
 }

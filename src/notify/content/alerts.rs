@@ -2,10 +2,11 @@
 
 use serde_json::{Value as Json, json};
 
-use super::rendering::{Rendering, links};
+use super::rendering::{LONGEST_TITLE, Rendering, links};
 use super::{AlertChange, AlertContent, AlertsContent, actions, humane, markup, words};
-use crate::alert::{AlertEvent, AlertState, Mode, Quantity, Unit};
+use crate::alert::{AlertEvent, AlertState, Mode, Quantity, Severity, Unit};
 use crate::config::Language;
+use crate::notify::Tone;
 use crate::rules::Stat;
 
 /// Alerts that are told in full.
@@ -16,6 +17,8 @@ const IN_LINES: usize = 30;
 const MOST_ANNOTATIONS: usize = 8;
 /// Characters of a name in a headline.
 const LONGEST_NAME: usize = 40;
+/// Characters that a headline has for names at least, however long the rest is.
+const LEAST_FOR_NAMES: usize = 12;
 
 pub(super) fn view(content: &AlertsContent, rendering: &Rendering<'_>) -> Json {
     let language = rendering.language;
@@ -56,6 +59,9 @@ pub(super) fn view(content: &AlertsContent, rendering: &Rendering<'_>) -> Json {
 
 /// `3 critical, 2 warning, 1 resolved`.
 fn summary(content: &AlertsContent, language: Language) -> String {
+    let passed = content.alerts.iter();
+    let passed = passed.filter(|alert| alert.change == AlertChange::CameAndWent);
+    let passed = passed.count().min(content.resolved);
     let counted = [
         (
             content.critical,
@@ -63,8 +69,12 @@ fn summary(content: &AlertsContent, language: Language) -> String {
         ),
         (content.warning, words::either(language, "warning", "警告")),
         (
-            content.resolved,
+            content.resolved - passed,
             words::either(language, "resolved", "已恢复"),
+        ),
+        (
+            passed,
+            words::change(AlertChange::CameAndWent, None, language),
         ),
     ];
     let told: Vec<String> = counted
@@ -72,13 +82,52 @@ fn summary(content: &AlertsContent, language: Language) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| match language {
             Language::En => format!("{} {what}", humane::count(count as u64)),
-            Language::Zh => format!("{} 个{what}", humane::count(count as u64)),
+            Language::Zh => format!("{} 条{what}", humane::count(count as u64)),
         })
         .collect();
     if told.is_empty() {
         return words::either(language, "nothing fires", "无触发").to_owned();
     }
-    told.join(words::comma(language))
+    let told = told.join(words::comma(language));
+    if is_shadow(content) {
+        told + &words::shadow(language)
+    } else {
+        told
+    }
+}
+
+/// Whether nothing that is told is in earnest. Of those that are not listed that is known where all are
+/// of one rule or mode.
+fn is_shadow(content: &AlertsContent) -> bool {
+    let mut names = content.facts.iter().map(|(name, _)| &**name);
+    let is_alike = content.more == 0 || names.any(|name| matches!(name, "rule" | "mode"));
+    let mut alerts = content.alerts.iter();
+    is_alike && !content.alerts.is_empty() && alerts.all(|one| one.event.mode == Mode::Shadow)
+}
+
+/// As bad as the worst that fires. What only would be done makes nobody get up.
+pub(super) fn tone(content: &AlertsContent) -> Tone {
+    if is_shadow(content) {
+        return Tone::Neutral;
+    }
+    let in_earnest = |count: usize, severity: Severity| {
+        let shadows = content.alerts.iter().filter(|alert| {
+            let event = &alert.event;
+            event.mode == Mode::Shadow && !is_over(event) && event.severity == Some(severity)
+        });
+        count > shadows.count()
+    };
+    let mut alerts = content.alerts.iter();
+    if in_earnest(content.critical, Severity::Critical) {
+        Tone::Critical
+    } else if in_earnest(content.warning, Severity::Warning)
+        // Nobody was told that it fired, and it was bad enough to be told.
+        || alerts.any(|alert| alert.change == AlertChange::CameAndWent)
+    {
+        Tone::Warning
+    } else {
+        Tone::Good
+    }
 }
 
 /// What a group's alerts have in common; their rules where they have nothing.
@@ -135,7 +184,7 @@ fn alert_view(alert: &AlertContent, rendering: &Rendering<'_>) -> Json {
         .collect();
     let annotation = |name: &str| alert.annotations.get(name).filter(|text| !text.is_empty());
     json!({
-        "headline": headline(alert, &standing, language),
+        "headline": headline(alert, &standing, rendering),
         "rule": &*event.alert.rule,
         "group": rule.map(|rule| &*rule.group),
         "state": event.state.as_str(),
@@ -181,27 +230,64 @@ fn is_known_annotation(name: &str) -> bool {
     matches!(name, "summary" | "description" | "runbook" | "runbook_url")
 }
 
-/// `ChannelDailySpend critical: azure-1 $103.20 of $100.00`.
-fn headline(alert: &AlertContent, standing: &str, language: Language) -> String {
+/// `ChannelDailySpend critical: azure-1 $103.20 of $100.00`. Of what came and went, how bad it was, how
+/// long and what was done: the value is of afterwards. Long names give way to the value.
+fn headline(alert: &AlertContent, standing: &str, rendering: &Rendering<'_>) -> String {
+    let language = rendering.language;
     let event = &alert.event;
-    let change = words::change(alert.change, event.severity, language);
+    let passed = alert.change == AlertChange::CameAndWent;
+    let (change, rest) = if passed {
+        let began = event.fired_at.or(event.active_since);
+        let length = began.map(|began| humane::duration(event.at.since(began), language));
+        let change = words::came_and_went(event.severity, length.as_deref(), language);
+        let done = actions::done(event, rendering).map(|done| match language {
+            Language::En => done,
+            Language::Zh => format!("期间{done}"),
+        });
+        (change, done.unwrap_or_default())
+    } else {
+        let change = words::change(alert.change, event.severity, language);
+        (change.to_owned(), standing.to_owned())
+    };
     let names = event.alert.labels.iter().map(|(_, value)| match value {
         "" => words::word("none", language).unwrap_or_default().to_owned(),
         value => short(value),
     });
-    let names: Vec<String> = names.collect();
-    let said: Vec<String> = [names.join("/"), standing.to_owned()]
+    let names = names.collect::<Vec<_>>().join("/");
+    let mut begin = short(&event.alert.rule);
+    if event.mode == Mode::Shadow {
+        begin += &words::shadow(language);
+    }
+    // Where the rule ends in a wide bracket it stands apart by itself.
+    if begin
+        .chars()
+        .last()
+        .is_some_and(|last| !words::is_wide(last))
+    {
+        begin.push(' ');
+    }
+    begin += &change;
+    let gap = match (passed, language) {
+        (false, _) => " ",
+        (true, Language::En) => "; ",
+        (true, Language::Zh) => "；",
+    };
+    let told = [&*begin, &*rest, words::colon(language), gap];
+    let taken = told.iter().map(|part| part.chars().count()).sum();
+    let room = LONGEST_TITLE.saturating_sub(taken).max(LEAST_FOR_NAMES);
+    let said: Vec<String> = [markup::clipped(&names, room), rest]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect();
-    let rule = markup::clipped(&event.alert.rule, 60);
-    let colon = words::colon(language);
-    format!("{rule} {change}{colon}{}", said.join(" "))
+    if said.is_empty() {
+        return begin;
+    }
+    format!("{begin}{}{}", words::colon(language), said.join(gap))
 }
 
 /// How a value stands to its limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     /// It adds up to it.
     Budget,
     /// It should not be above.
@@ -210,7 +296,7 @@ enum Standing {
     Floor,
 }
 
-/// The value against its limit: `$103.20 of $100.00`, `4.5 s (limit 2 s)`, `20 tokens/s (at least 30
+/// The value against its limit: `$103.20 of $100.00`, `4.5 s (limit 2 s)`, `20 tokens/s (minimum 30
 /// tokens/s)`.
 fn standing(alert: &AlertContent, language: Language) -> String {
     let event = &alert.event;
@@ -229,23 +315,34 @@ fn standing(alert: &AlertContent, language: Language) -> String {
             format!("{none}{}", bound(limit, kind, language))
         }
         (Some(value), None) => humane::quantity(value, language),
-        (Some(value), Some(limit)) if kind == Standing::Budget && !is_over(event) => {
-            humane::against(value, limit, language)
-        }
-        (Some(value), Some(limit)) => {
-            let value = humane::quantity(value, language);
-            format!("{value}{}", bound(limit, kind, language))
-        }
+        (Some(value), Some(limit)) => stands(value, limit, kind, is_over(event), language),
     }
+}
+
+/// Both in words.
+pub(super) fn stands(
+    value: Quantity,
+    limit: Quantity,
+    kind: Standing,
+    is_over: bool,
+    language: Language,
+) -> String {
+    if kind == Standing::Budget && !is_over {
+        return humane::against(value, limit, language);
+    }
+    let value = humane::beside(value, limit, language);
+    format!("{value}{}", bound(limit, kind, language))
 }
 
 fn bound(limit: Quantity, kind: Standing, language: Language) -> String {
     let limit = humane::quantity(limit, language);
     let said = match (kind, language) {
-        (Standing::Floor, Language::En) => format!("at least {limit}"),
+        (Standing::Floor, Language::En) => format!("minimum {limit}"),
         (Standing::Floor, Language::Zh) => format!("下限 {limit}"),
         (_, Language::En) => format!("limit {limit}"),
-        (_, Language::Zh) => format!("限额 {limit}"),
+        // Only what adds up is a quota.
+        (Standing::Budget, Language::Zh) => format!("限额 {limit}"),
+        (Standing::Ceiling, Language::Zh) => format!("阈值 {limit}"),
     };
     words::bracketed(&said, language)
 }
@@ -257,7 +354,7 @@ fn is_over(event: &AlertEvent) -> bool {
 /// How much of the limit a value is, where that says more than the two do.
 fn percent(alert: &AlertContent) -> Option<String> {
     let is_floor = alert.rule.as_ref().is_some_and(|rule| rule.below);
-    let is_told = !is_floor && !matches!(alert.change, AlertChange::Resolved);
+    let is_told = !is_floor && !is_over(&alert.event);
     let (value, limit) = (alert.event.value?, alert.event.limit?);
     let is_told = is_told && value.unit != Unit::Ratio;
     let percent = humane::percent_of(value, limit).filter(|_| is_told)?;

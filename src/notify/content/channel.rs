@@ -1,9 +1,13 @@
 //! What templates may name of a channel's notice.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
+use super::alerts::{self, Standing};
 use super::rendering::{Rendering, links};
-use super::{ChannelContent, alerts, words};
+use super::{ChannelContent, words};
+use crate::alert::{Labels, Quantity, Unit};
 use crate::config::Language;
 use crate::notify::Tone;
 use crate::record::{ChannelEvent, GateReason, GateState, Owner};
@@ -35,7 +39,7 @@ pub(super) fn view(content: &ChannelContent, rendering: &Rendering<'_>) -> Json 
             "text": sentence(event, rendering),
             "owner": words::owner(&event.owner, event.who.as_deref(), language),
             "reason": words::gate_reason(event.reason, language),
-            "note": event.note.as_deref(),
+            "note": note(event, language),
             "until": event.until.map(|at| rendering.moment_and_distance(at)),
         })
     });
@@ -54,7 +58,48 @@ pub(super) fn view(content: &ChannelContent, rendering: &Rendering<'_>) -> Json 
     })
 }
 
-/// `Channel azure-1 closed by the breaker: too many requests failed or were slow`.
+/// What is said of a change besides its reason. What an alert says in its own words, English and in the
+/// finest units, is told as values; what is none is no news beside the alert's name.
+fn note(event: &ChannelEvent, language: Language) -> Option<String> {
+    let note = event.note.as_deref()?;
+    match event.owner {
+        Owner::Alert(_) => stood_at(note, language),
+        Owner::Operator | Owner::Breaker => Some(note.to_owned()),
+    }
+}
+
+/// What an alert stood at when it closed a channel: `$103.20 of $100.00` of `103.2 USD at a limit of
+/// 100 USD`, as rules write it.
+fn stood_at(note: &str, language: Language) -> Option<String> {
+    let (value, limit) = note.split_once(" at a limit of ")?;
+    let (value, limit) = (quantity(value)?, quantity(limit)?);
+    let kind = match value.unit {
+        Unit::Usd | Unit::Tokens | Unit::Requests => Standing::Budget,
+        _ => Standing::Ceiling,
+    };
+    Some(alerts::stands(value, limit, kind, false, language))
+}
+
+/// A quantity as it displays itself.
+fn quantity(text: &str) -> Option<Quantity> {
+    Unit::ALL.iter().find_map(|unit| {
+        let one = |value| Quantity { unit: *unit, value };
+        let shown = one(unit.scale()).to_string();
+        let (scale, digits) = match unit {
+            Unit::Ratio => (unit.scale() / 100, "100"),
+            _ => (unit.scale(), "1"),
+        };
+        let number = text.strip_suffix(shown.strip_prefix(digits)?)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let places = usize::try_from(scale.ilog10()).ok()?;
+        let digits = format!("{whole}{fraction:0<places$}");
+        let found = one(digits.parse().ok()?);
+        // Whatever else there may be in it: it is what it reads as, or none.
+        (found.to_string() == text).then_some(found)
+    })
+}
+
+/// `Channel azure-1 closed by the breaker: too many failed or slow requests`.
 fn title(content: &ChannelContent, language: Language) -> String {
     let channel = alerts::short(&content.channel);
     let Some(last) = content.events.last() else {
@@ -63,22 +108,20 @@ fn title(content: &ChannelContent, language: Language) -> String {
             Language::Zh => format!("渠道 {channel}"),
         };
     };
-    let owner = words::owner(&last.owner, last.who.as_deref(), language);
-    let owner = alerts::short(&owner);
-    let reason = match (last.reason, last.note.as_deref()) {
+    let owner = alerts::short(&owner_of(content, last, language));
+    let reason = match last.reason {
         // That a person or an alert did it is said by who they are.
-        (GateReason::Operator | GateReason::Alert, None) => None,
-        (GateReason::Operator | GateReason::Alert, Some(note)) => Some(note),
-        (reason, _) => Some(words::gate_reason(reason, language)),
+        GateReason::Operator | GateReason::Alert => note(last, language),
+        reason => Some(words::gate_reason(reason, language).to_owned()),
     };
     let because = reason.map_or_else(String::new, |reason| {
         format!("{}{reason}", words::colon(language))
     });
     let what = match (last.state, last.hold, language) {
         (GateState::Open, _, Language::En) => format!("Channel {channel} is open again{because}"),
-        (GateState::Open, _, Language::Zh) => format!("渠道 {channel} 已重新打开{because}"),
+        (GateState::Open, _, Language::Zh) => format!("渠道 {channel} 已重新启用{because}"),
         (GateState::Probing, _, Language::En) => {
-            format!("Channel {channel} is probing: one request goes first")
+            format!("Channel {channel} is on trial: one request is let through")
         }
         (GateState::Probing, _, Language::Zh) => format!("渠道 {channel} 试探中：先放行一个请求"),
         (GateState::Closed, GateState::Closed, Language::En) => {
@@ -102,6 +145,17 @@ fn title(content: &ChannelContent, language: Language) -> String {
     }
 }
 
+/// Who did it. An alert that tells nothing but this channel apart goes by its rule.
+fn owner_of(content: &ChannelContent, event: &ChannelEvent, language: Language) -> String {
+    let own = Labels::new([("channel".into(), Arc::clone(&content.channel))]).to_string();
+    let rule = match &event.owner {
+        Owner::Alert(alert) => alert.strip_suffix(&own),
+        Owner::Operator | Owner::Breaker => None,
+    };
+    let owner = rule.map_or_else(|| event.owner.clone(), |rule| Owner::Alert(rule.into()));
+    words::owner(&owner, event.who.as_deref(), language)
+}
+
 /// A change: who did what, why, until when.
 fn sentence(event: &ChannelEvent, rendering: &Rendering<'_>) -> String {
     let language = rendering.language;
@@ -118,16 +172,16 @@ fn sentence(event: &ChannelEvent, rendering: &Rendering<'_>) -> String {
     let mut text = match (event.hold, language) {
         (GateState::Closed, Language::En) => format!("closed by {owner}{reason}"),
         (GateState::Closed, Language::Zh) => format!("被{owner}关闭{reason}"),
-        (GateState::Probing, Language::En) => format!("{owner} lets one request try{reason}"),
-        (GateState::Probing, Language::Zh) => format!("{owner}放行一个请求试探{reason}"),
-        (GateState::Open, Language::En) => format!("{owner} holds it no longer{reason}"),
-        (GateState::Open, Language::Zh) => format!("{owner}不再关闭它{reason}"),
+        (GateState::Probing, Language::En) => format!("{owner} lets one request through on trial"),
+        (GateState::Probing, Language::Zh) => format!("{owner}放行一个试探请求"),
+        (GateState::Open, Language::En) => format!("released by {owner}{reason}"),
+        (GateState::Open, Language::Zh) => format!("{owner}解除关闭{reason}"),
     };
     let still_closed = event.hold == GateState::Open && event.state == GateState::Closed;
     if still_closed {
         text += words::either(
             language,
-            "; others still hold it closed",
+            "; still held closed by others",
             "；仍被其他方关闭",
         );
     }
@@ -135,12 +189,60 @@ fn sentence(event: &ChannelEvent, rendering: &Rendering<'_>) -> String {
         let until = rendering.moment_and_distance(until);
         let probes = event.owner == Owner::Breaker;
         text += match (probes, language) {
-            (true, Language::En) => "; next try ",
+            (true, Language::En) => "; next trial at ",
             (true, Language::Zh) => "；下次试探 ",
-            (false, Language::En) => "; until ",
-            (false, Language::Zh) => "；直到 ",
+            (false, Language::En) => ", until ",
+            (false, Language::Zh) => "，至 ",
         };
         text += &until;
     }
     text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_an_alert_says_of_a_closing_is_told_in_humane_figures() {
+        for (note, en, zh) in [
+            (
+                "103.2 USD at a limit of 100 USD",
+                Some("$103.20 of $100.00"),
+                Some("$103.20 / $100.00"),
+            ),
+            (
+                "1200000 tokens at a limit of 1000000 tokens",
+                Some("1.2M of 1M tokens"),
+                Some("120 万 / 100 万 token"),
+            ),
+            (
+                "12.5% at a limit of 5%",
+                Some("12.5 % (limit 5 %)"),
+                Some("12.5 %（阈值 5 %）"),
+            ),
+            (
+                "4.5s at a limit of 2s",
+                Some("4.5 s (limit 2 s)"),
+                Some("4.5 s（阈值 2 s）"),
+            ),
+            ("Spend{channel=\"a\"}", None, None),
+            ("+1 USD at a limit of 2 USD", None, None),
+        ] {
+            assert_eq!(stood_at(note, Language::En).as_deref(), en, "{note}");
+            assert_eq!(stood_at(note, Language::Zh).as_deref(), zh, "{note}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_quantity_is_read_as_it_is_written(value in -1_000_000_000_000_000..1_000_000_000_000_000_i64) {
+            for unit in Unit::ALL {
+                let written = Quantity { unit: *unit, value };
+                prop_assert_eq!(quantity(&written.to_string()), Some(written));
+            }
+        }
+    }
 }

@@ -49,6 +49,27 @@ pub(super) fn view(content: &DigestContent, rendering: &Rendering<'_>) -> Json {
     })
 }
 
+/// What a digest's picture shows, in words: `Spending by hour, 2026-11-19`. It shows money as far as any
+/// was spent, else tokens.
+#[must_use]
+pub fn picture_alt(content: &DigestContent, rendering: &Rendering<'_>) -> String {
+    const HOUR_US: i64 = 3_600_000_000;
+    let now = content.series.iter();
+    let mut now = now.filter(|(begin, ..)| *begin >= content.since);
+    let is_by_hour = now.clone().zip(now.clone().skip(1)).next();
+    let is_by_hour = is_by_hour.is_none_or(|((one, ..), (next, ..))| next.0 - one.0 <= HOUR_US);
+    let is_money = now.any(|(_, cost, _)| *cost > 0);
+    let language = rendering.language;
+    let what = match (is_money, is_by_hour) {
+        (true, true) => words::either(language, "Spending by hour", "每小时花费"),
+        (true, false) => words::either(language, "Spending by day", "每日花费"),
+        (false, true) => words::either(language, "Tokens by hour", "每小时 token 用量"),
+        (false, false) => words::either(language, "Tokens by day", "每日 token 用量"),
+    };
+    let period = period(content, rendering);
+    format!("{what}{}{period}", words::either(language, ", ", "，"))
+}
+
 /// `daily: $12.34 (+23 %), 1,234 requests, 2026-11-19`.
 fn title(content: &DigestContent, rendering: &Rendering<'_>) -> String {
     let language = rendering.language;

@@ -20,6 +20,10 @@ const SECOND_US: u64 = 1_000_000;
 /// `<$0.0001` for what would else read as nothing. Rounded half up.
 #[must_use]
 pub fn usd(amount: NanoUsd) -> String {
+    money(amount, rounded)
+}
+
+fn money(amount: NanoUsd, rounded: Rounding) -> String {
     const LEAST: u64 = 100_000;
     const TEN_CENTS: u64 = 100_000_000;
     let sign = if amount.0 < 0 { "-" } else { "" };
@@ -96,9 +100,19 @@ pub fn requests(value: u64, language: Language) -> String {
     }
 }
 
-/// A share of millionths: `12.5 %`, `0.4 %`, `100 %`; rounded half up to a tenth.
+/// A share of millionths: `12.5 %`, `0.4 %`, `100 %`; rounded half up to a tenth. Less than all never
+/// reads as all.
 #[must_use]
 pub fn share(ppm: u64) -> String {
+    // From here on a tenth more would be all.
+    const NEARLY_ALL: u64 = 999_500;
+    match ppm {
+        NEARLY_ALL..1_000_000 => portion(ppm, cut_off),
+        _ => portion(ppm, rounded),
+    }
+}
+
+fn portion(ppm: u64, rounded: Rounding) -> String {
     let tenths = rounded(ppm, 1_000);
     match (tenths / 10, tenths % 10) {
         (0, 0) if ppm > 0 => "<0.1 %".to_owned(),
@@ -192,14 +206,14 @@ pub fn date(at: UnixMicros, zone: &TimeZone) -> String {
     local.strftime("%Y-%m-%d").to_string()
 }
 
-/// How far away a moment is: `in 3 h`, `2 h 5 min ago`, `now`; `3 小时后`, `2 小时 5 分前`, `现在`.
+/// How far away a moment is: `in 3 h`, `2 h 5 min ago`, `now`; `3 小时后`, `2 小时 5 分前`, `刚刚`.
 #[must_use]
 pub fn relative(at: UnixMicros, now: UnixMicros, language: Language) -> String {
     let (ahead, behind) = (at.since(now), now.since(at));
     let shown = |length: Duration| duration(length, language);
     match (ahead.as_secs(), behind.as_secs(), language) {
         (0, 0, Language::En) => "now".to_owned(),
-        (0, 0, Language::Zh) => "现在".to_owned(),
+        (0, 0, Language::Zh) => "刚刚".to_owned(),
         (0, _, Language::En) => format!("{} ago", shown(behind)),
         (0, _, Language::Zh) => format!("{}前", shown(behind)),
         (_, _, Language::En) => format!("in {}", shown(ahead)),
@@ -237,10 +251,30 @@ pub fn bare(quantity: Quantity, language: Language) -> String {
     signed(quantity, text)
 }
 
-/// A value against its limit: `$103.20 of $100.00`, `1.2M of 1M tokens`; `$103.20 / $100.00`.
+/// A value that stands beside a limit: as [`quantity`], but cut off where it is below, so that it does
+/// not read as if it had reached it.
+#[must_use]
+pub fn beside(value: Quantity, limit: Quantity, language: Language) -> String {
+    cut_below(value, limit).unwrap_or_else(|| quantity(value, language))
+}
+
+/// A value whose text is rounded, cut off instead; `None` of others, and of what is not below the limit.
+fn cut_below(value: Quantity, limit: Quantity) -> Option<String> {
+    let is_below = value.unit == limit.unit && value.value < limit.value;
+    let magnitude = u64::try_from(value.value).ok().filter(|_| is_below)?;
+    match value.unit {
+        Unit::Usd => Some(money(NanoUsd(value.value), cut_off)),
+        Unit::Ratio => Some(portion(magnitude, cut_off)),
+        _ => None,
+    }
+}
+
+/// A value against its limit: `$103.20 of $100.00`, `1.2M of 1M tokens`; `$103.20 / $100.00`. What is
+/// below its limit does not read as if it had reached it.
 #[must_use]
 pub fn against(value: Quantity, limit: Quantity, language: Language) -> String {
-    let (value, limit) = (bare(value, language), quantity(limit, language));
+    let value = cut_below(value, limit).unwrap_or_else(|| bare(value, language));
+    let limit = quantity(limit, language);
     match language {
         Language::En => format!("{value} of {limit}"),
         Language::Zh => format!("{value} / {limit}"),
@@ -288,8 +322,15 @@ fn tenths(thousandths: u64) -> String {
     }
 }
 
+/// How many steps a value is told as.
+type Rounding = fn(u64, u64) -> u64;
+
 fn rounded(value: u64, step: u64) -> u64 {
     value.saturating_add(step / 2) / step
+}
+
+const fn cut_off(value: u64, step: u64) -> u64 {
+    value / step
 }
 
 #[cfg(test)]
@@ -347,7 +388,8 @@ mod tests {
             (1, "<0.1 %"),
             (125_000, "12.5 %"),
             (1_000_000, "100 %"),
-            (999_999, "100 %"),
+            (999_999, "99.9 %"),
+            (999_499, "99.9 %"),
             (12_500_000, "1,250 %"),
         ] {
             assert_eq!(share(ppm), told);
@@ -451,6 +493,26 @@ mod tests {
             "120 万 / 100 万 token"
         );
         assert_eq!(of(Unit::Ratio, 125_000, 50_000, En), "12.5 % of 5 %");
+        // What is below its limit does not read as if it had reached it.
+        assert_eq!(
+            of(Unit::Usd, 99_996_000_000, 100_000_000_000, En),
+            "$99.99 of $100.00"
+        );
+        assert_eq!(
+            of(Unit::Usd, 100_000_000_000, 100_000_000_000, En),
+            "$100.00 of $100.00"
+        );
+        assert_eq!(
+            of(Unit::Usd, 49_990_000, 50_000_000, En),
+            "$0.0499 of $0.05"
+        );
+        assert_eq!(of(Unit::Ratio, 49_960, 50_000, Zh), "4.9 % / 5 %");
+        let ratio = |value| Quantity {
+            unit: Unit::Ratio,
+            value,
+        };
+        assert_eq!(beside(ratio(49_960), ratio(50_000), En), "4.9 %");
+        assert_eq!(beside(ratio(50_040), ratio(50_000), En), "5 %");
         assert_eq!(of(Unit::Times, 3_200, 3_000, Zh), "3.2× / 3×");
         assert_eq!(
             of(Unit::TokensPerSecond, 20_470, 30_000, En),

@@ -14,7 +14,7 @@ use crate::config::Language;
 use crate::notify::{Block, Message, Span, Tone};
 
 /// Characters of a title.
-pub(super) const LONGEST_TITLE: usize = 120;
+pub(super) const LONGEST_TITLE: usize = 100;
 
 /// How deep a content may lie in what tells that it was not delivered.
 const DEEPEST: usize = 4;
@@ -134,13 +134,11 @@ pub(super) fn links(links: &[Link], language: Language) -> Vec<Json> {
 
 fn tone(content: &Content) -> Tone {
     match content {
-        Content::Alerts(alerts) if alerts.critical > 0 => Tone::Critical,
-        Content::Alerts(alerts) if alerts.warning > 0 => Tone::Warning,
-        Content::Alerts(_) => Tone::Good,
+        Content::Alerts(alerts) => alerts::tone(alerts),
         Content::Channel(channel) => channel::tone(channel),
         Content::Digest(_) => Tone::Neutral,
         Content::Undelivered(undelivered) => match undelivered.content.as_deref() {
-            Some(Content::Alerts(alerts)) if alerts.critical > 0 => Tone::Critical,
+            Some(lost) if tone(lost) == Tone::Critical => Tone::Critical,
             _ => Tone::Warning,
         },
     }

@@ -29,6 +29,8 @@ pub fn contents(kind: NotificationKind, now: UnixMicros) -> Vec<Content> {
             Content::Alerts(one_alert(alerts::resolved(now), now)),
             Content::Alerts(alerts::group(now)),
             Content::Alerts(alerts::repeated(now)),
+            Content::Alerts(alerts::in_shadow(now)),
+            Content::Alerts(alerts::passed(now)),
         ],
         NotificationKind::Channel => channels(now).into_iter().map(Content::Channel).collect(),
         NotificationKind::Digest => vec![
@@ -37,6 +39,10 @@ pub fn contents(kind: NotificationKind, now: UnixMicros) -> Vec<Content> {
         ],
         NotificationKind::Undelivered => vec![
             Content::Undelivered(undelivered(now)),
+            Content::Undelivered(UndeliveredContent {
+                titles: undelivered(now).titles.split_off(1),
+                ..undelivered(now)
+            }),
             Content::Undelivered(UndeliveredContent {
                 titles: Vec::new(),
                 more: 2,
@@ -98,7 +104,10 @@ fn channels(now: UnixMicros) -> Vec<ChannelContent> {
         ..gate_event(now, Owner::Operator, Closed, Closed, GateReason::Operator)
     };
     let alert = Owner::Alert("ChannelDailySpend{channel=\"azure-1\"}".into());
-    let by_alert = gate_event(now, alert.clone(), Closed, Closed, GateReason::Alert);
+    let by_alert = ChannelEvent {
+        note: Some("103.2 USD at a limit of 100 USD".into()),
+        ..gate_event(now, alert.clone(), Closed, Closed, GateReason::Alert)
+    };
     let left = gate_event(now, alert, Open, Closed, GateReason::Expired);
     let probing = gate_event(now, Owner::Breaker, Probing, Probing, GateReason::Expired);
     let opened = gate_event(now, Owner::Breaker, Open, Open, GateReason::Recovered);
@@ -115,6 +124,7 @@ fn channels(now: UnixMicros) -> Vec<ChannelContent> {
     vec![
         content(vec![broke.clone()], &["gpt-5"]),
         content(vec![by_hand.clone()], &[]),
+        content(vec![by_alert.clone()], &[]),
         content(vec![by_alert, by_hand, left], &["gpt-5", "gpt-5-mini"]),
         ChannelContent {
             more: 7,

@@ -94,6 +94,96 @@ fn the_essential_is_in_the_title_and_titles_are_short() {
     }
 }
 
+#[test]
+fn long_names_give_way_to_the_value() {
+    let Content::Alerts(mut alerts) = first_alert() else {
+        panic!("no alerts");
+    };
+    alerts.alerts[0].event.alert = AlertId {
+        rule: "rule-".repeat(30).into(),
+        labels: Labels::new(["a", "b", "c", "d"].map(|name| (name.into(), name.repeat(90).into()))),
+    };
+    let content = Content::Alerts(alerts);
+    for language in Language::ALL {
+        let title = rendered(&content, *language, &Templates::default()).title;
+        assert!(title.ends_with("$100.00"), "{title}");
+        assert!(title.chars().count() <= 100, "{title}");
+    }
+}
+
+#[test]
+fn what_only_would_be_done_wakes_nobody() {
+    let templates = Templates::default();
+    let tone = |alerts: &AlertsContent| {
+        let content = Content::Alerts(alerts.clone());
+        rendered(&content, Language::En, &templates).tone
+    };
+    let contents = sample::contents(NotificationKind::Alert, sample::NOW);
+    let shadow = contents.iter().find_map(|content| match content {
+        Content::Alerts(alerts) => {
+            let alert = alerts.alerts.first()?;
+            (alert.event.mode == crate::alert::Mode::Shadow).then(|| alerts.clone())
+        }
+        _ => None,
+    });
+    let mut group = shadow.unwrap();
+    assert_eq!(tone(&group), Tone::Neutral);
+    // Others that are not listed are of the same rule.
+    group.more = 3;
+    group.critical = 4;
+    assert_eq!(tone(&group), Tone::Neutral);
+    // Or nobody knows of what.
+    group.facts.clear();
+    assert_eq!(tone(&group), Tone::Critical);
+
+    // One in earnest beside it.
+    let Content::Alerts(mut earnest) = first_alert() else {
+        panic!("no alerts");
+    };
+    group.more = 0;
+    group.critical = 1;
+    group.warning = 1;
+    earnest.alerts[0].event.severity = Some(crate::alert::Severity::Warning);
+    group.alerts.append(&mut earnest.alerts);
+    assert_eq!(tone(&group), Tone::Warning);
+    group.critical = 2;
+    assert_eq!(tone(&group), Tone::Critical);
+}
+
+#[test]
+fn a_picture_is_told_in_words() {
+    let mut contents = sample::contents(NotificationKind::Digest, sample::NOW);
+    let Content::Digest(mut digest) = contents.remove(0) else {
+        panic!("no digest");
+    };
+    digest.since = UnixMicros(1_795_129_200_000_000 - 86_400_000_000);
+    digest.until = UnixMicros(1_795_129_200_000_000);
+    let at = |hours: i64| UnixMicros(digest.since.0 + hours * 3_600_000_000);
+    let mut digest = DigestContent {
+        // What is of the time before says nothing of the picture's own.
+        series: vec![
+            (at(-48), 9, 9),
+            (at(-24), 9, 9),
+            (at(0), 0, 5),
+            (at(1), 7, 5),
+        ],
+        ..*digest.clone()
+    };
+    let alt = |digest: &DigestContent, language| {
+        let rendering = Rendering {
+            language,
+            timezone: &berlin(),
+            templates: &Templates::default(),
+            now: sample::NOW,
+        };
+        picture_alt(digest, &rendering)
+    };
+    assert_eq!(alt(&digest, Language::En), "Spending by hour, 2026-11-19");
+    assert_eq!(alt(&digest, Language::Zh), "每小时花费，2026-11-19");
+    digest.series = vec![(at(0), 0, 5), (at(24), 0, 5)];
+    assert_eq!(alt(&digest, Language::En), "Tokens by day, 2026-11-19");
+}
+
 /// A template file, and what came of loading it for alerts.
 fn loaded(source: &str) -> Result<Templates, String> {
     let folder = tempfile::tempdir().unwrap();

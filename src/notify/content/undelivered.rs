@@ -19,14 +19,21 @@ pub(super) fn view(content: &UndeliveredContent, rendering: &Rendering<'_>) -> J
         .map(|(at, title)| json!({"at": rendering.moment(*at), "title": &**title}));
     let since = content.titles.iter().map(|(at, _)| *at).min();
     let receiver = alerts::short(&content.receiver);
-    let title = match (language, count) {
-        (Language::En, 1) => {
-            format!("Receiver {receiver} cannot be reached: 1 notification was not delivered")
+    let last = content.titles.last();
+    let last = last.map(|(_, title)| markup::one_line(title));
+    // What was to be said is worth more than whom it did not reach.
+    let title = match (language, count, &last) {
+        (Language::En, 1, Some(last)) => format!("Not delivered to {receiver}: {last}"),
+        (Language::Zh, 1, Some(last)) => format!("未能送达 {receiver}：{last}"),
+        (Language::En, _, Some(last)) => {
+            format!("{count} not delivered to {receiver}, the last: {last}")
         }
-        (Language::En, _) => format!(
-            "Receiver {receiver} cannot be reached: {count} notifications were not delivered"
-        ),
-        (Language::Zh, _) => format!("无法送达接收者 {receiver}：{count} 条通知未送达"),
+        (Language::Zh, _, Some(last)) => {
+            format!("{count} 条通知未能送达 {receiver}，最近一条：{last}")
+        }
+        (Language::En, 1, None) => format!("1 notification not delivered to {receiver}"),
+        (Language::En, _, None) => format!("{count} notifications not delivered to {receiver}"),
+        (Language::Zh, _, None) => format!("{count} 条通知未能送达 {receiver}"),
     };
     json!({
         "title": title,
@@ -37,6 +44,6 @@ pub(super) fn view(content: &UndeliveredContent, rendering: &Rendering<'_>) -> J
         "titles": titles.collect::<Vec<_>>(),
         "more": content.titles.len().saturating_sub(MOST_TITLES) + content.more,
         "has_last": content.content.is_some(),
-        "last_title": content.titles.last().map(|(_, title)| markup::one_line(title)),
+        "last_title": last,
     })
 }

@@ -1,6 +1,6 @@
 //! The words of messages: each of them in every language, side by side.
 
-use crate::alert::{NotifyReason, Severity};
+use crate::alert::Severity;
 use crate::config::Language;
 use crate::notify::content::{AlertChange, LinkKind};
 use crate::record::{GateReason, GateState, Owner};
@@ -16,38 +16,38 @@ macro_rules! words {
 
 words! {
     "all": "all", "全部";
-    "before": "Before", "此前";
+    "before": "before", "上期";
     "budgets": "Budgets", "预算";
     "cached": "From cache", "缓存命中";
     "channel": "Channel", "渠道";
     "cost": "Spent", "花费";
-    "did": "While it fired", "触发期间";
-    "done": "Done", "已处理";
-    "earlier": "Earlier changes, not listed", "更早的变化（未列出）";
+    "did": "While it fired", "触发期间已执行";
+    "done": "Done", "已执行";
+    "earlier": "Earlier changes, not listed", "更早的变更（未列出）";
     "ends": "Ends", "结束";
     "error": "Error", "错误";
     "errors": "Errors", "错误";
-    "exhausted": "Limit reached", "预计达到限额";
-    "fired_for": "Fired for", "持续";
+    "exhausted": "Would reach the limit", "预计达到限额";
+    "fired_for": "Fired for", "持续时间";
     "forecast": "Forecast for the end of the window", "窗口结束时预计";
     "input": "Input", "输入";
     "key": "Key", "密钥";
-    "last": "What it was to be told last", "最后一条未送达的通知";
+    "last": "The last one in full", "最近一条全文";
     "latency": "Latency", "延迟";
-    "limit": "Limit", "限额";
+    "limit": "Limit", "阈值";
     "model": "Model", "模型";
     "api": "API", "API";
-    "most": "Most of it", "主要来源";
+    "most": "Most of it comes from", "主要来源";
     "none": "none", "无";
-    "not_done": "Not done", "未处理";
+    "not_done": "Not done", "未执行";
     "output": "Output", "输出";
     "period": "Period", "时段";
-    "repeated": "Still the same; told again.", "仍未变化，再次提醒。";
+    "repeated": "No change since the last message.", "自上次通知以来无变化。";
     "requests": "Requests", "请求";
     "rule": "Rule", "规则";
     "saved": "Saved by caching", "缓存节省";
     "shadow": "Shadow mode: nothing is done.", "影子模式：不会执行任何操作。";
-    "since": "Since", "开始于";
+    "since": "Since", "开始时间";
     "tokens": "Tokens", "Token";
     "top_channel": "Top channels", "渠道排行";
     "top_key": "Top keys", "密钥排行";
@@ -56,10 +56,10 @@ words! {
     "undelivered": "Not delivered", "未送达";
     "unknown": "unknown", "未知";
     "unpriced": "Requests without a known cost", "费用未知的请求";
-    "until": "Until", "直到";
-    "value_now": "Now", "当前";
-    "window": "Window", "窗口";
-    "without_channel": "No open channel is left for", "已没有可用渠道的模型";
+    "until": "Until", "至";
+    "value_now": "now", "当前";
+    "window": "Window", "统计窗口";
+    "without_channel": "No open channel left for", "已无可用渠道的模型";
     "would": "Would have", "本会执行";
 }
 
@@ -143,7 +143,7 @@ pub(super) fn change(
     match (change, severity) {
         (AlertChange::Fired | AlertChange::Acted, _) => plain,
         (AlertChange::Escalated, _) => either(language, "now critical", "升级为严重"),
-        (AlertChange::Eased, _) => either(language, "down to warning", "降为警告"),
+        (AlertChange::Eased, _) => either(language, "eased to warning", "降为警告"),
         (AlertChange::Resolved, _) => either(language, "resolved", "已恢复"),
         (AlertChange::CameAndWent, _) => either(language, "came and went", "触发后已恢复"),
         (AlertChange::Same, Some(Severity::Critical)) => {
@@ -156,19 +156,28 @@ pub(super) fn change(
     }
 }
 
-/// Why a group is told.
-#[must_use]
-pub fn notify_reason(reason: NotifyReason, language: Language) -> &'static str {
-    match reason {
-        NotifyReason::First => either(language, "first message", "首次通知"),
-        NotifyReason::Firing => either(language, "a new alert fires", "新告警触发"),
-        NotifyReason::Severity => either(language, "another severity", "级别变化"),
-        NotifyReason::Acted => either(language, "something was done", "处理有变化"),
-        NotifyReason::Resolved => either(language, "an alert resolved", "告警恢复"),
-        NotifyReason::CameAndWent => either(language, "came and went", "触发后已恢复"),
-        NotifyReason::Repeat => either(language, "told again", "再次提醒"),
-        NotifyReason::Notice => either(language, "notice", "告知"),
+/// What an alert is said to have been that came and went: how bad, and for how long.
+pub(super) fn came_and_went(
+    severity: Option<Severity>,
+    length: Option<&str>,
+    language: Language,
+) -> String {
+    let was = match severity {
+        Some(Severity::Critical) => either(language, "was critical", "曾达严重级别"),
+        Some(Severity::Warning) => either(language, "was at warning", "曾达警告级别"),
+        None => either(language, "fired", "曾触发"),
+    };
+    match (length, language) {
+        (Some(length), Language::En) => format!("{was}, over after {length}"),
+        (Some(length), Language::Zh) => format!("{was}，{length}后恢复"),
+        (None, Language::En) => format!("{was}, now over"),
+        (None, Language::Zh) => format!("{was}，现已恢复"),
     }
+}
+
+/// That nothing is done in earnest.
+pub(super) fn shadow(language: Language) -> String {
+    bracketed(either(language, "shadow", "影子"), language)
 }
 
 /// What a link leads to.
@@ -186,7 +195,7 @@ pub(super) const fn link(kind: LinkKind, language: Language) -> &'static str {
 #[must_use]
 pub const fn gate_state(state: GateState, language: Language) -> &'static str {
     match state {
-        GateState::Open => either(language, "open", "已打开"),
+        GateState::Open => either(language, "open", "已启用"),
         GateState::Probing => either(language, "probing", "试探中"),
         GateState::Closed => either(language, "closed", "已关闭"),
     }
@@ -209,12 +218,12 @@ pub const fn gate_reason(reason: GateReason, language: Language) -> &'static str
         GateReason::BadCredential => either(
             language,
             "the provider refuses the credential",
-            "提供商拒绝该凭据",
+            "提供商拒绝该凭证",
         ),
         GateReason::Operator => either(language, "by hand", "人工操作"),
         GateReason::Alert => either(language, "an alert", "告警"),
-        GateReason::Expired => either(language, "its time was over", "时限已到"),
-        GateReason::Recovered => either(language, "a request succeeded", "有请求成功"),
+        GateReason::Expired => either(language, "its time is up", "时限已到"),
+        GateReason::Recovered => either(language, "a trial request succeeded", "试探请求成功"),
     }
 }
 
@@ -356,14 +365,10 @@ mod tests {
                 .map(|one| gate_state(*one, zh).to_owned()),
         );
         words.extend(LinkKind::ALL.iter().map(|one| link(*one, zh).to_owned()));
-        words.extend(
-            NotifyReason::ALL
-                .iter()
-                .map(|one| notify_reason(*one, zh).to_owned()),
-        );
         for one in AlertChange::ALL {
             for severity in [None, Some(Severity::Warning), Some(Severity::Critical)] {
                 words.push(change(*one, severity, zh).to_owned());
+                words.push(came_and_went(severity, None, zh));
             }
         }
         let metrics = Metric::ALL.iter().filter(|one| **one != Metric::Tokens);

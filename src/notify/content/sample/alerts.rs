@@ -111,7 +111,6 @@ pub(super) fn group(now: UnixMicros) -> AlertsContent {
     let mut escalated = spending(now);
     escalated.change = AlertChange::Escalated;
     escalated.fired_as = Some(Severity::Warning);
-    escalated.exhausted_at = Some(now.plus(HOUR));
 
     let mut passed = resolved(now);
     passed.change = AlertChange::CameAndWent;
@@ -274,12 +273,31 @@ fn slow(now: UnixMicros) -> AlertContent {
     }
 }
 
-/// The same as before, told again.
+/// What would be, were the rule to act; and nothing else.
+pub(super) fn in_shadow(now: UnixMicros) -> AlertsContent {
+    one_alert(shadowed(now), now)
+}
+
+/// What was over before anybody was told.
+pub(super) fn passed(now: UnixMicros) -> AlertsContent {
+    let mut alert = resolved(now);
+    alert.change = AlertChange::CameAndWent;
+    alert.fired_as = None;
+    alert.event.fired_at = Some(now.minus(HOUR / 90));
+    one_alert(alert, now)
+}
+
+/// A warning as it was before, told again.
 pub(super) fn repeated(now: UnixMicros) -> AlertsContent {
     let mut alert = spending(now);
     alert.change = AlertChange::Same;
+    alert.event.severity = Some(Severity::Warning);
     alert.fired_as = alert.event.severity;
+    alert.event.value = Some(cents(9_200));
     alert.event.fired_at = Some(now.minus(4 * HOUR));
+    alert.event.actions.clear();
+    alert.annotations.clear();
+    alert.exhausted_at = Some(now.plus(HOUR));
     AlertsContent {
         repeated: true,
         ..one_alert(alert, now)

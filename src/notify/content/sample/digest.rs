@@ -115,7 +115,11 @@ pub(super) fn empty_digest(now: UnixMicros) -> DigestContent {
         name: "hourly".into(),
         since: now.minus(HOUR),
         until: now,
-        total: DigestFigures::default(),
+        total: DigestFigures {
+            // Nothing asked is nothing spent.
+            cost_nanousd: Some(0),
+            ..DigestFigures::default()
+        },
         before: None,
         top: Vec::new(),
         errors: Vec::new(),
