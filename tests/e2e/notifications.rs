@@ -1,9 +1,12 @@
 //! What people are told while requests pass, and what their answers do.
 
 mod answers;
+mod changes;
 mod crashes;
+mod digests;
 mod flood;
 mod life;
+mod quiet;
 
 use serde_json::{Value, json};
 
@@ -21,6 +24,11 @@ fn telegram(judge: &TelegramJudge) -> String {
         judge.api_url(),
         ANN.id
     )
+}
+
+/// These receivers, each with its line end.
+fn receivers(list: &[&str]) -> String {
+    format!("receivers:\n{}", list.concat())
 }
 
 /// Everything at once, so that a test need not wait.

@@ -218,10 +218,37 @@ impl Tollgate {
 
     /// The most memory it has had resident, in KiB (proc(5), `VmHWM`).
     pub(crate) fn peak_resident_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// What it has resident now, in KiB (proc(5), `VmRSS`); its peak begins anew from there.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+        self.memory_kib("VmRSS:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let line = status.lines().find(|line| line.starts_with(name));
         let words = line.unwrap().split_whitespace().nth(1).unwrap();
         words.parse().unwrap()
+    }
+
+    /// Writes its settings anew, as `edit` makes them of what they are; it reads them by itself.
+    pub(crate) fn edit(&self, edit: impl FnOnce(String) -> String) {
+        let before = fs::read_to_string(&self.config).unwrap();
+        let after = edit(before.clone());
+        assert_ne!(before, after, "nothing is edited");
+        fs::write(&self.config, after).unwrap();
+    }
+
+    /// The same with a file beside them.
+    pub(crate) fn edit_file(&self, name: &str, edit: impl FnOnce(String) -> String) {
+        let path = self.dir.path().join(name);
+        let before = fs::read_to_string(&path).unwrap();
+        let after = edit(before.clone());
+        assert_ne!(before, after, "nothing is edited");
+        fs::write(path, after).unwrap();
     }
 
     /// Sends a signal.

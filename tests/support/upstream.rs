@@ -42,6 +42,8 @@ pub(crate) enum Step {
     Repeat(Vec<u8>, usize),
     /// Waits until the test opens the gate.
     Await(Gate),
+    /// Opens a gate that the test waits at: what comes before it is written.
+    Open(Gate),
     /// Closes the connection.
     Close,
     /// Resets the connection (RST).
@@ -213,6 +215,7 @@ impl Shared {
                 }
             }
             Step::Await(gate) => assert!(gate.wait(), "the test never opened the gate"),
+            Step::Open(gate) => gate.open(),
             Step::Close => {
                 wire.stream().shutdown(Shutdown::Both)?;
                 return Ok(false);

@@ -3,10 +3,10 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{AT_ONCE, answering, send, setup, telegram, told, until_told};
+use super::{AT_ONCE, answering, receivers, send, setup, telegram, told, until_told};
 use crate::support::eventually;
+use crate::support::receivers::hook::{Hook, hang};
 use crate::support::receivers::telegram::{GROUP, TOKEN, TelegramJudge};
-use crate::support::upstream::{Answer, Upstream};
 
 const RISES: &str = "alert: Rises, metric: requests, window: 10s, by: [channel], warning: 1 requests, \
                      critical: 3 requests, mode: notify";
@@ -45,27 +45,18 @@ fn what_gets_worse_and_what_ends_is_told_under_the_first_message() {
     assert_eq!(reasons.last(), Some(&Value::from("first")));
 }
 
-/// A webhook that takes what it is sent, and what that was.
-fn webhook() -> Upstream {
-    Upstream::start(|_| Answer::new("200 OK").body(""))
-}
-
-fn hook(to: &Upstream) -> String {
-    format!(
-        "receivers: [{{name: hook, webhook: {{url: 'http://{}/'}}}}]\n",
-        to.address()
-    )
-}
+const MANY: &str = "alert: Many, metric: requests, window: 1h, by: [channel], warning: 1 requests, \
+                    mode: notify";
 
 #[test]
 fn a_process_that_hands_over_leaves_its_notifications_to_the_next() {
-    let (upstream, hooked) = (answering(), webhook());
-    let mut tollgate = setup(&upstream, &["a", "b"], &[RISES])
-        .setting(&hook(&hooked))
+    let (upstream, hook) = (answering(), Hook::start());
+    let mut tollgate = setup(&upstream, &["a", "b"], &[MANY])
+        .setting(&receivers(&[&hook.receiver("hook", "")]))
         .setting(AT_ONCE)
         .start();
     send(&tollgate, "a");
-    until_told(&tollgate, 1);
+    let before = until_told(&tollgate, 1);
     let next = tollgate.successor(&["--upgrade"]);
     eventually("the next process waits for the listeners", || {
         tollgate
@@ -79,41 +70,37 @@ fn a_process_that_hands_over_leaves_its_notifications_to_the_next() {
     tollgate.replace(next);
     tollgate.until_ready();
     send(&tollgate, "b");
-    until_told(&tollgate, 2);
-    let bodies: Vec<String> = hooked
-        .received()
-        .iter()
-        .map(|request| String::from_utf8(request.body.clone()).unwrap())
-        .collect();
-    // That of `a` once, and then with that of `b`.
-    let firing_alone = bodies.iter().filter(|body| !body.contains("\"b\"")).count();
-    assert!(firing_alone >= 1, "{bodies:#?}");
-    assert!(
-        bodies.iter().any(|body| body.contains("\"b\"")),
-        "{bodies:#?}"
-    );
+    let after = until_told(&tollgate, 2);
+    // That of `a` once, alone; then with that of `b`, as news of a group that is known.
+    let told = |channels: &[&str]| -> Vec<_> {
+        let firing = channels.iter();
+        let firing = firing.map(|channel| ("firing".to_owned(), (*channel).to_owned()));
+        firing.collect()
+    };
+    assert_eq!(hook.told("Many"), [told(&["a"]), told(&["a", "b"])]);
+    assert_eq!(after.len(), 2, "{after:#?}");
+    assert_eq!(after[1], before[0]);
+    assert_eq!(after[0]["reason"], "firing");
 }
 
 #[test]
 fn who_cannot_be_reached_is_told_of_by_the_fallback() {
-    let (upstream, hooked) = (answering(), webhook());
+    let (upstream, hook) = (answering(), Hook::start());
     let judge = TelegramJudge::start().without_limits();
     judge.kick(GROUP);
-    let receivers = format!(
-        "receivers:\n- {{name: ops, fallback: hook, telegram: {{token: '{TOKEN}', chat: {GROUP}, \
-         api_url: '{}'}}}}\n- {{name: hook, webhook: {{url: 'http://{}/'}}}}\n",
+    let ops = format!(
+        "- {{name: ops, fallback: hook, telegram: {{token: '{TOKEN}', chat: {GROUP}, \
+         api_url: '{}'}}}}\n",
         judge.api_url(),
-        hooked.address()
     );
-    let tollgate = setup(&upstream, &["a"], &[RISES])
-        .setting(&receivers)
+    let tollgate = setup(&upstream, &["a"], &[MANY])
+        .setting(&receivers(&[&ops, &hook.receiver("hook", "")]))
         .setting(AT_ONCE)
         .start();
     send(&tollgate, "a");
-    hooked.until("the fallback is told", |received| !received.is_empty());
-    let body = hooked.received()[0].json();
-    let text = body.to_string();
-    assert!(text.contains("ops") && text.contains("Rises"), "{body:#}");
+    let body = eventually("the fallback is told", || hook.taken().pop());
+    let text = format!("{body:?}");
+    assert!(text.contains("ops") && text.contains("Many"), "{body:#?}");
     let all = until_told(&tollgate, 2);
     let of = |kind: &str| all.iter().find(|known| known["kind"] == kind).unwrap();
     assert_eq!(of("alert")["result"], "dead");
@@ -125,32 +112,38 @@ fn who_cannot_be_reached_is_told_of_by_the_fallback() {
     assert!(!tollgate.log().contains("canary"), "{}", tollgate.log());
 }
 
-/// One that hangs delays neither another nor a request.
+/// One that hangs delays neither another nor a request: the other is told while the first still has all of
+/// its time, which is longer than anybody here waits.
 #[test]
 fn one_that_hangs_delays_nobody() {
-    let (upstream, hooked) = (answering(), webhook());
-    let hangs = Upstream::start(|_| vec![crate::support::upstream::Step::Hang]);
-    let receivers = format!(
-        "receivers:\n- {{name: hangs, webhook: {{url: 'http://{}/'}}}}\n\
-         - {{name: hook, webhook: {{url: 'http://{}/'}}}}\n",
-        hangs.address(),
-        hooked.address()
-    );
-    let tollgate = setup(&upstream, &["a"], &[RISES])
-        .setting(&receivers)
+    let (upstream, hook) = (answering(), Hook::start());
+    let hanging = Hook::judging(|_| (hang(), false));
+    let tollgate = setup(&upstream, &["a", "b"], &[MANY])
+        .setting(&receivers(&[
+            &hanging.receiver("hangs", ", timeout: 5m"),
+            &hook.receiver("hook", ""),
+        ]))
         .setting(AT_ONCE)
         .start();
     send(&tollgate, "a");
-    hangs.until("one hangs", |received| !received.is_empty());
-    hooked.until("the other is told", |received| !received.is_empty());
-    assert_eq!(send(&tollgate, "a").status, 200);
-    eventually("one is open and the other settled", || {
+    eventually("one hangs", || (hanging.tries() > 0).then_some(()));
+    hook.until_told("Many", "firing", "a");
+    // And so is what comes later.
+    assert_eq!(send(&tollgate, "b").status, 200);
+    hook.until_told("Many", "firing", "b");
+    let states = eventually("the other's are settled", || {
         let told = told(&tollgate);
-        let of = |name: &str, result: &str| {
-            let mut told = told.iter();
-            told.any(|known| known["receiver"] == name && known["result"] == result)
-        };
-        assert!(!of("hangs", "sent"));
-        (of("hangs", "open") && of("hook", "sent")).then_some(())
+        let mut states: Vec<_> = told
+            .iter()
+            .map(|known| (known["receiver"].clone(), known["result"].clone()))
+            .filter(|(receiver, _)| receiver == "hook")
+            .collect();
+        states.dedup();
+        (states == [("hook".into(), "sent".into())]).then_some(told)
     });
+    let hangs = |known: &&Value| known["receiver"] == "hangs";
+    let open = |known: &Value| known["result"] == "open";
+    assert!(states.iter().filter(hangs).all(open), "{states:#?}");
+    // The first try all the while.
+    assert_eq!((hanging.tries(), hanging.left()), (1, 0));
 }

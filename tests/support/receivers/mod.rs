@@ -7,6 +7,7 @@
 pub(crate) mod alertmanager;
 pub(crate) mod dingtalk;
 pub(crate) mod feishu;
+pub(crate) mod hook;
 pub(crate) mod reading;
 pub(crate) mod real_alertmanager;
 pub(crate) mod slack;
