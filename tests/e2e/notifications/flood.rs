@@ -1,61 +1,133 @@
-//! Ten thousand alerts at once.
+//! Ten thousand alerts at once; a thousand groups for a chat that takes a message a second.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::thread;
+use std::time::Duration;
 
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use super::{answering, setup, telegram, told};
+use super::{answering, receivers, setup, until_told};
 use crate::support::client::Request;
 use crate::support::eventually;
-use crate::support::receivers::telegram::TelegramJudge;
+use crate::support::receivers::telegram::{GROUP, TOKEN, TelegramJudge};
+use crate::support::tollgate::Tollgate;
 
 const ALERTS: usize = 10_000;
+/// That come while those are told.
+const MORE: usize = 300;
+const GROUPS: usize = 1_000;
 const CLIENTS: usize = 8;
+/// `group_interval` of the flood.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-#[test]
-fn ten_thousand_alerts_at_once_are_a_few_messages_and_bounded_memory() {
-    let (upstream, judge) = (answering(), TelegramJudge::start());
-    let rule = "alert: Flood, metric: requests, window: 1h, by: ['tag:run'], max_series: 20000, \
-                warning: 1 requests, mode: notify";
-    let tollgate = setup(&upstream, &["a"], &[rule])
-        .setting(&telegram(&judge))
-        .setting("routes: {group_wait: 1s, group_interval: 3s, repeat_interval: 4h}")
-        .start();
+const FLOOD: &str = "alert: Flood, metric: requests, window: 1h, by: ['tag:run'], max_series: 20000, \
+                     warning: 1 requests, mode: notify";
+
+/// Makes the alerts of these numbers fire.
+fn flood(tollgate: &Tollgate, numbers: Range<usize>) {
     thread::scope(|scope| {
         for client in 0..CLIENTS {
-            let tollgate = &tollgate;
+            let numbers = numbers.clone().skip(client).step_by(CLIENTS);
             scope.spawn(move || {
-                for number in (client..ALERTS).step_by(CLIENTS) {
+                for number in numbers {
                     let messages = json!([{"role": "user", "content": "plain"}]);
                     let body = json!({"model": "gpt-5-mini", "messages": messages});
                     let request = Request::json("/v1/chat/completions", &body)
-                        .header("x-tollgate-tags", &format!("run=r{number}"));
+                        .header("x-tollgate-tags", &format!("run=r{number:05}"));
                     assert_eq!(tollgate.send(&request).status, 200);
                 }
             });
         }
     });
-    let resident = tollgate.peak_resident_kib();
-    let last = eventually("all of them are told", || {
-        judge
-            .sent()
-            .into_iter()
-            .find(|sent| sent.text.contains("10,000"))
-    });
-    assert!(last.text.contains("Flood"), "{}", last.text);
+}
+
+fn ops(judge: &TelegramJudge) -> String {
+    let ops = format!(
+        "- {{name: ops, telegram: {{token: '{TOKEN}', chat: {GROUP}, api_url: '{}'}}}}\n",
+        judge.api_url()
+    );
+    receivers(&[&ops])
+}
+
+/// All notifications, page by page.
+fn every(tollgate: &Tollgate) -> Vec<Value> {
+    let mut all = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let target = format!("/api/v1/notifications?limit=1000{cursor}");
+        let page = tollgate.admin(&target).json();
+        all.extend(page["notifications"].as_array().unwrap().iter().cloned());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_alerts_at_once_are_a_few_messages_and_bounded_memory() {
+    let (upstream, judge) = (answering(), TelegramJudge::start());
+    let tollgate = setup(&upstream, &["a"], &[FLOOD]).start();
+    flood(&tollgate, 0..ALERTS);
+    // All of them fire, and nobody is told. What is more from here on is what it takes to tell.
+    let resident = tollgate.resident_kib();
+    let told = "routes: {group_wait: 0s, group_interval: 1s, repeat_interval: 4h}";
+    tollgate.edit(|settings| format!("{settings}{told}\n{}", ops(&judge)));
+    judge.until("all of them are told", |sent| sent.text.contains("10,000"));
+    for (first, firing) in [(ALERTS, "10,300"), (ALERTS + MORE, "10,600")] {
+        flood(&tollgate, first..first + MORE);
+        judge.until("those that came later are told", |sent| {
+            sent.text.contains(firing)
+        });
+    }
+    let told = tollgate.peak_resident_kib().saturating_sub(resident);
+    assert!(told < 64 * 1024, "{told} KiB more to tell it");
     // One group: at most a message in `group_interval`, and never more than Telegram takes.
     assert_eq!(judge.too_often(), 0);
-    let all = told(&tollgate);
+    let all = until_told(&tollgate, 3);
     assert!(all.iter().all(|known| known["kind"] == "alert"), "{all:#?}");
-    let mut times: Vec<jiff::Timestamp> = all
+    let mut times: Vec<Timestamp> = all
         .iter()
         .map(|known| known["at"].as_str().unwrap().parse().unwrap())
         .collect();
     times.sort();
     for pair in times.windows(2) {
-        let apart = pair[1].duration_since(pair[0]).as_secs_f64();
-        assert!(apart >= 2.9, "{apart} s apart: {times:?}");
+        let apart = pair[1].duration_since(pair[0]);
+        assert!(apart >= INTERVAL.try_into().unwrap(), "{apart}: {times:?}");
     }
-    let told = tollgate.peak_resident_kib() - resident;
-    assert!(told < 64 * 1024, "{told} KiB more to tell it");
+}
+
+#[test]
+fn a_thousand_groups_at_once_are_a_few_messages_and_none_is_lost() {
+    let (upstream, judge) = (answering(), TelegramJudge::start());
+    let tollgate = setup(&upstream, &["a"], &[FLOOD])
+        .setting("routes: {group_by: ['tag:run'], group_wait: 0s, group_interval: 1h, repeat_interval: 4h}")
+        .setting(&ops(&judge))
+        .start();
+    flood(&tollgate, 0..GROUPS);
+    let all = eventually("all of them are settled", || {
+        let all = every(&tollgate);
+        let open = all.iter().any(|known| known["result"] == "open");
+        (all.len() == GROUPS && !open).then_some(all)
+    });
+    let of = |result: &str| -> Vec<&Value> {
+        let of_result = all.iter().filter(|known| known["result"] == result);
+        of_result.collect()
+    };
+    let (sent, merged) = (of("sent"), of("merged"));
+    assert_eq!(sent.len() + merged.len(), GROUPS);
+    let groups: BTreeSet<_> = all.iter().map(|known| known["group"].as_str()).collect();
+    assert_eq!(groups.len(), GROUPS);
+    // Each message is one that was sent, and what was merged is in one of them.
+    assert_eq!(judge.sent().len(), sent.len());
+    let ids: BTreeSet<_> = sent.iter().map(|known| known["id"].as_str()).collect();
+    assert!(
+        merged
+            .iter()
+            .all(|known| ids.contains(&known["by"].as_str()))
+    );
+    assert!(sent.len() < GROUPS / 20, "{} messages", sent.len());
+    assert_eq!(judge.too_often(), 0);
 }
