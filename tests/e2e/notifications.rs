@@ -7,6 +7,7 @@ mod digests;
 mod flood;
 mod life;
 mod quiet;
+mod waiting;
 
 use serde_json::{Value, json};
 
