@@ -65,6 +65,8 @@ pub fn told(
         format!("{}{colon}{}", part("heading"), part("text"))
     };
     views(event, &rendering).iter().map(line).collect()
+}
+
 /// What was done about an alert that is over, in a few words; `None` where nothing was, or there are no
 /// words for it.
 pub(super) fn done(event: &AlertEvent, rendering: &Rendering<'_>) -> Option<String> {
