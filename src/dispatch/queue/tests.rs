@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::alert::NotifyReason;
+use crate::alert::{NotificationKind, NotifyReason};
 use crate::dispatch::pacing::Shared;
 use crate::notify::{Pace, Rate};
 
@@ -222,12 +222,169 @@ fn of_a_message_that_is_refused_each_part_is_tried_by_itself() {
     assert_eq!(found, ["sent", "dead", "sent"]);
 }
 
+fn given_up_for(reason: FailureReason) -> Delivered {
+    Delivered::GiveUp {
+        reason,
+        detail: "no".to_owned(),
+    }
+}
+
+#[test]
+fn a_pause_that_is_asked_for_ends_within_an_hour() {
+    let mut queue = queue(&[]);
+    let clock = Instant::now();
+    queue.push(notification(1, "g"), at(0));
+    step(&mut queue, 0, clock);
+    queue.answered(&again(Some(u64::MAX)), at(0), clock, 0.0);
+    let clock = clock + Duration::from_secs(3599);
+    assert_eq!(step(&mut queue, 0, clock), None);
+    let clock = clock + Duration::from_secs(1);
+    assert_eq!(step(&mut queue, 0, clock), Some(vec![1]));
+}
+
+/// Sends for so many seconds to a receiver that takes nothing with one of `bad` in it; returns what was
+/// taken when, in seconds.
+fn taken(queue: &mut Queue, bad: &[u128], seconds: u64) -> Vec<(u64, Vec<u128>)> {
+    let begin = Instant::now();
+    let mut taken = Vec::new();
+    for second in 0..seconds {
+        let clock = begin + Duration::from_secs(second);
+        while let Some(batch) = step(queue, 0, clock) {
+            let is_bad = batch.iter().any(|number| bad.contains(number));
+            let answer = if is_bad { again(None) } else { sent() };
+            queue.answered(&answer, at(0), clock, 1.0);
+            if !is_bad {
+                taken.push((second, batch));
+            }
+        }
+    }
+    taken
+}
+
+#[test]
+fn one_that_is_never_taken_holds_nobody_up_for_long() {
+    let mut one_by_one = queue(&[]);
+    for number in 1..=3 {
+        one_by_one.push(notification(number, &format!("g{number}")), at(0));
+    }
+    let told = taken(&mut one_by_one, &[1], 60);
+    // It is tried once more as soon as another was taken, and then by itself.
+    assert_eq!(told, [(7, vec![2]), (8, vec![3])]);
+    assert_eq!(one_by_one.len(), 1);
+    // Nor those that were merged with it.
+    for bad in [&[1][..], &[30], &[1, 2]] {
+        let mut merging = queue(&[(1, 4)]);
+        for number in 1..=50 {
+            merging.push(notification(number, &format!("g{number}")), at(0));
+        }
+        let told = taken(&mut merging, bad, 400);
+        let count: usize = told.iter().map(|(_, batch)| batch.len()).sum();
+        assert_eq!(count, 50 - bad.len(), "{bad:?}: {told:?}");
+    }
+}
+
+#[test]
+fn what_is_never_taken_is_tried_ever_more_slowly_while_others_are() {
+    let mut queue = queue(&[]);
+    let begin = Instant::now();
+    queue.push(notification(1, "bad"), at(0));
+    let mut tries = 0;
+    for second in 0..500 {
+        let clock = begin + Duration::from_secs(second);
+        queue.push(notification(1000 + u128::from(second), "good"), at(0));
+        while let Some(batch) = step(&mut queue, 0, clock) {
+            let is_bad = batch == [1];
+            tries += u32::from(is_bad);
+            let answer = if is_bad { again(None) } else { sent() };
+            queue.answered(&answer, at(0), clock, 1.0);
+        }
+    }
+    assert!((5..=10).contains(&tries), "{tries}");
+}
+
+#[test]
+fn after_an_outage_what_waited_is_merged_again() {
+    let mut queue = queue(&[(1, 4)]);
+    let mut clock = Instant::now();
+    for number in 1..=50 {
+        queue.push(notification(number, &format!("g{number}")), at(0));
+    }
+    for _ in 0..8 {
+        assert!(step(&mut queue, 0, clock).is_some());
+        queue.answered(&again(None), at(0), clock, 1.0);
+        clock += LONGEST_PAUSE;
+    }
+    let mut messages = 0;
+    while queue.len() > 0 {
+        if step(&mut queue, 0, clock).is_some() {
+            queue.answered(&sent(), at(0), clock, 1.0);
+            messages += 1;
+        }
+        clock += Duration::from_secs(4);
+    }
+    assert!(messages <= 8, "{messages}");
+}
+
+#[test]
+fn a_receiver_that_refuses_everything_is_asked_once_in_a_while() {
+    for merges in [true, false] {
+        let mut queue = queue(&[]);
+        queue.merges = merges;
+        let clock = Instant::now();
+        for number in 1..=200 {
+            queue.push(notification(number, &format!("g{number}")), at(0));
+        }
+        assert_eq!(step(&mut queue, 0, clock), Some(vec![1]));
+        let refused = given_up_for(FailureReason::Credential);
+        let settled = queue.answered(&refused, at(0), clock, 0.0);
+        assert_eq!(fates(&settled), [(1, "dead", 1)]);
+        assert_eq!(step(&mut queue, 0, clock + Duration::from_secs(299)), None);
+        // Then all of them together: nobody is asked two hundred times.
+        let clock = clock + SHUT_FOR;
+        let batch = step(&mut queue, 300, clock).unwrap();
+        assert_eq!(batch.len(), if merges { MOST_MERGED } else { 1 });
+        let settled = queue.answered(&refused, at(300), clock, 0.0);
+        assert_eq!(settled.len(), 199);
+        assert_eq!(queue.len(), 0);
+        // Once it takes one, it takes the others as ever.
+        for number in 201..=203 {
+            queue.push(notification(number, &format!("g{number}")), at(300));
+        }
+        let clock = clock + SHUT_FOR;
+        assert!(step(&mut queue, 600 - 1, clock).is_some());
+        queue.answered(&sent(), at(599), clock, 0.0);
+        assert!(!queue.shut);
+        assert_eq!(queue.len() > 0, !merges);
+    }
+}
+
+#[test]
+fn ten_thousand_that_wait_are_found_at_once() {
+    let mut queue = queue(&[]);
+    let clock = Instant::now();
+    queue.push(notification(0, "g"), at(0));
+    step(&mut queue, 0, clock);
+    queue.answered(&again(Some(600)), at(0), clock, 0.0);
+    for round in 0..2 {
+        for number in 1..=10_000 {
+            let new = notification(round * 10_000 + number, &format!("g{number}"));
+            assert_eq!(queue.push(new, at(0)).is_some(), round == 1);
+            assert_eq!(step(&mut queue, 0, clock), None);
+        }
+    }
+    assert_eq!(queue.len(), 10_001);
+    let mut dead = Vec::new();
+    queue.step(at(600), clock, &mut dead);
+    assert_eq!(dead.len(), 10_001);
+    assert_eq!(queue.len(), 0);
+}
+
 proptest! {
     /// Whatever comes and whatever the receiver answers, each notification has one fate, and one that was
     /// replaced or merged names another that has a better one or is yet to have one.
     #[test]
     fn each_has_one_fate(
-        steps in prop::collection::vec((0_u8..4, 0_u8..6, 0_u32..3), 1..200),
+        steps in prop::collection::vec((0_u8..4, 0_u8..6, 0_u32..4), 1..200),
     ) {
         let mut queue = queue(&[(2, 3)]);
         let begin = Instant::now();
@@ -249,6 +406,7 @@ proptest! {
                 let answer = match answer {
                     0 => sent(),
                     1 => again(None),
+                    2 => given_up_for(FailureReason::Gone),
                     _ => refused(),
                 };
                 settled.extend(queue.answered(&answer, now, clock, 0.3));
