@@ -61,6 +61,12 @@ impl Content {
             Self::Undelivered(_) => NotificationKind::Undelivered,
         }
     }
+
+    /// How its message looks at first sight.
+    #[must_use]
+    pub fn tone(&self) -> Tone {
+        tone(self)
+    }
 }
 
 /// A content in words: tone, title and body. Buttons, thread and image are the caller's.

@@ -341,8 +341,23 @@ fn merged_messages_say_what_each_of_them_does() {
     assert!(titles.iter().all(|title| text.contains(title)));
     assert_eq!(
         merged.buttons.iter().map(Vec::len).collect::<Vec<_>>(),
-        [3, 3, 2]
+        [3, 3],
+        "rows are whole"
     );
+    let [other, _] = &merged.buttons[..] else {
+        panic!("{merged:#?}")
+    };
+    let label = other[1].label.clone();
+    let labels: Vec<String> = merged
+        .clone()
+        .with_buttons_of("Spend")
+        .with_buttons_of("Spend")
+        .buttons
+        .concat()
+        .into_iter()
+        .map(|button| button.label)
+        .collect();
+    assert_eq!(labels[1], format!("{label} · Spend"));
     assert_eq!(Message::merged(Vec::new()).body, []);
 }
 
