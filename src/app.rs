@@ -210,9 +210,11 @@ async fn run_here(
         // Who asks the admin port now means the new process.
         admin.stop.send_replace(true);
     }
+    let over = Instant::now() + settings.limits.grace;
     plane.drain(settings.limits.grace, &mut signals).await;
     // After the last request: what it set off is told, or kept for the next run.
-    telling.stop().await;
+    let over = over.max(Instant::now() + stop::LAST_ANSWERS);
+    telling.stop(over, signals.hurry()).await;
     rooms.close().await;
     admin.stop().await;
     Ok(())

@@ -12,6 +12,7 @@
 //! group, and the alerts as they are.
 
 pub mod answering;
+mod beginning;
 mod board;
 mod context;
 mod deduplicate;
@@ -38,23 +39,25 @@ mod tests;
 mod times;
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::Uri;
 use tokio::sync::watch;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::UnixMicros;
-use crate::config::{FileStates, NotifySettings};
+use crate::config::{FileStates, NotifySettings, ReceiverSettings};
 use crate::ledger::{Journal, Recovery};
 
 use self::answering::Signer;
+use self::beginning::{Beginning, beginning};
 use self::delivery::{Offering, deliver};
 use self::keeper::{Digest, Keeper};
 use self::office::Office;
-use self::restore::Left;
 
 pub use context::Context;
 pub use destination::{Destination, destinations};
@@ -63,10 +66,10 @@ pub use inbox::{Inbox, News};
 pub use links::{Links, runbook};
 pub use stats::{DispatchResult, DispatchStats, ReceiverStats};
 
-/// From one try to read the ledger to the next.
-const READ_AGAIN: Duration = Duration::from_millis(250);
-/// How long a stop waits for answers to what is being sent.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// How long another plan waits for answers to what is being sent by the old one.
+const LAST_ANSWERS: Duration = ReceiverSettings::USUAL_TIMEOUT;
+/// The pause after a fault of the program's own, before all begins anew.
+const AFTER_FAULT: Duration = Duration::from_secs(5);
 
 /// Whom is told what: the settings with everything that they need to be in force.
 #[derive(Clone, Debug)]
@@ -148,7 +151,8 @@ impl Dispatch {
         self.plan.subscribe()
     }
 
-    /// Tells people until `stop` is set, then lets what is being sent end.
+    /// Tells people until `stop` is set, then lets what is being sent end: each receiver has its own
+    /// timeout for that, or as long as the caller waits.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut plans = self.plan.subscribe();
         while !*stop.borrow() {
@@ -163,13 +167,18 @@ impl Dispatch {
             let work = self.tell(&plan, ended);
             tokio::pin!(work);
             tokio::select! {
-                () = &mut work => {}
+                // It begins anew, by what the ledger says.
+                () = &mut work => continue,
                 // Errors say that nobody is there to say so.
                 _ = plans.changed() => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
             end.send_replace(true);
-            // What is not answered by then is sent again by whoever goes on.
+            if *stop.borrow() {
+                work.await;
+                break;
+            }
+            // What is not answered by then is sent again by the next plan.
             let _ = timeout(LAST_ANSWERS, work).await;
         }
         self.parts.inbox.close();
@@ -192,8 +201,9 @@ impl Dispatch {
             links: plan.links.clone(),
             ..parts.context.clone()
         };
-        let left = tokio::select! {
-            left = self.left() => left,
+        let (recovery, data_dir) = (&parts.recovery, &parts.context.data_dir);
+        let Beginning { left, is_whole } = tokio::select! {
+            known = beginning(recovery, data_dir) => known,
             _ = ended.changed() => return,
         };
         let told: HashSet<_> = left.digests().collect();
@@ -211,40 +221,35 @@ impl Dispatch {
             signer: parts.signer.clone(),
             public_url: parts.public_url.clone(),
         };
+        // Of the deliveries: they end before all begins anew.
+        let (end, closing) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for desk in office.desks() {
             let (office, desk) = (Arc::clone(&office), Arc::clone(desk));
-            tasks.spawn(deliver(office, desk, offering.clone(), ended.clone()));
+            tasks.spawn(deliver(office, desk, offering.clone(), closing.clone()));
         }
         let keeper = Keeper::new(Arc::clone(&parts.inbox), office, context, digests);
-        tokio::select! {
-            () = keeper.run() => {}
-            _ = ended.changed() => {}
-        }
-        while tasks.join_next().await.is_some() {}
-    }
-
-    /// What earlier runs left, and this one by an earlier plan, once the ledger has all of it.
-    async fn left(&self) -> Left {
-        let mut told = false;
-        loop {
-            let recovery = self.parts.recovery.clone();
-            let data_dir = self.parts.context.data_dir.clone();
-            let read = spawn_blocking(move || {
-                let whole = recovery.wait(READ_AGAIN) && recovery.flush(READ_AGAIN);
-                whole.then(|| Left::read(&data_dir, UnixMicros::now()))
-            });
-            match read.await {
-                Ok(Some(Ok(left))) => return left,
-                Ok(Some(Err(error))) if !std::mem::replace(&mut told, true) => {
-                    tracing::warn!(
-                        %error,
-                        "cannot read what was told before; nobody is told anything until it is known"
-                    );
-                }
-                _ => {}
+        // A fault over one decision must not be the last: what happened is in the ledger.
+        let keeping = AssertUnwindSafe(keeper.run()).catch_unwind();
+        let whole = async {
+            if is_whole {
+                std::future::pending::<()>().await;
             }
-            sleep(READ_AGAIN).await;
+            beginning::whole(recovery, data_dir).await;
+        };
+        let met_fault = tokio::select! {
+            kept = keeping => kept.is_err(),
+            () = whole => false,
+            _ = ended.changed() => false,
+        };
+        end.send_replace(true);
+        while tasks.join_next().await.is_some() {}
+        if met_fault {
+            tracing::error!("telling met a fault of Tollgate's own; it begins anew");
+            tokio::select! {
+                () = sleep(AFTER_FAULT) => {}
+                _ = ended.changed() => {}
+            }
         }
     }
 }

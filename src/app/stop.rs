@@ -18,6 +18,10 @@ use super::telling::Telling;
 /// old one stops.
 const BOTH_ACCEPT: Duration = Duration::from_secs(2);
 
+/// How long a stop waits for receivers' last answers at least; a hand-over no longer, since the other
+/// process waits for it.
+pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// How often a drain looks whether requests are still open.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -47,7 +51,7 @@ impl Signals {
     }
 
     /// Waits until the process is to stop. A hand-over that finds nobody is no reason to; of one that
-    /// finds somebody `following`, the rules' deeds and `telling` end first, then the ledger goes over.
+    /// finds somebody, `following` and `telling` end first, then the rules' deeds, then the ledger goes over.
     pub(super) async fn wait(
         &mut self,
         listeners: &Listeners,
@@ -63,8 +67,10 @@ impl Signals {
                     if handed_over(listeners).await {
                         // In this order: the other process follows, and decides, once it has the ledger.
                         following.stop().await;
+                        // What happens meanwhile is done, and told by the other process.
+                        let over = Instant::now() + LAST_ANSWERS;
+                        telling.stop(over, std::future::pending()).await;
                         rooms.enforcement.retire();
-                        telling.stop().await;
                         rooms.ledger.hand_over();
                         tokio::time::sleep(BOTH_ACCEPT).await;
                         break Reason::HandedOver;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
 use super::rooms::Rooms;
 use super::rules::Tell;
@@ -18,8 +18,6 @@ use crate::notify::telegram::Bot;
 
 /// How long a call of a bot may take, beside the time that it waits for news.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
-/// How long a stop waits for what is being sent and heard.
-const ENDS_WITHIN: Duration = Duration::from_secs(6);
 
 /// Whom is told what, by the settings; everything that is wrong with their receivers.
 pub(super) fn plan(settings: &Settings) -> Result<Plan, Problems> {
@@ -124,13 +122,27 @@ impl Telling {
         }));
     }
 
-    /// Ends it: what is being sent is the last, and kept.
-    pub(super) async fn stop(&mut self) {
+    /// Ends it. What is being sent is the last: it has its receiver's timeout to be answered, until `over`,
+    /// or until somebody is in a `hurry`. What is not answered by then is sent again by the next run.
+    pub(super) async fn stop(&mut self, over: Instant, hurry: impl Future<Output = ()>) {
         self.stop.send_replace(true);
-        for task in std::mem::take(&mut self.tasks) {
-            if timeout(ENDS_WITHIN, task).await.is_err() {
-                tracing::debug!("something that tells or hears people was left alone");
+        let tasks = &mut self.tasks;
+        let ended = async {
+            for task in &mut *tasks {
+                let _ = task.await;
             }
+        };
+        tokio::select! {
+            biased;
+            () = ended => {}
+            () = sleep_until(over) => {
+                tracing::info!("not every receiver answered in time; the next run tells them again");
+            }
+            () = hurry => {}
+        }
+        for task in self.tasks.drain(..) {
+            // Nothing of it goes on beside whoever tells people now.
+            task.abort();
         }
     }
 
