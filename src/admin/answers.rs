@@ -118,9 +118,8 @@ async fn follow(
 ) -> Response {
     let now = UnixMicros::now();
     let remote = remote(connection.map(|Extension(Peer(address))| address), &headers);
-    let followed = tokio::task::spawn_blocking(move || {
-        answers.answerer.follow(&token, remote, now)
-    });
+    let followed =
+        tokio::task::spawn_blocking(move || answers.answerer.follow(&token, remote, now));
     match followed.await {
         Ok(peek) => page(&peek, false),
         Err(error) => fault(&error),

@@ -3,7 +3,7 @@
 
 use super::link::linkable;
 use super::message::{Block, Span};
-use super::plain::visible;
+use super::plain::{unlinked, visible};
 
 /// A chat's Markdown.
 #[derive(Clone, Copy, Debug)]
@@ -15,9 +15,9 @@ pub(super) struct Markdown {
 }
 
 impl Markdown {
-    /// Plain text, escaped.
+    /// Plain text, escaped, in which nothing is an address.
     pub(super) fn text(&self, text: &str) -> String {
-        (self.escape)(&visible(text))
+        (self.escape)(&unlinked(&visible(text)))
     }
 
     /// A link, or the text alone where the address is none to link to.

@@ -114,11 +114,14 @@ impl Keyboard<'_> {
             }
         }
         let is_one = subjects.len() == 1;
-        let subjects: Vec<_> = subjects.into_iter().map(|subject| {
-            let rule = Some(Arc::clone(&subject.rule)).filter(|_| !is_one);
-            let label = details_label(language, rule.as_deref());
-            (Subject::Alerts(subject), label)
-        }).collect();
+        let subjects: Vec<_> = subjects
+            .into_iter()
+            .map(|subject| {
+                let rule = Some(Arc::clone(&subject.rule)).filter(|_| !is_one);
+                let label = details_label(language, rule.as_deref());
+                (Subject::Alerts(subject), label)
+            })
+            .collect();
         let details = subjects
             .iter()
             .map(|(subject, label)| (AnswerAction::Details, subject, label.clone()));

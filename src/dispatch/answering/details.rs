@@ -67,8 +67,16 @@ impl Answerer {
                 Span::Text(format!(": {}", alert_line(asking, rule, alert))),
             ]));
             let told = asking.told;
-            let done = actions_told(&event(id, rule, alert), told.language, &told.timezone, asking.now);
-            body.extend(done.into_iter().map(|line| Block::Line(vec![Span::Text(line)])));
+            let done = actions_told(
+                &event(id, rule, alert),
+                told.language,
+                &told.timezone,
+                asking.now,
+            );
+            body.extend(
+                done.into_iter()
+                    .map(|line| Block::Line(vec![Span::Text(line)])),
+            );
         }
         body.extend(asking.more(found.len(), MOST_ALERTS));
         if found.is_empty() {
@@ -257,10 +265,7 @@ pub(super) fn hold_line(asking: &Asking<'_>, hold: &Hold) -> String {
     // An alert's note is its value and limit as the rule writes them; the alert itself says them better.
     let is_alerts = matches!(closing.owner, Owner::Alert(_));
     let note = closing.note.as_deref().filter(|_| !is_alerts);
-    for part in [reason.as_deref(), note]
-        .into_iter()
-        .flatten()
-    {
+    for part in [reason.as_deref(), note].into_iter().flatten() {
         let _infallible = write!(text, "; {part}");
     }
     text

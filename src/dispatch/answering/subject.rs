@@ -231,7 +231,10 @@ mod tests {
     fn a_silence_of_a_warning_leaves_what_is_critical_alone() {
         let warned = alert("Spend", &[("channel", "a")]);
         let subject = AlertSubject::from(&warned).of_warnings();
-        assert_eq!(subject.to_string(), r#"Spend{channel="a"} severity=warning"#);
+        assert_eq!(
+            subject.to_string(),
+            r#"Spend{channel="a"} severity=warning"#
+        );
         let silence = silence(subject.matchers());
         let at = UnixMicros(1);
         assert!(silence.matches(&warned, Some(Severity::Warning), at));

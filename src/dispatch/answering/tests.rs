@@ -105,10 +105,15 @@ struct Kept {
     ledger: LedgerLog,
     refuses: Mutex<bool>,
     unread: Mutex<bool>,
+    /// It refuses from the next thing on.
+    breaks: Mutex<bool>,
 }
 
 impl AnswerLog for Kept {
     fn answered(&self, answer: &ChatAnswer) -> bool {
+        if std::mem::take(&mut *self.breaks.lock().unwrap()) {
+            *self.refuses.lock().unwrap() = true;
+        }
         !*self.refuses.lock().unwrap() && self.ledger.answered(answer)
     }
 
@@ -213,6 +218,7 @@ impl Run {
             ledger: log,
             refuses: Mutex::new(false),
             unread: Mutex::new(false),
+            breaks: Mutex::new(false),
         });
         let signer = Arc::new(Signer::of_folder(path).unwrap());
         let answerer = Arc::new(Answerer::new(AnswererParts {
@@ -281,6 +287,10 @@ impl Run {
             subject,
             expires_at: now.plus(HOUR),
             nonce: self.signer.nonce(receiver, action, subject, now),
+            told: ToldOf {
+                until: now,
+                operator: true,
+            },
         };
         self.signer.seal(way, receiver, &offer)
     }

@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 
 use crate::config::Language;
+use crate::notify::plain::{WORD_JOINER, unlinked};
 use crate::notify::{Block, Button, ButtonTarget, Message, Span, Tone};
-
-/// Stands between a sign and the name that it would make a mention or a command of. Nobody sees it.
-const WORD_JOINER: char = '\u{2060}';
 
 /// Lines of text.
 #[derive(Clone, Debug)]
@@ -168,11 +166,16 @@ impl<'a> Text<'a> {
         self.lines.push(line);
     }
 
-    /// With every name that Telegram would make a mention or a command of kept from it. It looks for
-    /// nothing in code.
+    /// With every name that Telegram would make a mention, a command or a link of kept from it. It looks
+    /// for nothing in code.
     fn guarded(mut self) -> Self {
         for piece in self.lines.iter_mut().flat_map(|line| &mut line.0) {
             let is_safe = matches!(piece.look, Look::Code | Look::Address);
+            // What is a link already leads where it says.
+            let is_link = matches!(piece.look, Look::Link(_));
+            if !is_safe && !is_link && piece.text.contains(['.', ':']) {
+                piece.text = unlinked(&piece.text).into_owned().into();
+            }
             if !is_safe && piece.text.contains(['@', '/']) {
                 piece.text = guard(&piece.text).into();
             }

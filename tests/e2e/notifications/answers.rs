@@ -37,6 +37,9 @@ fn a_request_crosses_a_threshold_and_a_button_opens_the_channel_again() {
     assert!(told.text.contains("not allowed"), "{told:?}");
     assert_eq!(state_of(&tollgate, "a"), "closed");
 
+    let mut newest = judge.sent().into_iter().rev();
+    let newest = newest.find(|sent| labels(sent).contains(&"Re-enable a"));
+    let newest = newest.unwrap();
     let press = judge.press("Re-enable a", ANN);
     let told = judge.acknowledged(&press);
     assert_eq!(state_of(&tollgate, "a"), "open", "{told:?}");
@@ -52,8 +55,16 @@ fn a_request_crosses_a_threshold_and_a_button_opens_the_channel_again() {
     });
     assert!(reopened.text.contains('a'));
 
+    // It is gone from under its message; what changes nothing stays.
+    let pressed = eventually("the button is gone", || {
+        let sent = judge.sent();
+        let pressed = sent.into_iter().find(|sent| sent.id == newest.id)?;
+        (!labels(&pressed).contains(&"Re-enable a")).then_some(pressed)
+    });
+    assert!(labels(&pressed).contains(&"Details"), "{pressed:?}");
+
     // The same button is worth nothing any more, whoever presses it.
-    let again = judge.come_back(&notice, data_of(&notice, "Re-enable a"), ANN);
+    let again = judge.come_back(&newest, data_of(&newest, "Re-enable a"), ANN);
     let told = judge.acknowledged(&again);
     assert!(told.text.contains("ann"), "{told:?}");
     let done = eventually("the answer is in the ledger", || {
@@ -70,6 +81,11 @@ fn a_request_crosses_a_threshold_and_a_button_opens_the_channel_again() {
         told.iter().all(|known| known["result"] != "dead"),
         "{told:#?}"
     );
+}
+
+fn labels(sent: &crate::support::receivers::telegram::Sent) -> Vec<&str> {
+    let buttons = sent.keyboard.iter().flatten();
+    buttons.map(|(read, _)| read.as_str()).collect()
 }
 
 fn data_of<'s>(sent: &'s crate::support::receivers::telegram::Sent, label: &str) -> &'s str {

@@ -86,6 +86,7 @@ fn judge(request: &Request, now_ms: i64) -> Result<Shown, Answer> {
         backslash: true,
         code: false,
         marks: "*~_`",
+        addresses: true,
         emoji: false,
     };
     reader.read(&content, &mut shown);

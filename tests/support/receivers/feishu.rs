@@ -94,6 +94,7 @@ fn read(elements: &[Value], shown: &mut Shown) -> Option<()> {
         backslash: true,
         code: true,
         marks: "*~_`$",
+        addresses: false,
         emoji: true,
     };
     for element in elements {

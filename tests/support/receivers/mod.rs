@@ -102,6 +102,8 @@ pub(crate) struct Shown {
     pub(crate) mentions: Vec<String>,
     /// Where its links and buttons lead.
     pub(crate) links: Vec<String>,
+    /// What of the text is code.
+    pub(crate) code: Vec<String>,
 }
 
 /// A receiver's rules: what it makes of a request, and what its readers see. The moment is what its

@@ -1,6 +1,7 @@
 //! How clients read markup: what is left of it on the screen, whom it mentions, where it leads.
 
 use super::Shown;
+use super::telegram::html::bare_addresses;
 
 /// The Markdown of a chat, as its client reads it.
 #[expect(
@@ -17,6 +18,8 @@ pub(crate) struct Reader {
     pub(crate) code: bool,
     /// Marks that are gone from the screen where they stand unescaped.
     pub(crate) marks: &'static str,
+    /// Whether whatever looks like an address is a link, but in code.
+    pub(crate) addresses: bool,
     /// Whether `:NAME:` is a picture.
     pub(crate) emoji: bool,
 }
@@ -25,7 +28,19 @@ impl Reader {
     pub(crate) fn read(self, markup: &str, shown: &mut Shown) {
         for line in markup.split('\n') {
             let line = line.trim_start_matches(['#', '>']);
+            let (before, code) = (shown.text.len(), shown.code.len());
             self.line(line, shown);
+            if self.addresses {
+                let mut bare = shown.text[before..].to_owned();
+                for code in &shown.code[code..] {
+                    bare = bare.replacen(code.as_str(), " ", 1);
+                }
+                let bare = bare_addresses(&bare).into_iter().map(str::to_owned);
+                shown.links.extend(bare);
+                // Nobody sees what keeps a name from being one.
+                let seen = shown.text.split_off(before).replace('\u{2060}', "");
+                shown.text.push_str(&seen);
+            }
             shown.text.push('\n');
         }
     }
@@ -66,6 +81,7 @@ impl Reader {
         }
         if self.code && rest.starts_with('`') {
             let end = rest[1..].find('`')?;
+            shown.code.push(rest[1..=end].to_owned());
             return Some((end + 2, rest[1..=end].to_owned()));
         }
         if rest.starts_with('<') {

@@ -58,6 +58,7 @@ fn mrkdwn(text: &str, shown: &mut Shown) {
         backslash: false,
         code: true,
         marks: "*_~`",
+        addresses: false,
         emoji: true,
     };
     reader.read(text, shown);

@@ -418,7 +418,10 @@ impl Sent {
             message["is_topic_message"] = true.into();
         }
         if !self.keyboard.is_empty() {
-            let rows = self.keyboard.iter().map(|row| row.iter().map(button_json).collect());
+            let rows = self
+                .keyboard
+                .iter()
+                .map(|row| row.iter().map(button_json).collect());
             message["reply_markup"] = json!({"inline_keyboard": rows.collect::<Vec<Vec<_>>>()});
         }
         message

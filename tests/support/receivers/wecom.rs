@@ -58,6 +58,7 @@ fn judge(request: &Request) -> Result<Shown, Answer> {
                 backslash: false,
                 code: true,
                 marks: "*`",
+                addresses: true,
                 emoji: false,
             };
             reader.read(content, &mut shown);

@@ -1,5 +1,7 @@
 //! Commands: what they say, what they change, and what is kept of it.
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use super::*;
 use crate::ledger::query::GateEventFilter;
 use crate::notify::{Block, Message, Span, Tone};
@@ -13,8 +15,21 @@ impl Run {
     }
 
     fn say_to(&self, receiver: &str, text: &str) -> Message {
-        let said = self.answerer.command(receiver, WHO, text, None, LATER);
+        static MESSAGES: AtomicI32 = AtomicI32::new(1);
+        let message_id = MESSAGES.fetch_add(1, Ordering::Relaxed);
+        let said = self.command(receiver, text, message_id);
         said.unwrap_or_else(|| panic!("{text}"))
+    }
+
+    fn command(&self, receiver: &str, text: &str, message_id: i32) -> Option<Message> {
+        let written = Written {
+            who: WHO,
+            text,
+            bot: Some("TollgateBot"),
+            chat: OPS_CHAT,
+            message_id,
+        };
+        self.answerer.command(receiver, &written, LATER)
     }
 }
 
@@ -65,15 +80,20 @@ fn disable_and_enable_do_what_the_api_does_and_are_kept() {
     assert_eq!(
         told,
         [
+            // Each before it was done, and after.
+            ("/disable east for 1h too dear <b>", "east", false),
             ("/disable east for 1h too dear <b>", "east", true),
+            ("/enable east", "east", false),
             ("/enable east", "east", true),
+            ("/enable east", "east", false),
             ("/enable east", "east", true),
+            ("/disable eats", "eats", false),
             ("/disable eats", "eats", false),
         ]
     );
     assert!(
         kept.iter()
-            .all(|answer| &*answer.who == WHO && answer.nonce.is_none())
+            .all(|answer| &*answer.who == WHO && answer.nonce.is_some())
     );
     let reader = Reader::open(run.folder.path()).unwrap();
     let events = reader
@@ -82,6 +102,32 @@ fn disable_and_enable_do_what_the_api_does_and_are_kept() {
         .events;
     assert_eq!(events.len(), 2);
     assert!(events.iter().all(|event| event.who.as_deref() == Some(WHO)));
+}
+
+#[test]
+fn a_command_that_is_told_again_is_carried_out_once() {
+    let run = Run::start();
+    run.command("ops", "/disable east", 7).unwrap();
+    run.say("/enable east");
+    let again = run.command("ops", "/disable east", 7).unwrap();
+    let used = "Alice (telegram 11) did this at 12:01 already.";
+    assert_eq!((again.title.as_str(), again.tone), (used, Tone::Warning));
+    // After a kill the chat's service tells what was not confirmed once more.
+    let run = run.restart();
+    let again = run.command("ops", "/disable east", 7).unwrap();
+    assert_eq!(again.title, used);
+    assert_eq!(run.state("east"), GateState::Open);
+    run.command("ops", "/disable east", 8).unwrap();
+    assert_eq!(run.state("east"), GateState::Closed);
+}
+
+#[test]
+fn a_command_that_cannot_be_kept_is_not_carried_out() {
+    let run = Run::start();
+    *run.log.refuses.lock().unwrap() = true;
+    let said = run.say("/disable east");
+    assert!(said.title.contains("nothing was changed"), "{}", said.title);
+    assert_eq!(run.state("east"), GateState::Open);
 }
 
 #[test]
@@ -122,7 +168,7 @@ fn silence_makes_one_of_rules_that_there_are() {
     run.say("/silence rule=Later* for 2h");
     assert_eq!(run.silences().len(), 2);
     let done: Vec<bool> = run.kept().iter().map(|answer| answer.done).collect();
-    assert_eq!(done, [true, false, true]);
+    assert_eq!(done, [false, true, false, false, false, true]);
 }
 
 #[test]
@@ -316,9 +362,6 @@ fn what_is_malformed_says_what_to_write_and_changes_nothing() {
     }
     assert!(text(&run.say_to("zh", "/help")).starts_with("命令"));
     for written in ["hello", "/status@OtherBot", ""] {
-        let said = run
-            .answerer
-            .command("ops", WHO, written, Some("TollgateBot"), LATER);
-        assert_eq!(said, None, "{written}");
+        assert_eq!(run.command("ops", written, 1), None, "{written}");
     }
 }

@@ -22,6 +22,8 @@ type Polled = Result<Updates, CallError>;
 struct Bot {
     polls: Mutex<VecDeque<Polled>>,
     seen: Mutex<Seen>,
+    /// Which group became which supergroup.
+    moved: Mutex<Option<(i64, i64)>>,
     /// Everything was heard.
     drained: Notify,
 }
@@ -31,6 +33,8 @@ struct Seen {
     /// The offsets that were asked for.
     offsets: Vec<i32>,
     acknowledged: Vec<(String, bool)>,
+    /// The groups of which it was asked what they became.
+    followed: Vec<i64>,
     said: Vec<(i64, Option<i32>, Message)>,
     buttons: Vec<Vec<Vec<Button>>>,
 }
@@ -55,6 +59,12 @@ impl ChatBot for Bot {
                 pending().await
             }
         }
+    }
+
+    async fn moved_to(&self, chat: i64) -> Result<Option<i64>, CallError> {
+        self.seen.lock().unwrap().followed.push(chat);
+        let moved = *self.moved.lock().unwrap();
+        Ok(moved.filter(|(from, _)| *from == chat).map(|(_, to)| to))
     }
 
     async fn acknowledge(
@@ -117,8 +127,12 @@ fn pressed(data: &str) -> Heard {
 }
 
 fn wrote(text: &str) -> Heard {
+    wrote_as(8, text)
+}
+
+fn wrote_as(message_id: i32, text: &str) -> Heard {
     Heard::Wrote {
-        message_id: 8,
+        message_id,
         text: text.to_owned(),
         sent_at: UnixMicros::now(),
     }
@@ -143,8 +157,14 @@ fn runtime() -> Runtime {
 
 /// Hears all of this, then stops; what was seen of it.
 fn hear(run: &Run, polls: Vec<Polled>) -> Seen {
+    hear_of(run, polls, None)
+}
+
+/// The same where a group became a supergroup.
+fn hear_of(run: &Run, polls: Vec<Polled>, moved: Option<(i64, i64)>) -> Seen {
     let bot = Arc::new(Bot {
         polls: Mutex::new(polls.into()),
+        moved: Mutex::new(moved),
         ..Bot::default()
     });
     let receivers = receivers();
@@ -160,6 +180,7 @@ fn hear(run: &Run, polls: Vec<Polled>) -> Seen {
         first: Duration::ZERO,
         longest: Duration::ZERO,
         conflict: Duration::ZERO,
+        refused: Duration::ZERO,
     };
     runtime().block_on(async {
         let (stop, stopped) = watch::channel(false);
@@ -310,14 +331,14 @@ fn commands_are_carried_out_in_the_chat_they_come_from() {
     );
     assert_eq!(said[2], (ALICE, "Channels: 1 of 2 open"));
     let kept = run.kept();
-    assert_eq!(kept.len(), 1);
+    assert_eq!(kept.len(), 2);
     // A name cannot pretend to be somebody's id.
     assert_eq!(&*kept[0].who, "Somebody telegram 11 (telegram 12)");
     assert_eq!(&*kept[0].receiver, "zh");
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_a_refused_token_ends_it() {
+fn what_fails_is_tried_again_a_refused_token_too() {
     let run = Run::start();
     let seen = hear(
         &run,
@@ -329,12 +350,42 @@ fn what_may_pass_is_tried_again_and_a_refused_token_ends_it() {
             heard(vec![update(8, OPS_CHAT, ALICE, wrote("/help"))]),
             Err(CallError::Server(502)),
             Err(CallError::Token),
+            Err(CallError::Token),
             heard(vec![update(9, OPS_CHAT, ALICE, wrote("/disable east"))]),
         ],
     );
-    assert_eq!(seen.offsets, [0, 0, 0, 0, 0, 9, 9]);
-    assert_eq!(seen.said.len(), 1);
+    assert_eq!(seen.offsets, [0, 0, 0, 0, 0, 9, 9, 9, 9, 10, 10]);
+    assert_eq!(seen.said.len(), 2);
+    assert!(!is_open(&run));
+}
+
+#[test]
+fn a_group_that_became_a_supergroup_is_answered_there() {
+    const MOVED: i64 = -1_000_000_000_777;
+    const OTHER: i64 = -1_000_000_000_888;
+    let run = Run::start();
+    close(&run);
+    let reopen = fresh(&run, "ops", AnswerAction::Reopen, &channel("east"));
+    let seen = hear_of(
+        &run,
+        vec![heard(vec![
+            // Whoever may not has no way to have it asked, and takes none from who may.
+            update(1, MOVED, STRANGER, pressed(&reopen)),
+            update(2, OTHER, ALICE, wrote("/disable west")),
+            update(3, OTHER, ALICE, wrote("/disable west")),
+            update(4, MOVED, ALICE, pressed(&reopen)),
+            update(5, MOVED, BOB, wrote("/channels")),
+        ])],
+        Some((OPS_CHAT, MOVED)),
+    );
     assert!(is_open(&run));
+    let acknowledged: Vec<&str> = seen.acknowledged.iter().map(|(text, _)| &**text).collect();
+    let refused = "You are not allowed to answer here.";
+    assert_eq!(acknowledged, [refused, "east is open again."]);
+    let said: Vec<&str> = seen.said.iter().map(|(_, _, said)| &*said.title).collect();
+    assert_eq!(said[1], "Channels: 2 of 2 open");
+    // Each supergroup once.
+    assert_eq!(seen.followed, [ZH_CHAT, OPS_CHAT, ZH_CHAT, OPS_CHAT]);
 }
 
 #[test]

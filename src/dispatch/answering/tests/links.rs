@@ -25,7 +25,7 @@ fn looking_does_nothing_however_often() {
 
     let address = "192.0.2.7".parse().unwrap();
     let reply = run.answerer.follow(&link, Some(address), now);
-    assert!(reply.taken(), "{reply:?}");
+    assert_eq!(reply.standing, Standing::Done, "{reply:?}");
     assert_eq!(run.state("east"), GateState::Open);
     assert_eq!(&*run.kept()[0].who, "link of zh (192.0.2.7)");
     assert_eq!(run.answerer.peek(&link, now).standing, Standing::Used);

@@ -116,8 +116,9 @@ fn a_group_is_silenced_by_what_it_has_in_common() {
     assert_eq!(
         labels(&rows),
         [
-            vec!["Silence 1 h", "Details"],
             vec!["Re-enable west", "Keep west closed"],
+            vec!["Silence Spend east 1 h"],
+            vec!["Details"],
         ]
     );
     let subjects = [alerts("Spend", &[("channel", "east")]), channel("west")];
@@ -129,18 +130,19 @@ fn a_group_is_silenced_by_what_it_has_in_common() {
     assert_eq!(
         told,
         [
-            (AnswerAction::Silence, 0),
-            (AnswerAction::Details, 0),
             (AnswerAction::Reopen, 1),
             (AnswerAction::KeepClosed, 1),
+            (AnswerAction::Silence, 0),
+            (AnswerAction::Details, 0),
         ]
     );
     let chinese = offered(&content, Answering::Buttons, Language::Zh);
     assert_eq!(
         labels(&chinese),
         [
-            vec!["静默 1 小时", "详情"],
-            vec!["重新启用 west", "保持关闭 west"]
+            vec!["重新启用 west", "保持关闭 west"],
+            vec!["静默 Spend east 1 小时"],
+            vec!["详情"],
         ]
     );
 }
@@ -160,23 +162,104 @@ fn alerts_beyond_the_list_are_meant_too() {
 }
 
 #[test]
-fn what_has_nothing_in_common_is_silenced_rule_by_rule() {
-    let firing = |rule: &str| told(alert(rule, &[]), AlertState::Firing, None);
+fn a_mixed_group_is_silenced_rule_by_rule_whatever_its_labels() {
+    let firing =
+        |rule: &str, labels: &[(&str, &str)]| told(alert(rule, labels), AlertState::Firing, None);
     let content = group(vec![
-        firing("Spend"),
-        firing("A rule with a very long name indeed"),
-        firing("Third"),
+        firing("Spend", &[("channel", "east"), ("key", "a")]),
+        firing("Slow", &[("channel", "east")]),
+        firing("Spend", &[("channel", "east"), ("key", "b")]),
+        firing("A rule with a very long name indeed", &[]),
+        firing("Fourth", &[]),
     ]);
     let rows = offered(&Content::Alerts(content), Answering::Buttons, Language::En);
     assert_eq!(
         labels(&rows),
         [
-            vec!["Silence Spend 1 h", "Details: Spend"],
+            vec!["Silence Spend east 1 h"],
+            vec!["Silence Slow east 1 h"],
+            vec!["Silence A rule with a very long… 1 h"],
             vec![
-                "Silence A rule with a very long… 1 h",
+                "Details: Spend",
+                "Details: Slow",
                 "Details: A rule with a very long…"
             ],
         ]
+    );
+    let subjects = [
+        alerts("Spend", &[("channel", "east")]),
+        alerts("Slow", &[("channel", "east")]),
+    ];
+    for (row, subject) in [(0, 0), (1, 1)] {
+        let silence = (AnswerAction::Silence, subject);
+        assert_eq!(opened(&rows[row][0], &subjects), silence);
+    }
+}
+
+#[test]
+fn under_a_warning_only_warnings_are_silenced() {
+    let warned = |rule: &str| {
+        let id = alert(rule, &[("channel", "east")]);
+        let mut told = told(id, AlertState::Firing, None);
+        told.event.severity = Some(Severity::Warning);
+        told
+    };
+    let mut critical = warned("Spend");
+    critical.event.severity = Some(Severity::Critical);
+    let content = Content::Alerts(group(vec![warned("Slow"), critical]));
+    let rows = offered(&content, Answering::Buttons, Language::En);
+    let read = labels(&rows);
+    assert_eq!(read[0], ["Silence warnings of Slow east 1 h"]);
+    assert_eq!(read[1], ["Silence Spend east 1 h"]);
+    let slow = AlertSubject::from(&alert("Slow", &[("channel", "east")]));
+    let subjects = [
+        Subject::Alerts(slow.clone().of_warnings()),
+        Subject::Alerts(slow),
+    ];
+    assert_eq!(opened(&rows[0][0], &subjects), (AnswerAction::Silence, 0));
+    assert_eq!(opened(&rows[2][0], &subjects), (AnswerAction::Details, 1));
+    let chinese = offered(&content, Answering::Buttons, Language::Zh);
+    assert_eq!(labels(&chinese)[0], ["静默 Slow east 的警告 1 小时"]);
+}
+
+#[test]
+fn what_was_told_goes_with_the_button() {
+    let event = |minutes: u32, owner: Owner, hold| ChannelEvent {
+        at: NOON.plus(MINUTE * minutes),
+        channel: "east".into(),
+        owner,
+        hold,
+        state: GateState::Closed,
+        reason: GateReason::Failures,
+        until: None,
+        who: None,
+        note: None,
+    };
+    let told_of = |events| {
+        let content = Content::Channel(ChannelContent {
+            channel: "east".into(),
+            events,
+            more: 0,
+            without_channel: Vec::new(),
+            links: Vec::new(),
+        });
+        let rows = offered(&content, Answering::Buttons, Language::En);
+        let ButtonTarget::Callback(sealed) = &rows[0][0].target else {
+            panic!("{rows:?}");
+        };
+        let opened = signer().open(Way::Button, "ops", sealed, NOON).unwrap();
+        (opened.told.until, opened.told.operator)
+    };
+    let closed = GateState::Closed;
+    let breaker = event(2, Owner::Breaker, closed);
+    assert_eq!(
+        told_of(vec![event(1, Owner::Operator, closed), breaker.clone()]),
+        (NOON.plus(MINUTE * 2), true)
+    );
+    let opened = event(1, Owner::Operator, GateState::Open);
+    assert_eq!(
+        told_of(vec![opened, breaker]),
+        (NOON.plus(MINUTE * 2), false)
     );
 }
 
@@ -206,7 +289,7 @@ fn never_more_than_eight() {
     assert!(
         rows.iter()
             .flatten()
-            .all(|button| button.label.chars().count() <= 40)
+            .all(|button| button.label.chars().count() <= 56)
     );
 }
 

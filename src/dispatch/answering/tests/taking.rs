@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::*;
+use crate::dispatch::answering::meaning::meant;
 use crate::ledger::query::GateEventFilter;
 
 const WHO: &str = "Alice (telegram 11)";
@@ -177,7 +178,7 @@ fn details_change_nothing_and_may_be_asked_again() {
         let message = reply.message.unwrap();
         let text = format!("{:?}", message.body);
         assert!(text.contains("$2.00 of $1.00"), "{text}");
-        assert!(text.contains("closed the channel `east`"), "{text}");
+        assert!(text.contains("Done: closed channel east until"), "{text}");
     }
     let button = run.button(AnswerAction::Details, &channel("east"));
     let message = run
@@ -280,4 +281,136 @@ fn it_is_said_in_the_receivers_language() {
     assert_eq!(reply.text, "east 已重新启用。");
     let again = run.answerer.press("zh", WHO, &button, later(2));
     assert_eq!(again.text, "Alice (telegram 11) 已于 12:01 执行过此操作。");
+}
+
+#[test]
+fn an_old_button_opens_nothing_that_its_message_does_not_tell_of() {
+    let run = Run::start();
+    run.spend("east", "k", NOON);
+    let subject = channel("east");
+    let closing = Closing {
+        owner: Owner::Operator,
+        reason: GateReason::Operator,
+        until: None,
+        who: Some("Carol".into()),
+        note: Some("its key leaked".into()),
+    };
+    run.channels.close("east", closing, later(10)).unwrap();
+    let press = |minutes, operator, nonce| {
+        let offer = Offer {
+            action: AnswerAction::Reopen,
+            subject: &subject,
+            expires_at: NOON.plus(HOUR),
+            nonce,
+            told: ToldOf {
+                until: later(minutes),
+                operator,
+            },
+        };
+        let sealed = run.signer.seal(Way::Button, "ops", &offer);
+        run.answerer.press("ops", WHO, &sealed, later(30))
+    };
+    // Of the alert; of what an operator did before; of the alert, after Carol closed it too.
+    for (nonce, minutes, operator) in [(1, 0, false), (2, 5, true), (3, 20, false)] {
+        let reply = press(minutes, operator, nonce);
+        assert_eq!(reply.standing, Standing::Failed);
+        assert_eq!(
+            reply.text,
+            "east was left closed: by now it is closed by Carol since 12:10; its key leaked, which \
+             this message does not tell of. /enable east opens it all the same."
+        );
+        assert_eq!(run.state("east"), GateState::Closed);
+    }
+    assert_eq!(press(10, true, 4).text, "east is open again.");
+}
+
+#[test]
+fn where_the_journal_fails_under_it_a_button_is_used_up_and_says_so() {
+    let run = Run::start();
+    run.spend("east", "k", NOON);
+    let button = run.button(AnswerAction::Reopen, &channel("east"));
+    *run.log.breaks.lock().unwrap() = true;
+    let reply = run.answerer.press("ops", WHO, &button, later(1));
+    assert_eq!(reply.standing, Standing::Failed);
+    for part in ["nothing was changed", "works no more", "/enable east"] {
+        assert!(reply.text.contains(part), "{}", reply.text);
+    }
+    assert_eq!(run.state("east"), GateState::Closed);
+    *run.log.refuses.lock().unwrap() = false;
+    let again = run.answerer.press("ops", WHO, &button, later(2));
+    assert_eq!(again.standing, Standing::Used);
+}
+
+#[test]
+fn what_came_of_an_answer_that_a_crash_cut_off_is_not_said() {
+    let run = Run::start();
+    let button = run.button(AnswerAction::Reopen, &channel("east"));
+    let opened = run.signer.open(Way::Button, "ops", &button, NOON).unwrap();
+    // As far as it goes before it is done.
+    run.log.answered(&ChatAnswer {
+        at: later(1),
+        receiver: "ops".into(),
+        who: WHO.into(),
+        asked: "reopen".into(),
+        subject: "east".into(),
+        done: false,
+        outcome: "taken".into(),
+        nonce: Some(opened.nonce),
+        expires_at: Some(opened.expires_at),
+    });
+    let run = run.restart();
+    let again = run.answerer.press("ops", WHO, &button, later(2));
+    assert_eq!(again.standing, Standing::Used);
+    assert_eq!(
+        again.text,
+        "Alice (telegram 11) asked for this at 12:01 already. /channels and /status say what came \
+         of it."
+    );
+}
+
+#[test]
+fn what_the_ledger_cannot_say_at_present_is_not_gone() {
+    let run = Run::start();
+    run.spend("east", "k", NOON);
+    assert!(run.ledger.flush(PATIENCE));
+    let run = run.restart();
+    let subject = alerts("Spend", &[("channel", "east"), ("key", "k")]);
+    let button = run.button(AnswerAction::Details, &subject);
+    let path = run.folder.path().join("tollgate.db");
+    let aside = run.folder.path().join("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::write(&path, "no database").unwrap();
+    let reply = run.answerer.press("ops", WHO, &button, later(1));
+    assert_eq!(reply.standing, Standing::Unkept, "{reply:?}");
+    assert!(reply.text.contains("Try again"), "{}", reply.text);
+    std::fs::rename(&aside, &path).unwrap();
+    assert!(run.answerer.press("ops", WHO, &button, later(1)).taken());
+}
+
+#[test]
+fn what_alerts_have_in_common_is_looked_at_once_each() {
+    let known: Vec<AlertId> = (0..1_000)
+        .map(|n| {
+            let key = format!("k{n}");
+            alert(
+                "Spend",
+                &[("api", "chat"), ("channel", "east"), ("key", &key)],
+            )
+        })
+        .collect();
+    let asked = std::cell::Cell::new(0);
+    let of_none = meant(&known, |_| {
+        asked.set(asked.get() + 1);
+        false
+    });
+    assert_eq!(of_none, None);
+    // All alerts, then each key with every part of the others and those parts alone; with every
+    // severity and as warnings.
+    assert_eq!(asked.get(), 2 * (1_000 + 4 * 1_000 + 4));
+    let warnings = alert("Spend", &[("channel", "east")]);
+    let warnings = AlertSubject::from(&warnings).of_warnings();
+    assert_eq!(
+        meant(&known, |alerts| *alerts == warnings),
+        Some(warnings.clone())
+    );
 }

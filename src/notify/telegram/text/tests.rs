@@ -81,6 +81,10 @@ fn hostile_names_show_as_themselves_and_mention_nobody() {
         "<at user_id=\"all\">",
         "x\"><a href=\"tg://user?id=1\">",
         "a @ann /stop\u{0}\u{7}",
+        "evil.example",
+        "https://evil.example/login",
+        "tg://resolve?domain=evil",
+        "x@evil.example 192.0.2.7",
     ];
     for name in names {
         let text = Span::Text(name.into());
@@ -108,6 +112,10 @@ fn hostile_names_show_as_themselves_and_mention_nobody() {
             },
         ] {
             assert_eq!(parsed.mentions(), Vec::<&str>::new(), "{parsed:?}");
+            let mut linked = parsed.bare_links();
+            // Without markup, an address that is meant is written out.
+            linked.retain(|address| *address != "https://g.example");
+            assert_eq!(linked, Vec::<&str>::new(), "{parsed:?}");
             let lines = seen(&parsed.text);
             let address = if parsed.entities.is_empty() {
                 " (https://g.example)"

@@ -55,6 +55,21 @@ impl Parsed {
         entities.map(|entity| self.text_of(entity)).collect()
     }
 
+    /// What Telegram would make a link of by itself: addresses outside of code and links.
+    pub(crate) fn bare_links(&self) -> Vec<&str> {
+        let is_marked = |at: usize| {
+            let covers = |entity: &Entity| {
+                matches!(entity.tag.as_str(), "a" | "code" | "pre")
+                    && (entity.from..entity.to).contains(&at)
+            };
+            self.entities.iter().any(covers)
+        };
+        let at = |part: &str| part.as_ptr() as usize - self.text.as_ptr() as usize;
+        let mut found = bare_addresses(&self.text);
+        found.retain(|address| !is_marked(at(address)));
+        found
+    }
+
     /// Whom Telegram would tell of it and which commands it would offer: `@name` and `/name` that no
     /// word is in front of, outside of code.
     pub(crate) fn mentions(&self) -> Vec<&str> {
@@ -81,6 +96,32 @@ impl Parsed {
         }
         found
     }
+}
+
+/// What programs make links of by themselves: words with `://`, and words with a dot and two letters
+/// behind it or the four numbers of an address. Whatever stands in brackets or between quotation marks
+/// is a word of its own.
+pub(crate) fn bare_addresses(text: &str) -> Vec<&str> {
+    let words = text.split(|char: char| {
+        char.is_whitespace() || char == '\u{2060}' || "()[]<>\"'，。：；（）".contains(char)
+    });
+    let is_host = |word: &str| {
+        let host = word.split(['/', '?', '#', ':']).next().unwrap_or_default();
+        let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
+        let last = labels.last().copied().unwrap_or_default();
+        let is_name = last.chars().count() >= 2 && last.chars().all(char::is_alphabetic);
+        let is_number =
+            |label: &&str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit());
+        let is_host = labels.len() > 1 && labels.iter().all(|label| !label.is_empty());
+        is_host && (is_name || labels.len() == 4 && labels.iter().all(is_number))
+    };
+    let is_address = |word: &&str| {
+        let (scheme, rest) = word.split_once("://").unwrap_or_default();
+        let leads =
+            scheme.ends_with(char::is_alphabetic) && rest.starts_with(char::is_alphanumeric);
+        leads || is_host(word)
+    };
+    words.filter(is_address).collect()
 }
 
 /// Reads a text with markup; an error is what the server says.
