@@ -292,7 +292,9 @@ impl EarlierGates {
         whole
     }
 
-    /// Takes over what is new, but for the holds that this run changed itself: what it did is later.
+    /// Takes over what is new, but for the holds that this run changed itself: what it did is later. What
+    /// comes once the whole was known, another process did meanwhile, and people are told of it: this one
+    /// reads no more of the past for them.
     fn take_over(&mut self, events: Vec<ChannelEvent>, now: UnixMicros) {
         let mut new = events;
         new.retain(|event| !self.taken.contains(event) && !self.watch.has_changed(event));
@@ -301,7 +303,11 @@ impl EarlierGates {
         }
         self.registry.restore(&new, now);
         self.watch.restored(&self.registry, now);
+        let is_news = *self.whole.borrow();
         for event in &new {
+            if is_news {
+                self.watch.inbox.gate_changed(event);
+            }
             let status = self.registry.gate_status(&event.channel, now);
             if status.is_ok_and(|gate| gate.holds.iter().any(|h| h.closing.owner == event.owner)) {
                 tracing::info!(

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::channel::{Closing, Fault, GateStatus, Sighted, Wanted};
 use crate::config::{BaseUrl, ChannelSettings, Settings};
+use crate::dispatch::News;
 use crate::ledger::query::GateEventFilter;
 use crate::ledger::{Ledger, Settings as Files, Takeover};
 use crate::meter::TrafficCollector;
@@ -22,6 +23,7 @@ struct Run {
     meter: Arc<Meter>,
     watch: Arc<GateWatch>,
     registry: Arc<Registry>,
+    inbox: Arc<Inbox>,
     earlier: EarlierGates,
 }
 
@@ -33,10 +35,11 @@ impl Run {
         };
         let ledger = Ledger::open(&files, takeover).unwrap();
         let meter = Arc::new(Meter::new(10));
+        let inbox = Arc::new(Inbox::default());
         let watch = Arc::new(GateWatch::new(
             ledger.journal(),
             Arc::clone(&meter),
-            Arc::default(),
+            Arc::clone(&inbox),
         ));
         let channels = ["east", "west"].map(|name| ChannelSettings {
             name: name.into(),
@@ -58,6 +61,7 @@ impl Run {
             meter,
             watch,
             registry,
+            inbox,
             earlier,
         }
     }
@@ -274,15 +278,28 @@ async fn what_the_old_process_of_an_upgrade_is_told_last_counts() {
     new.earlier.restore(Instant::now() + PATIENCE).await;
     assert_eq!(new.notes("east"), ["before"]);
     assert!(!new.earlier.complete);
-    // Both accept for a moment.
+    // It tells people from here on. Both accept for a moment.
+    new.inbox.open();
     old.open("east", &Owner::Operator);
     old.close("west", Owner::Operator, None, "after");
     drop(old);
-    let registry = Arc::clone(&new.registry);
+    let (registry, inbox) = (Arc::clone(&new.registry), Arc::clone(&new.inbox));
     timeout(PATIENCE, new.earlier.follow()).await.unwrap();
     let state = |name| registry.gate_status(name, UnixMicros::now()).unwrap().state;
     assert_eq!(state("east"), GateState::Open);
     assert_eq!(state("west"), GateState::Closed);
+    // Nobody else is there to tell them of that; of what was before, the old process did.
+    let news = inbox.take().into_iter().map(|news| match news {
+        News::Gate(event) => (event.channel.to_string(), event.hold),
+        News::Alert(event) => panic!("{event:?}"),
+    });
+    assert_eq!(
+        news.collect::<Vec<_>>(),
+        [
+            ("east".to_owned(), GateState::Open),
+            ("west".to_owned(), GateState::Closed),
+        ]
+    );
 }
 
 #[tokio::test]
