@@ -257,6 +257,20 @@ impl Reader {
         past::read(&self.connection, query, &mut visit).map_err(|error| self.explain(error))
     }
 
+    /// Has `read` ask of one state of the database, whatever is written meanwhile. Of [`past`](Self::past)
+    /// and what prices anew it must not ask: they look for a state of their own.
+    pub fn in_one_state<T>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let begun = self.connection.unchecked_transaction();
+        let transaction = begun.map_err(|error| self.explain(error.into()))?;
+        let read = read(self)?;
+        // Nothing was written: how it ends is all one.
+        drop(transaction);
+        Ok(read)
+    }
+
     /// What was used in a time; see [`PeriodQuery`].
     pub fn period(&self, query: &PeriodQuery) -> Result<PeriodUsage, QueryError> {
         period::usage(&self.connection, query).map_err(|error| self.explain(error))
@@ -294,6 +308,11 @@ impl Reader {
     /// Every silence there ever was, in the order of their making.
     pub fn silences(&self) -> Result<Vec<Silence>, QueryError> {
         silences::all(&self.connection).map_err(|error| self.explain(error))
+    }
+
+    /// The silences that hold or will, in the order of their making.
+    pub fn silences_not_over(&self, now: UnixMicros) -> Result<Vec<Silence>, QueryError> {
+        silences::not_over(&self.connection, now).map_err(|error| self.explain(error))
     }
 
     /// What pricing rows anew would do; changes nothing. Its time grows with the range.

@@ -1,6 +1,7 @@
 //! Knowing when the database has what the journal has: of this process, and of earlier ones.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::control::Control;
@@ -57,5 +58,12 @@ impl Recovery {
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.stats.is_alone()
+    }
+
+    /// How often this process' writer was asked to keep or end a silence, done or not: while it is the
+    /// same, the database's silences are too, but for those of another process.
+    #[must_use]
+    pub fn silence_changes(&self) -> u64 {
+        self.stats.silence_changes.load(Ordering::Acquire)
     }
 }

@@ -146,10 +146,20 @@ fn find(connection: &Connection, id: Uuid) -> Result<Option<Silence>, ReadError>
 
 /// Every silence there ever was, in the order of their making.
 pub(super) fn all(connection: &Connection) -> Result<Vec<Silence>, ReadError> {
+    // Before all time none was over.
+    not_over(connection, UnixMicros(i64::MIN))
+}
+
+/// Those that hold at `now` or will, in the order of their making.
+pub(super) fn not_over(
+    connection: &Connection,
+    now: UnixMicros,
+) -> Result<Vec<Silence>, ReadError> {
     let mut statement = connection.prepare(&format!(
-        "SELECT {COLUMNS} FROM silences ORDER BY created_at, id"
+        "SELECT {COLUMNS} FROM silences WHERE min(ends_at, ifnull(ended_at, ends_at)) > ? \
+         ORDER BY created_at, id"
     ))?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([now.0])?;
     let mut silences = Vec::new();
     while let Some(row) = rows.next()? {
         silences.push(stored(row)?);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::sample::{START, any_record};
+use super::sample::{START, admission, any_record, record};
 use super::{Manual, settings};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{Durations, PeriodGroup, PeriodPart, PeriodQuery, PeriodSums, Reader};
@@ -62,6 +62,37 @@ fn key_of(record: &RequestRecord) -> Key {
         admission.api.to_string(),
         text(admission.key.as_ref()).unwrap_or_default(),
     )
+}
+
+#[test]
+fn what_is_read_in_one_state_agrees_whatever_is_written_meanwhile() {
+    let folder = TempDir::new().unwrap();
+    let mut ledger = Manual::open(&settings(&folder));
+    let mut keep = |n| {
+        ledger.journal.end(&record(admission(n)));
+        ledger.round();
+    };
+    keep(0);
+    let reader = Reader::open(folder.path()).unwrap();
+    let query = PeriodQuery {
+        since: START,
+        until: minute(1),
+        parts: Vec::new(),
+    };
+    let counts = |reader: &Reader| {
+        let requests = reader.period(&query)?.groups[0].sums.requests;
+        let ended = reader.durations(START, minute(1))?.latency_us;
+        Ok((requests, ended.count()))
+    };
+    let (first, second) = reader
+        .in_one_state(|reader| {
+            let first = counts(reader)?;
+            keep(1);
+            Ok((first, counts(reader)?))
+        })
+        .unwrap();
+    assert_eq!((first, second), ((1, 1), (1, 1)));
+    assert_eq!(reader.in_one_state(counts).unwrap(), (2, 2));
 }
 
 proptest! {

@@ -66,7 +66,12 @@ fn a_silence_is_kept_and_ended_and_its_row_stays() {
         ..first
     };
     let reader = Reader::open(folder.path()).unwrap();
-    assert_eq!(reader.silences().unwrap(), [ended, second]);
+    assert_eq!(reader.silences().unwrap(), [ended.clone(), second.clone()]);
+    // Over from its end on, or from when it was to end.
+    let holding = |at| reader.silences_not_over(at).unwrap();
+    assert_eq!(holding(UnixMicros(at.0 - 1)), [ended, second.clone()]);
+    assert_eq!(holding(at), std::slice::from_ref(&second));
+    assert_eq!(holding(second.ends_at), []);
 }
 
 #[test]

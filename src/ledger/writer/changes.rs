@@ -36,6 +36,8 @@ impl Writer {
                     } else {
                         Err(SilenceError::NotWriter)
                     };
+                    // First: who asked may rely on it.
+                    self.stats.silence_changes.fetch_add(1, Ordering::Release);
                     wish.tell(done);
                 }
             }
