@@ -207,14 +207,8 @@ impl Dispatch {
             _ = ended.changed() => return,
         };
         let told: HashSet<_> = left.digests().collect();
-        let digests = settings.digests.iter().filter_map(|settings| {
-            Some(Digest {
-                schedule: Schedule::new(settings).ok()?,
-                settings: settings.clone(),
-                told: told.clone(),
-                again_at: None,
-            })
-        });
+        let digests = settings.digests.iter();
+        let digests = digests.filter_map(|digest| Digest::new(digest, &told, UnixMicros::now()));
         let digests = digests.collect();
         left.take_over(&office, &context.rules, UnixMicros::now());
         let offering = Offering {
@@ -249,6 +243,39 @@ impl Dispatch {
             tokio::select! {
                 () = sleep(AFTER_FAULT) => {}
                 _ = ended.changed() => {}
+        let keeper = Keeper::new(
+            Arc::clone(&parts.inbox),
+            office,
+            context,
+            parts.recovery.clone(),
+            digests,
+        );
+        tokio::select! {
+            () = keeper.run() => {}
+            _ = ended.changed() => {}
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// What earlier runs left, and this one by an earlier plan, once the ledger has all of it.
+    async fn left(&self) -> Left {
+        let mut told = false;
+        loop {
+            let recovery = self.parts.recovery.clone();
+            let data_dir = self.parts.context.data_dir.clone();
+            let read = spawn_blocking(move || {
+                let whole = recovery.wait(READ_AGAIN) && recovery.flush(READ_AGAIN);
+                whole.then(|| Left::read(&data_dir, UnixMicros::now()))
+            });
+            match read.await {
+                Ok(Some(Ok(left))) => return left,
+                Ok(Some(Err(error))) if !std::mem::replace(&mut told, true) => {
+                    tracing::warn!(
+                        %error,
+                        "cannot read what was told before; nobody is told anything until it is known"
+                    );
+                }
+                _ => {}
             }
         }
     }

@@ -5,7 +5,7 @@ mod contributors;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::links::{Links, runbook};
 use crate::alert::{AlertEvent, AlertState};
@@ -16,9 +16,6 @@ use crate::notify::content::{AlertChange, AlertContent, ChannelContent, RuleCont
 use crate::pricing::Prices;
 use crate::record::ChannelEvent;
 use crate::rules::{Occasion, Rule, Rules, Side, Span, render, written};
-
-/// How long a message waits for who used most: it is told without them rather than late.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Changes of one channel's gate that are told of one by one.
 const MOST_EVENTS: usize = 20;
@@ -82,10 +79,12 @@ impl Context {
         }
     }
 
-    /// Says of alerts who used most of their windows. Reads the ledger, for about a second at most
-    /// however many there are: what is not known by then, or cannot be read, is left out. Blocks.
-    pub fn add_contributors(&self, alerts: &mut [AlertContent]) {
-        let until = Instant::now() + PATIENCE;
+    /// Says of alerts who used most of their windows. Reads the ledger, until `until` or little longer:
+    /// what is not known by then, or cannot be read, is left out. Blocks.
+    pub fn add_contributors(&self, alerts: &mut [AlertContent], until: Instant) {
+        if Instant::now() >= until {
+            return;
+        }
         let reader = match Reader::open(&self.data_dir) {
             Ok(reader) => reader,
             Err(error) => {

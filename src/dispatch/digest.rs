@@ -30,20 +30,35 @@ const MOST_PARTS: i64 = 62;
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 
-/// What is told of a period. The series begins with the parts of the time that it is compared with, as
-/// many as its own or fewer, where anything is known of that. Reads the ledger; blocks.
+/// What is told of a period; `None` of one that ended before the ledger's first minute. The series begins
+/// with the parts of the time that it is compared with, as many as its own or fewer, where anything is
+/// known of that. Reads one state of the ledger; blocks.
 pub fn digest_content(
     context: &Context,
     settings: &DigestSettings,
     period: &Period,
     now: UnixMicros,
-) -> Result<DigestContent, QueryError> {
-    let reader = Reader::open(&context.data_dir)?;
+) -> Result<Option<DigestContent>, QueryError> {
+    Reader::open(&context.data_dir)?
+        .in_one_state(|reader| read(reader, context, settings, period, now))
+}
+
+fn read(
+    reader: &Reader,
+    context: &Context,
+    settings: &DigestSettings,
+    period: &Period,
+    now: UnixMicros,
+) -> Result<Option<DigestContent>, QueryError> {
     let Period {
         since,
         until,
         before,
     } = *period;
+    // Nobody knows that nothing was used before.
+    let Some(first) = reader.first_minute()?.filter(|first| *first < until) else {
+        return Ok(None);
+    };
     let parts = parts(since, until, &settings.timezone);
     let usage = reader.period(&PeriodQuery {
         since,
@@ -51,8 +66,7 @@ pub fn digest_content(
         parts: parts.clone(),
     })?;
     // Of a time that is known in part only, every change would be a mistake.
-    let first = reader.first_minute()?;
-    let compared = if first.is_some_and(|first| first <= before.minute()) {
+    let compared = if first <= before.minute() {
         let mut parts_before = self::parts(before, since, &settings.timezone);
         parts_before.truncate(parts.len());
         let usage = reader.period(&PeriodQuery {
@@ -85,7 +99,7 @@ pub fn digest_content(
             let parts = parts.iter().zip(&usage.parts);
             parts.map(|(&begin, part)| (begin, part.cost_nanousd, part.tokens))
         });
-    Ok(DigestContent {
+    Ok(Some(DigestContent {
         name: Arc::clone(&settings.name),
         since,
         until,
@@ -100,7 +114,7 @@ pub fn digest_content(
         budgets: budgets(context, settings.top, now),
         series: series.collect(),
         links: context.links.digest(since, until),
-    })
+    }))
 }
 
 /// Where the parts of a period begin: hours, days, or several days, by the clocks of a zone.
@@ -127,7 +141,7 @@ fn figures(context: &Context, groups: &[PeriodGroup], now: UnixMicros) -> Digest
     DigestFigures {
         requests: all.requests,
         errors: all.errors,
-        cost_nanousd: all.cost_nanousd,
+        cost_nanousd: spent(&all),
         unpriced: all.unpriced,
         input_tokens: input_tokens(&all.tokens).unwrap_or(0),
         cached_tokens: all.tokens[TokenType::InputCached].unwrap_or(0),
@@ -135,6 +149,12 @@ fn figures(context: &Context, groups: &[PeriodGroup], now: UnixMicros) -> Digest
         saved_nanousd: savings::saved(&context.channels, &context.prices.table(), groups, now),
         ..DigestFigures::default()
     }
+}
+
+/// What is known to have been spent: nothing where nothing was asked, or nothing that may have a cost.
+fn spent(sums: &PeriodSums) -> Option<i64> {
+    let is_known = sums.requests == 0 || sums.unpriced == 0;
+    sums.cost_nanousd.or(is_known.then_some(0))
 }
 
 /// By what name a group is told.
@@ -162,11 +182,10 @@ fn top(
                 name: name.into(),
                 requests: sums.requests,
                 tokens: sums.total_tokens.unwrap_or(0),
-                cost_nanousd: sums.cost_nanousd,
-                before_nanousd: sums_before.as_ref().and_then(|before| {
-                    let then = before.get(name).filter(|sums| sums.requests > 0);
-                    then.map_or(Some(0), |sums| sums.cost_nanousd)
-                }),
+                cost_nanousd: spent(&sums),
+                before_nanousd: sums_before
+                    .as_ref()
+                    .and_then(|before| before.get(name).map_or(Some(0), spent)),
             })
             .collect();
         if rows.iter().all(|row| row.name.is_empty()) {

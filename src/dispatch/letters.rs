@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -38,12 +39,13 @@ pub(super) struct Letter {
     pub(super) told: Option<Arc<Told>>,
 }
 
-/// What a group of alerts tells. `thorough`: also who used most, for which the ledger is read.
+/// What a group of alerts tells; with who used most where there is a moment `until` which the ledger is
+/// read for it.
 pub(super) fn of_alerts(
     telling: &Telling,
     to: &Destination,
     context: &Context,
-    thorough: bool,
+    until: Option<Instant>,
 ) -> Letter {
     let now = telling.now;
     let mut alerts = telling.alerts.clone();
@@ -77,9 +79,9 @@ pub(super) fn of_alerts(
         more: alerts.len() - listed,
         repeated: telling.reason == NotifyReason::Repeat,
     };
-    if thorough {
+    if let Some(until) = until {
         let first = content.alerts.len().min(WITH_CONTRIBUTORS);
-        context.add_contributors(&mut content.alerts[..first]);
+        context.add_contributors(&mut content.alerts[..first], until);
     }
     let total = alerts.len();
     let content = loop {

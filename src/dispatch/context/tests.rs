@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ use crate::rules::{KnownNames, NoHands, Reservation, RuleSet, parse};
 /// More than any machine needs.
 const FLUSH: Duration = Duration::from_secs(60);
 
-fn rule_set(rules: &[&str]) -> RuleSet {
+pub(in crate::dispatch) fn rule_set(rules: &[&str]) -> RuleSet {
     let rules = rules.join("}\n  - {");
     let text = format!("groups:\n- name: g\n  rules:\n  - {{{rules}}}\n");
     let known = KnownNames::default();
@@ -158,7 +159,7 @@ fn a_ledger_that_cannot_be_read_keeps_nobody_from_being_told() {
     let fired = event("Spend", &[], START);
     let mut told = [context.alert_content(&fired, AlertChange::Fired, START)];
     assert!(told[0].window_start.is_some());
-    context.add_contributors(&mut told);
+    context.add_contributors(&mut told, Instant::now() + FLUSH);
     assert_eq!(told[0].contributors, []);
 }
 
@@ -331,7 +332,7 @@ proptest! {
         let now = START.plus(Duration::from_secs(4 * 3_600));
         let mut told = [context.alert_content(&event("A", labels, now), AlertChange::Fired, now)];
         told[0].window_start = Some(since);
-        context.add_contributors(&mut told);
+        context.add_contributors(&mut told, Instant::now() + FLUSH);
 
         let counted: Vec<_> = records
             .iter()

@@ -181,10 +181,14 @@ impl Schedule {
     /// twelve hours ago. Whoever asks knows by its [group](Self::group) whether it was told already.
     #[must_use]
     pub fn due(&self, now: UnixMicros) -> Option<Period> {
+        self.due_at(now).map(|(_, period)| period)
+    }
+
+    /// The same, with the moment that it is told of.
+    pub(in crate::dispatch) fn due_at(&self, now: UnixMicros) -> Option<(UnixMicros, Period)> {
         let at = self.last_at(now.minus(self.after))?;
-        (now.since(at) <= LATE)
-            .then(|| self.period_ending(at))
-            .flatten()
+        let period = self.period_ending(at)?;
+        (now.since(at) <= LATE).then_some((at, period))
     }
 
     /// When the next digest is to be told after `now`.
@@ -198,6 +202,13 @@ impl Schedule {
     #[must_use]
     pub fn group(&self, period: &Period) -> Arc<str> {
         format!("digest/{}/{}", self.name, period.until.timestamp()).into()
+    }
+
+    /// Whether a group is one of its own.
+    pub(in crate::dispatch) fn is_of(&self, group: &str) -> bool {
+        let name = group.strip_prefix("digest/");
+        let name = name.and_then(|rest| rest.rsplit_once('/'));
+        name.is_some_and(|(name, _)| *name == *self.name)
     }
 
     /// The days around a moment, in order, with the moment of each.

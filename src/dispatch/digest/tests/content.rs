@@ -88,7 +88,8 @@ impl Kept {
         let schedule = Schedule::new(&self.settings).unwrap();
         let period = schedule.period_ending(at(&format!("{day}T08:00:00Z")));
         let period = period.unwrap();
-        let told = digest_content(&self.context, &self.settings, &period, Self::NOW).unwrap();
+        let told = digest_content(&self.context, &self.settings, &period, Self::NOW);
+        let told = told.unwrap().unwrap();
         assert_eq!((told.since, told.until), (period.since, period.until));
         told
     }
@@ -180,6 +181,30 @@ fn without_a_ledger_there_is_no_digest() {
     let period = schedule.period_ending(Kept::NOW).unwrap();
     let context = context(nowhere.path(), &[]);
     assert!(digest_content(&context, &settings, &period, Kept::NOW).is_err());
+}
+
+#[test]
+fn of_a_time_before_the_ledger_nothing_is_told_and_of_an_idle_one_that_nothing_was_spent() {
+    let kept = Kept::new();
+    let at_nine = |day: &str| {
+        let schedule = Schedule::new(&kept.settings).unwrap();
+        let period = schedule.period_ending(at(&format!("{day}T08:00:00Z")));
+        digest_content(&kept.context, &kept.settings, &period.unwrap(), Kept::NOW).unwrap()
+    };
+    // The first request was on the 17th.
+    assert_eq!(at_nine("2026-11-17"), None);
+    let first = at_nine("2026-11-18").unwrap();
+    assert_eq!((first.total.requests, first.before), (1, None));
+    let idle = at_nine("2026-11-23").unwrap().total;
+    assert_eq!((idle.requests, idle.cost_nanousd), (0, Some(0)));
+    // What nobody can price is no nothing.
+    let sums = |requests, unpriced| PeriodSums {
+        requests,
+        unpriced,
+        ..PeriodSums::default()
+    };
+    assert_eq!(spent(&sums(3, 0)), Some(0));
+    assert_eq!(spent(&sums(3, 1)), None);
 }
 
 #[test]
