@@ -39,15 +39,13 @@ mod tests;
 mod times;
 
 use std::collections::HashSet;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use http::Uri;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::clock::UnixMicros;
 use crate::config::{FileStates, NotifySettings, ReceiverSettings};
@@ -68,8 +66,6 @@ pub use stats::{DispatchResult, DispatchStats, ReceiverStats};
 
 /// How long another plan waits for answers to what is being sent by the old one.
 const LAST_ANSWERS: Duration = ReceiverSettings::USUAL_TIMEOUT;
-/// The pause after a fault of the program's own, before all begins anew.
-const AFTER_FAULT: Duration = Duration::from_secs(5);
 
 /// Whom is told what: the settings with everything that they need to be in force.
 #[derive(Clone, Debug)]
@@ -222,27 +218,6 @@ impl Dispatch {
             let (office, desk) = (Arc::clone(&office), Arc::clone(desk));
             tasks.spawn(deliver(office, desk, offering.clone(), closing.clone()));
         }
-        let keeper = Keeper::new(Arc::clone(&parts.inbox), office, context, digests);
-        // A fault over one decision must not be the last: what happened is in the ledger.
-        let keeping = AssertUnwindSafe(keeper.run()).catch_unwind();
-        let whole = async {
-            if is_whole {
-                std::future::pending::<()>().await;
-            }
-            beginning::whole(recovery, data_dir).await;
-        };
-        let met_fault = tokio::select! {
-            kept = keeping => kept.is_err(),
-            () = whole => false,
-            _ = ended.changed() => false,
-        };
-        end.send_replace(true);
-        while tasks.join_next().await.is_some() {}
-        if met_fault {
-            tracing::error!("telling met a fault of Tollgate's own; it begins anew");
-            tokio::select! {
-                () = sleep(AFTER_FAULT) => {}
-                _ = ended.changed() => {}
         let keeper = Keeper::new(
             Arc::clone(&parts.inbox),
             office,
@@ -250,33 +225,18 @@ impl Dispatch {
             parts.recovery.clone(),
             digests,
         );
+        let whole = async {
+            if is_whole {
+                std::future::pending::<()>().await;
+            }
+            beginning::whole(recovery, data_dir).await;
+        };
         tokio::select! {
             () = keeper.run() => {}
+            () = whole => {}
             _ = ended.changed() => {}
         }
+        end.send_replace(true);
         while tasks.join_next().await.is_some() {}
-    }
-
-    /// What earlier runs left, and this one by an earlier plan, once the ledger has all of it.
-    async fn left(&self) -> Left {
-        let mut told = false;
-        loop {
-            let recovery = self.parts.recovery.clone();
-            let data_dir = self.parts.context.data_dir.clone();
-            let read = spawn_blocking(move || {
-                let whole = recovery.wait(READ_AGAIN) && recovery.flush(READ_AGAIN);
-                whole.then(|| Left::read(&data_dir, UnixMicros::now()))
-            });
-            match read.await {
-                Ok(Some(Ok(left))) => return left,
-                Ok(Some(Err(error))) if !std::mem::replace(&mut told, true) => {
-                    tracing::warn!(
-                        %error,
-                        "cannot read what was told before; nobody is told anything until it is known"
-                    );
-                }
-                _ => {}
-            }
-        }
     }
 }

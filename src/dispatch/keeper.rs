@@ -188,28 +188,9 @@ impl Keeper {
         pause.min(LONGEST_PAUSE)
     }
 
-    /// Looks at groups and channels that are due.
-    async fn look(&mut self, now: UnixMicros) {
-        let (groups, channels) = {
-            let state = self.office.lock();
-            let due = |at: Option<UnixMicros>| at.is_some_and(|at| at <= now);
-            (
-                due(state.board.next_due(now)),
-                due(state.notices.next_due(now)),
-            )
-        };
-        if groups {
-            self.read_silences().await;
-            let closed = self.closed(now);
-            let around = Around {
-                silences: &self.silences,
-                closed: &closed,
-            };
-            let flushed = self.office.lock().board.flush(now, around);
-            self.post(flushed, now).await;
     /// Looks at groups of alerts.
     async fn look_at_groups(&mut self, now: UnixMicros) {
-        let due = self.office.lock().board.next_due();
+        let due = self.office.lock().board.next_due(now);
         if due.is_none_or(|due| due > now) {
             return;
         }
