@@ -22,7 +22,7 @@ pub(super) const TABLE: EventTable = EventTable {
     columns: "sequence, id, at, receiver, kind, reason, group_key, title, deadline, settled_at, \
               result, attempts, reference, settled_by, error, '', ''",
     owner: &["receiver", "group_key"],
-    // The last of a conversation is never over: a restart asks what it told.
+    // The last of a conversation is not over: a restart asks what it told.
     over: "0",
 };
 
@@ -162,21 +162,32 @@ pub(super) fn settle(connection: &Connection, fate: &NotificationFate) -> rusqli
 }
 
 /// Deletes up to `limit` of the oldest notifications before `cutoff`, and says how many. Those that
-/// are still to be sent stay, and the last of each conversation.
+/// are still to be sent stay, and those since `told_since` that are the last of their conversation,
+/// without their content.
 pub(super) fn expire(
     connection: &Connection,
     cutoff: UnixMicros,
+    told_since: UnixMicros,
     limit: u32,
 ) -> rusqlite::Result<usize> {
-    connection
+    let deleted = connection
         .prepare_cached(
             "DELETE FROM notifications WHERE sequence IN (\
-             SELECT sequence FROM notifications AS old WHERE at < ? AND result IS NOT NULL \
-             AND EXISTS (SELECT 1 FROM notifications AS newer WHERE newer.receiver = old.receiver \
-             AND newer.group_key = old.group_key AND newer.sequence > old.sequence) \
-             ORDER BY at, sequence LIMIT ?)",
+             SELECT sequence FROM notifications AS old WHERE at < ?1 AND result IS NOT NULL \
+             AND (at < ?2 OR EXISTS (SELECT 1 FROM notifications AS newer \
+             WHERE newer.receiver = old.receiver AND newer.group_key = old.group_key \
+             AND newer.sequence > old.sequence)) ORDER BY at, sequence LIMIT ?3)",
         )?
-        .execute((cutoff.0, limit))
+        .execute((cutoff.0, told_since.0, limit))?;
+    // Nothing is made of it any more.
+    let emptied = connection
+        .prepare_cached(
+            "UPDATE notifications SET content = '' WHERE sequence IN (\
+             SELECT sequence FROM notifications WHERE at < ? AND result IS NOT NULL \
+             AND octet_length(content) > 0 ORDER BY at, sequence LIMIT ?)",
+        )?
+        .execute((cutoff.0, limit))?;
+    Ok(deleted.max(emptied))
 }
 
 /// What is still to be sent, in the order of recording.

@@ -20,6 +20,8 @@ use crate::clock::UnixMicros;
 pub(super) const ROWS_A_STEP: u32 = 500;
 /// Notifications deleted in a step: one may have a mebibyte.
 const NOTIFICATIONS_A_STEP: u32 = 50;
+/// As far back as a start asks what was told last in a conversation.
+const TOLD_WITHIN: Duration = Duration::from_secs(31 * 24 * 3600);
 /// Pages given back in a step: 1 MiB.
 const PAGES_A_STEP: usize = 256;
 /// Free pages are left for new rows while they are at most one in so many: in the steady state,
@@ -50,7 +52,8 @@ pub(super) fn expire(
             now,
             ROWS_A_STEP,
         )?);
-        let told = notifications::expire(&transaction, cutoff, NOTIFICATIONS_A_STEP)?;
+        let told_since = now.minus(retention.max(TOLD_WITHIN));
+        let told = notifications::expire(&transaction, cutoff, told_since, NOTIFICATIONS_A_STEP)?;
         more |= told >= NOTIFICATIONS_A_STEP as usize;
     }
     transaction.commit()?;

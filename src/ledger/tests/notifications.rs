@@ -416,7 +416,14 @@ fn what_a_start_needs_does_not_expire() {
             (198, true),
             (199, true)
         ]
-        .map(|(n, settled)| stored(n, settled))
+        .map(|(n, settled)| {
+            let mut stored = stored(n, settled);
+            if settled {
+                // Nothing is made of it any more.
+                stored.notification.content = "".into();
+            }
+            stored
+        })
     );
     assert_eq!(recorded_answers(folder.path()), [lasting]);
 
@@ -427,6 +434,17 @@ fn what_a_start_needs_does_not_expire() {
     let kept = recorded_notifications(folder.path());
     let numbers: Vec<_> = kept.iter().map(|kept| kept.notification.id).collect();
     assert_eq!(numbers, [17, 197, 198, 199, 20_000].map(id));
+
+    // What a start does not ask for is not kept for it: only what is to be sent is.
+    ledger.round_at(START.plus(31 * 24 * HOUR));
+    let kept = recorded_notifications(folder.path());
+    assert_eq!(kept.len(), 5);
+    for minutes in 1..3 {
+        ledger.round_at(START.plus(32 * 24 * HOUR + Duration::from_secs(60 * minutes)));
+    }
+    let kept = recorded_notifications(folder.path());
+    let numbers: Vec<_> = kept.iter().map(|kept| kept.notification.id).collect();
+    assert_eq!(numbers, [17, 20_000].map(id));
 }
 
 #[test]
