@@ -38,12 +38,11 @@ const MOST_PIECES: usize = 200;
 /// Blocks; Slack takes 50.
 const MOST_PARTS: usize = 40;
 
-/// Characters of a button's label, and buttons of one row.
+/// Characters of an answer's label.
 const MOST_LABEL: usize = 75;
-const MOST_BUTTONS_A_ROW: usize = 25;
 
-/// Bytes that buttons may take.
-const MOST_BUTTONS: usize = 6_000;
+/// Bytes that answers may take.
+const MOST_ANSWERS: usize = 6_000;
 
 /// An incoming webhook of Slack.
 #[derive(Debug)]
@@ -82,21 +81,7 @@ impl Slack {
         };
         let body = cut::body(&message.body, message.language, MOST_BODY, length);
         blocks.extend(parts(&body).into_iter().map(Part::block));
-        for row in link::buttons(message, MOST_BUTTONS) {
-            let buttons = row
-                .into_iter()
-                .take(MOST_BUTTONS_A_ROW)
-                .map(|(label, url)| {
-                    let label = cut::title(&visible(label), MOST_LABEL).into_owned();
-                    json!({
-                        "type": "button",
-                        "text": {"type": "plain_text", "text": label, "emoji": false},
-                        "url": url,
-                    })
-                });
-            let buttons: Vec<Value> = buttons.collect();
-            blocks.push(json!({"type": "actions", "elements": buttons}));
-        }
+        blocks.extend(links(message).into_iter().map(Part::block));
         blocks.truncate(50);
         json!({
             "text": escape(&title),
@@ -290,6 +275,33 @@ fn parts(body: &[Block]) -> Vec<Part> {
     }
     parts.push(part);
     parts.retain(|part| part.divider || part.characters > 0);
+    parts
+}
+
+/// The answers, as links: each row a line. Buttons would need an app that takes interactions: Slack says
+/// of each click on one that it failed, though the link in it opens.
+fn links(message: &Message) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut part = Part::default();
+    for row in link::buttons(message, MOST_ANSWERS) {
+        for (index, (label, url)) in row.into_iter().enumerate() {
+            let label = cut::title(&visible(label), MOST_LABEL).into_owned();
+            if label.is_empty() {
+                continue;
+            }
+            if part.is_full(MOST_LABEL + 5) {
+                parts.push(std::mem::take(&mut part));
+            }
+            if part.characters > 0 {
+                let between = if index == 0 { "\n" } else { "  ·  " };
+                part.push(text(between, false, false), utf16(between));
+            }
+            let length = utf16(&label);
+            part.push(json!({"type": "link", "url": url, "text": label}), length);
+        }
+    }
+    parts.push(part);
+    parts.retain(|part| part.characters > 0);
     parts
 }
 
