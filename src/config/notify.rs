@@ -248,11 +248,18 @@ pub(super) fn read(
     let mut names = ReceiverNames::default();
     notify.receivers = receivers::read(top, reader, timezone, &mut names);
     let everybody = receivers::told_by_default(&notify.receivers);
+    let alertmanagers: Vec<Arc<str>> = notify
+        .receivers
+        .iter()
+        .filter(|receiver| receiver.target.kind() == ReceiverKind::Alertmanager)
+        .map(|receiver| Arc::clone(&receiver.name))
+        .collect();
     let mut mute_times = HashMap::new();
     notify.mute_times = times::read(top, reader, timezone, &mut mute_times);
     let known = routes::Known {
         receivers: &names,
         everybody: &everybody,
+        alertmanagers: &alertmanagers,
         mute_times: &mute_times,
         channels,
     };

@@ -76,7 +76,7 @@ fn receiver(
     let mut timezone = timezone.clone();
     section.set(reader, "timezone", &mut timezone, units::time_zone);
     let mut send_resolved = true;
-    section.set(reader, "send_resolved", &mut send_resolved, units::switch);
+    let resolved = section.set(reader, "send_resolved", &mut send_resolved, units::switch);
     let path = section.key("fallback");
     let fallback = section.values(reader, "fallback").pop();
     let fallback = fallback.map(|given| (path, given));
@@ -89,6 +89,16 @@ fn receiver(
         own = templates(section, reader);
     });
     let target = target(section, reader, name.as_ref(), bots);
+    let kind = target.as_ref().map(TargetSettings::kind);
+    if let Some(place) = resolved.filter(|_| !send_resolved)
+        && kind == Some(ReceiverKind::Alertmanager)
+    {
+        let message =
+            "an Alertmanager that is not told of ends shows each alert as firing for 72 hours";
+        let hint =
+            Some("take it away; a route of Alertmanager's says who hears that alerts resolved");
+        reader.warning(&place, &section.key("send_resolved"), message, hint);
+    }
     Some(GivenReceiver {
         settings: ReceiverSettings {
             name: name?,

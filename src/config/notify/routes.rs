@@ -15,11 +15,20 @@ use crate::config::units::{self, Refusal};
 /// A first message that waits longer comes when nobody needs it any more.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
+/// As long as what was told is remembered over restarts, less a day for what is late.
+const LONGEST_REPEAT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// An Alertmanager takes an alert for resolved 72 hours after it was told last. Repeats that are further
+/// apart than this leave no room for a weekend of mute times.
+const LONGEST_TO_ALERTMANAGER: Duration = Duration::from_secs(12 * 3600);
+
 /// What routes may refer to.
 pub(super) struct Known<'a> {
     pub(super) receivers: &'a ReceiverNames,
     /// Who is told where nothing is said.
     pub(super) everybody: &'a [Arc<str>],
+    /// Those that are Alertmanagers.
+    pub(super) alertmanagers: &'a [Arc<str>],
     pub(super) mute_times: &'a HashMap<Arc<str>, Place>,
     pub(super) channels: &'a [Arc<str>],
 }
@@ -64,7 +73,9 @@ fn route(
         matchers: matchers(section, reader, known, topmost),
         ..parent.clone()
     };
+    let mut named = None;
     if let Some((place, receivers)) = known.receivers.listed(section, reader, "receivers") {
+        named = Some(place.clone());
         let key = section.key("receivers");
         if section.lists_nothing(reader, "receivers") {
             let hint = Some("name a receiver; rules with `mode: shadow` are told to nobody");
@@ -77,7 +88,21 @@ fn route(
     if let Some(group_by) = facts::listed(section, reader, "group_by") {
         route.group_by = group_by;
     }
-    times(section, reader, &mut route);
+    let repeat = times(section, reader, &mut route);
+    let to_alertmanager = |name: &&Arc<str>| known.alertmanagers.contains(name);
+    if let Some((place, key)) = repeat
+        .map(|place| (place, "repeat_interval"))
+        .or(named.map(|place| (place, "receivers")))
+        && route.repeat_interval >= LONGEST_TO_ALERTMANAGER
+        && let Some(name) = route.receivers.iter().find(to_alertmanager)
+    {
+        let message = format!(
+            "`{name}` is an Alertmanager, which takes an alert that it is not told again in 72 hours \
+             for resolved; a silence or `mute_times` may keep repeats back for days"
+        );
+        let hint = Some("give its route a `repeat_interval` below 12h, as `4h`");
+        reader.warning(&place, &section.key(key), &message, hint);
+    }
     // The topmost has none of the three: they are no keys of it, unless somebody writes them.
     let mut goes_on = None;
     if !topmost || section.has("continue") {
@@ -166,24 +191,42 @@ fn matchers(
     matchers
 }
 
-fn times(section: &mut Section<'_>, reader: &mut Reader<'_>, route: &mut RouteSettings) {
+/// Reads the three times of a route. Returns where `repeat_interval` is, if it says one.
+fn times(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    route: &mut RouteSettings,
+) -> Option<Place> {
     section.set_duration(reader, "group_wait", &mut route.group_wait, wait);
     let interval = &mut route.group_interval;
     let interval = section.set_duration(reader, "group_interval", interval, at_least_a_second);
     let repeat = &mut route.repeat_interval;
-    let repeat = section.set_duration(reader, "repeat_interval", repeat, at_least_a_second);
+    let repeat = section.set_duration(reader, "repeat_interval", repeat, between_repeats);
     let key = if repeat.is_some() {
         "repeat_interval"
     } else {
         "group_interval"
     };
-    if let Some(place) = repeat.or(interval)
+    if let Some(place) = repeat.clone().or(interval)
         && route.repeat_interval < route.group_interval
     {
         let message =
             "`repeat_interval` is shorter than `group_interval`, which is waited for first";
         let hint = Some("raise the one, or lower the other");
         reader.warning(&place, &section.key(key), message, hint);
+    }
+    repeat
+}
+
+/// The time until the same is told again.
+fn between_repeats(text: &str) -> Result<Duration, Refusal> {
+    match at_least_a_second(text)? {
+        time if time <= LONGEST_REPEAT => Ok(time),
+        _ => Err(Refusal::new(
+            "is longer than 30 days",
+            "write when what did not change is told again, as `4h`; what was told is remembered for \
+             31 days",
+        )),
     }
 }
 

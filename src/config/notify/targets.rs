@@ -34,6 +34,14 @@ closed_set! {
     }
 }
 
+impl ReceiverKind {
+    /// Whether programs read it, which are told of every alert one by one.
+    #[must_use]
+    pub const fn is_machine(self) -> bool {
+        matches!(self, Self::Webhook | Self::Alertmanager)
+    }
+}
+
 /// One of `receivers`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReceiverSettings {
