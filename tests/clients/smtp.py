@@ -1,7 +1,7 @@
 """A mail server that judges: aiosmtpd with STARTTLS, with TLS from the first byte on, and with neither.
 
 The first line of stdin is a JSON object: `cert` and `key` (PEM files), `user` and `password` (without
-them it asks for no login and has a port without encryption too), `mute` (a stage at which it says
+them it asks for no login), `plain_login` (it asks for one on the port without encryption too), `mute` (a stage at which it says
 nothing more: `starttls`, `mail`, `data`, `done`), `drop` (a stage at which it hangs up). It tells its
 ports in one line of JSON, then each message that it took in one more: `from`, `to`, `tls`, `user`,
 `raw` (base64), and what Python's own parser makes of it: `mail`. It ends when stdin is closed.
@@ -150,9 +150,10 @@ async def main():
     tls.load_cert_chain(plan["cert"], plan["key"])
     handler = Handler(plan)
     login = plan.get("user") is not None
+    plain = plan.get("plain_login", False)
 
     def server(starttls=False, implicit=False):
-        asks = login and (starttls or implicit)
+        asks = login and (starttls or implicit or plain)
         return Server(
             handler,
             hostname="mail.test",
@@ -161,7 +162,7 @@ async def main():
             require_starttls=starttls,
             authenticator=authenticator(plan) if asks else None,
             auth_required=asks,
-            auth_require_tls=not implicit,
+            auth_require_tls=not (implicit or plain),
             enable_SMTPUTF8=plan.get("utf8", False),
         )
 

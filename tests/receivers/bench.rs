@@ -1,5 +1,8 @@
 //! The receivers, each in front of its judge, with what only it knows: its codes and its secrets.
 
+mod email;
+mod telegram;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +20,17 @@ use crate::judges::{self, Answer, Judge};
 /// Who is mentioned when something is critical.
 pub(crate) const MENTIONED: &str = "U0MENTION";
 
+/// How a receiver is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// By HTTP, whose codes mean what they mean.
+    Http,
+    /// By Telegram's Bot API, whose codes are those of its bodies.
+    BotApi,
+    /// By SMTP.
+    Smtp,
+}
+
 /// A receiver before its judge.
 pub(crate) struct Bench {
     pub(crate) name: &'static str,
@@ -29,6 +43,8 @@ pub(crate) struct Bench {
     pub(crate) again: Vec<(Answer, FailureReason, Option<u64>)>,
     /// Answers after which it is not.
     pub(crate) give_up: Vec<(Answer, FailureReason)>,
+    /// How it is spoken to.
+    pub(crate) wire: Wire,
     /// Whether a machine reads it, which is shown everything as it is.
     pub(crate) machine: bool,
     /// Whether it has settings for who is mentioned.
@@ -60,6 +76,8 @@ pub(crate) async fn benches(timeout: Duration) -> Vec<Bench> {
         slack(timeout).await,
         webhook(timeout).await,
         alertmanager(timeout).await,
+        telegram::bench(timeout).await,
+        email::bench(timeout).await,
     ]
 }
 
@@ -69,6 +87,14 @@ pub(crate) async fn usual() -> Vec<Bench> {
 }
 
 impl Bench {
+    /// A line with what items of lists begin with here.
+    pub(crate) fn bulleted(&self, line: &str) -> String {
+        match self.wire {
+            Wire::Smtp => line.replace('•', "-"),
+            Wire::Http | Wire::BotApi => line.to_owned(),
+        }
+    }
+
     fn new(
         name: &'static str,
         judge: Judge,
@@ -85,6 +111,7 @@ impl Bench {
             canaries,
             again: Vec::new(),
             give_up: Vec::new(),
+            wire: Wire::Http,
             machine: false,
             mentions: true,
         }

@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use tollgate::notify::{Delivered, FailureReason, Rate, Tone};
 
-use crate::bench::{Bench, MENTIONED, benches, usual};
+use crate::bench::{Bench, MENTIONED, Wire, benches, usual};
 use crate::judges::{Answer, Fault};
 use crate::told::{ANSWER, DASHBOARD, Told, alert};
 
@@ -72,7 +72,15 @@ fn reads(text: &str, part: &str) -> bool {
 /// Lets a minute pass, so that no limit is met.
 async fn send(bench: &Bench, told: &Told) -> Delivered {
     bench.judge.advance(Duration::from_secs(61));
-    bench.receiver.send(told.delivery()).await
+    told_once(bench, told).await
+}
+
+/// What came of it, whatever the receiver calls what was sent.
+async fn told_once(bench: &Bench, told: &Told) -> Delivered {
+    match bench.receiver.send(told.delivery()).await {
+        Delivered::Sent { .. } => sent(),
+        other => other,
+    }
 }
 
 fn sent() -> Delivered {
@@ -102,6 +110,7 @@ async fn a_message_is_taken_and_reads_as_it_was_told() {
             ],
         };
         for part in parts {
+            let part = &bench.bulleted(part);
             assert!(
                 reads(&shown.text, part),
                 "{}: {part} in {}",
@@ -177,7 +186,8 @@ async fn what_may_be_taken_later_is_tried_again() {
             ),
             (Answer::new(408, ""), FailureReason::Timeout, None),
         ];
-        for (answer, expected, seconds) in usual.iter().chain(&bench.again) {
+        let usual = usual.iter().filter(|_| bench.wire == Wire::Http);
+        for (answer, expected, seconds) in usual.chain(&bench.again) {
             bench.judge.fail([Fault::Answer(answer.clone())]);
             let delivered = send(&bench, &alert("gpt-5", Tone::Warning)).await;
             let Delivered::Again {
@@ -218,7 +228,8 @@ async fn what_will_never_be_taken_is_given_up_with_words() {
                 FailureReason::Refused,
             ),
         ];
-        for (answer, expected) in usual.iter().chain(&bench.give_up) {
+        let usual = usual.iter().filter(|_| bench.wire == Wire::Http);
+        for (answer, expected) in usual.chain(&bench.give_up) {
             bench.judge.fail([Fault::Answer(answer.clone())]);
             let before = bench.judge.requests().len();
             let delivered = send(&bench, &alert("gpt-5", Tone::Warning)).await;
@@ -234,7 +245,8 @@ async fn what_will_never_be_taken_is_given_up_with_words() {
 
 #[tokio::test]
 async fn a_good_status_with_something_else_is_no_success() {
-    for bench in usual().await.into_iter().filter(|bench| !bench.machine) {
+    let bodies = |bench: &Bench| !bench.machine && bench.wire != Wire::Smtp;
+    for bench in usual().await.into_iter().filter(bodies) {
         for body in [
             "<html>Log in to the network</html>",
             "",
@@ -313,7 +325,7 @@ async fn many_lines_are_cut_from_the_end_and_counted() {
     for bench in usual().await.into_iter().filter(|bench| !bench.machine) {
         let mut told = alert("gpt-5", Tone::Critical);
         let line = told.message.body[2].clone();
-        told.message.body.extend(vec![line; 5_000]);
+        told.message.body.extend(vec![line; 20_000]);
         assert_eq!(send(&bench, &told).await, sent(), "{}", bench.name);
         let text = bench.judge.shown().pop().unwrap().text;
         assert!(text.contains(" more lines"), "{}: {text}", bench.name);
@@ -325,6 +337,10 @@ async fn many_lines_are_cut_from_the_end_and_counted() {
 async fn a_hostile_name_reads_as_itself_and_mentions_nobody() {
     for bench in usual().await {
         for name in HOSTILE {
+            // It shows a line break as one; no name in a content has any.
+            if bench.wire == Wire::BotApi && name.contains('\n') {
+                continue;
+            }
             let told = alert(name, Tone::Warning);
             assert_eq!(
                 send(&bench, &told).await,
@@ -357,7 +373,7 @@ async fn a_hostile_name_reads_as_itself_and_mentions_nobody() {
                 ],
             };
             for place in places {
-                let place = place.replace("NAME", seen.trim());
+                let place = bench.bulleted(place).replace("NAME", seen.trim());
                 assert!(
                     reads(&shown.text, &place),
                     "{}: {place:?} in {}",
@@ -421,7 +437,9 @@ fn any_name_reads_as_itself() {
 
 #[tokio::test]
 async fn at_its_pace_a_receiver_takes_everything_and_not_faster() {
-    for bench in usual().await {
+    // Nobody publishes a limit of mail.
+    let limited = |bench: &Bench| bench.wire != Wire::Smtp;
+    for bench in usual().await.into_iter().filter(limited) {
         let pace = bench.receiver.pace();
         let told = alert("gpt-5", Tone::Warning);
         let shared = pace.shared.iter().flat_map(|limits| &limits.rates);
@@ -435,12 +453,7 @@ async fn at_its_pace_a_receiver_takes_everything_and_not_faster() {
         };
         let apart = rates.last().unwrap().per / rates.last().unwrap().messages;
         for _ in 0..slowest.messages {
-            assert_eq!(
-                bench.receiver.send(told.delivery()).await,
-                sent(),
-                "{}",
-                bench.name
-            );
+            assert_eq!(told_once(&bench, &told).await, sent(), "{}", bench.name);
             if rates.len() > 1 {
                 bench.judge.advance(apart);
             }

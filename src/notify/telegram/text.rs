@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::config::Language;
 use crate::notify::plain::{WORD_JOINER, unlinked};
+use crate::notify::plain::visible;
 use crate::notify::{Block, Button, ButtonTarget, Message, Span, Tone};
 
 /// Lines of text.
@@ -269,11 +270,12 @@ impl<'a> Line<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// Control characters, which Telegram does not show or refuses, become spaces.
+    /// Control characters, which Telegram does not show or refuses, are made visible; so is what turns
+    /// the text around it.
     fn new(look: Look<'a>, text: impl Into<Cow<'a, str>>) -> Self {
         let mut text = text.into();
-        if text.contains(char::is_control) {
-            text = text.replace(char::is_control, " ").into();
+        if let Cow::Owned(shown) = visible(&text) {
+            text = shown.into();
         }
         Self { look, text }
     }

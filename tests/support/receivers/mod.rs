@@ -12,6 +12,7 @@ pub(crate) mod reading;
 pub(crate) mod real_alertmanager;
 pub(crate) mod slack;
 pub(crate) mod smtp;
+pub(crate) mod smtp_judge;
 pub(crate) mod telegram;
 pub(crate) mod webhook;
 pub(crate) mod wecom;
@@ -127,18 +128,24 @@ struct State {
     skew: i64,
 }
 
-impl Judge {
-    pub(crate) async fn start(rules: Rules) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State {
+impl State {
+    fn new(rules: Rules) -> Self {
+        Self {
             rules,
             faults: VecDeque::new(),
             requests: Vec::new(),
             shown: Vec::new(),
             passed: 0,
             skew: 0,
-        }));
+        }
+    }
+}
+
+impl Judge {
+    pub(crate) async fn start(rules: Rules) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::new(rules)));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

@@ -103,7 +103,7 @@ fn hostile_names_show_as_themselves_and_mention_nobody() {
                 }]),
             ],
         );
-        let shown = name.replace(char::is_control, " ");
+        let shown = visible(name);
         for parsed in [
             html(&message, 4096),
             Parsed {
