@@ -37,10 +37,10 @@ impl Reader {
                 }
                 let bare = bare_addresses(&bare).into_iter().map(str::to_owned);
                 shown.links.extend(bare);
-                // Nobody sees what keeps a name from being one.
-                let seen = shown.text.split_off(before).replace('\u{2060}', "");
-                shown.text.push_str(&seen);
             }
+            // Nobody sees what keeps a name from being one.
+            let seen = shown.text.split_off(before).replace('\u{2060}', "");
+            shown.text.push_str(&seen);
             shown.text.push('\n');
         }
     }

@@ -82,6 +82,7 @@ fn judge(request: &Request, now_s: i64) -> Result<Shown, (u16, String)> {
     Ok(Shown {
         text: texts.flat_map(|text| [text, "\n"]).collect(),
         mentions: Vec::new(),
+        code: Vec::new(),
         links: body
             .alerts
             .iter()

@@ -115,7 +115,7 @@ fn hostile_names_show_as_themselves_and_mention_nobody() {
             let mut linked = parsed.bare_links();
             // Without markup, an address that is meant is written out.
             linked.retain(|address| *address != "https://g.example");
-            assert_eq!(linked, Vec::<&str>::new(), "{parsed:?}");
+            assert_eq!(linked, Vec::<String>::new(), "{parsed:?}");
             let lines = seen(&parsed.text);
             let address = if parsed.entities.is_empty() {
                 " (https://g.example)"

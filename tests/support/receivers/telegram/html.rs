@@ -56,7 +56,7 @@ impl Parsed {
     }
 
     /// What Telegram would make a link of by itself: addresses outside of code and links.
-    pub(crate) fn bare_links(&self) -> Vec<&str> {
+    pub(crate) fn bare_links(&self) -> Vec<String> {
         let is_marked = |at: usize| {
             let covers = |entity: &Entity| {
                 matches!(entity.tag.as_str(), "a" | "code" | "pre")
@@ -64,10 +64,13 @@ impl Parsed {
             };
             self.entities.iter().any(covers)
         };
-        let at = |part: &str| part.as_ptr() as usize - self.text.as_ptr() as usize;
-        let mut found = bare_addresses(&self.text);
-        found.retain(|address| !is_marked(at(address)));
-        found
+        let chars = self.text.char_indices();
+        let free = chars.map(|(at, char)| if is_marked(at) { ' ' } else { char });
+        let free: String = free.collect();
+        bare_addresses(&free)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Whom Telegram would tell of it and which commands it would offer: `@name` and `/name` that no
