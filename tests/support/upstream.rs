@@ -149,6 +149,17 @@ impl Upstream {
         self.shared.sockets.lock().unwrap().len()
     }
 
+    /// Waits until it has done with all that was sent by peers who are gone.
+    pub(crate) fn until_idle(&self) {
+        // Connections are accepted in turn: behind this one nobody of them waits any more.
+        let mut last = TcpStream::connect(self.address).unwrap();
+        last.shutdown(Shutdown::Write).unwrap();
+        io::copy(&mut last, &mut io::sink()).unwrap();
+        eventually("the connections are over", || {
+            (self.open() == 0).then_some(())
+        });
+    }
+
     /// How often a peer closed the connection while its script hung.
     pub(crate) fn abandoned(&self) -> usize {
         self.shared.abandoned.load(Ordering::SeqCst)

@@ -110,7 +110,7 @@ impl Known {
     }
 
     /// Kills it at that point, after a pause where that is any.
-    fn kill(&self, tollgate: &mut Tollgate, point: Point, pause: Duration) {
+    fn kill(&self, tollgate: &mut Tollgate, hook: &Hook, point: Point, pause: Duration) {
         match point {
             Point::Any => {
                 sleep(pause);
@@ -126,6 +126,8 @@ impl Known {
                 tollgate.kill();
             }
         }
+        // What it sent before it ended belongs to that life.
+        hook.until_idle();
         *self.point.lock().unwrap() = Point::Any;
         self.life.fetch_add(1, Ordering::SeqCst);
     }
@@ -206,7 +208,7 @@ fn after_a_hundred_kills_each_is_told_and_twice_only_what_was_on_its_way() {
             send(&tollgate, &run);
             all.insert(run);
         }
-        known.kill(&mut tollgate, point, pause(seed, kill));
+        known.kill(&mut tollgate, &hook, point, pause(seed, kill));
         tollgate.start_again();
     }
     let (refused, takes): (BTreeSet<_>, BTreeSet<_>) =
@@ -221,8 +223,7 @@ fn after_a_hundred_kills_each_is_told_and_twice_only_what_was_on_its_way() {
     // What was given up was told the other one, whatever the moment at which that ended.
     assert_eq!(*known.fallen_back.lock().unwrap(), refused);
 
-    tollgate.kill();
-    known.life.fetch_add(1, Ordering::SeqCst);
+    known.kill(&mut tollgate, &hook, Point::Any, Duration::ZERO);
     tollgate.edit_file("rules.yaml", |rules| {
         rules.replace(LIMIT, "warning: 2 requests")
     });
@@ -235,7 +236,7 @@ fn after_a_hundred_kills_each_is_told_and_twice_only_what_was_on_its_way() {
         let point = Point::of(kill);
         *known.point.lock().unwrap() = point.clone();
         tollgate.launch_again();
-        known.kill(&mut tollgate, point, pause(seed, FIRING + kill));
+        known.kill(&mut tollgate, &hook, point, pause(seed, FIRING + kill));
         kills += 1;
     }
     tollgate.start_again();

@@ -73,6 +73,11 @@ impl Hook {
         self.upstream.abandoned()
     }
 
+    /// Waits until it has done with all that was told by a process that is gone.
+    pub(crate) fn until_idle(&self) {
+        self.upstream.until_idle();
+    }
+
     /// What it took, in order.
     pub(crate) fn taken(&self) -> Vec<Arc<Body>> {
         self.taken.lock().unwrap().clone()
