@@ -130,6 +130,7 @@ fn shown(taken: &Taken) -> Shown {
             .filter(|to| *to != "ann@example.com")
             .map(Into::into)
             .collect(),
+        code: Vec::new(),
         links: links.map(|link| link.replace("&amp;", "&")).collect(),
     }
 }

@@ -88,7 +88,6 @@ fn judge(request: &Request, now_s: i64) -> Result<Shown, (u16, String)> {
             .iter()
             .map(|alert| alert.generator_url.clone())
             .collect(),
-        code: Vec::new(),
     })
 }
 
