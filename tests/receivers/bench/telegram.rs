@@ -90,6 +90,12 @@ fn shown(sent: &Sent) -> Shown {
         text: sent.text.clone(),
         mentions: sent.parsed.mentions().into_iter().map(Into::into).collect(),
         links: marked.chain(buttons).collect(),
+        code: sent
+            .parsed
+            .marked("code")
+            .into_iter()
+            .map(Into::into)
+            .collect(),
     }
 }
 
