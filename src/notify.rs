@@ -31,7 +31,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-pub use build::{BuildError, receiver};
+pub use build::{BuildError, receiver, receiver_on_trial};
 pub use content::Content;
 pub use delivered::{Delivered, FailureReason};
 pub use email::EmailError;

@@ -12,13 +12,17 @@ use crate::alert::{AlertEvent, AlertState};
 use crate::channel::Registry;
 use crate::clock::UnixMicros;
 use crate::ledger::Reader;
+use crate::ledger::query::GateEventFilter;
 use crate::notify::content::{AlertChange, AlertContent, ChannelContent, RuleContent};
 use crate::pricing::Prices;
-use crate::record::ChannelEvent;
+use crate::record::{ChannelEvent, GateState};
 use crate::rules::{Occasion, Rule, Rules, Side, Span, render, written};
 
 /// Changes of one channel's gate that are told of one by one.
 const MOST_EVENTS: usize = 20;
+
+/// Changes before an opening among which the closing is looked for.
+const MOST_BEFORE: u32 = 100;
 
 /// Where what is told besides is looked up.
 #[derive(Clone, Debug)]
@@ -134,9 +138,32 @@ impl Context {
             channel: Arc::clone(channel),
             events: events.into_iter().skip(more).collect(),
             more,
+            closed_since: None,
             without_channel: self.channels.unserved_without(channel, now),
             links: self.links.channel(channel, began),
         }
+    }
+
+    /// Since when a channel had been closed that this change opens, where the ledger says. Reads a few of
+    /// its rows at most.
+    #[must_use]
+    pub fn closed_since(&self, opening: &ChannelEvent) -> Option<UnixMicros> {
+        if opening.state != GateState::Open {
+            return None;
+        }
+        let earlier = GateEventFilter {
+            channel: Some(opening.channel.to_string()),
+            until: Some(opening.at),
+            limit: MOST_BEFORE,
+            ..GateEventFilter::default()
+        };
+        let reader = Reader::open(&self.data_dir).ok()?;
+        let earlier = reader.gate_events(&earlier).ok()?.events;
+        // The newest first.
+        let closed = earlier
+            .into_iter()
+            .take_while(|event| event.state != GateState::Open);
+        closed.last().map(|event| event.at)
     }
 }
 

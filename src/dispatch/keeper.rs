@@ -136,8 +136,8 @@ impl Keeper {
     /// Waits until a letter or a digest is ready, and passes it on; for ever where none will be.
     async fn serve(&mut self) {
         tokio::select! {
-            letter = self.writing.next() => {
-                if let Some(letter) = letter {
+            letters = self.writing.next() => {
+                for letter in letters {
                     let at = letter.notification.at;
                     self.office.post(letter, at);
                 }
@@ -220,8 +220,8 @@ impl Keeper {
                 self.writing.add(Draft {
                     receiver: Arc::clone(&to.settings.name),
                     group: letters::channel_group(&notice.channel),
-                    write: Box::new(move || letters::of_notice(&whole, &to, &context, now)),
-                    plainly: Box::new(move || plain::of_notice(&plain, &plain_to, now)),
+                    write: Box::new(move || vec![letters::of_notice(&whole, &to, &context, now)]),
+                    plainly: Box::new(move || vec![plain::of_notice(&plain, &plain_to, now)]),
                 });
             }
         }
@@ -251,7 +251,7 @@ impl Keeper {
                 receiver: Arc::clone(&telling.receiver),
                 group: Arc::clone(&telling.group),
                 write: Box::new(move || letters::of_alerts(&whole, &to, &context, until)),
-                plainly: Box::new(move || plain::of_alerts(&plain, &plain_to)),
+                plainly: Box::new(move || vec![plain::of_alerts(&plain, &plain_to)]),
             });
         }
     }
@@ -268,15 +268,23 @@ impl Keeper {
         for to in self.destinations(&owed.receivers) {
             let (group, period, name) = (Arc::clone(&owed.group), owed.period, Arc::clone(name));
             let (plain_to, plain_group) = (to.clone(), Arc::clone(&group));
-            let plainly = move || plain::of_digest(&name, &period, &plain_group, &plain_to, at);
+            let plainly = move || {
+                vec![plain::of_digest(
+                    &name,
+                    &period,
+                    &plain_group,
+                    &plain_to,
+                    at,
+                )]
+            };
             let content = content.clone();
             self.writing.add(Draft {
                 receiver: Arc::clone(&to.settings.name),
                 group: Arc::clone(&group),
                 write: match content {
-                    Some(content) => {
-                        Box::new(move || letters::of_digest((*content).clone(), &to, &group, at))
-                    }
+                    Some(content) => Box::new(move || {
+                        vec![letters::of_digest((*content).clone(), &to, &group, at)]
+                    }),
                     None => Box::new(plainly.clone()),
                 },
                 plainly: Box::new(plainly),

@@ -1,6 +1,7 @@
 //! From a decision to what is kept and sent: the content of a notification, and its title.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::alert::{
     Severity,
 };
 use crate::clock::UnixMicros;
-use crate::config::ReceiverKind;
+use crate::config::TargetSettings;
 use crate::notify::Content;
 use crate::notify::content::{
     AlertChange, AlertContent, AlertsContent, DigestContent, Rendering, UndeliveredContent, render,
@@ -26,7 +27,7 @@ use super::notices::Notice;
 
 /// Alerts that people are shown one by one.
 const LISTED: usize = 20;
-/// Alerts that machines are handed; the rest is counted.
+/// Alerts that machines are handed at once; the rest follows.
 const HANDED: usize = 400;
 /// Alerts of which is said who used most.
 const WITH_CONTRIBUTORS: usize = 5;
@@ -39,22 +40,26 @@ pub(super) struct Letter {
     pub(super) told: Option<Arc<Told>>,
 }
 
-/// What a group of alerts tells; with who used most where there is a moment `until` which the ledger is
-/// read for it.
+/// What a group of alerts tells: one letter to people, and to machines as many as it takes to hand them
+/// all alerts; with who used most where there is a moment `until` which the ledger is read for it.
+///
+/// The last has the group's key, what was told and the telling's id; those before it are parts
+/// ([`part_key`]). So what was told is never kept before all of it is.
 pub(super) fn of_alerts(
     telling: &Telling,
     to: &Destination,
     context: &Context,
     until: Option<Instant>,
-) -> Letter {
+) -> Vec<Letter> {
     let now = telling.now;
     let mut alerts = telling.alerts.clone();
     alerts.sort_by_key(|news| weight(&news.event, news.change));
-    let is_machine = matches!(
-        to.settings.target.kind(),
-        ReceiverKind::Webhook | ReceiverKind::Alertmanager
-    );
-    let mut listed = alerts.len().min(if is_machine { HANDED } else { LISTED });
+    let (shown, at_once) = match &to.settings.target {
+        TargetSettings::Alertmanager(_) => (alerts.len(), HANDED),
+        TargetSettings::Webhook(webhook) if webhook.max_alerts == 0 => (alerts.len(), HANDED),
+        TargetSettings::Webhook(webhook) => (webhook.max_alerts, HANDED),
+        _ => (LISTED, LISTED),
+    };
     let firing = |severity: Severity| {
         let fires = |event: &AlertEvent| {
             event.state == AlertState::Firing && event.severity == Some(severity)
@@ -62,42 +67,98 @@ pub(super) fn of_alerts(
         alerts.iter().filter(|news| fires(&news.event)).count()
     };
     let over = |news: &&AlertNews| news.event.state != AlertState::Firing;
-    let mut content = AlertsContent {
+    let frame = AlertsContent {
         at: now,
         group: Arc::clone(&telling.group),
         facts: telling.facts.clone(),
-        alerts: alerts[..listed]
-            .iter()
-            .map(|news| AlertContent {
-                fired_as: news.fired_as,
-                ..context.alert_content(&news.event, news.change, now)
-            })
-            .collect(),
+        alerts: Vec::new(),
         critical: firing(Severity::Critical),
         warning: firing(Severity::Warning),
         resolved: alerts.iter().filter(over).count(),
-        more: alerts.len() - listed,
+        more: alerts.len(),
         repeated: telling.reason == NotifyReason::Repeat,
     };
+    let listed = alerts.iter().take(shown).map(|news| AlertContent {
+        fired_as: news.fired_as,
+        ..context.alert_content(&news.event, news.change, now)
+    });
+    let mut listed: Vec<_> = listed.collect();
     if let Some(until) = until {
-        let first = content.alerts.len().min(WITH_CONTRIBUTORS);
-        context.add_contributors(&mut content.alerts[..first], until);
+        let first = listed.len().min(WITH_CONTRIBUTORS);
+        context.add_contributors(&mut listed[..first], until);
     }
-    let total = alerts.len();
-    let content = loop {
-        let whole = Content::Alerts(content.clone());
-        if text(&whole).len() <= Notification::MOST_BYTES || listed == 0 {
-            break whole;
+    let is_machine = to.settings.target.kind().is_machine();
+    let mut parts = parts(&frame, listed, at_once, is_machine);
+    let told: usize = parts.iter().map(|part| part.alerts.len()).sum();
+    let more = alerts.len() - told;
+    let last = parts.pop().unwrap_or_else(|| frame.clone());
+    let mut letters = Vec::with_capacity(parts.len() + 1);
+    for (index, part) in parts.into_iter().enumerate() {
+        let part = Content::Alerts(AlertsContent { more: 0, ..part });
+        let group = part_key(&telling.group, index + 2);
+        letters.push(letter(&part, to, &group, telling.reason, now));
+    }
+    let last = Content::Alerts(AlertsContent { more, ..last });
+    let mut last = letter(&last, to, &telling.group, telling.reason, now);
+    last.notification.id = telling.id;
+    last.notification.told = Kept::Alerts(Told::clone(&telling.told)).text().into();
+    last.told = Some(Arc::clone(&telling.told));
+    letters.push(last);
+    letters
+}
+
+/// `alerts` in contents like `frame` of which none is too large: all of them to `machines`, to people
+/// as many as one takes.
+fn parts(
+    frame: &AlertsContent,
+    alerts: Vec<AlertContent>,
+    at_once: usize,
+    machines: bool,
+) -> Vec<AlertsContent> {
+    let mut waiting: VecDeque<Vec<AlertContent>> = VecDeque::new();
+    let mut alerts = alerts.into_iter().peekable();
+    while alerts.peek().is_some() {
+        waiting.push_back(alerts.by_ref().take(at_once).collect());
+    }
+    let mut parts = Vec::new();
+    while let Some(alerts) = waiting.pop_front() {
+        let content = Content::Alerts(AlertsContent {
+            alerts,
+            ..frame.clone()
+        });
+        let fits = text(&content).len() <= Notification::MOST_BYTES;
+        let Content::Alerts(mut content) = content else {
+            continue;
+        };
+        if fits {
+            parts.push(content);
+            continue;
         }
-        listed /= 2;
-        content.alerts.truncate(listed);
-        content.more = total - listed;
-    };
-    let mut letter = letter(&content, to, &telling.group, telling.reason, now);
-    letter.notification.id = telling.id;
-    letter.notification.told = Kept::Alerts(Told::clone(&telling.told)).text().into();
-    letter.told = Some(Arc::clone(&telling.told));
-    letter
+        let second = content.alerts.split_off(content.alerts.len() / 2);
+        // One that is too large by itself is only counted.
+        if machines && !content.alerts.is_empty() {
+            waiting.push_front(second);
+        }
+        if !content.alerts.is_empty() {
+            waiting.push_front(content.alerts);
+        }
+    }
+    parts
+}
+
+/// The key of a part of what a group tells, from 2 on, so that it takes the place of the part that was
+/// to be told before.
+fn part_key(group: &str, number: usize) -> Arc<str> {
+    format!("{group}#{number}").into()
+}
+
+/// The key of the group that a notification is a part of, or its own. Keys of groups end in a brace or
+/// a receiver's name, so that none looks like a part's.
+pub(super) fn whole_key(group: &str) -> &str {
+    match group.rsplit_once('#') {
+        Some((whole, number)) if number.parse::<usize>().is_ok() => whole,
+        _ => group,
+    }
 }
 
 /// What is new in front, then what is worst.
@@ -121,11 +182,15 @@ pub(super) fn of_notice(
     context: &Context,
     now: UnixMicros,
 ) -> Letter {
-    let mut content = context.channel_content(&notice.channel, notice.events.clone(), now);
-    content.more += notice.more;
+    let mut told = context.channel_content(&notice.channel, notice.events.clone(), now);
+    told.more += notice.more;
+    told.closed_since = notice
+        .events
+        .first()
+        .and_then(|event| context.closed_since(event));
     let group = channel_group(&notice.channel);
-    let content = Content::Channel(content);
-    let mut letter = letter(&content, to, &group, NotifyReason::Notice, now);
+    let told = Content::Channel(told);
+    let mut letter = letter(&told, to, &group, NotifyReason::Notice, now);
     letter.notification.told = Kept::Channel(notice.told.clone()).text().into();
     letter
 }
@@ -250,3 +315,6 @@ fn letter(
 fn text(content: &Content) -> String {
     serde_json::to_string(content).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,8 +124,8 @@ impl Office {
         };
         desk.stats.set_queued(count);
         desk.wake.notify_one();
-        if let Some(replaced) = replaced {
-            self.settle(&replaced, now);
+        for replaced in &replaced {
+            self.settle(replaced, now);
         }
     }
 

@@ -150,19 +150,23 @@ impl Queue {
         found.map(|old| &old.notification)
     }
 
-    /// One more waits, in place of an older one of its group.
-    pub(super) fn push(&mut self, mut new: Waiting, now: UnixMicros) -> Option<Settled> {
-        let Some(old) = self.waiting.take_replaceable(&new.notification) else {
-            self.waiting.push(new);
-            return None;
-        };
+    /// One more waits, in place of older ones of its group: of the last part of what a group tells, in place
+    /// of all parts of what it told before.
+    pub(super) fn push(&mut self, mut new: Waiting, now: UnixMicros) -> Vec<Settled> {
         let by = new.notification.id;
-        // It keeps the place and counts the tries, but is another message: it may be taken where the old
-        // one was not.
-        new.attempts = old.attempts;
-        new.place = old.place;
-        self.waiting.insert(new);
-        Some(settled(old, now, NotificationResult::Replaced, Some(by)))
+        let mut old = self.waiting.take_parts(&new.notification);
+        if let Some(same) = self.waiting.take_replaceable(&new.notification) {
+            // It keeps the place and counts the tries, but is another message: it may be taken where the old
+            // one was not.
+            new.attempts = same.attempts;
+            new.place = same.place;
+            self.waiting.insert(new);
+            old.push(same);
+        } else {
+            self.waiting.push(new);
+        }
+        let replaced = |old| settled(old, now, NotificationResult::Replaced, Some(by));
+        old.into_iter().map(replaced).collect()
     }
 
     /// What to do now. What passed its deadline is taken out into `dead`.
@@ -300,7 +304,9 @@ impl Queue {
     fn put_back(&mut self, sent: Vec<Waiting>, now: UnixMicros) -> Vec<Settled> {
         let mut replaced = Vec::new();
         for old in sent {
-            let Some(mut newer) = self.waiting.take_replaceable(&old.notification) else {
+            let newer = self.waiting.take_replaceable(&old.notification);
+            let newer = newer.or_else(|| self.waiting.take_newer_whole(&old.notification));
+            let Some(mut newer) = newer else {
                 self.waiting.insert(old);
                 continue;
             };

@@ -50,6 +50,15 @@ pub(super) struct AlertBody {
     pub generator_url: String,
 }
 
+impl AlertBody {
+    /// Makes it another alert, which nobody takes for what happened.
+    pub(super) fn mark_as_test(&mut self, message: &Message) {
+        self.labels.insert("test".to_owned(), "true".to_owned());
+        self.annotations
+            .insert("summary".to_owned(), message.title.clone());
+    }
+}
+
 /// The alerts of a content, whose words are `message`; `None` where those are of something else.
 pub(super) fn alerts(content: &Content, message: Option<&Message>) -> Vec<AlertBody> {
     match content {
@@ -158,6 +167,7 @@ fn of_channel(channel: &ChannelContent, message: Option<&Message>) -> Option<Ale
         .iter()
         .rposition(|event| event.state == GateState::Open);
     let first = channel.events.get(opened.map_or(0, |at| at + 1))?;
+    let before = channel.closed_since.filter(|_| opened.is_none());
     let mut annotations = words(message);
     let mut annotate = |name: &str, text: String| {
         if !text.is_empty() {
@@ -183,7 +193,7 @@ fn of_channel(channel: &ChannelContent, message: Option<&Message>) -> Option<Ale
             &channel.channel,
         ),
         annotations,
-        starts_at: first.at,
+        starts_at: before.unwrap_or(first.at),
         ends: if last.state == GateState::Open {
             Ends::At(last.at)
         } else {

@@ -6,8 +6,8 @@
 //! Alertmanager wants to be told again and again what fires, and takes what it was not told for
 //! `resolve_timeout` (5 minutes) as resolved, unless the alert says when it ends. Tollgate tells it when
 //! something is new and every `repeat_interval`; so each alert that fires ends [`FIRES_FOR`] after it
-//! was told, unless it is told again or resolved before. A route to an Alertmanager needs a
-//! `repeat_interval` below that.
+//! was told, unless it is told again or resolved before. The settings warn of a route to an Alertmanager
+//! whose `repeat_interval` is too long for that, and of one that is not told of ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,14 +29,18 @@ use super::{Delivery, Receiver};
 use crate::clock::UnixMicros;
 use crate::config::{AlertmanagerSettings, ReceiverKind, Secret};
 
-/// How long an alert fires without being told again: six times the usual `repeat_interval`.
-const FIRES_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long an alert fires without being told again: over a weekend of mute times (60 hours) and a
+/// `repeat_interval` of 12 hours. For as long it fires there where Tollgate is no more.
+const FIRES_FOR: Duration = Duration::from_secs(72 * 3600);
 
 /// How long a channel counts as closed, of which nothing is told again until it opens.
 const CLOSED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How long an event fires, so that Alertmanager tells of it at all.
 const EVENT_FIRES_FOR: Duration = Duration::from_secs(3600);
+
+/// How long an alert fires that is only a test.
+const TEST_FIRES_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// Alertmanagers.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub(super) struct Alertmanager {
     posters: Vec<(String, Poster)>,
     bearer: Option<HeaderValue>,
     labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// Whether all that it is told is a test.
+    on_trial: bool,
 }
 
 /// An alert as Alertmanager takes it.
@@ -73,16 +79,28 @@ impl Alertmanager {
             posters: posters.collect::<Result<_, BuildError>>()?,
             bearer: settings.bearer.as_ref().map(bearer).transpose()?,
             labels: settings.labels.clone(),
+            on_trial: false,
         })
+    }
+
+    /// Says of everything that it is a test.
+    pub(super) fn on_trial(self) -> Self {
+        Self {
+            on_trial: true,
+            ..self
+        }
     }
 
     fn body(&self, delivery: Delivery<'_>, now: UnixMicros) -> Vec<PostableAlert> {
         let contents = delivery.contents.iter();
         let alerts = contents.flat_map(|content| {
             let alerts = alert_body::alerts(content, Some(delivery.message));
-            alerts
-                .into_iter()
-                .map(|alert| self.postable(alert, content, now))
+            alerts.into_iter().map(|mut alert| {
+                if self.on_trial {
+                    alert.mark_as_test(delivery.message);
+                }
+                self.postable(alert, content, now)
+            })
         });
         alerts.collect()
     }
@@ -90,6 +108,7 @@ impl Alertmanager {
     fn postable(&self, alert: AlertBody, content: &Content, now: UnixMicros) -> PostableAlert {
         let ends_at = match (alert.ends, content) {
             (Ends::At(end), _) => end,
+            (Ends::Told(_) | Ends::Open, _) if self.on_trial => now.plus(TEST_FIRES_FOR),
             (Ends::Told(_), _) => now.plus(EVENT_FIRES_FOR),
             (Ends::Open, Content::Channel(_)) => now.plus(CLOSED_FOR),
             (Ends::Open, Content::Alerts(group)) => group.at.plus(FIRES_FOR),

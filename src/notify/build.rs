@@ -39,14 +39,38 @@ pub enum BuildError {
 
 /// The receiver of these settings, ready to be told.
 pub fn receiver(settings: &ReceiverSettings) -> Result<Arc<dyn Receiver>, BuildError> {
+    build(settings, false)
+}
+
+/// The same, to be told what did not happen: programs, which do not read titles, are told by a label
+/// `test`, and an Alertmanager that it ends after minutes.
+pub fn receiver_on_trial(settings: &ReceiverSettings) -> Result<Arc<dyn Receiver>, BuildError> {
+    build(settings, true)
+}
+
+fn build(settings: &ReceiverSettings, on_trial: bool) -> Result<Arc<dyn Receiver>, BuildError> {
     let timeout = settings.timeout;
     Ok(match &settings.target {
         TargetSettings::Feishu(target) => Arc::new(Feishu::new(target, timeout)?),
         TargetSettings::Wecom(target) => Arc::new(Wecom::new(target, timeout)?),
         TargetSettings::Dingtalk(target) => Arc::new(Dingtalk::new(target, timeout)?),
         TargetSettings::Slack(target) => Arc::new(Slack::new(target, timeout)?),
-        TargetSettings::Webhook(target) => Arc::new(Webhook::new(&settings.name, target, timeout)?),
-        TargetSettings::Alertmanager(target) => Arc::new(Alertmanager::new(target, timeout)?),
+        TargetSettings::Webhook(target) => {
+            let webhook = Webhook::new(&settings.name, target, timeout)?;
+            Arc::new(if on_trial {
+                webhook.on_trial()
+            } else {
+                webhook
+            })
+        }
+        TargetSettings::Alertmanager(target) => {
+            let alertmanager = Alertmanager::new(target, timeout)?;
+            Arc::new(if on_trial {
+                alertmanager.on_trial()
+            } else {
+                alertmanager
+            })
+        }
         TargetSettings::Telegram(target) => {
             let bot = Arc::new(Bot::new(target, timeout)?);
             Arc::new(TelegramReceiver::new(bot, target, timeout))

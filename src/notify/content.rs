@@ -178,6 +178,9 @@ pub struct ChannelContent {
     pub events: Vec<ChannelEvent>,
     /// How many more there were before.
     pub more: usize,
+    /// Since when it had been closed before these, where it was.
+    #[serde(default)]
+    pub closed_since: Option<UnixMicros>,
     /// The models that no open channel is left for.
     pub without_channel: Vec<Arc<str>>,
     /// Where to look.

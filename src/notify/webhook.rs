@@ -39,6 +39,8 @@ pub(super) struct Webhook {
     bearer: Option<HeaderValue>,
     hmac_secret: Option<Secret>,
     max_alerts: usize,
+    /// Whether all that it is told is a test.
+    on_trial: bool,
 }
 
 /// The body.
@@ -85,7 +87,16 @@ impl Webhook {
             bearer: settings.bearer.as_ref().map(bearer).transpose()?,
             hmac_secret: settings.hmac_secret.clone(),
             max_alerts: settings.max_alerts,
+            on_trial: false,
         })
+    }
+
+    /// Says of everything that it is a test.
+    pub(super) fn on_trial(self) -> Self {
+        Self {
+            on_trial: true,
+            ..self
+        }
     }
 
     /// The body, written by `write`.
@@ -98,8 +109,18 @@ impl Webhook {
             truncated += told.len() - self.max_alerts;
             told.truncate(self.max_alerts);
         }
-        let fires = told.iter().any(|alert| alert.ends == Ends::Open);
-        let (group_key, group_labels) = delivery.contents.first().map(group).unwrap_or_default();
+        // As with what is not listed: some receivers take the status for that of the group.
+        let fires = told.iter().any(|alert| alert.ends == Ends::Open)
+            || delivery.contents.iter().any(fires);
+        let (mut group_key, mut group_labels) =
+            delivery.contents.first().map(group).unwrap_or_default();
+        if self.on_trial {
+            for alert in &mut told {
+                alert.mark_as_test(delivery.message);
+            }
+            group_key.insert_str(0, "test/");
+            group_labels.insert("test".to_owned(), "true".to_owned());
+        }
         write(&Body {
             receiver: &self.name,
             status: status(fires),
@@ -254,6 +275,14 @@ fn group(content: &Content) -> (String, BTreeMap<String, String>) {
         Content::Undelivered(undelivered) => {
             own("TollgateUndelivered", "receiver", &undelivered.receiver)
         }
+    }
+}
+
+/// Whether alerts fire, those that are not listed included.
+fn fires(content: &Content) -> bool {
+    match content {
+        Content::Alerts(group) => group.critical + group.warning > 0,
+        Content::Channel(_) | Content::Digest(_) | Content::Undelivered(_) => false,
     }
 }
 

@@ -6,6 +6,7 @@ mod crashes;
 mod digests;
 mod flood;
 mod life;
+mod machines;
 mod quiet;
 mod waiting;
 

@@ -105,6 +105,7 @@ fn notice(at: i64) -> Content {
         channel: format!("azure-{at}").into(),
         events: Vec::new(),
         more: 0,
+        closed_since: None,
         without_channel: Vec::new(),
         links: Vec::new(),
     })

@@ -9,12 +9,15 @@ use serde_json::Value;
 use tollgate::alert::{AlertState, Severity};
 use tollgate::clock::UnixMicros;
 use tollgate::config::{
-    AlertmanagerSettings, Secret, TargetSettings, WebhookSettings, WecomSettings, WecomStyle,
+    AlertmanagerSettings, ReceiverSettings, Secret, TargetSettings, WebhookSettings, WecomSettings,
+    WecomStyle,
 };
 use tollgate::notify::content::{
     AlertChange, AlertContent, ChannelContent, DigestContent, DigestFigures, UndeliveredContent,
 };
-use tollgate::notify::{Content, Delivered, FailureReason, Receiver, Tone, receiver};
+use tollgate::notify::{
+    Content, Delivered, FailureReason, Receiver, Tone, receiver, receiver_on_trial,
+};
 use tollgate::record::{ChannelEvent, GateReason, GateState, Owner};
 
 use crate::bench::{dingtalk_target, feishu_target, settings};
@@ -167,7 +170,7 @@ async fn a_card_without_a_link_is_markdown() {
     assert_eq!(kinds.collect::<Vec<_>>(), ["template_card", "markdown"]);
 }
 
-async fn webhook(max_alerts: usize) -> (Judge, Arc<dyn Receiver>) {
+async fn webhook_settings(max_alerts: usize) -> (Judge, ReceiverSettings) {
     use judges::webhook::{BEARER, HMAC_SECRET, PATH, start};
     let judge = start().await;
     let target = TargetSettings::Webhook(WebhookSettings {
@@ -176,8 +179,12 @@ async fn webhook(max_alerts: usize) -> (Judge, Arc<dyn Receiver>) {
         hmac_secret: Some(Secret::new(HMAC_SECRET)),
         max_alerts,
     });
-    let receiver = made(target);
-    (judge, receiver)
+    (judge, settings("ops", target, 10 * SECOND))
+}
+
+async fn webhook(max_alerts: usize) -> (Judge, Arc<dyn Receiver>) {
+    let (judge, settings) = webhook_settings(max_alerts).await;
+    (judge, receiver(&settings).unwrap())
 }
 
 fn with(content: Content) -> Told {
@@ -281,6 +288,62 @@ async fn alerts_beyond_the_bound_are_counted() {
     assert_eq!((body.alerts.len(), body.truncated_alerts), (2, 10));
 }
 
+#[tokio::test]
+async fn a_group_of_which_something_fires_is_not_resolved() {
+    let over = one("gpt-5", AlertState::Inactive, AlertChange::Resolved);
+    let mut content = group(vec![over]);
+    (content.critical, content.warning, content.resolved) = (0, 3, 1);
+    let body = body_of(Content::Alerts(content.clone()), 0).await;
+    assert_eq!(
+        (&*body.status, &*body.alerts[0].status),
+        ("firing", "resolved")
+    );
+    content.warning = 0;
+    assert_eq!(
+        body_of(Content::Alerts(content), 0).await.status,
+        "resolved"
+    );
+}
+
+#[tokio::test]
+async fn a_test_is_another_alert_that_says_so_and_ends() {
+    use judges::alertmanager::{BEARER, start};
+    let mut told = alert("gpt-5", Tone::Critical);
+    told.message.title = "Test: ModelSpend: gpt-5".to_owned();
+    let mut tried = one("gpt-5", AlertState::Firing, AlertChange::Fired);
+    tried
+        .annotations
+        .insert("summary".into(), "the rule's own".to_owned());
+    told.contents = vec![Content::Alerts(group(vec![tried]))];
+
+    let judge = start().await;
+    let target = TargetSettings::Alertmanager(AlertmanagerSettings {
+        urls: vec![format!("http://{}/am", judge.address).parse().unwrap()],
+        bearer: Some(Secret::new(BEARER)),
+        labels: BTreeMap::new(),
+    });
+    let settings = settings("ops", target, 10 * SECOND);
+    let on_trial = receiver_on_trial(&settings).unwrap();
+    assert_eq!(on_trial.send(told.delivery()).await, sent());
+    let posted: Value = serde_json::from_slice(&judge.requests()[0].body).unwrap();
+    assert_eq!(posted[0]["labels"]["test"], "true");
+    assert_eq!(posted[0]["annotations"]["summary"], told.message.title);
+    let ends: jiff::Timestamp = posted[0]["endsAt"].as_str().unwrap().parse().unwrap();
+    let fires_for = ends.duration_since(jiff::Timestamp::now());
+    assert!(fires_for.is_positive() && fires_for <= jiff::SignedDuration::from_mins(5));
+
+    let real = body_of(told.contents[0].clone(), 0).await;
+    let (judge, settings) = webhook_settings(0).await;
+    let on_trial = receiver_on_trial(&settings).unwrap();
+    assert_eq!(on_trial.send(told.delivery()).await, sent());
+    let body: judges::webhook::Body = serde_json::from_slice(&judge.requests()[0].body).unwrap();
+    assert_eq!(body.alerts[0].labels["test"], "true");
+    assert_eq!(body.group_labels["test"], "true");
+    assert_eq!(body.alerts[0].annotations["summary"], told.message.title);
+    assert_ne!(body.group_key, real.group_key);
+    assert_ne!(body.alerts[0].fingerprint, real.alerts[0].fingerprint);
+}
+
 fn channel(states: &[GateState]) -> Content {
     let events = states
         .iter()
@@ -300,6 +363,7 @@ fn channel(states: &[GateState]) -> Content {
         channel: "azure".into(),
         events: events.collect(),
         more: 0,
+        closed_since: None,
         without_channel: vec!["gpt-5".into()],
         links: Vec::new(),
     })
@@ -323,6 +387,16 @@ async fn a_closed_channel_is_an_alert_until_it_is_open() {
     assert_eq!(open.status, "resolved");
     assert_eq!(open.alerts[0].fingerprint, closed.alerts[0].fingerprint);
     assert_eq!(open.alerts[0].starts_at, closed.alerts[0].starts_at);
+    // The closing was told before.
+    let Content::Channel(mut opened) = channel(&[Open]) else {
+        unreachable!()
+    };
+    opened.closed_since = Some(UnixMicros(1_799_999_000_000_000));
+    let opened = body_of(Content::Channel(opened), 0).await;
+    assert_eq!(
+        opened.alerts[0].starts_at.as_microsecond(),
+        1_799_999_000_000_000
+    );
     let again = body_of(channel(&[Closed, Open, Closed]), 0).await;
     assert_eq!(
         again.alerts[0].starts_at.as_microsecond(),
@@ -412,7 +486,7 @@ async fn one_alertmanager_that_takes_the_alerts_is_enough() {
             .unwrap()
     };
     let fires_for = moment("endsAt").duration_since(jiff::Timestamp::now());
-    assert!(fires_for > jiff::SignedDuration::from_hours(23), "{sent}");
+    assert!(fires_for > jiff::SignedDuration::from_hours(71), "{sent}");
 }
 
 /// Severities and ends of what an Alertmanager is posted of an alert, and its status to a webhook.

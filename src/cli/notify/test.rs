@@ -14,7 +14,7 @@ use crate::ledger::query::AlertEventFilter;
 use crate::ledger::{QueryError, Reader};
 use crate::notify::content::rehearsal::{alert_of, event_of};
 use crate::notify::content::{Content, Rendering, Templates, render, sample};
-use crate::notify::{Delivered, Delivery, Message, receiver};
+use crate::notify::{Delivered, Delivery, Message, receiver_on_trial};
 use crate::rules::{KnownNames, Rule, load};
 
 /// `tollgate notify test`.
@@ -63,7 +63,7 @@ pub(super) fn test(
 ) -> Result<ExitCode, Failure> {
     let chosen = receiver_named(&arguments.receiver, settings)?;
     let templates = Templates::of(chosen, &settings.notify.templates).map_err(Failure::Settings)?;
-    let receiver = receiver(chosen)
+    let receiver = receiver_on_trial(chosen)
         .map_err(|error| Failure::Usage(format!("the receiver `{}`: {error}", chosen.name)))?;
     let content = match &arguments.alert {
         Some(name) => alert_named(name, settings, now, output)?,

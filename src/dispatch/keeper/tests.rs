@@ -249,7 +249,7 @@ impl Run {
         let mut count = 0;
         loop {
             if keeper.writing.len() > 0 {
-                if let Some(letter) = timeout(WITHIN, keeper.writing.next()).await.unwrap() {
+                for letter in timeout(WITHIN, keeper.writing.next()).await.unwrap() {
                     count += 1;
                     self.office.post(letter, now);
                 }

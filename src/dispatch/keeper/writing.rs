@@ -13,8 +13,8 @@ use crate::dispatch::letters::Letter;
 /// Letters that are written at a time.
 const LANES: usize = 4;
 
-/// What writes a letter.
-pub(super) type Write = Box<dyn FnOnce() -> Letter + Send>;
+/// What writes a letter, or several of what one cannot hold.
+pub(super) type Write = Box<dyn FnOnce() -> Vec<Letter> + Send>;
 
 /// A letter that is to be written.
 pub(super) struct Draft {
@@ -32,7 +32,7 @@ pub(super) struct Draft {
 #[derive(Default)]
 pub(super) struct Writing {
     lanes: [Lane; LANES],
-    at_work: JoinSet<(usize, Option<Letter>)>,
+    at_work: JoinSet<(usize, Vec<Letter>)>,
     count: usize,
 }
 
@@ -56,8 +56,8 @@ impl Writing {
         self.start(lane);
     }
 
-    /// Waits until one is ready, or nobody can write it; for ever while there is none.
-    pub(super) async fn next(&mut self) -> Option<Letter> {
+    /// Waits until one is ready, or nobody can write it (nothing); for ever while there is none.
+    pub(super) async fn next(&mut self) -> Vec<Letter> {
         match self.at_work.join_next().await {
             Some(Ok((lane, letter))) => {
                 self.lanes[lane].is_busy = false;
@@ -66,7 +66,7 @@ impl Writing {
                 letter
             }
             // No fault of writing ends like this: the process ends.
-            Some(Err(_)) => None,
+            Some(Err(_)) => Vec::new(),
             None => pending().await,
         }
     }
@@ -84,7 +84,7 @@ impl Writing {
 }
 
 /// Writes a letter. What was decided counts as told, so that a fault must not swallow it.
-fn written(draft: Draft) -> Option<Letter> {
+fn written(draft: Draft) -> Vec<Letter> {
     let Draft {
         receiver,
         group,
@@ -93,8 +93,8 @@ fn written(draft: Draft) -> Option<Letter> {
     } = draft;
     // What a fault leaves behind is dropped with the closure.
     let guarded = |write: Write| catch_unwind(AssertUnwindSafe(write)).ok();
-    if let Some(letter) = guarded(write) {
-        return Some(letter);
+    if let Some(letters) = guarded(write) {
+        return letters;
     }
     let (receiver, group) = (&*receiver, &*group);
     tracing::error!(
@@ -102,15 +102,15 @@ fn written(draft: Draft) -> Option<Letter> {
         group,
         "writing a notification met a fault of Tollgate's own; it is told by its title"
     );
-    let letter = guarded(plainly);
-    if letter.is_none() {
+    let letters = guarded(plainly);
+    if letters.is_none() {
         tracing::error!(
             receiver,
             group,
             "a notification cannot be written: it is lost"
         );
     }
-    letter
+    letters.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -147,8 +147,8 @@ mod tests {
         Draft {
             receiver: "ops".into(),
             group: group.into(),
-            write: Box::new(write),
-            plainly: Box::new(move || letter(&of, "by its title")),
+            write: Box::new(move || vec![write()]),
+            plainly: Box::new(move || vec![letter(&of, "by its title")]),
         }
     }
 
@@ -156,7 +156,7 @@ mod tests {
     async fn ready(writing: &mut Writing) -> Vec<(String, String)> {
         let mut ready = Vec::new();
         while writing.len() > 0 {
-            if let Some(Letter { notification, .. }) = writing.next().await {
+            for Letter { notification, .. } in writing.next().await {
                 ready.push((
                     notification.group.to_string(),
                     notification.title.to_string(),
@@ -207,7 +207,7 @@ mod tests {
         let other = { other }.find(|group| lane(group) != lane("slow")).unwrap();
         let of = other.clone();
         writing.add(draft(&other, move || letter(&of, "at once")));
-        let first = writing.next().await.unwrap();
+        let first = writing.next().await.remove(0);
         assert_eq!(&*first.notification.group, other);
         go.send(()).unwrap();
         assert_eq!(ready(&mut writing).await.len(), 1);

@@ -1,5 +1,6 @@
 //! The order in which notifications wait; found by group and by deadline, too, however many there are.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Waiting;
 use crate::alert::{Notification, NotificationKind};
 use crate::clock::UnixMicros;
+use crate::dispatch::letters::whole_key;
 
 /// Failed tries with others before a notification is tried by itself, and after those that did not
 /// fail as often.
@@ -21,6 +23,8 @@ pub(super) struct Line {
     alone: BTreeMap<u64, Waiting>,
     /// The place of what a newer one may replace, by its group: there is one at most.
     groups: HashMap<(NotificationKind, Arc<str>), u64>,
+    /// The places of parts of what a group tells, by the group.
+    parts: HashMap<(NotificationKind, Arc<str>), BTreeSet<u64>>,
     deadlines: BTreeSet<(UnixMicros, u64)>,
     /// The next free place.
     next: u64,
@@ -47,6 +51,9 @@ impl Line {
     pub(super) fn insert(&mut self, waiting: Waiting) {
         let (place, notification) = (waiting.place, &waiting.notification);
         self.deadlines.insert((notification.deadline, place));
+        if let Some(whole) = whole_of_part(notification) {
+            self.parts.entry(whole).or_default().insert(place);
+        }
         if let Some(group) = group(notification) {
             self.groups.insert(group, place);
         }
@@ -63,7 +70,35 @@ impl Line {
         self.together.get(place).or_else(|| self.alone.get(place))
     }
 
-    /// The same, taken out.
+    /// The parts of what the group of a whole one told before, taken out.
+    pub(super) fn take_parts(&mut self, newer: &Notification) -> Vec<Waiting> {
+        let Some(whole) = group(newer) else {
+            return Vec::new();
+        };
+        let Some(places) = self.parts.get(&whole) else {
+            return Vec::new();
+        };
+        let is_older = |place: &&u64| {
+            let part = self.together.get(place).or_else(|| self.alone.get(place));
+            // The parts of one telling are of one moment.
+            part.is_some_and(|part| part.notification.at != newer.at)
+        };
+        let older: Vec<u64> = places.iter().filter(is_older).copied().collect();
+        older
+            .into_iter()
+            .filter_map(|place| self.take(place))
+            .collect()
+    }
+
+    /// What tells with its own parts all that an older part does, taken out.
+    pub(super) fn take_newer_whole(&mut self, part: &Notification) -> Option<Waiting> {
+        let place = *self.groups.get(&whole_of_part(part)?)?;
+        let whole = self.together.get(&place).or_else(|| self.alone.get(&place));
+        whole.filter(|whole| whole.notification.at != part.at)?;
+        self.take(place)
+    }
+
+    /// The same as [`replaceable`](Self::replaceable), taken out.
     pub(super) fn take_replaceable(&mut self, newer: &Notification) -> Option<Waiting> {
         let place = *self.groups.get(&group(newer)?)?;
         self.take(place)
@@ -103,6 +138,14 @@ impl Line {
         let taken = taken.or_else(|| self.alone.remove(&place))?;
         let notification = &taken.notification;
         self.deadlines.remove(&(notification.deadline, place));
+        if let Some(whole) = whole_of_part(notification)
+            && let Entry::Occupied(mut parts) = self.parts.entry(whole)
+        {
+            parts.get_mut().remove(&place);
+            if parts.get().is_empty() {
+                parts.remove();
+            }
+        }
         if let Some(group) = group(notification) {
             self.groups.remove(&group);
         }
@@ -150,6 +193,13 @@ impl Line {
             }
         }
     }
+}
+
+/// The group of which it is a part.
+fn whole_of_part(notification: &Notification) -> Option<(NotificationKind, Arc<str>)> {
+    let (kind, own) = group(notification)?;
+    let whole = whole_key(&own);
+    (*whole != *own).then(|| (kind, whole.into()))
 }
 
 /// By what a newer one replaces it; nothing of what each one tells by itself.

@@ -149,16 +149,42 @@ fn a_newer_one_of_a_group_takes_the_place_of_one_that_waits() {
     let clock = Instant::now();
     queue.push(notification(1, "g"), at(0));
     queue.push(notification(2, "h"), at(0));
-    let replaced = queue.push(notification(3, "g"), at(0)).unwrap();
+    let replaced = queue.push(notification(3, "g"), at(0)).pop().unwrap();
     assert_eq!(fates(std::slice::from_ref(&replaced)), [(1, "replaced", 0)]);
     assert_eq!(replaced.fate.by, Some(Uuid::from_u128(3)));
     assert_eq!(step(&mut queue, 0, clock), Some(vec![3]));
     // What is being sent is not replaced, unless it comes back.
-    assert!(queue.push(notification(4, "g"), at(0)).is_none());
+    assert!(queue.push(notification(4, "g"), at(0)).is_empty());
     let settled = queue.answered(&again(None), at(0), clock, 0.0);
     assert_eq!(fates(&settled), [(3, "replaced", 1)]);
     let clock = clock + Duration::from_secs(1);
     assert_eq!(step(&mut queue, 1, clock), Some(vec![2]));
+}
+
+#[test]
+fn the_last_part_of_a_newer_telling_takes_the_place_of_all_parts_of_earlier_ones() {
+    let part = |number: u128, group: &str, seconds: i64| {
+        let mut waiting = notification(number, group);
+        Arc::make_mut(&mut waiting.notification).at = at(seconds);
+        waiting
+    };
+    let mut queue = queue(&[(1, 3600)]);
+    queue.merges = false;
+    for (number, group) in [(1, "g#2"), (2, "g#3"), (3, "h#2"), (4, "g")] {
+        assert!(queue.push(part(number, group, 1), at(1)).is_empty());
+    }
+    let clock = Instant::now();
+    assert_eq!(step(&mut queue, 1, clock), Some(vec![1]));
+    let replaced = queue.push(part(11, "g#2", 2), at(2));
+    assert!(replaced.is_empty(), "{replaced:?}");
+    let replaced = queue.push(part(12, "g", 2), at(2));
+    assert_eq!(fates(&replaced), [(2, "replaced", 0), (4, "replaced", 0)]);
+    // What was being sent is of no use any more either; the parts of one telling leave each other be.
+    let replaced = queue.answered(&again(None), at(2), clock, 1.0);
+    assert_eq!(fates(&replaced), [(1, "replaced", 1)]);
+    let mut waiting = ids(&queue.waiting.take_all());
+    waiting.sort_unstable();
+    assert_eq!(waiting, [3, 11, 12]);
 }
 
 #[test]
@@ -366,7 +392,7 @@ fn ten_thousand_that_wait_are_found_at_once() {
     for round in 0..2 {
         for number in 1..=10_000 {
             let new = notification(round * 10_000 + number, &format!("g{number}"));
-            assert_eq!(queue.push(new, at(0)).is_some(), round == 1);
+            assert_eq!(queue.push(new, at(0)).len(), usize::from(round == 1));
             assert_eq!(step(&mut queue, 0, clock), None);
         }
     }

@@ -115,6 +115,7 @@ fn channels(now: UnixMicros) -> Vec<ChannelContent> {
         channel: "azure-1".into(),
         events,
         more: 0,
+        closed_since: None,
         without_channel: without.iter().map(|model| Arc::from(*model)).collect(),
         links: vec![link(
             LinkKind::Dashboard,

@@ -240,6 +240,7 @@ fn what_was_told_goes_with_the_button() {
             channel: "east".into(),
             events,
             more: 0,
+            closed_since: None,
             without_channel: Vec::new(),
             links: Vec::new(),
         });
@@ -310,6 +311,7 @@ fn a_channels_notice_offers_what_can_be_done_now() {
                 note: None,
             }],
             more: 0,
+            closed_since: None,
             without_channel: Vec::new(),
             links: Vec::new(),
         })

@@ -133,7 +133,7 @@ async fn what_cannot_be_written_is_told_by_its_title() {
         receiver: "ops".into(),
         group: Arc::clone(&group),
         write: Box::new(|| panic!("a fault")),
-        plainly: Box::new(move || plain::of_alerts(&telling, &to)),
+        plainly: Box::new(move || vec![plain::of_alerts(&telling, &to)]),
     });
     assert_eq!(run.titles(due).await, [r#"ops: 🟠 Spend{channel="a"}"#]);
     // The next run knows what was told.
