@@ -139,7 +139,7 @@ fn seed() -> u64 {
         || RandomState::new().hash_one(0),
         |seed| seed.parse().unwrap(),
     );
-    println!("{SEED}={seed}");
+    eprintln!("{SEED}={seed}");
     seed
 }
 
@@ -247,11 +247,11 @@ fn after_a_hundred_kills_each_is_told_and_twice_only_what_was_on_its_way() {
         (known.has("resolved") == takes && !open).then_some(())
     });
 
-    let taken = known.taken.lock().unwrap();
+    let all = known.taken.lock().unwrap();
     // One at a time is on its way: what is told again was the last thing that a life told.
     let mut last_of: BTreeMap<usize, (&str, &str)> = BTreeMap::new();
     let mut lives: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
-    for (run, status, life) in taken.iter() {
+    for (run, status, life) in all.iter() {
         last_of.insert(*life, (run, status));
         lives.entry((run, status)).or_default().push(*life);
     }
@@ -264,7 +264,7 @@ fn after_a_hundred_kills_each_is_told_and_twice_only_what_was_on_its_way() {
         assert_eq!(once, *lives, "twice in one life: {which:?}");
     }
     let twice = lives.values().filter(|lives| lives.len() > 1).count();
-    println!(
+    eprintln!(
         "{} notifications, {kills} kills, {twice} told twice",
         lives.len()
     );

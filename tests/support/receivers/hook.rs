@@ -36,12 +36,12 @@ impl Hook {
 
     fn run(status: Arc<AtomicU16>, turn: Box<Turn>) -> Self {
         let taken: Arc<Mutex<Vec<Arc<Body>>>> = Arc::default();
-        let takes = Arc::clone(&taken);
+        let filled = Arc::clone(&taken);
         let upstream = Upstream::start(move |request: &Received| {
             let body: Body = serde_json::from_slice(&request.body).unwrap();
             let (script, is_taken) = turn(&body);
             if is_taken {
-                takes.lock().unwrap().push(Arc::new(body));
+                filled.lock().unwrap().push(Arc::new(body));
             }
             script
         });
