@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use crate::config::Language;
-use crate::notify::plain::visible;
-use crate::notify::plain::{WORD_JOINER, unlinked};
+use crate::notify::plain::{WORD_JOINER, unlinked, visible};
 use crate::notify::{Block, Button, ButtonTarget, Message, Span, Tone};
 
 /// Lines of text.

@@ -43,7 +43,7 @@ pub(crate) async fn start() -> Judge {
         while let Ok((stream, _)) = listener.accept().await {
             let fault = shared.lock().unwrap().faults.pop_front();
             let (state, real) = (Arc::clone(&shared), Arc::clone(&real));
-            tokio::spawn(converse(stream, port, fault, state, real));
+            tokio::spawn(async move { converse(stream, port, fault, &state, &real).await });
         }
     });
     Judge { address, state }
@@ -53,8 +53,8 @@ async fn converse(
     mut client: TcpStream,
     port: u16,
     fault: Option<Fault>,
-    state: Arc<Mutex<State>>,
-    real: Arc<Mutex<Real>>,
+    state: &Mutex<State>,
+    real: &Mutex<Real>,
 ) -> Option<()> {
     match fault {
         Some(Fault::Reset) => {
@@ -81,14 +81,14 @@ async fn converse(
     let (mut said, mut answered) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
         tokio::select! {
-            read = client.read(&mut said) => {
-                let bytes = &said[..read.ok().filter(|read| *read > 0)?];
+            length = client.read(&mut said) => {
+                let bytes = &said[..length.ok().filter(|length| *length > 0)?];
                 let text = String::from_utf8_lossy(bytes);
                 state.lock().unwrap().requests[asked].target.push_str(&text);
                 server.write_all(bytes).await.ok()?;
             }
-            read = server.read(&mut answered) => {
-                let bytes = &answered[..read.ok().filter(|read| *read > 0)?];
+            length = server.read(&mut answered) => {
+                let bytes = &answered[..length.ok().filter(|length| *length > 0)?];
                 let heard = || state.lock().unwrap().requests[asked].target.clone();
                 let text = String::from_utf8_lossy(bytes);
                 let is_taken = text.contains("Message taken");
@@ -130,7 +130,7 @@ fn shown(taken: &Taken) -> Shown {
             .filter(|to| *to != "ann@example.com")
             .map(Into::into)
             .collect(),
-        code: Vec::new(),
         links: links.map(|link| link.replace("&amp;", "&")).collect(),
+        code: Vec::new(),
     }
 }
