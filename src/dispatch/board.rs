@@ -163,8 +163,10 @@ impl Board {
         if !self.groups.values().any(|group| group.is_due(now)) {
             return Flushed::default();
         }
-        let firing = self.groups.values().flat_map(Group::firing);
-        let inhibition = Inhibition::of(&self.inhibit, firing, around.closed);
+        let inhibition = {
+            let firing = self.groups.values().flat_map(Group::firing);
+            Inhibition::of(&self.inhibit, &firing, around.closed)
+        };
         let active: Vec<&Silence> = around
             .silences
             .iter()
@@ -173,10 +175,10 @@ impl Board {
         let kept_back = |event: &AlertEvent, facts: &Facts| {
             let mut silences = active.iter();
             if silences.any(|silence| silence.matches(&event.alert, event.severity, now)) {
-                return Some(KeptBack::BySilence);
+                return Some(KeptBack::Silenced);
             }
             let inhibited = inhibition.inhibits(&event.alert, facts);
-            inhibited.then_some(KeptBack::ByInhibition)
+            inhibited.then_some(KeptBack::Inhibited)
         };
         let receivers = &self.receivers;
         let wishes = |name: &str| receivers.get(name).copied();

@@ -16,7 +16,7 @@ use crate::alert::Notification;
 use crate::clock::UnixMicros;
 use crate::config::{ReceiverKind, ReceiverSettings, TargetSettings};
 use crate::notify::chart::digest_png;
-use crate::notify::content::{Rendering, render};
+use crate::notify::content::{Rendering, picture_alt, render};
 use crate::notify::{
     Answering, Content, Delivered, Delivery, FailureReason, Image, Message, Thread, Tone,
 };
@@ -198,7 +198,7 @@ fn written(
                 if !is_only && let Some(name) = content.name() {
                     message = message.with_buttons_of(&name);
                 }
-                message.image = picture(to, content);
+                message.image = picture(to, content, &rendering);
                 message
             }
             // Another version's, or one of very many: what it is called says what matters.
@@ -300,7 +300,7 @@ fn offers(
 }
 
 /// The picture of a digest, where the receiver shows pictures.
-fn picture(to: &Destination, content: &Content) -> Option<Image> {
+fn picture(to: &Destination, content: &Content, rendering: &Rendering<'_>) -> Option<Image> {
     let Content::Digest(digest) = content else {
         return None;
     };
@@ -309,7 +309,7 @@ fn picture(to: &Destination, content: &Content) -> Option<Image> {
     }
     let settings = &to.settings;
     let png = digest_png(digest, settings.language, &settings.timezone)?;
-    let alt = digest.name.to_string();
+    let alt = picture_alt(digest, rendering);
     Some(Image { png, alt })
 }
 

@@ -20,9 +20,9 @@ pub(super) const REMEMBERED: Duration = Duration::from_secs(2 * 3600);
 /// Why an alert is kept back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeptBack {
-    BySilence,
-    ByInhibition,
-    ByTime,
+    Silenced,
+    Inhibited,
+    Muted,
 }
 
 /// Alerts that are told together.
@@ -265,7 +265,7 @@ impl Group {
             };
             let would_tell = matches!(decide(told, &alerts, wishes, now), Decision::Tell(_));
             if would_tell && self.muted.insert(Arc::clone(receiver)) {
-                kept_back.push((Arc::clone(receiver), KeptBack::ByTime));
+                kept_back.push((Arc::clone(receiver), KeptBack::Muted));
             }
         }
         kept_back

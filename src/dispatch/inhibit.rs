@@ -36,7 +36,7 @@ impl<'a> Inhibition<'a> {
     /// Of what fires and what is closed.
     pub(super) fn of<'f>(
         settings: &'a [InhibitSettings],
-        firing: impl Iterator<Item = (&'f AlertId, &'f Facts)> + Clone,
+        firing: &(impl Iterator<Item = (&'f AlertId, &'f Facts)> + Clone),
         closed: &[ClosedChannel],
     ) -> Self {
         let sources = settings.iter().map(|setting| {
@@ -125,7 +125,7 @@ mod tests {
             .map(|event| (&event.alert, Facts::of(event, None)))
             .collect();
         let sources = with_facts.iter().map(|(alert, facts)| (*alert, facts));
-        let quiet = Inhibition::of(settings, sources.clone(), closed);
+        let quiet = Inhibition::of(settings, &sources, closed);
         sources
             .filter(|(alert, facts)| quiet.inhibits(alert, facts))
             .map(|(alert, _)| alert.to_string())

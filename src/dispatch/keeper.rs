@@ -232,9 +232,9 @@ impl Keeper {
         for (receiver, by) in flushed.kept_back {
             if let Some(desk) = self.office.desk(&receiver) {
                 desk.stats.count(match by {
-                    KeptBack::BySilence => DispatchResult::Silenced,
-                    KeptBack::ByInhibition => DispatchResult::Inhibited,
-                    KeptBack::ByTime => DispatchResult::Muted,
+                    KeptBack::Silenced => DispatchResult::Silenced,
+                    KeptBack::Inhibited => DispatchResult::Inhibited,
+                    KeptBack::Muted => DispatchResult::Muted,
                 });
             }
         }

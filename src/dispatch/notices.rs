@@ -171,9 +171,10 @@ impl Notices {
             let before = Duration::from_micros(known.told.interval_us);
             // It changed again as soon as it could be told: it flaps.
             let flaps = now.since(known.told.at) <= before.saturating_mul(2);
-            let interval = match flaps {
-                true => before.saturating_mul(2).min(LONGEST_INTERVAL).max(usual),
-                false => usual,
+            let interval = if flaps {
+                before.saturating_mul(2).min(LONGEST_INTERVAL).max(usual)
+            } else {
+                usual
             };
             known.told.at = now;
             known.told.through = known.told.through.max(last);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{FactMatcher, RouteSettings};
+use crate::config::{FactMatcher, ModelPattern, RouteSettings};
 
 use super::facts::{Facts, MODE};
 
@@ -100,7 +100,7 @@ fn in_words(matchers: &[FactMatcher]) -> String {
     for (index, matcher) in matchers.iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         let not = if matcher.negated { "!" } else { "" };
-        let values: Vec<&str> = matcher.any.iter().map(|value| value.as_str()).collect();
+        let values: Vec<&str> = matcher.any.iter().map(ModelPattern::as_str).collect();
         let _ = write!(words, "{comma}{}{not}={:?}", matcher.name, values.join("|"));
     }
     words.push('}');
@@ -110,7 +110,6 @@ fn in_words(matchers: &[FactMatcher]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ModelPattern;
     use crate::dispatch::tests::firing;
 
     fn matcher(name: &str, value: &str, negated: bool) -> FactMatcher {

@@ -44,10 +44,11 @@ fn setup(upstream: &Upstream, channels: &[&str], rules: &[&str]) -> Setup {
         .iter()
         .map(|name| (*name, &*base_url, ""))
         .collect();
-    let listed: String = rules
+    let listed: Vec<String> = rules
         .iter()
         .map(|rule| format!("  - {{{rule}}}\n"))
         .collect();
+    let listed = listed.concat();
     Setup::channels(&channels)
         .setting("rules: [rules.yaml]")
         .file(

@@ -358,12 +358,10 @@ async fn nobody_behind_an_alertmanager_hears_of_what_never_fired() {
             )
         };
         let listed: BTreeSet<_> = listed.iter().map(named).collect();
-        let expected = expected.into_iter();
-        let expected =
-            expected.map(|(channel, severity)| (json!(channel), json!(severity.as_str())));
-        let expected =
-            expected.map(|(channel, severity)| (channel.to_string(), severity.to_string()));
-        assert_eq!(listed, expected.collect());
+        let wanted = expected.into_iter();
+        let wanted = wanted.map(|(channel, severity)| (json!(channel), json!(severity.as_str())));
+        let wanted = wanted.map(|(channel, severity)| (channel.to_string(), severity.to_string()));
+        assert_eq!(listed, wanted.collect());
     }
     let bodies = |received: &[Received]| -> Vec<Value> {
         let received = received.iter().filter(|request| request.complete);

@@ -104,9 +104,10 @@ impl Keyboard<'_> {
             for (subject, alerts) in subjects.iter().zip(&rules) {
                 let is_warning =
                     |alert: &&AlertContent| alert.event.severity == Some(Severity::Warning);
-                let subject = match alerts.iter().all(is_warning) {
-                    true => subject.clone().of_warnings(),
-                    false => subject.clone(),
+                let subject = if alerts.iter().all(is_warning) {
+                    subject.clone().of_warnings()
+                } else {
+                    subject.clone()
                 };
                 let label = silence_label(language, &subject);
                 let subject = Subject::Alerts(subject);
@@ -265,13 +266,14 @@ fn closed_channel(taken: &ActionTaken, alert: &AlertId) -> Option<Arc<str>> {
 /// What is silenced: the rule and its labels' values.
 fn silence_label(language: Language, alerts: &AlertSubject) -> String {
     let values: Vec<&str> = alerts.labels.iter().map(|(_, value)| value).collect();
-    let what = match values.is_empty() {
-        true => cut(&alerts.rule, LONGEST_NAME),
-        false => format!(
+    let what = if values.is_empty() {
+        cut(&alerts.rule, LONGEST_NAME)
+    } else {
+        format!(
             "{} {}",
             cut(&alerts.rule, LONGEST_RULE),
             cut(&values.join(" "), LONGEST_NAME)
-        ),
+        )
     };
     match (language, alerts.only_warnings) {
         (Language::En, false) => format!("Silence {what} 1 h"),

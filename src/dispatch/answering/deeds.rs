@@ -99,24 +99,24 @@ impl Answerer {
         &self,
         asking: &Asking<'_>,
         channel: &str,
-        told: ToldOf,
+        known: ToldOf,
     ) -> Result<String, String> {
         let gate = self.gate(asking, channel)?;
         let is_new = |hold: &&Hold| {
-            let untold = hold.closing.owner == Owner::Operator && !told.operator;
-            untold || hold.since > told.until
+            let untold = hold.closing.owner == Owner::Operator && !known.operator;
+            untold || hold.since > known.until
         };
         let Some(hold) = gate.holds.iter().find(is_new) else {
             return self.reopen(asking, channel);
         };
-        let held = hold_line(asking, hold);
+        let now = hold_line(asking, hold);
         Err(asking.say(
             format!(
-                "{channel} was left closed: by now it is {held}, which this message does not tell of. \
+                "{channel} was left closed: by now it is {now}, which this message does not tell of. \
                  /enable {channel} opens it all the same."
             ),
             format!(
-                "{channel} 保持关闭：目前{held}，与此消息所述不同。仍要启用请发送 /enable {channel}。"
+                "{channel} 保持关闭：目前{now}，与此消息所述不同。仍要启用请发送 /enable {channel}。"
             ),
         ))
     }

@@ -196,7 +196,7 @@ fn what_is_kept_back_is_counted() {
     };
     let flushed = board.flush(at(30), around);
     assert!(flushed.tellings.is_empty());
-    assert_eq!(flushed.kept_back, [("ops".into(), KeptBack::ByInhibition)]);
+    assert_eq!(flushed.kept_back, [("ops".into(), KeptBack::Inhibited)]);
 }
 
 #[test]

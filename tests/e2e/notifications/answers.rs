@@ -127,13 +127,10 @@ fn commands_say_how_it_stands_and_close_and_silence() {
     assert!(ask("/status").contains('a'));
     ask("/enable a");
     assert_eq!(state_of(&tollgate, "a"), "open");
-    let silenced = ask("/silence rule=Many for 2h the launch");
+    let reply = ask("/silence rule=Many for 2h the launch");
     let silences = tollgate.admin("/api/v1/silences").json();
     let silence = &silences["silences"][0];
-    assert_eq!(
-        silence["matchers"]["rule"], "Many",
-        "{silenced}: {silences:#}"
-    );
+    assert_eq!(silence["matchers"]["rule"], "Many", "{reply}: {silences:#}");
     assert!(silence["created_by"].as_str().unwrap().contains("ann"));
     let unknown = ask("/disable nowhere");
     assert!(unknown.contains("nowhere"), "{unknown}");

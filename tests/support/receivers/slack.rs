@@ -98,8 +98,8 @@ fn read(block: &Value, shown: &mut Shown) -> Option<()> {
             }
             (characters <= 3000).then_some(())?;
         }
-        // Of an incoming webhook, whose app takes no interactions, each click on a button fails.
-        "actions" => return None,
+        // `actions` too: of an incoming webhook, whose app takes no interactions, each click on a button
+        // fails.
         _ => return None,
     }
     Some(())
