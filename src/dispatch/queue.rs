@@ -159,8 +159,13 @@ impl Queue {
             // It keeps the place and counts the tries, but is another message: it may be taken where the old
             // one was not.
             new.attempts = same.attempts;
-            new.place = same.place;
-            self.waiting.insert(new);
+            if self.waiting.has_parts_of(&new.notification) {
+                // After its parts: what was told is known with it.
+                self.waiting.push(new);
+            } else {
+                new.place = same.place;
+                self.waiting.insert(new);
+            }
             old.push(same);
         } else {
             self.waiting.push(new);

@@ -156,8 +156,8 @@ fn what_a_rule_did_last_is_told_in_both_languages() {
         "{en}"
     );
     assert!(zh.contains("测试：Spend 严重：spare $6.00 / $5.00"), "{zh}");
-    assert!(zh.contains("关闭渠道 spare，直到 "), "{zh}");
-    assert!(zh.contains("拒绝请求（状态码 429），直到 "), "{zh}");
+    assert!(zh.contains("关闭渠道 spare，至 "), "{zh}");
+    assert!(zh.contains("拒绝请求（状态码 429），至 "), "{zh}");
 }
 
 #[test]

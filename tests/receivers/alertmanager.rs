@@ -364,8 +364,8 @@ async fn nobody_behind_an_alertmanager_hears_of_what_never_fired() {
         assert_eq!(listed, wanted.collect());
     }
     let bodies = |received: &[Received]| -> Vec<Value> {
-        let received = received.iter().filter(|request| request.complete);
-        received.map(Received::json).collect()
+        let whole = received.iter().filter(|request| request.complete);
+        whole.map(Received::json).collect()
     };
     taken.until("all is over", |received| {
         let bodies = bodies(received);

@@ -90,6 +90,11 @@ impl Line {
             .collect()
     }
 
+    /// Whether parts wait of what the group of a whole one tells.
+    pub(super) fn has_parts_of(&self, whole: &Notification) -> bool {
+        group(whole).is_some_and(|whole| self.parts.contains_key(&whole))
+    }
+
     /// What tells with its own parts all that an older part does, taken out.
     pub(super) fn take_newer_whole(&mut self, part: &Notification) -> Option<Waiting> {
         let place = *self.groups.get(&whole_of_part(part)?)?;
