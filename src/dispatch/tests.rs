@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use crate::alert::{ActionTaken, AlertEvent, AlertId, AlertState, Labels, Mode, Severity};
 use crate::clock::UnixMicros;
 use crate::config::{
-    Language, ReceiverSettings, Secret, TargetSettings, TemplateSettings, WebhookSettings,
+    Language, ReceiverSettings, Secret, SlackSettings, TargetSettings, TemplateSettings,
 };
 
 /// An alert that fires at the warning limit since `at` (seconds).
@@ -72,11 +72,9 @@ pub(super) fn closing(of: &AlertEvent) -> AlertEvent {
 pub(super) fn receiver(name: &str) -> ReceiverSettings {
     ReceiverSettings {
         name: name.into(),
-        target: TargetSettings::Webhook(WebhookSettings {
+        target: TargetSettings::Slack(SlackSettings {
             url: Secret::new("http://127.0.0.1:9/"),
-            bearer: None,
-            hmac_secret: None,
-            max_alerts: 0,
+            mention: Vec::new(),
         }),
         language: Language::En,
         timezone: TimeZone::UTC,

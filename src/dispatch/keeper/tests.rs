@@ -78,7 +78,7 @@ struct Listening {
 #[async_trait]
 impl Receiver for Listening {
     fn kind(&self) -> ReceiverKind {
-        ReceiverKind::Webhook
+        ReceiverKind::Slack
     }
 
     fn pace(&self) -> Pace {
