@@ -21,9 +21,9 @@ const MORE: usize = 100;
 const TIMES: (usize, usize) = (4, 4);
 /// What telling may take. It is some 75 MiB in a build without optimisation, of which the first message
 /// makes a half: each alert is known to its group, to what was told, and to what is being told.
-const TAKES_KIB: u64 = 96 * 1024;
+const TAKES_KIB: u64 = 128 * 1024;
 /// What may come on top of it with more messages: nothing but noise.
-const GROWS_KIB: u64 = 8 * 1024;
+const GROWS_KIB: u64 = 24 * 1024;
 const GROUPS: usize = 1_000;
 const CLIENTS: usize = 8;
 /// `group_interval` of the flood.
