@@ -45,15 +45,22 @@ async fn from_a_request_to_what_a_receiver_is_told_and_back() {
     assert_eq!(over.len(), 1, "{over:?}");
     assert_ne!(over[0], format!("ops: {}", message.title));
 
-    assert!(run.ledger.flush(WITHIN));
-    let reader = Reader::open(folder.path()).unwrap();
-    let kept = reader
-        .notifications(&NotificationFilter::default())
-        .unwrap();
-    let fates = kept
-        .events
-        .iter()
-        .map(|kept| kept.fate.as_ref().unwrap().result);
+    // What a receiver heard is settled a moment later.
+    let settled = async {
+        loop {
+            assert!(run.ledger.flush(WITHIN));
+            let reader = Reader::open(folder.path()).unwrap();
+            let kept = reader.notifications(&NotificationFilter::default());
+            let kept = kept.unwrap().events;
+            if kept.iter().all(|kept| kept.fate.is_some()) {
+                return kept;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let kept = timeout(WITHIN, settled).await.unwrap();
+    let fates = kept.iter().filter_map(|kept| kept.fate.as_ref());
+    let fates = fates.map(|fate| fate.result);
     let fates: Vec<_> = fates.collect();
     assert_eq!(fates, [NotificationResult::Sent; 2]);
 }
