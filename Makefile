@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BUILD_PACKAGES := cc=gcc+libc6-dev cmake=cmake make=make pkg-config=pkg-config
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt deny bench build-tools test-tools clean-test
+.PHONY: help run test lint fmt deny bench dashboards build-tools test-tools clean-test
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,9 @@ deny: build-tools ## licences, advisories and sources of the dependencies; insta
 bench: ## measure direct, nginx, bare Pingora and Tollgate side by side (BENCH_QUICK=1: a short run)
 	@scripts/require $(BUILD_PACKAGES) wrk=wrk
 	@scripts/bench
+
+dashboards: test-tools ## write grafana/dashboards/*.json from grafana/source
+	cd grafana && ../target/test-tools/venv/bin/python -m source dashboards
 
 build-tools:
 	@scripts/require $(BUILD_PACKAGES)

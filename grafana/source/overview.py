@@ -1,0 +1,198 @@
+"""Overview: is all well, what did it cost, and where to look."""
+
+from . import links, queries, words
+from .board import Board
+from .panels import (
+    NOTHING,
+    bars,
+    by_series,
+    column,
+    coloured,
+    series,
+    stat,
+    states,
+    table,
+    words_for,
+)
+from .queries import CHANNEL, INSTANCE, TRAFFIC, ledger, metric, metric_now, number, text, usage, usage_now_and_before, usage_over_time
+
+
+def board() -> Board:
+    about = "What Tollgate let through, what it cost, how fast it was, what is closed and what fires."
+    made = Board(words.OVERVIEW, "Tollgate / Overview", about).usual_choices().mark_gates()
+    made.panels(*_numbers())
+    made.row("Now", *_now())
+    made.row("Over time", *_over_time())
+    made.row("Who and what", *_tops())
+    return made.first_aid()
+
+
+def _numbers():
+    """Each against the period of the same length before; each leads to the dashboard that explains it."""
+    to_cost = links.to(words.COST, "What it is made of")
+    to_log = links.to(words.REQUESTS, "The requests")
+    failed = links.to(words.REQUESTS, "The failed requests", outcome="failed")
+    to_latency = links.to(words.LATENCY, "Where the time goes")
+    return [
+        stat(
+            "Spend",
+            "What the requests of this range cost, as the ledger has it, and how that differs from the period before. "
+            "Requests without a price are in no sum: see *Unpriced*.",
+            usage_now_and_before([number("cost_usd", "Spend")]),
+            unit=words.USD, change="more_is_bad", links=[to_cost],
+        ),
+        stat(
+            "Tokens",
+            "All tokens of this range, of every type, and how that differs from the period before.",
+            usage_now_and_before([number("total_tokens", "Tokens")]),
+            change="neutral", links=[to_cost],
+        ),
+        stat(
+            "Requests",
+            "How many requests started in this range, and how that differs from the period before.",
+            usage_now_and_before([number("requests", "Requests")]),
+            change="neutral", links=[to_log],
+        ),
+        stat(
+            "Failed",
+            "Requests that failed: every outcome but `ok` and `client_closed`.",
+            usage_now_and_before([number("errors", "Failed")]),
+            thresholds=words.NONE_IS_GOOD, change="more_is_bad", links=[failed],
+        ),
+        stat(
+            "Unpriced",
+            "Requests whose tokens have no price: what they cost is unknown, and in no sum. `tollgate prices` and "
+            "`prices.files` mend it.",
+            usage_now_and_before([number("unpriced_requests", "Unpriced")]),
+            thresholds=words.NONE_IS_GOOD, links=[links.to(words.COST, "Which models")],
+        ),
+        stat(
+            "Usage missing",
+            "Requests whose tokens should be known and are not. They are in no sum of tokens or cost.",
+            usage_now_and_before([number("missing_usage_requests", "Missing")]),
+            thresholds=words.NONE_IS_GOOD,
+            links=[links.to(words.COST, "Where numbers come from")],
+        ),
+        stat(
+            "First token, p95",
+            "Nineteen of twenty streams had their first token within this time.",
+            metric(_quantile(0.95, "tollgate_time_to_first_token_seconds"), "p95"),
+            unit=words.SECONDS, thresholds=words.FIRST_TOKEN, links=[to_latency],
+        ),
+        stat(
+            "Overhead, p99",
+            "Tollgate's own time in a request: the total less every wait for the client or the upstream.",
+            metric(
+                "histogram_quantile(0.99, sum by (le) (rate("
+                f"tollgate_overhead_seconds_bucket{{{INSTANCE}}}[$__rate_interval])))",
+                "p99",
+            ),
+            unit=words.SECONDS, thresholds=words.OVERHEAD, links=[links.to(words.SELF, "Tollgate itself")],
+        ),
+    ]  # fmt: skip
+
+
+def _now():
+    open_or_closed = words_for({"0": ("closed", words.RED), "1": ("open", words.GREEN)})
+    firing = table(
+        "Firing",
+        "Alerts of Tollgate's own rules that fire now: what passed which limit, since when, and what was done.",
+        ledger(
+            "alerts",
+            "alerts",
+            [
+                text("severity", "Severity"), text("alert", "Alert"), text("value", "Value"), text("limit", "Limit"),
+                text("unit", "Unit"), queries.moment("fired_at", "Since"), text("mode", "Mode"),
+            ],
+            state="firing",
+        ),
+        width=10, height=7, empty=NOTHING, links=[links.to(words.BUDGETS, "Budgets and alerts")],
+    )  # fmt: skip
+    firing = column(firing, "Severity", mappings=[words_for({"critical": ("critical", words.RED), "warning": ("warning", words.AMBER)}).to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
+    firing = column(firing, "Since", unit=words.MOMENT)
+    return [
+        states(
+            "Channels",
+            "Which upstreams take requests. A closed one is held by an alert, its breaker or an operator; its share "
+            "goes to others.",
+            metric(f"min by (channel) (tollgate_channel_open{{{CHANNEL}}})", "{{channel}}"),
+            width=8, height=7, mappings=[open_or_closed], links=[links.to(words.CHANNELS, "Why, and what happened")],
+        ),
+        firing,
+        bars(
+            "Budgets used",
+            "How much of its limit each budget has used in its window; the five fullest. At 100 % an enforced one "
+            "refuses.",
+            metric_now(
+                f"topk(5, max by (rule, scope) (tollgate_budget_used{{{INSTANCE}}} / tollgate_budget_limit{{{INSTANCE}}}))",
+                "{{rule}} {{scope}}",
+            ),
+            unit=words.RATIO, width=6, height=7, thresholds=words.USED, most=1, empty="No budgets are set.",
+            links=[links.to(words.BUDGETS, "Budgets and alerts")],
+        ),
+    ]  # fmt: skip
+
+
+def _over_time():
+    outcomes = [number(f"{outcome}_requests", outcome) for outcome in words.OUTCOMES]
+    return [
+        by_series(series(
+            "Spend by channel",
+            "What requests cost, by when they started.",
+            usage_over_time([number("cost_usd", "Spend")], by="channel"),
+            unit=words.USD, stacked=True, bars=True, calcs=("sum",),
+            links=[links.of_series(words.COST, "Cost of ${__field.labels.channel}", "channel", "channel")],
+        )),
+        coloured(series(
+            "Requests by how they ended",
+            "All requests, by when they started. Failures are red, purple and dark; limits are yellow and amber.",
+            usage_over_time(outcomes),
+            unit=words.COUNT, stacked=True, bars=True, calcs=("sum",),
+            links=[links.to(words.REQUESTS, "${__field.name}", outcome="${__field.name}")],
+        ), words.OUTCOME_COLOURS),
+        series(
+            "Duration",
+            "From a request's header to the end of its answer, streams and others together.",
+            *[metric(_quantile(q, "tollgate_request_duration_seconds"), f"p{q * 100:.0f}", ref) for q, ref in ((0.5, "A"), (0.95, "B"), (0.99, "C"))],
+            unit=words.SECONDS, thresholds=words.DURATION, links=[links.to(words.LATENCY, "Where the time goes")],
+        ),
+        series(
+            "Time to first token, p95, by channel",
+            "From a streamed request's header to its first content.",
+            metric(
+                "histogram_quantile(0.95, sum by (le, channel) (rate("
+                f"tollgate_time_to_first_token_seconds_bucket{{{TRAFFIC}}}[$__rate_interval])))",
+                "{{channel}}",
+            ),
+            unit=words.SECONDS, thresholds=words.FIRST_TOKEN,
+            links=[links.of_series(words.LATENCY, "Latency of ${__field.labels.channel}", "channel", "channel")],
+        ),
+    ]  # fmt: skip
+
+
+def _tops():
+    return [_top("model", "Models"), _top("key", "Keys"), _top("channel", "Channels")]
+
+
+def _top(by: str, title: str):
+    shown = table(
+        f"{title} by spend",
+        f"The ten {title.lower()} that cost most in this range, their share of all spend, and their rank before.",
+        usage(
+            "top",
+            "rows",
+            [text("name", title[:-1]), number("cost_usd", "Spend"), number("share", "Share"),
+             number("requests", "Requests"), number("errors", "Failed"), number("previous_rank", "Rank before")],
+            by=by, order="cost", limit="10",
+        ),
+        width=8,
+    )  # fmt: skip
+    chosen = links.of_field(words.COST, "What it is made of", by, title[:-1])
+    shown = column(shown, title[:-1], links=[chosen, links.of_field(words.REQUESTS, "The requests", by, title[:-1])])
+    shown = column(shown, "Spend", unit=words.USD)
+    shown = column(shown, "Share", unit=words.RATIO, custom__cellOptions={"type": "gauge", "mode": "basic"}, min=0, max=1)
+    return column(shown, "Failed", thresholds=words.NONE_IS_GOOD, custom__cellOptions={"type": "color-text"})
+
+
+def _quantile(quantile: float, family: str) -> str:
+    return f"histogram_quantile({quantile}, sum by (le) (rate({family}_bucket{{{TRAFFIC}}}[$__rate_interval])))"

@@ -1,0 +1,249 @@
+"""Panels as every dashboard has them. A panel has a title, a description, a unit, and words for when it has no data."""
+
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    dashboard as build,
+    gauge as gauge_build,
+    heatmap as heatmap_build,
+    piechart,
+    stat as stat_build,
+    statetimeline,
+    table as table_build,
+    text as text_build,
+    timeseries as timeseries_build,
+)
+from grafana_foundation_sdk.models import common as common_model
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models import heatmap as heatmap_model
+from grafana_foundation_sdk.models import piechart as piechart_model
+from grafana_foundation_sdk.models import text as text_model
+
+from . import words
+
+# Why a panel is empty, by what it reads. The first guess comes first; the row at a dashboard's end has the rest.
+NO_TRAFFIC = "No requests in this range and for this choice."
+NOTHING = "None. That is good."
+NOT_SAID = "Nothing has said so yet."
+
+
+def _common(panel, title: str, description: str, unit: str, width: int, height: int, targets, empty: str):
+    panel = panel.title(title).description(description).unit(unit).span(width).height(height).no_value(empty)
+    for target in targets:
+        panel = panel.with_target(target)
+    return panel.datasource(targets[0].build().datasource)
+
+
+def _last(calc: str = "lastNotNull", values: bool = False) -> common.ReduceDataOptions:
+    return common.ReduceDataOptions().calcs([calc]).values(values)
+
+
+def stat(
+    title: str,
+    description: str,
+    *targets,
+    unit: str = words.COUNT,
+    width: int = 3,
+    height: int = 4,
+    thresholds: build.ThresholdsConfig = words.PLAIN,
+    empty: str = NO_TRAFFIC,
+    decimals: int | None = None,
+    change: str | None = None,
+    links: list | None = None,
+    spark: bool = False,
+    field: str = "",
+):
+    """A number. `change` shows it against the period before: `more_is_bad`, `more_is_good` or `neutral`."""
+    panel = _common(stat_build.Panel(), title, description, unit, width, height, targets, empty)
+    reduce = _last()
+    if field:
+        reduce = reduce.fields(field)
+    panel = panel.reduce_options(reduce).thresholds(thresholds)
+    mode = common_model.BigValueGraphMode.AREA if spark else common_model.BigValueGraphMode.NONE
+    panel = panel.graph_mode(mode).color_mode(common_model.BigValueColorMode.VALUE)
+    panel = panel.text_mode(common_model.BigValueTextMode.AUTO).wide_layout(False)
+    if change:
+        colours = {
+            "more_is_bad": common_model.PercentChangeColorMode.INVERTED,
+            "more_is_good": common_model.PercentChangeColorMode.STANDARD,
+            "neutral": common_model.PercentChangeColorMode.SAME_AS_VALUE,
+        }
+        panel = panel.show_percent_change(True).percent_change_color_mode(colours[change])
+    if decimals is not None:
+        panel = panel.decimals(decimals)
+    return panel.data_links(links or [])
+
+
+def series(
+    title: str,
+    description: str,
+    *targets,
+    unit: str,
+    width: int = 12,
+    height: int = 8,
+    stacked: bool = False,
+    bars: bool = False,
+    thresholds: build.ThresholdsConfig | None = None,
+    empty: str = NO_TRAFFIC,
+    links: list | None = None,
+    calcs: tuple[str, ...] = ("mean", "max"),
+    least: float | None = 0,
+    most: float | None = None,
+    legend: bool = True,
+):
+    """Lines, areas or bars over time. With thresholds the line at which amber and red begin is drawn."""
+    panel = _common(timeseries_build.Panel(), title, description, unit, width, height, targets, empty)
+    if bars:
+        panel = panel.draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
+    else:
+        panel = panel.line_width(1).fill_opacity(25 if stacked else 8)
+        panel = panel.line_interpolation(common_model.LineInterpolation.LINEAR)
+        panel = panel.show_points(common_model.VisibilityMode.NEVER)
+    if stacked:
+        panel = panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
+    if thresholds is not None:
+        style = common.GraphThresholdsStyleConfig().mode(common_model.GraphThresholdsStyleMode.DASHED)
+        panel = panel.thresholds(thresholds).thresholds_style(style)
+    if least is not None:
+        panel = panel.min(least)
+    if most is not None:
+        panel = panel.max(most)
+    placement = common_model.LegendPlacement.BOTTOM
+    shown = common.VizLegendOptions().show_legend(legend).placement(placement).calcs(list(calcs))
+    mode = common_model.LegendDisplayMode.TABLE if calcs else common_model.LegendDisplayMode.LIST
+    panel = panel.legend(shown.display_mode(mode).sort_by("Max" if "max" in calcs else "Total").sort_desc(True))
+    tooltip = common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI)
+    panel = panel.tooltip(tooltip.sort(common_model.SortOrder.DESCENDING))
+    panel = panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+    return panel.data_links(links or [])
+
+
+def table(
+    title: str,
+    description: str,
+    *targets,
+    width: int = 12,
+    height: int = 8,
+    empty: str = NO_TRAFFIC,
+    links: list | None = None,
+    sort: str | None = None,
+    unit: str = words.NO_UNIT,
+):
+    """Rows. Units are the columns', set with `column`."""
+    panel = _common(table_build.Panel(), title, description, unit, width, height, targets, empty)
+    panel = panel.show_header(True).cell_height(common_model.TableCellHeight.SM).filterable(False)
+    if sort:
+        panel = panel.sort_by([common.TableSortByFieldState(sort).desc(True)])
+    return panel.data_links(links or [])
+
+
+def column(panel, name: str, title: str | None = None, **properties: object):
+    """How a table shows one column. Properties are field config, `__` for a dot: `unit`, `links`, `custom__width`."""
+    values = [model.DynamicConfigValue(id_val="displayName", value=title)] if title else []
+    for key, value in properties.items():
+        path = key.replace("__", ".")
+        if key == "links":
+            value = [{"title": link.build().title, "url": link.build().url} for link in value]
+        elif key == "thresholds":
+            value = value.build()
+        values.append(model.DynamicConfigValue(id_val=path, value=value))
+    return panel.override_by_name(name, values)
+
+
+def hidden(panel, *names: str):
+    """Columns that links need and readers do not."""
+    for name in names:
+        panel = column(panel, name, custom__hidden=True)
+    return panel
+
+
+def gauge(title: str, description: str, *targets, unit: str = words.RATIO, width: int = 6, height: int = 6,
+          thresholds: build.ThresholdsConfig = words.USED, empty: str = NOT_SAID, most: float = 1, links: list | None = None):  # fmt: skip
+    """A share of something."""
+    panel = _common(gauge_build.Panel(), title, description, unit, width, height, targets, empty)
+    panel = panel.reduce_options(_last()).thresholds(thresholds).min(0).max(most)
+    return panel.show_threshold_markers(True).data_links(links or [])
+
+
+def bars(title: str, description: str, *targets, unit: str, width: int = 12, height: int = 8,
+         thresholds: build.ThresholdsConfig = words.PLAIN, empty: str = NO_TRAFFIC, most: float | None = None,
+         links: list | None = None, rows: str = ""):  # fmt: skip
+    """Horizontal bars, one for each series; with `rows` one for each row of a table, of that field."""
+    panel = _common(bargauge.Panel(), title, description, unit, width, height, targets, empty)
+    reduce = _last(values=bool(rows))
+    if rows:
+        reduce = reduce.fields(rows)
+    panel = panel.reduce_options(reduce).thresholds(thresholds).min(0)
+    panel = panel.orientation(common_model.VizOrientation.HORIZONTAL)
+    panel = panel.display_mode(common_model.BarGaugeDisplayMode.BASIC).show_unfilled(True)
+    if most is not None:
+        panel = panel.max(most)
+    return panel.data_links(links or [])
+
+
+def pie(title: str, description: str, *targets, unit: str, width: int = 6, height: int = 8, empty: str = NO_TRAFFIC,
+        links: list | None = None, rows: str = ""):  # fmt: skip
+    """Shares of a whole."""
+    panel = _common(piechart.Panel(), title, description, unit, width, height, targets, empty)
+    reduce = _last(values=bool(rows))
+    if rows:
+        reduce = reduce.fields(rows)
+    legend = piechart.PieChartLegendOptions().show_legend(True).placement(common_model.LegendPlacement.RIGHT)
+    values = [piechart_model.PieChartLegendValues.VALUE, piechart_model.PieChartLegendValues.PERCENT]
+    legend = legend.display_mode(common_model.LegendDisplayMode.TABLE).values(values)
+    panel = panel.pie_type(piechart_model.PieChartType.DONUT).reduce_options(reduce).legend(legend)
+    return panel.data_links(links or [])
+
+
+def heatmap(title: str, description: str, *targets, unit: str = words.SECONDS, width: int = 12, height: int = 9,
+            empty: str = NO_TRAFFIC, links: list | None = None):  # fmt: skip
+    """How often how long: a histogram over time."""
+    panel = _common(heatmap_build.Panel(), title, description, unit, width, height, targets, empty)
+    colours = heatmap_build.HeatmapColorOptions().mode(heatmap_model.HeatmapColorMode.SCHEME).scheme("Oranges")
+    axis = heatmap_build.YAxisConfig().unit(unit).axis_placement(common_model.AxisPlacement.LEFT)
+    panel = panel.color(colours.steps(64).exponent(0.5)).y_axis(axis).calculate(False)
+    panel = panel.cell_gap(1).filter_values(heatmap_build.FilterValueRange().le(1e-9)).show_legend()
+    panel = panel.mode(common_model.TooltipDisplayMode.SINGLE).show_y_histogram()
+    return panel.data_links(links or [])
+
+
+def states(title: str, description: str, *targets, width: int = 24, height: int = 6, mappings: list,
+           empty: str = NOT_SAID, links: list | None = None):  # fmt: skip
+    """What something was, over time."""
+    panel = _common(statetimeline.Panel(), title, description, words.NO_UNIT, width, height, targets, empty)
+    panel = panel.merge_values(True).row_height(0.85).show_value(common_model.VisibilityMode.AUTO)
+    panel = panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS)).mappings(mappings)
+    legend = common.VizLegendOptions().show_legend(True).placement(common_model.LegendPlacement.BOTTOM)
+    panel = panel.legend(legend.display_mode(common_model.LegendDisplayMode.LIST))
+    return panel.data_links(links or [])
+
+
+def words_for(values: dict[str, tuple[str, str]]) -> model.ValueMapping:
+    """Words and colours in place of numbers: `{"1": ("open", GREEN)}`."""
+    return model.ValueMap(
+        options={
+            value: model.ValueMappingResult(text=shown, color=colour, index=index)
+            for index, (value, (shown, colour)) in enumerate(values.items())
+        }
+    )
+
+
+def note(title: str, description: str, content: str, width: int = 24, height: int = 4):
+    """Text."""
+    panel = text_build.Panel().title(title).description(description).span(width).height(height)
+    return panel.mode(text_model.TextMode.MARKDOWN).content(content)
+
+
+def coloured(panel, colours: dict[str, str]):
+    """Series of these names in these colours."""
+    for name, colour in colours.items():
+        value = {"mode": "fixed", "fixedColor": colour}
+        panel = panel.override_by_name(name, [model.DynamicConfigValue(id_val="color", value=value)])
+    return panel
+
+
+def by_series(panel):
+    """Rows with a column of names and a column of values become a series for each name (a chart over time)."""
+    return panel.with_transformation(
+        model.DataTransformerConfig(id_val="prepareTimeSeries", options={"format": "multi"})
+    )

@@ -1,0 +1,136 @@
+"""What is asked: of Prometheus, of the ledger through the JSON API, and of the ledger in SQL.
+
+Exact numbers (money, tokens, how many requests) come from the ledger. PromQL's `increase` extrapolates, misses what a
+series began with, and knows no further back than Prometheus keeps; so Prometheus is asked for what moves: rates,
+latencies, gates, alerts, health.
+"""
+
+from dataclasses import dataclass, field
+
+from grafana_foundation_sdk.builders import prometheus as prometheus_build
+from grafana_foundation_sdk.cog import builder as cog
+from grafana_foundation_sdk.cog import variants
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models import prometheus as prometheus_model
+
+PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+LEDGER = model.DataSourceRef(type_val="yesoreyeram-infinity-datasource", uid="${ledger}")
+SQLITE = model.DataSourceRef(type_val="frser-sqlite-datasource", uid="${ledger}")
+POSTGRES = model.DataSourceRef(type_val="grafana-postgresql-datasource", uid="${ledger}")
+
+# Which series a panel reads. The variables are regular expressions there (`.*` for all).
+INSTANCE = 'instance=~"$instance"'
+CHANNEL = f'{INSTANCE}, channel=~"$channel"'
+TRAFFIC = f'{CHANNEL}, model=~"$model", api=~"$api"'
+
+# The range of the dashboard, and the filters that every question about usage takes.
+RANGE = {"since": "${__from:date:iso}", "until": "${__to:date:iso}"}
+FILTERS = {"channel": "${channel:csv}", "model": "${model:csv}", "api": "${api:csv}", "key": "${key:csv}"}
+
+
+def metric(expr: str, legend: str = "__auto", ref: str = "A") -> prometheus_build.Dataquery:
+    """Prometheus, over the range of the dashboard."""
+    query = prometheus_build.Dataquery().ref_id(ref).datasource(PROMETHEUS)
+    return query.expr(expr).legend_format(legend).range()
+
+
+def metric_now(expr: str, legend: str = "__auto", ref: str = "A") -> prometheus_build.Dataquery:
+    """Prometheus, at the end of the range."""
+    query = prometheus_build.Dataquery().ref_id(ref).datasource(PROMETHEUS)
+    return query.expr(expr).legend_format(legend).instant()
+
+
+def metric_table(expr: str, ref: str = "A") -> prometheus_build.Dataquery:
+    """Prometheus at the end of the range, a row for each series."""
+    return metric_now(expr, ref=ref).format(prometheus_model.PromQueryFormat.TABLE)
+
+
+def metric_buckets(expr: str, ref: str = "A") -> prometheus_build.Dataquery:
+    """A classic histogram's buckets over time, for a heatmap."""
+    return metric(expr, legend="{{le}}", ref=ref).format(prometheus_model.PromQueryFormat.HEATMAP)
+
+
+@dataclass
+class Column:
+    """A column of an answer: where it is, what it is called, what it is (`string`, `number`, `timestamp`, `boolean`)."""
+
+    selector: str
+    text: str
+    type: str = "number"
+
+    def to_json(self) -> dict[str, object]:
+        return {"selector": self.selector, "text": self.text, "type": self.type}
+
+
+def text(selector: str, name: str | None = None) -> Column:
+    return Column(selector, name or selector, "string")
+
+
+def number(selector: str, name: str | None = None) -> Column:
+    return Column(selector, name or selector, "number")
+
+
+def moment(selector: str, name: str | None = None) -> Column:
+    return Column(selector, name or selector, "timestamp")
+
+
+@dataclass
+class Ledger(variants.Dataquery, cog.Builder):
+    """A question to `/api/v1/`, asked through the Infinity plugin: one row for each element of the list at `root`.
+
+    The members are those of Infinity's query model (its `JSON` type with the backend parser).
+    """
+
+    path: str
+    parameters: dict[str, str]
+    root: str
+    columns: list[Column]
+    ref_id: str = "A"
+    format: str = "table"
+    datasource: model.DataSourceRef = field(default_factory=lambda: LEDGER)
+
+    def build(self) -> "Ledger":
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "refId": self.ref_id,
+            "datasource": self.datasource,
+            "type": "json",
+            "source": "url",
+            "parser": "backend",
+            "format": self.format,
+            "url": f"/api/v1/{self.path}",
+            "url_options": {
+                "method": "GET",
+                "data": "",
+                "params": [{"key": key, "value": value} for key, value in self.parameters.items()],
+            },
+            "root_selector": self.root,
+            "columns": [column.to_json() for column in self.columns],
+            "filters": [],
+            "global_query_id": "",
+        }
+
+
+def ledger(path: str, root: str, columns: list[Column], ref: str = "A", **parameters: str) -> Ledger:
+    """Any question to the API."""
+    return Ledger(path, parameters, root, columns, ref)
+
+
+def usage(path: str, root: str, columns: list[Column], ref: str = "A", **parameters: str) -> Ledger:
+    """A question about usage in the range of the dashboard, with its filters."""
+    return Ledger(f"usage/{path}", RANGE | FILTERS | parameters, root, columns, ref)
+
+
+def usage_now_and_before(columns: list[Column], **parameters: str) -> Ledger:
+    """Two rows: the sums of the period before, then those of the range. What a stat panel shows with its change."""
+    both = [moment("since", "time"), *columns]
+    return usage("summary", "periods", both, compare="previous", **parameters)
+
+
+def usage_over_time(columns: list[Column], by: str = "", ref: str = "A", **parameters: str) -> Ledger:
+    """Sums by step of time; with `by` a row for each step and group, the smaller groups together as `(other)`."""
+    groups = [text(f"group.{name}", name) for name in by.split(",") if name]
+    columns = [moment("time", "time"), *groups, *columns]
+    return usage("timeseries", "rows", columns, ref, step="$__interval", by=by, **parameters)

@@ -1,0 +1,111 @@
+"""What must mean the same on every dashboard: their uids, colours, thresholds, units and vocabularies."""
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.models import dashboard as model
+
+# Links of notifications lead to these, so they are never renamed.
+OVERVIEW = "tollgate-overview"
+COST = "tollgate-cost"
+LATENCY = "tollgate-latency"
+CHANNELS = "tollgate-channels"
+BUDGETS = "tollgate-budgets"
+REQUESTS = "tollgate-requests"
+REQUESTS_SQLITE = "tollgate-requests-sqlite"
+REQUESTS_POSTGRES = "tollgate-requests-postgres"
+REQUEST = "tollgate-request"
+CALENDAR = "tollgate-calendar"
+SELF = "tollgate-self"
+
+# The tag by which dashboards find each other.
+TAG = "tollgate"
+
+RUNBOOK = "https://github.com/tollgate/tollgate/blob/main/docs/runbook.md"
+
+# Grafana's names of units.
+USD = "currencyUSD"
+USD_PER_HOUR = "currencyUSD/h"
+COUNT = "short"
+SECONDS = "s"
+MICROSECONDS = "µs"
+BYTES = "bytes"
+RATIO = "percentunit"
+PER_SECOND = "reqps"
+TOKENS_PER_SECOND = "tokens/s"
+MOMENT = "dateTimeFromNow"
+TEXT = "string"
+NO_UNIT = "none"
+
+# Green: as it should be. Amber: look today. Red: look now. Nothing else is drawn in these three.
+GREEN, AMBER, RED = "green", "orange", "red"
+NEUTRAL = "blue"
+GREY = "#8e8e8e"
+
+
+def steps(amber: float, red: float) -> build.ThresholdsConfig:
+    """Green below `amber`, red from `red` on; the other way round where red is the smaller one."""
+    if amber < red:
+        marks = [(None, GREEN), (amber, AMBER), (red, RED)]
+    else:
+        marks = [(None, RED), (red, AMBER), (amber, GREEN)]
+    thresholds = [model.Threshold(value=value, color=color) for value, color in marks]
+    return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(thresholds)
+
+
+def one_colour(color: str) -> build.ThresholdsConfig:
+    """A number that is neither good nor bad."""
+    threshold = model.Threshold(value=None, color=color)
+    return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps([threshold])
+
+
+PLAIN = one_colour(NEUTRAL)
+# Share of requests that failed.
+ERRORS = steps(0.01, 0.05)
+# Used of a budget, a plan's window, a rate limit, a disk: 1 is all of it.
+USED = steps(0.8, 0.95)
+# Seconds until the first token.
+FIRST_TOKEN = steps(2, 5)
+# Seconds until the end of an answer.
+DURATION = steps(30, 120)
+# Seconds of Tollgate's own in a request.
+OVERHEAD = steps(0.005, 0.05)
+# Seconds that the ledger is behind.
+LAG = steps(5, 60)
+# Of what must not happen at all: one is one too many.
+NONE_IS_GOOD = steps(1, 10)
+# 1 is well, 0 is not.
+ONE_IS_GOOD = steps(1, 0.5)
+# Share of the input that came from the provider's cache: more is better, little is no fault.
+CACHED = one_colour(NEUTRAL)
+
+# The closed vocabularies, in the order in which they are shown. A test holds them against the program's own.
+APIS = [
+    "chat", "responses", "completions", "embeddings", "images", "audio", "realtime", "messages", "gemini",
+    "moderations", "models", "batches", "files", "other",
+]  # fmt: skip
+OUTCOMES = [
+    "ok", "client_closed", "rate_limited", "quota_exhausted", "upstream_error", "timeout", "connect_error", "blocked",
+    "refused", "no_channel", "interrupted", "internal",
+]  # fmt: skip
+TOKEN_TYPES = [
+    "input", "input_cached", "input_cache_write", "output", "reasoning", "input_audio", "output_audio", "input_image",
+    "output_image",
+]  # fmt: skip
+USAGE_SOURCES = ["reported", "partial", "estimated", "missing", "none"]
+PHASES = ["read_request", "admit", "connect", "wait", "first_byte", "first_token", "stream", "total", "overhead"]
+
+# How a request ended is drawn in one colour everywhere. What went well is green, what a client did is grey, what a
+# limit did is amber, and failures are red, purple or brown.
+OUTCOME_COLOURS = {
+    "ok": GREEN,
+    "client_closed": GREY,
+    "rate_limited": "yellow",
+    "quota_exhausted": AMBER,
+    "upstream_error": RED,
+    "timeout": "dark-red",
+    "connect_error": "purple",
+    "blocked": "light-orange",
+    "refused": "dark-orange",
+    "no_channel": "dark-purple",
+    "interrupted": "light-purple",
+    "internal": "dark-blue",
+}
