@@ -73,7 +73,12 @@ class Board:
         encoded = json.dumps(self._built.build(), cls=JSONEncoder)
         dashboard = json.loads(encoded)
         _number(dashboard["panels"])
-        _data_links(dashboard["panels"])
+        _tidy(dashboard["panels"])
+        for variable in dashboard.get("templating", {}).get("list", []):
+            if variable["type"] != "interval":
+                # The builders give what only intervals have to every variable.
+                for member in ("auto", "auto_min", "auto_count"):
+                    variable.pop(member, None)
         if self._gates:
             dashboard["annotations"] = {"list": [_gates()]}
         # Ids and versions are given by the Grafana that imports it.
@@ -104,12 +109,16 @@ def _number(listed: list[dict], first: int = 1) -> int:
     return first
 
 
-def _data_links(listed: list[dict]) -> None:
-    """The builders know links of dashboards only; a data link has a title and an address."""
+def _tidy(listed: list[dict]) -> None:
+    """Takes out what the builders write and Grafana's present schema does not know."""
     for panel in listed:
         defaults = panel.get("fieldConfig", {}).get("defaults", {})
         if "links" in defaults:
+            # A link of a dashboard has more members than a data link.
             defaults["links"] = [{"title": link["title"], "url": link["url"]} for link in defaults["links"]]
             if not defaults["links"]:
                 del defaults["links"]
-        _data_links(panel.get("panels") or [])
+        if panel["type"] == "table":
+            # Footers are configured by column since Grafana 12.4.
+            panel["options"].pop("footer", None)
+        _tidy(panel.get("panels") or [])
