@@ -198,11 +198,20 @@ impl AlertId {
     /// A number that stands for it, the same in every process: FNV-1a over its text.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let text = self.to_string();
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        fnv1a(FNV1A, self.to_string().as_bytes())
     }
+}
+
+/// What [`fnv1a`] begins with.
+pub const FNV1A: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Goes on with FNV-1a (64 bits) over these bytes: a number that is the same in every process and says
+/// nothing that must stay secret.
+#[must_use]
+pub fn fnv1a<'a>(hash: u64, bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+    bytes.into_iter().fold(hash, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl fmt::Display for AlertId {

@@ -41,7 +41,7 @@ pub(crate) use load::read_text;
 #[cfg(test)]
 pub(crate) use notify::{METRICS, STATS};
 pub(crate) use quantity::quantity;
-pub(crate) use reader::{Given, Reader, is_near};
+pub(crate) use reader::{Given, Reader, is_near, likeliest};
 pub(crate) use section::Section;
 pub(crate) use tree::{Entry, Node, Value, parse as parse_yaml};
 pub(crate) use units::{Refusal, duration, duration_or_zero, months, switch, time_zone, whole};

@@ -16,6 +16,7 @@ mod delivered;
 mod dingtalk;
 pub mod email;
 mod feishu;
+pub(crate) mod html;
 mod http;
 mod link;
 mod markdown;

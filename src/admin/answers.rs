@@ -25,6 +25,7 @@ use super::serve::Peer;
 use crate::clock::UnixMicros;
 use crate::config::Language;
 use crate::dispatch::answering::{Answerer, Peek, Standing};
+use crate::notify::html::escaped;
 use crate::notify::{Block, Message, Span};
 
 /// What links need.
@@ -224,22 +225,6 @@ fn blocks(message: &Message) -> String {
         let _infallible = writeln!(html, "</{tag}>");
     }
     html
-}
-
-/// Text that is nothing but text, between tags and between quotation marks.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            char => escaped.push(char),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use super::api::{NoParameters, moment, page_size};
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::json::{ChangedChannelJson, ChannelEventList, ChannelJson, ChannelList};
 use super::moment::parse_span;
-use super::parameters::{Parameters, invalid, nearest, parsed};
+use super::parameters::{Parameters, invalid, parsed};
 use crate::channel::{Closing, GateStatus, Registry};
 use crate::clock::UnixMicros;
-use crate::config::ChannelSettings;
+use crate::config::{ChannelSettings, likeliest};
 use crate::ledger::Journal;
 use crate::ledger::query::GateEventFilter;
 use crate::meter::Meter;
@@ -60,8 +60,8 @@ impl Channels {
     }
 
     fn none(&self, name: &str) -> ApiError {
-        let names: Vec<&str> = self.settings.iter().map(|channel| &*channel.name).collect();
-        let hint = match nearest(name, &names) {
+        let names = self.settings.iter().map(|channel| &*channel.name);
+        let hint = match likeliest(name, names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`/api/v1/channels` lists every one".to_owned(),
         };

@@ -11,9 +11,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::ParameterIn;
 
 use super::error::{ApiError, ErrorCode};
-
-/// How alike two names must be for one to be offered for the other (Jaro-Winkler, 0 to 1).
-const NEAR: f64 = 0.8;
+use crate::config::likeliest;
 
 /// The query parameters of a path. `T`'s fields are `Option<String>`; the names that exist are
 /// those its OpenAPI description lists, so neither can drift from the other. An empty value counts
@@ -64,18 +62,8 @@ pub(super) fn invalid(name: &str, message: impl Into<String>) -> ApiError {
     ApiError::parameter(ErrorCode::InvalidParameter, name, message)
 }
 
-/// The one of the names that `name` may be a slip for.
-pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate))
-        .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, candidate)| candidate)
-}
-
 fn unknown(name: &str, known: &[&str]) -> ApiError {
-    let hint = match nearest(name, known) {
+    let hint = match likeliest(name, known.iter().copied()) {
         Some(candidate) => format!("did you mean `{candidate}`? "),
         None => String::new(),
     };

@@ -285,6 +285,22 @@ pub(crate) fn is_near(word: &str, candidate: &str) -> bool {
     strsim::damerau_levenshtein(word, candidate) <= candidate.len().div_ceil(3).min(3)
 }
 
+/// The one of the names that somebody who asked for `name` is likeliest to have meant, where it is alike
+/// at all: by Jaro-Winkler, to which, unlike to [`is_near`], a common beginning counts for more.
+pub(crate) fn likeliest<'k>(
+    name: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
+    /// Likeness (0 to 1) from which on a name may be meant.
+    const NEAR: f64 = 0.8;
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, candidate)| candidate)
+}
+
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('.').unwrap_or(("", path))
 }

@@ -63,16 +63,3 @@ impl AnswerAction {
         !matches!(self, Self::Details)
     }
 }
-
-/// The one of the names that `name` may be a slip for.
-fn near<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    /// Likeness (Jaro-Winkler) from which on a name may be meant.
-    const NEAR: f64 = 0.8;
-    let likeness = |candidate| (strsim::jaro_winkler(name, candidate), candidate);
-    known
-        .into_iter()
-        .map(likeness)
-        .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, candidate)| candidate)
-}

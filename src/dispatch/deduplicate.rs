@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::alert::{AlertEvent, AlertState, NotifyReason, Severity};
+use crate::alert::{AlertEvent, AlertState, FNV1A, NotifyReason, Severity, fnv1a};
 use crate::clock::UnixMicros;
 use crate::notify::content::AlertChange;
 
@@ -117,10 +117,7 @@ fn deeds(event: &AlertEvent) -> u64 {
         .filter(|taken| &*taken.action != "notify");
     deeds.fold(0, |all, taken| {
         let text = format!("{}\0{}\0{:?}", taken.action, taken.done, taken.until);
-        let bytes = text.bytes();
-        bytes.fold(all ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        fnv1a(all ^ FNV1A, text.as_bytes())
     })
 }
 

@@ -9,6 +9,11 @@ use std::borrow::Cow;
 use super::message::{Block, Span};
 use crate::config::Language;
 
+/// Characters as most chats count them.
+pub(super) fn utf16(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
 /// Lines are cut before whole ones are left out, so that one endless name does not push everything else
 /// out of the message; but no line to less than this many characters.
 const SHORTEST_LINE: usize = 160;

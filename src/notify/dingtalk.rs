@@ -21,11 +21,9 @@ use super::delivered::{Delivered, FailureReason};
 use super::feishu::with_keyword;
 use super::http::{Answer, Poster};
 use super::markdown::Markdown;
-use super::message::Tone;
-use super::message::{Block, Message};
-use super::pace::{Pace, Rate, SharedRates};
+use super::message::{Block, Message, Tone};
+use super::pace::{Pace, Rate};
 use super::plain::visible;
-use super::slack::mark;
 use super::{Answering, Delivery, Receiver, cut, link};
 use crate::clock::UnixMicros;
 use crate::config::{DingtalkSettings, ReceiverKind, Secret};
@@ -75,7 +73,7 @@ impl Dingtalk {
         let keyword = self.keyword.as_deref();
         let title = visible(&message.title);
         let title = with_keyword(&cut::title(&title, MOST_TITLE), keyword);
-        let mut heading = format!("### {} {}", mark(message.tone), MARKDOWN.text(&title));
+        let mut heading = format!("### {} {}", message.tone.sign(), MARKDOWN.text(&title));
         if let Some(keyword) = keyword.filter(|keyword| !heading.contains(keyword)) {
             // It has marks in it, and is looked for as it is.
             let _ = write!(heading, " · {keyword}");
@@ -199,16 +197,7 @@ impl Receiver for Dingtalk {
     }
 
     fn pace(&self) -> Pace {
-        Pace {
-            own: Vec::new(),
-            shared: vec![SharedRates {
-                by: self.poster.fingerprint(),
-                rates: vec![Rate {
-                    messages: 20,
-                    per: Duration::from_secs(60),
-                }],
-            }],
-        }
+        Pace::of(self.poster.fingerprint(), vec![Rate::new(20, 60)])
     }
 
     fn answering(&self) -> Answering {

@@ -184,10 +184,7 @@ impl Receiver for EmailReceiver {
     /// Nobody publishes a limit of mail; a message a second at most annoys no server.
     fn pace(&self) -> Pace {
         Pace {
-            own: vec![Rate {
-                messages: 60,
-                per: Duration::from_secs(60),
-            }],
+            own: vec![Rate::new(60, 60)],
             ..Pace::default()
         }
     }

@@ -21,7 +21,7 @@ use super::delivered::{Delivered, FailureReason};
 use super::http::{Answer, Poster};
 use super::markdown::Markdown;
 use super::message::{Block, Message, Tone};
-use super::pace::{Pace, Rate, SharedRates};
+use super::pace::{Pace, Rate};
 use super::plain::visible;
 use super::{Answering, Delivery, Receiver, cut, link};
 use crate::clock::UnixMicros;
@@ -153,17 +153,10 @@ impl Receiver for Feishu {
     }
 
     fn pace(&self) -> Pace {
-        let rate = |messages, seconds| Rate {
-            messages,
-            per: Duration::from_secs(seconds),
-        };
-        Pace {
-            own: Vec::new(),
-            shared: vec![SharedRates {
-                by: self.poster.fingerprint(),
-                rates: vec![rate(100, 60), rate(5, 1)],
-            }],
-        }
+        Pace::of(
+            self.poster.fingerprint(),
+            vec![Rate::new(100, 60), Rate::new(5, 1)],
+        )
     }
 
     fn answering(&self) -> Answering {

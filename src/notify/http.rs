@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use jiff::fmt::rfc2822;
 use reqwest::Url;
-use ring::digest;
 
 use super::build::BuildError;
 use super::cut;
 use super::delivered::{Delivered, FailureReason};
+use super::pace::fingerprint;
 use super::plain::visible;
 use crate::clock::UnixMicros;
 use crate::config::Secret;
@@ -87,12 +87,7 @@ impl Poster {
 
     /// A number for the address that does not give it away, for what shares its limits.
     pub(super) fn fingerprint(&self) -> u64 {
-        let digest = digest::digest(&digest::SHA256, self.url.as_str().as_bytes());
-        digest
-            .as_ref()
-            .iter()
-            .take(8)
-            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+        fingerprint(self.url.as_str())
     }
 
     /// Posts JSON, with `parameters` added to the address and `headers` to what is usual.

@@ -18,6 +18,19 @@ pub enum Tone {
     Neutral,
 }
 
+impl Tone {
+    /// Its sign, where there is no other colour.
+    #[must_use]
+    pub const fn sign(self) -> &'static str {
+        match self {
+            Self::Critical => "🔴",
+            Self::Warning => "🟠",
+            Self::Good => "🟢",
+            Self::Neutral => "🔵",
+        }
+    }
+}
+
 impl From<Severity> for Tone {
     fn from(severity: Severity) -> Self {
         match severity {

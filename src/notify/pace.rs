@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ring::digest::{SHA256, digest};
+
 /// So many messages in so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -9,6 +11,17 @@ pub struct Rate {
     pub messages: u32,
     /// In this time, wherever it begins.
     pub per: Duration,
+}
+
+impl Rate {
+    /// So many messages in so many seconds.
+    #[must_use]
+    pub const fn new(messages: u32, seconds: u64) -> Self {
+        Self {
+            messages,
+            per: Duration::from_secs(seconds),
+        }
+    }
 }
 
 /// Limits that several receivers share: one bot in several chats, one chat of several receivers.
@@ -27,4 +40,23 @@ pub struct Pace {
     pub own: Vec<Rate>,
     /// Of this receiver and others.
     pub shared: Vec<SharedRates>,
+}
+
+impl Pace {
+    /// Of whoever shows the same credential, which this number stands for.
+    #[must_use]
+    pub fn of(by: u64, rates: Vec<Rate>) -> Self {
+        let shared = SharedRates { by, rates };
+        Self {
+            own: Vec::new(),
+            shared: vec![shared],
+        }
+    }
+}
+
+/// A number for a credential that does not give it away.
+pub(super) fn fingerprint(credential: &str) -> u64 {
+    let digest = digest(&SHA256, credential.as_bytes());
+    let first = digest.as_ref().iter().take(8);
+    first.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

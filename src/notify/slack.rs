@@ -18,7 +18,7 @@ use super::build::BuildError;
 use super::delivered::{Delivered, FailureReason};
 use super::http::{Answer, Poster};
 use super::message::{Block, Message, Span, Tone};
-use super::pace::{Pace, Rate, SharedRates};
+use super::pace::{Pace, Rate};
 use super::plain::visible;
 use super::{Answering, Delivery, Receiver, cut, link};
 use crate::config::{ReceiverKind, SlackSettings};
@@ -60,7 +60,7 @@ impl Slack {
     }
 
     fn body(&self, message: &Message) -> Value {
-        let title = format!("{} {}", mark(message.tone), visible(&message.title));
+        let title = format!("{} {}", message.tone.sign(), visible(&message.title));
         let title = cut::title(&title, MOST_HEADER);
         let mut blocks = vec![json!({
             "type": "header",
@@ -139,16 +139,7 @@ impl Receiver for Slack {
     }
 
     fn pace(&self) -> Pace {
-        Pace {
-            own: Vec::new(),
-            shared: vec![SharedRates {
-                by: self.poster.fingerprint(),
-                rates: vec![Rate {
-                    messages: 1,
-                    per: Duration::from_secs(1),
-                }],
-            }],
-        }
+        Pace::of(self.poster.fingerprint(), vec![Rate::new(1, 1)])
     }
 
     fn answering(&self) -> Answering {
@@ -165,16 +156,6 @@ impl Receiver for Slack {
 
     fn preview(&self, delivery: Delivery<'_>) -> String {
         format!("{:#}", self.body(delivery.message))
-    }
-}
-
-/// A tone, where there is no other colour.
-pub(super) fn mark(tone: Tone) -> &'static str {
-    match tone {
-        Tone::Critical => "🔴",
-        Tone::Warning => "🟠",
-        Tone::Good => "🟢",
-        Tone::Neutral => "🔵",
     }
 }
 
@@ -264,7 +245,7 @@ fn parts(body: &[Block]) -> Vec<Part> {
                         None => text(piece, heading, false),
                     },
                 };
-                part.push(element, utf16(piece));
+                part.push(element, cut::utf16(piece));
                 if piece.is_empty() {
                     // Half a pair is left: one of the next part.
                     parts.push(std::mem::take(&mut part));
@@ -294,9 +275,9 @@ fn links(message: &Message) -> Vec<Part> {
             }
             if part.characters > 0 {
                 let between = if index == 0 { "\n" } else { "  ·  " };
-                part.push(text(between, false, false), utf16(between));
+                part.push(text(between, false, false), cut::utf16(between));
             }
-            let length = utf16(&label);
+            let length = cut::utf16(&label);
             part.push(json!({"type": "link", "url": url, "text": label}), length);
         }
     }
@@ -308,12 +289,8 @@ fn links(message: &Message) -> Vec<Part> {
 fn characters_of(block: &Block) -> usize {
     3 + cut::spans(block)
         .iter()
-        .map(|span| utf16(cut::text(span)))
+        .map(|span| cut::utf16(cut::text(span)))
         .sum::<usize>()
-}
-
-fn utf16(text: &str) -> usize {
-    text.chars().map(char::len_utf16).sum()
 }
 
 /// The bytes of the beginning of `text` that has at most `room` characters.

@@ -129,20 +129,16 @@ impl Receiver for TelegramReceiver {
     }
 
     fn pace(&self) -> Pace {
-        let rate = |messages, seconds| Rate {
-            messages,
-            per: Duration::from_secs(seconds),
-        };
         let is_private = matches!(&**self.chat.load(), Recipient::Id(id) if id.0 > 0);
-        let mut of_chat = vec![rate(1, 1)];
+        let mut of_chat = vec![Rate::new(1, 1)];
         if !is_private {
-            of_chat.push(rate(20, 60));
+            of_chat.push(Rate::new(20, 60));
         }
         let bot = self.bot.fingerprint();
         // Two receivers with topics of one group are one chat to Telegram.
         let mut hasher = DefaultHasher::new();
         (bot, self.chat.load().to_string()).hash(&mut hasher);
-        let shared = [(bot, vec![rate(30, 1)]), (hasher.finish(), of_chat)];
+        let shared = [(bot, vec![Rate::new(30, 1)]), (hasher.finish(), of_chat)];
         Pace {
             own: Vec::new(),
             shared: shared.map(|(by, rates)| SharedRates { by, rates }).to_vec(),

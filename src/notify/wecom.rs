@@ -19,7 +19,7 @@ use super::delivered::{Delivered, FailureReason};
 use super::http::{Answer, Poster};
 use super::markdown::Markdown;
 use super::message::{Block, Message, Tone};
-use super::pace::{Pace, Rate, SharedRates};
+use super::pace::{Pace, Rate};
 use super::plain::visible;
 use super::{Answering, Delivery, Receiver, cut, link};
 use crate::config::{ReceiverKind, WecomSettings, WecomStyle};
@@ -203,16 +203,7 @@ impl Receiver for Wecom {
     }
 
     fn pace(&self) -> Pace {
-        Pace {
-            own: Vec::new(),
-            shared: vec![SharedRates {
-                by: self.poster.fingerprint(),
-                rates: vec![Rate {
-                    messages: 20,
-                    per: MINUTE,
-                }],
-            }],
-        }
+        Pace::of(self.poster.fingerprint(), vec![Rate::new(20, 60)])
     }
 
     fn answering(&self) -> Answering {

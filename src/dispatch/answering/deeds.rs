@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::answerer::{Answerer, Asking};
 use super::details::hold_line;
-use super::{AlertSubject, ToldOf, near};
+use super::{AlertSubject, ToldOf};
 use crate::alert::{AlertId, AlertState, Silence, SilenceMatcher};
 use crate::channel::{Closing, GateStatus, Hold};
+use crate::config::likeliest;
 use crate::ledger::SilenceError;
 use crate::record::{GateReason, GateState, Owner};
 
@@ -199,7 +200,7 @@ impl Answerer {
 
     fn no_channel(&self, asking: &Asking<'_>, name: &str) -> String {
         let names = self.channels.iter().map(|channel| &*channel.name);
-        match near(name, names) {
+        match likeliest(name, names) {
             Some(near) => asking.say(
                 format!("No channel is named “{name}”. Did you mean {near}?"),
                 format!("没有名为“{name}”的渠道。您是要 {near} 吗？"),

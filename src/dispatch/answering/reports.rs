@@ -7,10 +7,10 @@ use super::answerer::{Answerer, Asking};
 use super::claims::Once;
 use super::details::{alert_line, gate_tone, hold_line, state_word};
 use super::figures::{spent, traffic};
-use super::{BadCommand, Command, SpendBy, SpendOver, near};
+use super::{BadCommand, Command, SpendBy, SpendOver};
 use crate::alert::{AlertId, AlertState, Quantity, SilenceMatcher};
 use crate::clock::UnixMicros;
-use crate::config::Language;
+use crate::config::{Language, likeliest};
 use crate::ledger::query::{Order, RequestFilter};
 use crate::notify::content::humane;
 use crate::notify::{Block, Message, Span, Tone};
@@ -131,7 +131,7 @@ impl Answerer {
             }
             let views = self.rules.view(asking.now);
             let known = views.iter().map(|view| &*view.rule.name);
-            return Err(match near(name, known) {
+            return Err(match likeliest(name, known) {
                 Some(near) => asking.say(
                     format!("No rule is named “{name}”. Did you mean {near}?"),
                     format!("没有名为“{name}”的规则。您是要 {near} 吗？"),

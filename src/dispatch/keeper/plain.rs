@@ -14,25 +14,22 @@ use crate::dispatch::group::Telling;
 use crate::dispatch::kept::Kept;
 use crate::dispatch::letters::{Letter, channel_group};
 use crate::dispatch::notices::Notice;
+use crate::notify::Tone;
 use crate::record::GateState;
 
 /// Alerts that are named.
 const NAMED: usize = 5;
 
-const CRITICAL: &str = "🔴";
-const WARNING: &str = "🟠";
-const GOOD: &str = "🟢";
-
 /// `🔴 Spend{channel="a"}, 🟢 Slow{channel="b"} (+3)`.
 pub(super) fn of_alerts(telling: &Telling, to: &Destination) -> Letter {
     let named = telling.alerts.iter().take(NAMED).map(|news| {
         let event = &news.event;
-        let sign = match (event.state, event.severity) {
-            (AlertState::Firing, Some(Severity::Critical)) => CRITICAL,
-            (AlertState::Firing, _) => WARNING,
-            _ => GOOD,
+        let tone = match (event.state, event.severity) {
+            (AlertState::Firing, Some(Severity::Critical)) => Tone::Critical,
+            (AlertState::Firing, _) => Tone::Warning,
+            _ => Tone::Good,
         };
-        format!("{sign} {}", event.alert)
+        format!("{} {}", tone.sign(), event.alert)
     });
     let mut title = named.collect::<Vec<_>>().join(", ");
     let more = telling.alerts.len().saturating_sub(NAMED);
@@ -56,11 +53,11 @@ pub(super) fn of_alerts(telling: &Telling, to: &Destination) -> Letter {
 /// `🔴 azure-1`.
 pub(super) fn of_notice(notice: &Notice, to: &Destination, now: UnixMicros) -> Letter {
     let last = notice.events.last().map(|event| event.state);
-    let sign = match last {
-        Some(GateState::Open) => GOOD,
-        Some(GateState::Closed | GateState::Probing) | None => CRITICAL,
+    let tone = match last {
+        Some(GateState::Open) => Tone::Good,
+        Some(GateState::Closed | GateState::Probing) | None => Tone::Critical,
     };
-    let title = format!("{sign} {}", notice.channel);
+    let title = format!("{} {}", tone.sign(), notice.channel);
     let group = channel_group(&notice.channel);
     let mut letter = letter(NotificationKind::Channel, &title, &group, to, now);
     letter.notification.told = Kept::Channel(notice.told.clone()).text().into();
@@ -80,7 +77,7 @@ pub(super) fn of_digest(
         local.strftime("%Y-%m-%d %H:%M").to_string()
     };
     let (since, until) = (moment(period.since), moment(period.until));
-    let title = format!("{WARNING} {name}: {since} – {until}");
+    let title = format!("{} {name}: {since} – {until}", Tone::Warning.sign());
     letter(NotificationKind::Digest, &title, group, to, now)
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::config::Language;
 use crate::notify::cut;
+use crate::notify::html::escaped;
 use crate::notify::plain::visible;
 use crate::notify::{Block, ButtonTarget, Message, Span, Tone};
 
@@ -137,7 +138,7 @@ fn html(message: &Message, title: &str, blocks: &[Block], content_id: Option<&st
         Language::En => "en",
         Language::Zh => "zh-CN",
     };
-    let title = escape(title);
+    let title = escaped(title);
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
@@ -184,7 +185,7 @@ fn html(message: &Message, title: &str, blocks: &[Block], content_id: Option<&st
         html.push_str("</ul>\n");
     }
     if let (Some(image), Some(content_id)) = (&message.image, content_id) {
-        let (alt, content_id) = (escape(&visible(&image.alt)), escape(content_id));
+        let (alt, content_id) = (escaped(&visible(&image.alt)), escaped(content_id));
         let _ = writeln!(
             html,
             "<p style=\"margin:12px 0\"><img src=\"cid:{content_id}\" alt=\"{alt}\" \
@@ -193,7 +194,7 @@ fn html(message: &Message, title: &str, blocks: &[Block], content_id: Option<&st
     }
     let mut buttons = String::new();
     for (label, url) in links(message) {
-        let (label, url) = (escape(&label), escape(&url));
+        let (label, url) = (escaped(&label), escaped(&url));
         let _ = writeln!(
             buttons,
             "<a href=\"{url}\" style=\"display:inline-block;margin:0 8px 8px 0;padding:7px 14px;\
@@ -209,7 +210,7 @@ fn html(message: &Message, title: &str, blocks: &[Block], content_id: Option<&st
 
 fn html_line(html: &mut String, line: &[Span]) {
     for span in line {
-        let text = escape(cut::text(span));
+        let text = escaped(cut::text(span));
         let _ = match span {
             Span::Text(_) => write!(html, "{text}"),
             Span::Bold(_) => write!(html, "<strong>{text}</strong>"),
@@ -217,25 +218,9 @@ fn html_line(html: &mut String, line: &[Span]) {
                 html,
                 "<code style=\"font-family:ui-monospace,Menlo,Consolas,monospace\">{text}</code>"
             ),
-            Span::Link { url, .. } => write!(html, "<a href=\"{}\">{text}</a>", escape(url)),
+            Span::Link { url, .. } => write!(html, "<a href=\"{}\">{text}</a>", escaped(url)),
         };
     }
-}
-
-/// The one place where HTML is kept out of what is told.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

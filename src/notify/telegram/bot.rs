@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::{Client, Url};
-use ring::digest;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +23,7 @@ use super::{Message, keyboard};
 use crate::clock::UnixMicros;
 use crate::config::{Secret, TelegramSettings};
 use crate::notify::Button;
+use crate::notify::pace::fingerprint;
 use crate::sources::{Cause, http_client};
 
 /// The longest text that is shown to whoever pressed a button, in characters.
@@ -140,9 +140,7 @@ impl Bot {
     /// What the bot is told apart by: of the token alone, which cannot be had back from it.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let digest = digest::digest(&digest::SHA256, self.token.expose().as_bytes());
-        let first = digest.as_ref().iter().take(8);
-        first.fold(0, |number, &byte| number << 8 | u64::from(byte))
+        fingerprint(self.token.expose())
     }
 
     /// The bot's name, without the `@`: what `/command@name` is addressed to. Tells whether the token

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use crate::config::Language;
+use crate::notify::cut::utf16;
 use crate::notify::plain::{WORD_JOINER, unlinked, visible};
-use crate::notify::{Block, Button, ButtonTarget, Message, Span, Tone};
+use crate::notify::{Block, Button, ButtonTarget, Message, Span};
 
 /// Lines of text.
 #[derive(Clone, Debug)]
@@ -58,18 +59,13 @@ impl<'a> Text<'a> {
 
     /// Its title alone.
     pub(super) fn title_of(message: &'a Message) -> Self {
-        let sign = match message.tone {
-            Tone::Critical => "🔴 ",
-            Tone::Warning => "🟠 ",
-            Tone::Good => "🟢 ",
-            Tone::Neutral => "🔵 ",
-        };
         let title: String = message
             .title
             .split('\n')
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join(" ");
+        let sign = format!("{} ", message.tone.sign());
         let mut line = Line(vec![Piece::new(Look::Plain, sign)]);
         line.push(Look::Bold, title);
         Self {
@@ -337,10 +333,6 @@ fn is_address(url: &str) -> bool {
 fn length_of(lines: &[Line<'_>]) -> usize {
     let texts: usize = lines.iter().map(Line::length).sum();
     texts + lines.len().saturating_sub(1)
-}
-
-fn utf16(text: &str) -> usize {
-    text.chars().map(char::len_utf16).sum()
 }
 
 #[cfg(test)]

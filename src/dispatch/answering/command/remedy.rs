@@ -1,8 +1,7 @@
 //! What to write instead of what is no command.
 
 use super::{BadCommand, LONGEST_REASON, MOST_MATCHERS, MOST_SLOW, NAMES};
-use crate::config::Language;
-use crate::dispatch::answering::near as nearest;
+use crate::config::{Language, likeliest};
 
 impl BadCommand {
     /// What to write instead.
@@ -96,5 +95,5 @@ impl BadCommand {
 }
 
 fn near(name: &str) -> Option<&'static str> {
-    nearest(name, NAMES)
+    likeliest(name, NAMES)
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::html::{Parsed, length, parse};
 use super::*;
+use crate::notify::Tone;
 
 fn message(title: &str, body: Vec<Block>) -> Message {
     Message {
