@@ -27,15 +27,24 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks until `condition` has an answer and returns it; fails the test, naming `what`, when
 /// [`PATIENCE`] runs out.
-pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, condition)
+}
+
+/// The same, for what may take longer by itself: `patience` is how long.
+pub(crate) fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(value) = condition() {
             return value;
         }
         assert!(
             Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain: {what}"
+            "waited {patience:?} in vain: {what}"
         );
         std::thread::sleep(Duration::from_millis(10));
     }

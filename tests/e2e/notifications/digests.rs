@@ -1,6 +1,7 @@
 //! Digests: of what the ledger has, once, in words and as a picture.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,11 +12,11 @@ use tollgate::ledger::Closed;
 use tollgate::money::NanoUsd;
 
 use super::{answering, receivers, send, setup, told, until_told};
-use crate::support::eventually;
 use crate::support::receivers::hook::Hook;
 use crate::support::receivers::smtp::{MailServer, MailSetup, PASSWORD, USER};
 use crate::support::receivers::telegram::{GROUP, TOKEN, TelegramJudge};
 use crate::support::tollgate::Tollgate;
+use crate::support::{eventually, eventually_within};
 
 #[path = "../../traffic/mod.rs"]
 #[allow(dead_code, reason = "other tests ask for the rest of it")]
@@ -24,12 +25,17 @@ mod traffic;
 /// Of each minute, and with this name two seconds after it.
 const EACH_MINUTE: &str = "digests: [{name: minute, cron: '* * * * *'}]";
 
+/// Of what comes once a minute, the first is up to a minute and the seconds after it away, and another ten
+/// seconds where the ledger is looked at again.
+const A_MINUTE_AND_MORE: Duration = Duration::from_secs(120);
+
 const MANY: &str = "alert: Many, metric: requests, window: 1h, by: [channel], warning: 1 requests, \
                     mode: notify";
 
 const MINUTE_US: i64 = 60_000_000;
 
-/// Requests of this minute and of the two before: whichever is told first, there is something to tell.
+/// Requests of this minute, the one before and the next. The first digest is of the minute in which Tollgate
+/// starts again, which may be either of the last two: whichever it is, there is something to tell.
 fn used(tollgate: &mut Tollgate) {
     tollgate.stop();
     let minute = UnixMicros::now().minute();
@@ -37,8 +43,8 @@ fn used(tollgate: &mut Tollgate) {
     let requests: Vec<_> = (0..9)
         .map(|number| {
             let mut request = traffic::plain(number);
-            let before = i64::try_from(number % 3).unwrap();
-            let at = UnixMicros(minute.0 - before * MINUTE_US);
+            let after = i64::try_from(number % 3).unwrap() - 1;
+            let at = UnixMicros(minute.0 + after * MINUTE_US);
             request.admission.started_at = at;
             for attempt in &mut request.attempts {
                 attempt.started_at = at;
@@ -56,6 +62,13 @@ fn digests(tollgate: &Tollgate) -> Vec<Value> {
     told.retain(|told| told["kind"] == "digest");
     told.reverse();
     told
+}
+
+/// Waits for the first of [`EACH_MINUTE`].
+fn first_digest(tollgate: &Tollgate) -> Value {
+    eventually_within(A_MINUTE_AND_MORE, "a digest is told", || {
+        digests(tollgate).into_iter().next()
+    })
 }
 
 fn moment(value: &Value) -> String {
@@ -77,7 +90,7 @@ fn a_digest_says_what_the_ledger_says_and_a_restart_does_not_repeat_it() {
     used(&mut tollgate);
     tollgate.edit(|settings| settings + &EACH_MINUTE.replace("}]", ", receivers: [ops]}]\n"));
     tollgate.start_again();
-    let first = eventually("a digest is told", || digests(&tollgate).into_iter().next());
+    let first = first_digest(&tollgate);
     let id = first["id"].as_str().unwrap();
     let shown = tollgate
         .admin(&format!("/api/v1/notifications/{id}"))
@@ -143,6 +156,7 @@ fn a_digest_by_mail_shows_its_picture() {
     used(&mut tollgate);
     tollgate.edit(|settings| format!("{settings}{}{EACH_MINUTE}\n", receivers(&[&mail(&server)])));
     tollgate.start_again();
+    first_digest(&tollgate);
     let taken = server.until(1).remove(0);
     assert_eq!(taken.to(), ["ann@example.com"]);
     assert!(
