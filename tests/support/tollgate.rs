@@ -181,6 +181,11 @@ impl Tollgate {
         request.send(self.data)
     }
 
+    /// Where its admin port is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Asks the admin port.
     pub(crate) fn admin(&self, target: &str) -> Response {
         Request::new("GET", target).send(self.admin)

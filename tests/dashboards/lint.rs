@@ -1,0 +1,270 @@
+//! The rules of Grafana's dashboard-linter, and those that dashboards of one house need besides. The linter itself is a Go
+//! program that no package registry of this project's languages has.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::boards::{self, INFINITY, POSTGRES, PROMETHEUS, SQLITE, assert_none, list, text};
+
+/// What says how a range vector is to be chosen: as wide as at least four scrapes.
+const RATE_INTERVAL: &str = "$__rate_interval";
+
+/// template-datasource, template-on-time-change-reload, uneditable-dashboard.
+#[test]
+fn dashboards_are_portable() {
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        let mut say = |what: &str| wrong.push(format!("{}: {what}", board.uid));
+        if board.json["editable"] != false {
+            say("somebody could edit it, and lose that with the next version");
+        }
+        if list(&board.json["tags"]) != ["tollgate"] {
+            say("the list of dashboards does not find it by its tag");
+        }
+        if text(&board.json["description"]).is_empty() {
+            say("it has no description");
+        }
+        let asks = |kind| !board.targets(kind).is_empty();
+        for (kind, name) in [
+            (PROMETHEUS, "datasource"),
+            (INFINITY, "ledger"),
+            (SQLITE, "ledger"),
+            (POSTGRES, "ledger"),
+        ] {
+            let chosen = board.variables().iter().any(|variable| {
+                variable["type"] == "datasource"
+                    && variable["name"] == name
+                    && variable["query"] == kind
+            });
+            if asks(kind) && !chosen {
+                say(&format!("no variable `{name}` chooses a {kind}"));
+            }
+        }
+        for variable in board.variables() {
+            let name = text(&variable["name"]);
+            // 2: when the range changes, for what was not there before.
+            if variable["type"] == "query" && variable["refresh"] != 2 {
+                say(&format!(
+                    "`{name}` does not load again when the range changes"
+                ));
+            }
+            if text(&variable["label"]).is_empty() || text(&variable["description"]).is_empty() {
+                say(&format!("`{name}` does not say what it is"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// panel-datasource, panel-title-description, panel-units, panel-no-targets; and words for when there is no data.
+#[test]
+fn panels_say_what_they_show() {
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        let mut ids = BTreeSet::new();
+        let mut titles = BTreeSet::new();
+        for panel in board.panels() {
+            let mut say = |what: &str| wrong.push(format!("{}: {what}", panel.place()));
+            if !ids.insert(panel.json["id"].as_u64()) || panel.json["id"].as_u64() < Some(1) {
+                say("its id is not its own");
+            }
+            if text(&panel.json["title"]).is_empty() || !titles.insert(text(&panel.json["title"])) {
+                say("it has no title of its own");
+            }
+            if text(&panel.json["description"]).len() < 20 {
+                say("it does not say how it is read");
+            }
+            if panel.kind() == "text" {
+                continue;
+            }
+            let defaults = &panel.json["fieldConfig"]["defaults"];
+            if text(&defaults["unit"]).is_empty() {
+                say("its numbers have no unit");
+            }
+            if text(&defaults["noValue"]).len() < 10 {
+                say("it does not say why it may be empty");
+            }
+            let targets = list(&panel.json["targets"]);
+            if targets.is_empty() {
+                say("it asks nothing");
+            }
+            let sources = targets.iter().map(|target| &target["datasource"]);
+            for source in sources.chain([&panel.json["datasource"]]) {
+                let is_mixed = source["type"] == "datasource" && source["uid"] == "-- Mixed --";
+                let uid = text(&source["uid"]);
+                if !is_mixed && uid != "${datasource}" && uid != "${ledger}" {
+                    say(&format!("its data source is {source}, which nobody chose"));
+                }
+            }
+            let refs: BTreeSet<&str> = targets.iter().map(|one| text(&one["refId"])).collect();
+            if refs.len() != targets.len() {
+                say("two of its questions have one name");
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// A grid of 24 columns, in which nothing lies on anything else.
+#[test]
+fn panels_have_room() {
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        let groups = list(&board.json["panels"])
+            .iter()
+            .map(|panel| list(&panel["panels"]))
+            .chain([list(&board.json["panels"])]);
+        for group in groups {
+            let mut taken = BTreeSet::new();
+            for panel in group {
+                let at = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+                let cells = (at("y")..at("y") + at("h"))
+                    .flat_map(|y| (at("x")..at("x") + at("w")).map(move |x| (x, y)));
+                let inside = at("x") + at("w") <= 24 && at("h") > 0 && at("w") > 0;
+                if !inside || !cells.into_iter().all(|cell| taken.insert(cell)) {
+                    wrong.push(format!("{} “{}”", board.uid, text(&panel["title"])));
+                }
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// target-rate-interval, target-counter-agg: a counter is never shown as it is, and rates are taken over what the range and the
+/// scrape interval make sensible. (target-promql and template-label-promql: a real Prometheus answers them, see `metrics`.)
+#[test]
+fn counters_are_rates() {
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        for target in board.targets(PROMETHEUS) {
+            for what in misused_counters(target.expr()) {
+                wrong.push(format!("{}: {what}", target.place()));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn the_rule_of_counters_sees_what_it_is_for() {
+    for good in [
+        "sum(rate(a_total{b=\"c\"}[$__rate_interval]))",
+        "histogram_quantile(0.9, sum by (le) (rate(a_seconds_bucket{}[$__rate_interval])))",
+        "increase(a_total[$__rate_interval]) / ignoring(x) increase(b_total[$__rate_interval] offset 1d)",
+        "a_bytes / b_bytes",
+    ] {
+        assert_eq!(misused_counters(good), Vec::<String>::new(), "{good}");
+    }
+    for bad in [
+        "a_total",
+        "sum(a_total{b=\"c\"})",
+        "rate(a_total[5m])",
+        "avg_over_time(a_total[$__rate_interval])",
+        "rate(sum(a_total)[$__rate_interval:])",
+        "sum by (le) (a_seconds_bucket)",
+    ] {
+        assert_eq!(misused_counters(bad).len(), 1, "{bad}");
+    }
+}
+
+/// Each use of a counter that is no rate, increase or change over `$__rate_interval`.
+fn misused_counters(expr: &str) -> Vec<String> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut wrong = Vec::new();
+    let mut at = 0;
+    while let Some(begin) = expr[at..].find(is_word).map(|found| at + found) {
+        let length = expr[begin..].find(|c| !is_word(c));
+        let end = length.map_or(expr.len(), |length| begin + length);
+        at = end;
+        let name = &expr[begin..end];
+        let counter = ["_total", "_bucket", "_count", "_sum"]
+            .iter()
+            .any(|suffix| name.ends_with(suffix));
+        if !counter {
+            // What is within quotes and braces is no metric's name, but none ends like a counter's.
+            continue;
+        }
+        let mut rest = &expr[end..];
+        if let Some(labels) = rest.strip_prefix('{') {
+            rest = labels.find('}').map_or("", |close| &labels[close + 1..]);
+        }
+        let ranged = rest.strip_prefix(&format!("[{RATE_INTERVAL}]"));
+        let before = expr[..begin].trim_end();
+        let function = before.strip_suffix('(').is_some_and(|before| {
+            ["rate", "irate", "increase", "resets"]
+                .iter()
+                .any(|name| before.ends_with(name))
+        });
+        if ranged.is_none() || !function {
+            wrong.push(format!("`{name}` is a counter: {expr}"));
+        }
+    }
+    wrong
+}
+
+/// Colours that mean something mean it everywhere: thresholds go from green over amber to red, or the other way round.
+#[test]
+fn thresholds_are_those_of_the_house() {
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        for panel in board.panels() {
+            let config = &panel.json["fieldConfig"];
+            let of_fields = list(&config["overrides"])
+                .iter()
+                .flat_map(|over| list(&over["properties"]));
+            let of_fields = of_fields
+                .filter(|property| property["id"] == "thresholds")
+                .map(|property| &property["value"]);
+            for thresholds in of_fields.chain([&config["defaults"]["thresholds"]]) {
+                let colours: Vec<&str> = list(&thresholds["steps"])
+                    .iter()
+                    .map(|step| text(&step["color"]))
+                    .collect();
+                let known: &[&[&str]] = &[
+                    &[],
+                    &["blue"],
+                    &["transparent"],
+                    &["green", "orange", "red"],
+                    &["red", "orange", "green"],
+                ];
+                if !known.contains(&colours.as_slice()) {
+                    wrong.push(format!("{}: {colours:?}", panel.place()));
+                }
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// The variables that expressions and addresses use are there to be chosen.
+#[test]
+fn variables_that_are_used_exist() {
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        let known: BTreeSet<&str> = board
+            .variables()
+            .iter()
+            .map(|one| text(&one["name"]))
+            .collect();
+        for panel in board.panels() {
+            for name in used(&panel.json["targets"]) {
+                if !name.starts_with("__") && !known.contains(&*name) {
+                    wrong.push(format!("{}: ${name}", panel.place()));
+                }
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// Names after a dollar, in braces or not, in any text of a value.
+fn used(value: &Value) -> BTreeSet<String> {
+    let json = value.to_string();
+    let names = json.split('$').skip(1).map(|after| {
+        let after = after.strip_prefix('{').unwrap_or(after);
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        after[..end.unwrap_or(after.len())].to_owned()
+    });
+    names.filter(|name| !name.is_empty()).collect()
+}

@@ -1,0 +1,121 @@
+//! What Prometheus is asked: every expression is answered with data, and every list of choices has some.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::boards::{Board, PROMETHEUS, list, text};
+use crate::stack::Stack;
+
+/// Panels that are right to be empty here, and why.
+const EMPTY: &[(&str, &str, &str)] = &[];
+
+/// All that is wrong.
+pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for board in boards {
+        for target in board.targets(PROMETHEUS) {
+            let expr = filled(target.expr(), board);
+            let is_instant = target.json["instant"] == true;
+            let is_empty = match ask(stack, &expr, is_instant) {
+                Ok(result) => !list(&result["result"]).iter().any(has_a_number),
+                Err(error) => {
+                    wrong.push(format!("{}: {error}", target.place()));
+                    continue;
+                }
+            };
+            let title = text(&target.panel.json["title"]);
+            let may_be = EMPTY
+                .iter()
+                .any(|(uid, panel, _)| *uid == board.uid && *panel == title);
+            if is_empty && !may_be {
+                wrong.push(format!("{}: no data: {expr}", target.place()));
+            }
+        }
+        for variable in board.variables() {
+            if variable["datasource"]["type"] == PROMETHEUS {
+                let query = text(&variable["query"]["query"]);
+                if let Err(error) = choices(stack, &filled(query, board)) {
+                    wrong.push(format!("{} ${}: {error}", board.uid, variable["name"]));
+                }
+            }
+        }
+        for annotation in list(&board.json["annotations"]["list"]) {
+            let expr = filled(text(&annotation["expr"]), board);
+            if let Err(error) = ask(stack, &expr, false) {
+                wrong.push(format!("{} {}: {error}", board.uid, annotation["name"]));
+            }
+        }
+    }
+    wrong
+}
+
+fn ask(stack: &Stack, expr: &str, is_instant: bool) -> Result<Value, String> {
+    if is_instant {
+        return stack.prometheus.ask("query", &[("query", expr)]);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let (start, end) = (now.as_secs() - 300, now.as_secs());
+    stack.prometheus.ask(
+        "query_range",
+        &[
+            ("query", expr),
+            ("start", &start.to_string()),
+            ("end", &end.to_string()),
+            ("step", "1"),
+        ],
+    )
+}
+
+/// Whether a series has a value that is one: a share of nothing is `NaN`.
+fn has_a_number(series: &Value) -> bool {
+    let instant = [&series["value"]];
+    let values = list(&series["values"]).iter().chain(instant);
+    values
+        .map(|value| text(&value[1]))
+        .any(|value| !value.is_empty() && value != "NaN")
+}
+
+/// What `label_values(selector, label)` gives: Grafana asks Prometheus for the label's values.
+fn choices(stack: &Stack, query: &str) -> Result<(), String> {
+    let inside = query
+        .strip_prefix("label_values(")
+        .and_then(|rest| rest.strip_suffix(')'))
+        .ok_or_else(|| format!("{query} is no label_values(…)"))?;
+    let (selector, label) = inside.rsplit_once(',').ok_or(query)?;
+    let path = format!("label/{}/values", label.trim());
+    let values = stack
+        .prometheus
+        .ask(&path, &[("match[]", selector.trim())])?;
+    match list(&values) {
+        [] => Err(format!("no values for {query}")),
+        _ => Ok(()),
+    }
+}
+
+/// An expression as Grafana sends it when everything is chosen.
+fn filled(expr: &str, board: &Board) -> String {
+    let mut filled = expr.to_owned();
+    for (name, value) in [
+        ("__rate_interval", "1m"),
+        ("__interval", "15s"),
+        ("__range", "5m"),
+        ("__range_s", "300"),
+    ] {
+        filled = filled.replace(&format!("${{{name}}}"), value);
+        // The longer name first: `$__range` begins `$__range_s`.
+        let longer = format!("${name}_s");
+        filled = filled.replace(&longer, "300");
+        filled = filled.replace(&format!("${name}"), value);
+    }
+    for variable in board.variables() {
+        let name = text(&variable["name"]);
+        let value = match text(&variable["current"]["value"]) {
+            "$__all" | "" => ".*",
+            value => value,
+        };
+        filled = filled.replace(&format!("${{{name}}}"), value);
+        filled = filled.replace(&format!("${name}"), value);
+    }
+    filled
+}
