@@ -5,8 +5,9 @@ of Prometheus, of the ledger's API and of SQL), `variables`, `links`, `panels`, 
 together. Files in `grafana/dashboards` are never edited: a test compares them with what this program writes.
 """
 
-from . import overview
+from . import cost, overview
 
 BOARDS = [
     overview.board,
+    cost.board,
 ]

@@ -14,7 +14,8 @@ from .panels import (
     table,
     words_for,
 )
-from .queries import CHANNEL, INSTANCE, TRAFFIC, ledger, metric, metric_now, number, text, usage, usage_now_and_before, usage_over_time
+from .queries import CHANNEL, INSTANCE, TRAFFIC, ledger, metric, metric_now, number, text, usage_now_and_before, usage_over_time
+from .rankings import ranking
 
 
 def board() -> Board:
@@ -142,7 +143,7 @@ def _over_time():
             usage_over_time([number("cost_usd", "Spend")], by="channel"),
             unit=words.USD, stacked=True, bars=True, calcs=("sum",),
             links=[links.of_series(words.COST, "Cost of ${__field.labels.channel}", "channel", "channel")],
-        )),
+        ), "channel"),
         coloured(series(
             "Requests by how they ended",
             "All requests, by when they started. Failures are red, purple and dark; limits are yellow and amber.",
@@ -171,27 +172,7 @@ def _over_time():
 
 
 def _tops():
-    return [_top("model", "Models"), _top("key", "Keys"), _top("channel", "Channels")]
-
-
-def _top(by: str, title: str):
-    shown = table(
-        f"{title} by spend",
-        f"The ten {title.lower()} that cost most in this range, their share of all spend, and their rank before.",
-        usage(
-            "top",
-            "rows",
-            [text("name", title[:-1]), number("cost_usd", "Spend"), number("share", "Share"),
-             number("requests", "Requests"), number("errors", "Failed"), number("previous_rank", "Rank before")],
-            by=by, order="cost", limit="10",
-        ),
-        width=8,
-    )  # fmt: skip
-    chosen = links.of_field(words.COST, "What it is made of", by, title[:-1])
-    shown = column(shown, title[:-1], links=[chosen, links.of_field(words.REQUESTS, "The requests", by, title[:-1])])
-    shown = column(shown, "Spend", unit=words.USD)
-    shown = column(shown, "Share", unit=words.RATIO, custom__cellOptions={"type": "gauge", "mode": "basic"}, min=0, max=1)
-    return column(shown, "Failed", thresholds=words.NONE_IS_GOOD, custom__cellOptions={"type": "color-text"})
+    return [ranking("model", "Models"), ranking("key", "Keys"), ranking("channel", "Channels")]
 
 
 def _quantile(quantile: float, family: str) -> str:

@@ -20,6 +20,7 @@ from grafana_foundation_sdk.models import piechart as piechart_model
 from grafana_foundation_sdk.models import text as text_model
 
 from . import words
+from .queries import Ledger
 
 # Why a panel is empty, by what it reads. The first guess comes first; the row at a dashboard's end has the rest.
 NO_TRAFFIC = "No requests in this range and for this choice."
@@ -52,10 +53,11 @@ def stat(
     links: list | None = None,
     spark: bool = False,
     field: str = "",
+    calc: str = "lastNotNull",
 ):
     """A number. `change` shows it against the period before: `more_is_bad`, `more_is_good` or `neutral`."""
     panel = _common(stat_build.Panel(), title, description, unit, width, height, targets, empty)
-    reduce = _last()
+    reduce = _last(calc)
     if field:
         reduce = reduce.fields(field)
     panel = panel.reduce_options(reduce).thresholds(thresholds)
@@ -129,11 +131,13 @@ def table(
     sort: str | None = None,
     unit: str = words.NO_UNIT,
 ):
-    """Rows. Units are the columns', set with `column`."""
+    """Rows, their columns in the order in which the ledger is asked for them; units are set with `column`."""
     panel = _common(table_build.Panel(), title, description, unit, width, height, targets, empty)
     panel = panel.show_header(True).cell_height(common_model.TableCellHeight.SM).filterable(False)
     if sort:
-        panel = panel.sort_by([common.TableSortByFieldState(sort).desc(True)])
+        panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
+    if isinstance(targets[0], Ledger):
+        panel = in_order(panel, *[column.text for column in targets[0].columns])
     return panel.data_links(links or [])
 
 
@@ -148,6 +152,18 @@ def column(panel, name: str, title: str | None = None, **properties: object):
             value = value.build()
         values.append(model.DynamicConfigValue(id_val=path, value=value))
     return panel.override_by_name(name, values)
+
+
+def share(panel, name: str):
+    """A column of shares of a whole, as bars."""
+    return column(panel, name, unit=words.RATIO, custom__cellOptions={"type": "gauge", "mode": "basic"}, min=0, max=1)
+
+
+def in_order(panel, *names: str):
+    """Columns from left to right. Infinity sorts them by name, whatever the order they are asked in."""
+    places = {name: place for place, name in enumerate(names)}
+    options = {"indexByName": places, "excludeByName": {}, "includeByName": {}, "renameByName": {}}
+    return panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=options))
 
 
 def hidden(panel, *names: str):
@@ -242,8 +258,74 @@ def coloured(panel, colours: dict[str, str]):
     return panel
 
 
-def by_series(panel):
-    """Rows with a column of names and a column of values become a series for each name (a chart over time)."""
-    return panel.with_transformation(
-        model.DataTransformerConfig(id_val="prepareTimeSeries", options={"format": "multi"})
-    )
+def by_series(panel, label: str):
+    """Rows with a column of names and one of values become a series for each name: a chart over time. `label` is the
+    column of names."""
+    panel = panel.display_name(f"${{__field.labels.{label}}}")
+    return _changed(panel, "prepareTimeSeries", {"format": "multi"})
+
+
+# What becomes of an answer on its way into a panel. Grafana's arithmetic takes an unknown for 0: ask for what is
+# `known` before anything is divided.
+
+
+def _changed(panel, transformation: str, options: dict[str, object]):
+    return panel.with_transformation(model.DataTransformerConfig(id_val=transformation, options=options))
+
+
+def known(panel, *fields: str):
+    """Only the rows in which each of these is known."""
+    filters = [{"fieldName": field, "config": {"id": "isNotNull", "options": {}}} for field in fields]
+    return _changed(panel, "filterByValue", {"type": "include", "match": "all", "filters": filters})
+
+
+def with_some(panel, *fields: str):
+    """Only the rows in which one of these is more than 0."""
+    more = {"id": "greater", "options": {"value": 0}}
+    filters = [{"fieldName": field, "config": more} for field in fields]
+    return _changed(panel, "filterByValue", {"type": "include", "match": "any", "filters": filters})
+
+
+def calculated(panel, name: str, left: str, operator: str, right: str):
+    """A further column, of two others or of one and a number."""
+    binary = {"left": left, "operator": operator, "right": right}
+    options = {"mode": "binary", "alias": name, "binary": binary, "replaceFields": False}
+    return _changed(panel, "calculateField", options)
+
+
+def summed(panel, name: str, *fields: str):
+    """A further column: the sum of those that are known."""
+    reduce = {"reducer": "sum", "include": list(fields)}
+    options = {"mode": "reduceRow", "alias": name, "reduce": reduce, "replaceFields": False}
+    return _changed(panel, "calculateField", options)
+
+
+def only(panel, *fields: str):
+    """These columns and no others."""
+    return _changed(panel, "filterFieldsByName", {"include": {"names": list(fields)}})
+
+
+def ordered(panel, field: str, descending: bool = False):
+    """Rows in the order of one column."""
+    return _changed(panel, "sortBy", {"fields": {}, "sort": [{"field": field, "desc": descending}]})
+
+
+def first_rows(panel, count: int):
+    """The first rows and no others."""
+    return _changed(panel, "limit", {"limitField": str(count)})
+
+
+def merged(panel, names: dict[str, str]):
+    """The answers of several questions, a row for each set of labels, and what their columns are called: by its `ref` a
+    question's values are `Value #A`. Time is left out."""
+    panel = _changed(panel, "merge", {})
+    order = {name: index for index, name in enumerate(names)}
+    options = {"excludeByName": {"Time": True}, "renameByName": names, "indexByName": order}
+    return _changed(panel, "organize", options)
+
+
+def matrix(panel, rows: str, columns: str, value: str):
+    """Rows become a table of two dimensions: one column down, one across, one in the cells."""
+    options = {"rowField": rows, "columnField": columns, "valueField": value, "emptyValue": "null"}
+    panel = _changed(panel, "groupingToMatrix", options)
+    return ordered(panel, f"{rows}\\{columns}")

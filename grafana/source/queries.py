@@ -123,6 +123,11 @@ def usage(path: str, root: str, columns: list[Column], ref: str = "A", **paramet
     return Ledger(f"usage/{path}", RANGE | FILTERS | parameters, root, columns, ref)
 
 
+def requests(columns: list[Column], **parameters: str) -> Ledger:
+    """Requests of the range of the dashboard, with its filters: the newest first, or as `order` says."""
+    return Ledger("requests", RANGE | FILTERS | parameters, "requests", columns)
+
+
 def usage_now_and_before(columns: list[Column], **parameters: str) -> Ledger:
     """Two rows: the sums of the period before, then those of the range. What a stat panel shows with its change."""
     both = [moment("since", "time"), *columns]

@@ -23,15 +23,18 @@ RUNBOOK = "https://github.com/tollgate/tollgate/blob/main/docs/runbook.md"
 
 # Grafana's names of units.
 USD = "currencyUSD"
-USD_PER_HOUR = "currencyUSD/h"
+USD_PER_HOUR = "suffix: USD/h"
 COUNT = "short"
 SECONDS = "s"
 MICROSECONDS = "µs"
+MILLISECONDS = "ms"
 BYTES = "bytes"
 RATIO = "percentunit"
 PER_SECOND = "reqps"
+PER_MINUTE = "reqpm"
 TOKENS_PER_SECOND = "tokens/s"
 MOMENT = "dateTimeFromNow"
+POINT = "dateTimeAsIso"
 TEXT = "string"
 NO_UNIT = "none"
 
@@ -109,3 +112,40 @@ OUTCOME_COLOURS = {
     "interrupted": "light-purple",
     "internal": "dark-blue",
 }
+
+# A type of token is drawn in one colour everywhere: what goes in is blue, what the cache saves or costs is teal, what
+# comes out is purple.
+TOKEN_COLOURS = {
+    "input": "blue",
+    "input_cached": "#3aa6a0",
+    "input_cache_write": "#1f6f6b",
+    "output": "purple",
+    "reasoning": "light-purple",
+    "input_audio": "light-blue",
+    "output_audio": "dark-purple",
+    "input_image": "dark-blue",
+    "output_image": "super-light-purple",
+}
+
+# Where a number of tokens comes from: what the provider said, what was counted here, and what nobody knows.
+SOURCE_COLOURS = {"reported": NEUTRAL, "partial": "light-yellow", "estimated": "yellow", "missing": RED, "none": GREY}
+
+# The phases that follow one another, as they are stacked, and what is left of the total beside them.
+PHASES_IN_TURN = ["read_request", "admit", "connect", "wait", "first_byte", "stream"]
+PHASE_COLOURS = {
+    "read_request": "light-blue",
+    "admit": "#3aa6a0",
+    "connect": "dark-blue",
+    "wait": "blue",
+    "first_byte": "dark-purple",
+    "stream": "purple",
+    "between": GREY,
+}
+
+# Upper bounds of the buckets in which durations and first tokens are counted, in seconds, as `le` has them.
+DURATION_LIMITS = ["0.64", "1.28", "2.56", "5.12", "10.24", "20.48", "40.96", "81.92", "163.84", "327.68"]
+FIRST_TOKEN_LIMITS = ["0.25", "0.5", "0.75", "1", "2.5", "5", "7.5", "10", "20", "40"]
+
+# What stands where requests have no key, tier, … of their own.
+NAMELESS = [{"type": "special", "options": {"match": "null", "result": {"text": "(none)", "index": 0}}}]
+NEW = [{"type": "special", "options": {"match": "null", "result": {"text": "new", "index": 0}}}]

@@ -1,0 +1,41 @@
+"""Tables of who used most: their share of the whole, and where they were in the period before."""
+
+from . import links, words
+from .panels import column, share, table
+from .queries import number, text, usage
+
+# What a ranking goes by, as the API calls it: the column that says so, and its unit.
+MEASURES = {
+    "cost": ("Spend", words.USD),
+    "tokens": ("Tokens", words.COUNT),
+    "requests": ("Requests", words.COUNT),
+}
+
+
+def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", width: int = 8, height: int = 8,
+            limit: int = 10, tokens: bool = False, leads: bool = True):  # fmt: skip
+    """The groups of `by` with the most of `order`, which may be a variable; `measure` is how a title says it. `leads`
+    where dashboards have a variable of that name."""
+    name = title[:-1]
+    columns = [text("name", name), number("cost_usd", "Spend"), number("share", "Share")]
+    if tokens:
+        columns.append(number("total_tokens", "Tokens"))
+    columns += [number("requests", "Requests"), number("errors", "Failed"), number("previous_rank", "Rank before")]
+    shown = table(
+        f"{title} by {measure}",
+        f"The {limit} {title.lower()} with most {measure} in this range, their share of all of it, and their rank in "
+        "the period before.",
+        usage("top", "rows", columns, by=by, order=order, limit=str(limit)),
+        width=width, height=height,
+    )  # fmt: skip
+    if leads:
+        made_of = links.of_field(words.COST, "What it is made of", by, name)
+        requests = links.of_field(words.REQUESTS, "The requests", by, name)
+        shown = column(shown, name, links=[made_of, requests], mappings=words.NAMELESS)
+    else:
+        shown = column(shown, name, mappings=words.NAMELESS)
+    for measured, unit in MEASURES.values():
+        shown = column(shown, measured, unit=unit)
+    shown = share(shown, "Share")
+    shown = column(shown, "Rank before", mappings=words.NEW)
+    return column(shown, "Failed", thresholds=words.NONE_IS_GOOD, custom__cellOptions={"type": "color-text"})
