@@ -5,9 +5,10 @@ of Prometheus, of the ledger's API and of SQL), `variables`, `links`, `panels`, 
 together. Files in `grafana/dashboards` are never edited: a test compares them with what this program writes.
 """
 
-from . import cost, overview
+from . import cost, latency, overview
 
 BOARDS = [
     overview.board,
     cost.board,
+    latency.board,
 ]
