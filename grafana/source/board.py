@@ -34,6 +34,12 @@ class Board:
             self._built = self._built.with_variable(variable)
         return self
 
+    def leads(self, *ways) -> "Board":
+        """Links at the top, beside the list of all dashboards."""
+        for way in ways:
+            self._built = self._built.link(way)
+        return self
+
     def usual_choices(self, *more) -> "Board":
         """Both data sources and every filter."""
         usual = [variables.prometheus(), variables.ledger(), variables.instance(), variables.channel()]

@@ -16,17 +16,35 @@ def between_dashboards() -> build.DashboardLink:
 
 def to(uid: str, title: str, **variables: str) -> build.DashboardLink:
     """Another dashboard, with what is chosen here. `variables` are set on top of that: `outcome="failed"`."""
-    chosen = "".join(f"&var-{name}={value}" for name, value in variables.items())
-    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{_KEEP}{chosen}")
+    return around(uid, title, _KEEP, **variables)
 
 
 def of_field(uid: str, title: str, variable: str, field: str) -> build.DashboardLink:
     """Another dashboard for what the row's `field` names."""
-    value = f"${{__data.fields[{field}]:percentencode}}"
-    return to(uid, title, **{variable: value})
+    return to(uid, title, **{variable: value_of(field)})
 
 
 def of_series(uid: str, title: str, variable: str, label: str) -> build.DashboardLink:
     """Another dashboard for what the series' `label` names."""
     value = f"${{__field.labels.{label}:percentencode}}"
     return to(uid, title, **{variable: value})
+
+
+def alone(uid: str, title: str, *kept: str, **variables: str) -> build.DashboardLink:
+    """Another dashboard with nothing but the range, the variables `kept` and those given.
+
+    For where `to` would name a variable twice: Grafana reads a text box that is named twice as not named at all.
+    """
+    chosen = "".join(f"&${{{name}:queryparam}}" for name in kept)
+    return around(uid, title, "${__url_time_range}" + chosen, **variables)
+
+
+def around(uid: str, title: str, query: str, **variables: str) -> build.DashboardLink:
+    """Another dashboard with a range of its own, which `query` tells."""
+    chosen = "".join(f"&var-{name}={value}" for name, value in variables.items())
+    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{query}{chosen}")
+
+
+def value_of(field: str) -> str:
+    """The value of the row's `field`, for a link."""
+    return f"${{__data.fields[{field}]:percentencode}}"

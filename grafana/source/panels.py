@@ -1,6 +1,7 @@
 """Panels as every dashboard has them. A panel has a title, a description, a unit, and words for when it has no data."""
 
 from grafana_foundation_sdk.builders import (
+    barchart,
     bargauge,
     common,
     dashboard as build,
@@ -25,6 +26,8 @@ from .queries import Ledger
 # Why a panel is empty, by what it reads. The first guess comes first; the row at a dashboard's end has the rest.
 NO_TRAFFIC = "No requests in this range and for this choice."
 NOTHING = "None. That is good."
+# A cell without a value: unknown, or not there.
+UNKNOWN = "–"
 NOT_SAID = "Nothing has said so yet."
 
 
@@ -134,6 +137,8 @@ def table(
     """Rows, their columns in the order in which the ledger is asked for them; units are set with `column`."""
     panel = _common(table_build.Panel(), title, description, unit, width, height, targets, empty)
     panel = panel.show_header(True).cell_height(common_model.TableCellHeight.SM).filterable(False)
+    # Why a table is empty is no word for a cell without a value.
+    panel = panel.override_by_regexp(".*", [model.DynamicConfigValue(id_val="noValue", value=UNKNOWN)])
     if sort:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
     if isinstance(targets[0], Ledger):
@@ -166,6 +171,14 @@ def in_order(panel, *names: str):
     return panel.with_transformation(model.DataTransformerConfig(id_val="organize", options=options))
 
 
+def upright(panel):
+    """One row of many columns becomes one line for each of them: its name and its value."""
+    options = {"reducers": ["lastNotNull"], "mode": "seriesToRows", "includeTimeField": False, "labelsToFields": False}
+    panel = panel.with_transformation(model.DataTransformerConfig(id_val="reduce", options=options))
+    panel = column(panel, "Field", "What", custom__width=170)
+    return column(panel, "Last *", "Value", custom__cellOptions={"type": "auto", "wrapText": True})
+
+
 def hidden(panel, *names: str):
     """Columns that links need and readers do not."""
     for name in names:
@@ -194,6 +207,19 @@ def bars(title: str, description: str, *targets, unit: str, width: int = 12, hei
     panel = panel.display_mode(common_model.BarGaugeDisplayMode.BASIC).show_unfilled(True)
     if most is not None:
         panel = panel.max(most)
+    return panel.data_links(links or [])
+
+
+def stacked_bar(title: str, description: str, *targets, unit: str, names: str, width: int = 24, height: int = 6,
+                empty: str = NO_TRAFFIC, links: list | None = None):  # fmt: skip
+    """A bar for each row, named by its field `names`, of its numbers one after the other."""
+    panel = _common(barchart.Panel(), title, description, unit, width, height, targets, empty)
+    panel = panel.x_field(names).orientation(common_model.VizOrientation.HORIZONTAL).bar_width(0.8)
+    panel = panel.stacking(common_model.StackingMode.NORMAL).fill_opacity(80).line_width(0)
+    panel = panel.show_value(common_model.VisibilityMode.NEVER)
+    panel = panel.tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI))
+    legend = common.VizLegendOptions().show_legend(True).placement(common_model.LegendPlacement.BOTTOM)
+    panel = panel.legend(legend.display_mode(common_model.LegendDisplayMode.LIST))
     return panel.data_links(links or [])
 
 

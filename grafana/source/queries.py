@@ -26,6 +26,10 @@ TRAFFIC = f'{CHANNEL}, model=~"$model", api=~"$api"'
 # The range of the dashboard, and the filters that every question about usage takes.
 RANGE = {"since": "${__from:date:iso}", "until": "${__to:date:iso}"}
 FILTERS = {"channel": "${channel:csv}", "model": "${model:csv}", "api": "${api:csv}", "key": "${key:csv}"}
+# What the request log filters by on top of that. An empty box filters nothing.
+LOG_FILTERS = FILTERS | {
+    "outcome": "${outcome:csv}", "status": "${status}", "session": "${session}", "usage_source": "${usage_source:csv}",
+}  # fmt: skip
 
 
 def metric(expr: str, legend: str = "__auto", ref: str = "A") -> prometheus_build.Dataquery:
@@ -60,6 +64,10 @@ class Column:
 
     def to_json(self) -> dict[str, object]:
         return {"selector": self.selector, "text": self.text, "type": self.type}
+
+
+def flag(selector: str, name: str | None = None) -> Column:
+    return Column(selector, name or selector, "boolean")
 
 
 def text(selector: str, name: str | None = None) -> Column:
@@ -139,3 +147,48 @@ def usage_over_time(columns: list[Column], by: str = "", ref: str = "A", **param
     groups = [text(f"group.{name}", name) for name in by.split(",") if name]
     columns = [moment("time", "time"), *groups, *columns]
     return usage("timeseries", "rows", columns, ref, step="$__interval", by=by, **parameters)
+
+
+@dataclass
+class Sqlite(variants.Dataquery, cog.Builder):
+    """SQL for the SQLite plugin. `moments` are columns of seconds since 1970 that are times."""
+
+    sql: str
+    moments: list[str]
+    ref_id: str = "A"
+    datasource: model.DataSourceRef = field(default_factory=lambda: SQLITE)
+
+    def build(self) -> "Sqlite":
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "refId": self.ref_id,
+            "datasource": self.datasource,
+            "queryType": "table",
+            "queryText": self.sql,
+            "rawQueryText": self.sql,
+            "timeColumns": self.moments,
+        }
+
+
+@dataclass
+class Postgres(variants.Dataquery, cog.Builder):
+    """SQL for Grafana's PostgreSQL data source."""
+
+    sql: str
+    ref_id: str = "A"
+    datasource: model.DataSourceRef = field(default_factory=lambda: POSTGRES)
+
+    def build(self) -> "Postgres":
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "refId": self.ref_id,
+            "datasource": self.datasource,
+            "format": "table",
+            "rawQuery": True,
+            "editorMode": "code",
+            "rawSql": self.sql,
+        }

@@ -46,10 +46,30 @@ def model_() -> build.QueryVariable:
     return _labels("model", "Model", source, "The model that answered.")
 
 
-def api() -> build.CustomVariable:
-    variable = build.CustomVariable("api").label("API").values(",".join(words.APIS)).multi(True)
-    variable = variable.include_all(True).all_value(EVERYTHING).current(ALL)
-    return variable.description("Which of the provider's APIs was called.")
+def some_of(name: str, label: str, values: list[str], description: str, everything: str = EVERYTHING):
+    """Any of a closed vocabulary. `everything` is what stands for all of it."""
+    variable = build.CustomVariable(name).label(label).values(",".join(values)).multi(True)
+    variable = variable.include_all(True).all_value(everything).current(ALL)
+    return variable.description(description)
+
+
+def api(everything: str = EVERYTHING) -> build.CustomVariable:
+    return some_of("api", "API", words.APIS, "Which of the provider's APIs was called.", everything)
+
+
+def outcome(everything: str = EVERYTHING) -> build.CustomVariable:
+    about = "How the request ended. `failed` is every outcome but `ok` and `client_closed`."
+    return some_of("outcome", "Outcome", ["failed", *words.OUTCOMES], about, everything)
+
+
+def usage_source(everything: str = EVERYTHING) -> build.CustomVariable:
+    about = "Where the token counts come from: the provider (`reported`), Tollgate's own count, or nowhere (`missing`)."
+    return some_of("usage_source", "Tokens from", words.USAGE_SOURCES, about, everything)
+
+
+def box(name: str, label: str, description: str) -> build.TextBoxVariable:
+    """What a reader types; empty at first."""
+    return build.TextBoxVariable(name).label(label).default_value("").description(description)
 
 
 def key() -> build.QueryVariable:

@@ -35,6 +35,7 @@ PER_MINUTE = "reqpm"
 TOKENS_PER_SECOND = "tokens/s"
 MOMENT = "dateTimeFromNow"
 POINT = "dateTimeAsIso"
+EXACT_MOMENT = "time:YYYY-MM-DD HH:mm:ss.SSS"
 TEXT = "string"
 NO_UNIT = "none"
 
@@ -67,10 +68,13 @@ ERRORS = steps(0.01, 0.05)
 USED = steps(0.8, 0.95)
 # Seconds until the first token.
 FIRST_TOKEN = steps(2, 5)
+FIRST_TOKEN_US = steps(2_000_000, 5_000_000)
 # Seconds until the end of an answer.
 DURATION = steps(30, 120)
+DURATION_US = steps(30_000_000, 120_000_000)
 # Seconds of Tollgate's own in a request.
 OVERHEAD = steps(0.005, 0.05)
+OVERHEAD_US = steps(5_000, 50_000)
 # Seconds that the ledger is behind.
 LAG = steps(5, 60)
 # Of what must not happen at all: one is one too many.
@@ -94,6 +98,7 @@ TOKEN_TYPES = [
     "output_image",
 ]  # fmt: skip
 USAGE_SOURCES = ["reported", "partial", "estimated", "missing", "none"]
+ORDERS = ["newest", "slowest"]
 PHASES = ["read_request", "admit", "connect", "wait", "first_byte", "first_token", "stream", "total", "overhead"]
 
 # How a request ended is drawn in one colour everywhere. What went well is green, what a client did is grey, what a
