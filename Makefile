@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BUILD_PACKAGES := cc=gcc+libc6-dev cmake=cmake make=make pkg-config=pkg-config
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt deny bench dashboards build-tools test-tools clean-test
+.PHONY: help run test lint fmt deny bench dashboards references build-tools test-tools clean-test
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,6 +37,9 @@ bench: ## measure direct, nginx, bare Pingora and Tollgate side by side (BENCH_Q
 
 dashboards: test-tools ## write grafana/dashboards/*.json from grafana/source
 	cd grafana && ../target/test-tools/venv/bin/python -m source dashboards
+
+references: test-tools build-tools ## write docs/settings.md, docs/metrics.md and docs/api.md from what Tollgate says of itself
+	source target/test-tools/environment && TOLLGATE_WRITE_REFERENCES=1 cargo test --locked --test dashboards -- every_question the_reference
 
 build-tools:
 	@scripts/require $(BUILD_PACKAGES)

@@ -56,7 +56,10 @@ fn links_lead_somewhere() {
                     wrong.push(format!("{}: no dashboard {uid}", panel.place()));
                     continue;
                 };
-                if !query.contains("${__url_time_range}") && !query.contains("from=") {
+                if !query.contains("${__url_time_range}")
+                    && !query.contains("from=")
+                    && !query.contains("time=")
+                {
                     wrong.push(format!("{}: the range is lost: {url}", panel.place()));
                 }
                 for (name, _) in form_urlencoded::parse(query.as_bytes()) {

@@ -3,7 +3,7 @@
 use crate::boards::{self, assert_none};
 use crate::stack::Stack;
 use crate::support::clients;
-use crate::{answers, metrics};
+use crate::{answers, metrics, reference};
 
 #[test]
 fn every_question_is_answered_with_data() {
@@ -14,4 +14,5 @@ fn every_question_is_answered_with_data() {
     let mut wrong = metrics::check(&stack, &boards);
     wrong.extend(answers::check(&stack, &boards));
     assert_none(&wrong);
+    reference::check(&stack);
 }

@@ -18,5 +18,6 @@ mod links;
 mod lint;
 mod live;
 mod metrics;
+mod reference;
 mod source;
 mod stack;

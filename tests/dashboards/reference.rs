@@ -1,0 +1,297 @@
+//! The references in `docs`: settings, metrics and the API, made of what Tollgate itself says of them. `make references`
+//! writes them; without that they are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::boards::{list, text};
+use crate::stack::Stack;
+
+mod settings;
+
+const WRITES: &str = "TOLLGATE_WRITE_REFERENCES";
+
+#[test]
+fn the_reference_of_settings_is_the_example() {
+    compare("settings.md", &settings::reference());
+}
+
+/// What is wrong with the references of a running Tollgate.
+pub(crate) fn check(stack: &Stack) {
+    compare(
+        "metrics.md",
+        &metrics(&stack.tollgate.admin("/metrics").text()),
+    );
+    compare(
+        "api.md",
+        &api(&stack.tollgate.admin("/api/v1/openapi.json").json()),
+    );
+}
+
+fn compare(name: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(name);
+    if std::env::var_os(WRITES).is_some() {
+        fs::write(&path, made).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    let line = kept
+        .lines()
+        .zip(made.lines())
+        .position(|(kept, made)| kept != made);
+    assert!(
+        kept == made,
+        "docs/{name} is not what Tollgate says, from line {:?} on: `make references` writes it",
+        line.map(|line| line + 1)
+    );
+}
+
+const METRICS: &str = "# Metrics
+
+What `/metrics` on the admin port tells Prometheus, made of what a running Tollgate says of itself (`make references`).
+
+- Base units: seconds, bytes, dollars, ratios from 0 to 1. Counters end in `_total` and begin anew with the process: ask for
+  `rate()` or `increase()` of them.
+- What is not known is absent, not 0.
+- `sum()` over any label means something. Types of tokens are disjoint, so they add up.
+- No label has a key, a user, a path or an id. Models beyond `metrics.max_models`, and names that nobody answers to, are
+  counted under `other`; `tollgate_folded_labels_total` says how often.
+- Exact sums of money and tokens over a range are the ledger's, not Prometheus': [grafana.md](grafana.md) says why.
+";
+
+const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "Requests",
+        &[
+            "tollgate_requests",
+            "tollgate_tokens",
+            "tollgate_cost",
+            "tollgate_request_",
+            "tollgate_time_",
+            "tollgate_phase",
+            "tollgate_overhead",
+            "tollgate_in_flight",
+            "tollgate_unpriced",
+            "tollgate_usage",
+            "tollgate_folded",
+            "tollgate_payloads",
+        ],
+    ),
+    (
+        "Channels",
+        &[
+            "tollgate_channel",
+            "tollgate_upstream",
+            "tollgate_quota",
+            "tollgate_new_api",
+        ],
+    ),
+    (
+        "Rules and budgets",
+        &["tollgate_budget", "tollgate_alerts", "tollgate_rule"],
+    ),
+    ("Notifications", &["tollgate_notification"]),
+    ("Ledger", &["tollgate_ledger", "tollgate_data_dir"]),
+    (
+        "Prices and settings",
+        &[
+            "tollgate_prices",
+            "tollgate_config",
+            "tollgate_tls",
+            "tollgate_build",
+        ],
+    ),
+    ("Process", &["process_"]),
+];
+
+fn metrics(exposition: &str) -> String {
+    let mut families: BTreeMap<&str, (&str, String, BTreeSet<&str>)> = BTreeMap::new();
+    for line in exposition.lines() {
+        if let Some((name, help)) = line
+            .strip_prefix("# HELP ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            families.entry(name).or_default().1 = help.replace("\\n", " ").replace('|', "\\|");
+        } else if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            families.entry(name).or_default().0 = kind;
+        }
+    }
+    for line in exposition.lines().filter(|line| !line.starts_with('#')) {
+        let end = line.find(['{', ' ']).unwrap();
+        let name = &line[..end];
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .filter_map(|suffix| name.strip_suffix(suffix))
+            .find(|family| families.contains_key(family))
+            .unwrap_or(name);
+        let labels = line[end..]
+            .strip_prefix('{')
+            .map_or("", |rest| rest.split('}').next().unwrap());
+        for pair in labels.split("\",") {
+            if let Some((label, _)) = pair.split_once('=')
+                && label != "le"
+            {
+                families.get_mut(family).unwrap().2.insert(label);
+            }
+        }
+    }
+    let mut made = METRICS.to_owned();
+    for (title, prefixes) in GROUPS {
+        write!(
+            made,
+            "\n## {title}\n\n| metric | kind | labels | |\n|---|---|---|---|\n"
+        )
+        .unwrap();
+        for (name, (kind, help, labels)) in &families {
+            if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+                let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+                writeln!(
+                    made,
+                    "| `{name}` | {kind} | {} | {help} |",
+                    labels.join(", ")
+                )
+                .unwrap();
+            }
+        }
+    }
+    for name in families.keys() {
+        assert!(
+            made.contains(&format!("| `{name}` |")),
+            "{name} belongs to no group"
+        );
+    }
+    made
+}
+
+const API: &str = "# The API
+
+What Tollgate answers on the admin port under `/api/v1/`, made of its own description (`make references`), which is at
+`/api/v1/openapi.json`.
+
+- A token, where one is set: `authorization: Bearer <token>`. `admin.token_file` may do everything, `admin.read_token_file` only read.
+- Times are RFC 3339 in UTC; a range is `since` (inclusive) and `until` (exclusive), as a time, a date, or how long ago (`90m`, `7d`).
+- Money is decimal strings of USD, exact to the nano-dollar. What is not known is `null`.
+- Lists have pages: `next` of an answer is the `cursor` of the next question. An empty parameter counts as not given; an unknown
+  one is an error that names what there is.
+- Errors: `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`.
+";
+
+fn api(document: &Value) -> String {
+    let mut made = API.to_owned();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            write!(
+                made,
+                "\n## {} {path}\n\n{}\n",
+                method.to_uppercase(),
+                one_line(&operation["summary"])
+            )
+            .unwrap();
+            if let Some(more) = operation["description"].as_str() {
+                write!(made, "\n{more}\n").unwrap();
+            }
+            let parameters = list(&operation["parameters"]);
+            if !parameters.is_empty() {
+                made += "\n| parameter | |\n|---|---|\n";
+            }
+            for parameter in parameters {
+                let values: Vec<&str> = list(&parameter["schema"]["enum"])
+                    .iter()
+                    .map(text)
+                    .collect();
+                let values = if values.is_empty() {
+                    String::new()
+                } else {
+                    format!(" One of: {}.", values.join(", "))
+                };
+                let text = one_line(&parameter["description"]);
+                writeln!(
+                    made,
+                    "| `{}` | {text}{values} |",
+                    parameter["name"].as_str().unwrap()
+                )
+                .unwrap();
+            }
+            let answer =
+                &operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+            if let Some(name) = schema(answer) {
+                write!(
+                    made,
+                    "\nAnswers with a [{name}](#{}).\n",
+                    name.to_lowercase()
+                )
+                .unwrap();
+            }
+        }
+    }
+    made += "\n# Its objects\n";
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let members = members(schema);
+        let values: Vec<String> = list(&schema["enum"])
+            .iter()
+            .map(|value| format!("`{}`", text(value)))
+            .collect();
+        if members.is_empty() && values.is_empty() {
+            continue;
+        }
+        write!(
+            made,
+            "\n## {name}\n\n{}\n",
+            one_line(&schema["description"])
+        )
+        .unwrap();
+        if !values.is_empty() {
+            write!(made, "\nOne of: {}.\n", values.join(", ")).unwrap();
+            continue;
+        }
+        made += "\n| member | |\n|---|---|\n";
+        for (member, about) in members {
+            writeln!(made, "| `{member}` | {about} |").unwrap();
+        }
+    }
+    made
+}
+
+/// The members of an object, those of the parts it is made of too.
+fn members(schema: &Value) -> Vec<(String, String)> {
+    let mut members = Vec::new();
+    for part in list(&schema["allOf"]) {
+        if let Some(name) = self::schema(&part["$ref"]) {
+            let link = format!("all members of [{name}](#{})", name.to_lowercase());
+            members.push(("…".to_owned(), link));
+        }
+        members.extend(self::members(part));
+    }
+    let own = schema["properties"].as_object().into_iter().flatten();
+    members.extend(own.map(|(name, value)| {
+        let parts = list(&value["oneOf"]).iter().chain(list(&value["allOf"]));
+        let all = || parts.clone().chain([value, &value["items"]]);
+        let about = all().find_map(|part| part["description"].as_str());
+        let kind = all().find_map(|part| self::schema(&part["$ref"]));
+        let mut about = about
+            .unwrap_or_default()
+            .replace('\n', " ")
+            .replace('|', "\\|");
+        if let Some(kind) = kind {
+            write!(about, " ([{kind}](#{}))", kind.to_lowercase()).unwrap();
+        }
+        (name.clone(), about.trim().to_owned())
+    }));
+    members
+}
+
+fn schema(reference: &Value) -> Option<&str> {
+    reference.as_str()?.rsplit('/').next()
+}
+
+fn one_line(value: &Value) -> String {
+    text(value).replace('\n', " ").replace('|', "\\|")
+}
