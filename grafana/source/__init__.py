@@ -5,12 +5,13 @@ of Prometheus, of the ledger's API and of SQL), `variables`, `links`, `panels`, 
 together. Files in `grafana/dashboards` are never edited: a test compares them with what this program writes.
 """
 
-from . import cost, latency, overview, request, requests
+from . import calendar, cost, latency, overview, request, requests
 
 BOARDS = [
     overview.board,
     cost.board,
     latency.board,
+    calendar.board,
     requests.board,
     request.board,
     requests.sqlite,

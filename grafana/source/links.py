@@ -24,6 +24,12 @@ def of_field(uid: str, title: str, variable: str, field: str) -> build.Dashboard
     return to(uid, title, **{variable: value_of(field)})
 
 
+def of_span(uid: str, title: str, since: str, until: str) -> build.DashboardLink:
+    """Another dashboard for the time between two fields of the row."""
+    span = f"from=${{__data.fields.{since}.numeric}}&to=${{__data.fields.{until}.numeric}}"
+    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{span}&${{__all_variables}}")
+
+
 def of_series(uid: str, title: str, variable: str, label: str) -> build.DashboardLink:
     """Another dashboard for what the series' `label` names."""
     value = f"${{__field.labels.{label}:percentencode}}"

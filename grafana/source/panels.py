@@ -350,6 +350,19 @@ def merged(panel, names: dict[str, str]):
     return _changed(panel, "organize", options)
 
 
+def dated(panel, field: str, form: str = "YYYY-MM-DD"):
+    """A column of moments becomes one of dates, in the reader's time zone."""
+    return _changed(panel, "formatTime", {"timeField": field, "outputFormat": form, "useTimezone": True})
+
+
+def shaded(panel):
+    """Cells of a table in shades of one scale, from the least to the most. Blue alone: much is neither good nor bad."""
+    basic = common_model.TableCellBackgroundDisplayMode.BASIC
+    background = common_model.TableColoredBackgroundCellOptions(mode=basic)
+    panel = panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.CONTINUOUS_BLUES))
+    return panel.cell_options(background).min(0)
+
+
 def matrix(panel, rows: str, columns: str, value: str):
     """Rows become a table of two dimensions: one column down, one across, one in the cells."""
     options = {"rowField": rows, "columnField": columns, "valueField": value, "emptyValue": "null"}

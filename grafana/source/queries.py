@@ -142,11 +142,13 @@ def usage_now_and_before(columns: list[Column], **parameters: str) -> Ledger:
     return usage("summary", "periods", both, compare="previous", **parameters)
 
 
-def usage_over_time(columns: list[Column], by: str = "", ref: str = "A", **parameters: str) -> Ledger:
+def usage_over_time(
+    columns: list[Column], by: str = "", ref: str = "A", step: str = "$__interval", **parameters: str
+) -> Ledger:
     """Sums by step of time; with `by` a row for each step and group, the smaller groups together as `(other)`."""
     groups = [text(f"group.{name}", name) for name in by.split(",") if name]
     columns = [moment("time", "time"), *groups, *columns]
-    return usage("timeseries", "rows", columns, ref, step="$__interval", by=by, **parameters)
+    return usage("timeseries", "rows", columns, ref, step=step, by=by, **parameters)
 
 
 @dataclass
