@@ -223,7 +223,7 @@ def _tokens():
         "How much of the input was read from the provider's cache. A fall without a change of traffic: prompts begin "
         "differently, or requests go to another channel.",
         usage_over_time(INPUT_TOKENS),
-        unit=words.RATIO, width=8, most=1, calcs=("mean",), empty="No provider said what was cached.",
+        unit=words.RATIO, width=8, most=1, calcs=("min", "max"), empty="No provider said what was cached.",
     ))  # fmt: skip
     saved = by_series(series(
         "Saved by the cache, by model",
@@ -262,13 +262,13 @@ def _unit_costs():
         "Spend over tokens of every type. A rise without a change of models: less is cached, or more is written than "
         "read.",
         usage_over_time([number("cost_usd", "Spend"), number("total_tokens", "Tokens")]),
-        unit=words.USD, calcs=("mean", "max"),
+        unit=words.USD, calcs=("min", "max"),
     )), "time", "Per 1,000 tokens")  # fmt: skip
     per_request = only(_per_request(series(
         "Cost per request",
         "Spend over all requests. A rise while the price of tokens is the same: requests or answers grow longer.",
         usage_over_time([number("cost_usd", "Spend"), number("requests", "Requests")]),
-        unit=words.USD, calcs=("mean", "max"),
+        unit=words.USD, calcs=("min", "max"),
     )), "time", "Per request")  # fmt: skip
     models = table(
         "What one costs, by model",
