@@ -21,7 +21,7 @@ class Listed:
     """A column of a list: its title, what it is in the API's answer and in SQL, and how it looks.
 
     `type` is Infinity's: `string`, `number`, `boolean`, `timestamp`. `leads` says what its links lead to: `request`,
-    `channel`, `key` or `session`.
+    `channel`, `key` or `session` of the cell, or `row`: the request of the row's *Id*.
     """
 
     title: str

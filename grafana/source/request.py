@@ -69,7 +69,10 @@ def _numbers():
     channel_log = links.alone(words.REQUESTS, "The request log", *_KEPT)
     return [
         stat(
-            "Outcome", "How it ended. What each word means is in the request log's documentation.",
+            "Outcome",
+            "How it ended. `ok`; `client_closed`: the client left. The provider's limits: `rate_limited`, `quota_exhausted`. "
+            "Failures: `upstream_error`, `timeout`, `connect_error`. Turned away by Tollgate: `blocked` by a rule, "
+            "`refused`, `no_channel` open. `interrupted`: Tollgate was stopped. `internal`: a fault of Tollgate's.",
             _of_it([text("outcome", "Outcome")]),
             unit=words.TEXT, field="Outcome", empty=_UNKNOWN, links=[channel_log],
         ).mappings([words_for(outcomes)]),

@@ -79,7 +79,7 @@ US_LOOK = {"unit": words.MICROSECONDS, "custom__width": 95}
 _TOTAL = US_LOOK | {"thresholds": words.DURATION_US, "custom__cellOptions": {"type": "color-text"}}
 _FIRST = US_LOOK | {"thresholds": words.FIRST_TOKEN_US, "custom__cellOptions": {"type": "color-text"}}
 
-TIME = Listed("Time", "started_at", "timestamp", look={"unit": words.EXACT_MOMENT, "custom__width": 190})
+TIME = Listed("Time", "started_at", "timestamp", leads="row", look={"unit": words.EXACT_MOMENT, "custom__width": 190})
 ID = Listed("Id", "id", leads="request", look={"custom__width": 290})
 OUTCOME = Listed("Outcome", "outcome", look=OUTCOME_LOOK)
 STATUS = Listed("Status", "status", "number", look={"custom__width": 70})
@@ -158,6 +158,8 @@ def _ways(listed: Listed, dialect: Api | Sql | None) -> list:
     match listed.leads:
         case "request":
             return [links.alone(words.REQUEST, "This request in full", *kept, id=value)]
+        case "row":
+            return [links.alone(words.REQUEST, "This request in full", *kept, id=links.value_of(ID.title))]
         case "channel":
             return [links.alone(words.CHANNELS, "This channel", *kept, channel=value)]
         case "key":
@@ -232,8 +234,8 @@ def _p95(dialect: Api | Sql):
 def _log(dialect: Api | Sql):
     made = table(
         "Requests",
-        f"The {NEWEST} first of the requests chosen, in the order chosen at the top. *Id* leads to all that is known "
-        "of one: its phases, attempts, tokens and captured bytes. An empty cell is unknown, not 0: a cost without a "
+        f"The {NEWEST} first of the requests chosen, in the order chosen at the top. *Time* and *Id* lead to all that is "
+        "known of one: its phases, attempts, tokens and captured bytes. An empty cell is unknown, not 0: a cost without a "
         "price, a first token of what was no stream.",
         dialect.chosen_order(LOG, NEWEST),
         width=24, height=16,
