@@ -14,9 +14,11 @@ use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::info::{REVISION, VERSION, ledger_id};
 use super::json::{Info, Moment, RequestDetailJson, RequestList, UsageSummaryJson};
 use super::moment::parse_moment;
-use super::parameters::{Parameters, invalid, parsed};
+use super::parameters::{Parameters, invalid, names, parsed, words};
 use crate::clock::UnixMicros;
-use crate::ledger::query::{Cursor, GroupBy, Order, RequestFilter, Sequence, UsageQuery};
+use crate::ledger::query::{
+    Cursor, GroupBy, Order, RequestFilter, Sequence, UsageFilter, UsageQuery,
+};
 use crate::record::{Api, Outcome, RequestId};
 
 /// How far `order=slowest` looks back when no `since` is given: no index serves that order.
@@ -85,6 +87,15 @@ pub(super) struct UsageParameters {
     since: Option<String>,
     /// Up to but without this time; rounded up to the minute.
     until: Option<String>,
+    /// Sent to one of these channels: names or patterns (`*`, `?`), separated by commas.
+    channel: Option<String>,
+    /// Answered by one of these models, likewise; where the provider named none, asked for it.
+    #[param(example = "gpt-5*,o4-mini")]
+    model: Option<String>,
+    /// Calling one of these APIs, likewise.
+    api: Option<String>,
+    /// Of client keys of these names, likewise.
+    key: Option<String>,
     /// One row for each combination of these, separated by commas: `model`, `channel`, `key`,
     /// `api`, `day`, `tag:NAME`.
     #[param(example = "day,model")]
@@ -298,6 +309,16 @@ impl UsageParameters {
         Ok(UsageQuery {
             since: moment("since", self.since.as_deref(), now, &timezone)?,
             until: moment("until", self.until.as_deref(), now, &timezone)?,
+            filter: UsageFilter {
+                channel: names("channel", self.channel.as_deref())?,
+                model: names("model", self.model.as_deref())?,
+                api: words(
+                    "api",
+                    self.api.as_deref(),
+                    Api::ALL.iter().map(|api| api.as_str()),
+                )?,
+                key: names("key", self.key.as_deref())?,
+            },
             by,
             timezone,
         })

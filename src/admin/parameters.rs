@@ -12,6 +12,7 @@ use utoipa::openapi::path::ParameterIn;
 
 use super::error::{ApiError, ErrorCode};
 use crate::config::likeliest;
+use crate::ledger::query::NameFilter;
 
 /// The query parameters of a path. `T`'s fields are `Option<String>`; the names that exist are
 /// those its OpenAPI description lists, so neither can drift from the other. An empty value counts
@@ -55,6 +56,25 @@ pub(super) fn parsed<V: FromStr<Err: Display>>(
                 .map_err(|error| invalid(name, format!("{name}: {error}")))
         })
         .transpose()
+}
+
+/// The names of parameter `name`; everything where it is not given.
+pub(super) fn names(name: &str, given: Option<&str>) -> Result<NameFilter, ApiError> {
+    Ok(parsed(name, given)?.unwrap_or_default())
+}
+
+/// As [`names`], of a closed vocabulary: `words` are all that there are.
+pub(super) fn words(
+    name: &'static str,
+    given: Option<&str>,
+    words: impl Iterator<Item = &'static str>,
+) -> Result<NameFilter, ApiError> {
+    let filter = names(name, given)?;
+    let words: Vec<&str> = words.collect();
+    match filter.check(name, &words) {
+        Ok(()) => Ok(filter),
+        Err(error) => Err(invalid(name, format!("{name}: {error}"))),
+    }
 }
 
 /// A parameter whose value makes no sense, and why.

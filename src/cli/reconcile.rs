@@ -87,6 +87,7 @@ pub(super) fn compare(
         until: Some(start_of(until)),
         by: vec![GroupBy::Day, GroupBy::Model, GroupBy::Api, GroupBy::Channel],
         timezone: TimeZone::UTC,
+        ..UsageQuery::default()
     };
     let (usage, bill) = wait(async {
         let usage = ledger_usage(&query, settings, output).await?;

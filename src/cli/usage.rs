@@ -72,6 +72,7 @@ pub(super) fn usage(
         },
         by,
         timezone: settings.timezone.clone(),
+        ..UsageQuery::default()
     };
     let asked = wait(async {
         let source = Source::open(settings, output).await?;

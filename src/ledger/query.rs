@@ -5,6 +5,7 @@
 //! journal is seen only after [`crate::ledger::catch_up`].
 
 mod listing;
+mod names;
 mod past;
 mod period;
 mod replay;
@@ -29,6 +30,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+pub use names::{NameFilter, NameFilterError};
 pub use past::{HeldRequest, Past, PastQuery};
 pub use period::{Durations, PeriodGroup, PeriodPart, PeriodQuery, PeriodSums, PeriodUsage};
 pub use replay::{Replayed, Turn};
@@ -36,7 +38,7 @@ pub use requests::{
     Cursor, CursorError, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage,
     Sequence, StoredRequest,
 };
-pub use usage::{GroupBy, GroupByError, UsageQuery, UsageRow, UsageSummary};
+pub use usage::{GroupBy, GroupByError, UsageFilter, UsageQuery, UsageRow, UsageSummary};
 
 pub use super::alert_events::{AlertCursor, AlertEventFilter, AlertEventPage};
 pub use super::chat_answers::{AnswerCursor, AnswerFilter, AnswerPage, UsedNonce};

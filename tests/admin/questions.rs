@@ -173,6 +173,26 @@ async fn usage_adds_up_and_says_what_it_leaves_out() {
 }
 
 #[tokio::test]
+async fn usage_takes_lists_of_names_and_patterns() {
+    let admin = Admin::with_traffic().await;
+    for (query, requests) in [
+        ("channel=azure", 1),
+        ("channel=azure,open*", 5),
+        ("channel=*", 5),
+        ("channel=", 5),
+        ("api=responses,embeddings", 2),
+        ("model=mystery-?", 1),
+        ("key=team-*", 1),
+        ("key=team-*&channel=azure", 0),
+        ("by=tag:project&model=mystery-?", 1),
+    ] {
+        let path = format!("/api/v1/usage/summary?{query}");
+        let summary = admin.json(&path).await;
+        assert_eq!(summary["total"]["requests"], requests, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_day_is_a_day_where_the_caller_lives() {
     let admin = Admin::start(None, None).await;
     // 10:00 and 15:00 UTC: one day in UTC, two in Tokyo.
@@ -244,6 +264,11 @@ async fn what_makes_no_sense_is_refused_with_a_hint() {
             "one of: model, channel",
         ),
         ("/api/v1/usage/summary?by=model,model", "by", "named twice"),
+        (
+            "/api/v1/usage/summary?api=chat,chta",
+            "api",
+            "`chta` is no api; one of: chat",
+        ),
         (
             "/api/v1/usage/summary?timezone=Mars",
             "timezone",

@@ -55,6 +55,7 @@ impl Answerer {
             until: None,
             by: by.into_iter().collect(),
             timezone: asking.told.timezone.clone(),
+            ..UsageQuery::default()
         };
         let summary = self.read(|reader| reader.usage(&query))?;
         Ok(summary.unwrap_or_default())

@@ -6,10 +6,10 @@ use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use jiff::{ToSpan, Zoned};
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Row, params_from_iter};
 
-use super::usage::{GroupBy, UsageQuery, UsageRow, UsageSummary};
+use super::usage::{GroupBy, UsageFilter, UsageQuery, UsageRow, UsageSummary};
 use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
 use crate::ledger::rollup::{add, add_known, is_unbilled};
@@ -58,6 +58,13 @@ pub(super) fn usage(
         UnixMicros(until.0.saturating_add(59_999_999)).minute().0
     });
 
+    let model = match tag {
+        Some(_) => "coalesce(served_model, requested_model)",
+        None => "model",
+    };
+    let (conditions, more) = conditions(&query.filter, model);
+    let values = [since.into(), until.into()].into_iter().chain(more);
+
     let mut groups = Groups::default();
     let mut key = GroupKey::new(query);
     if tag.is_some() {
@@ -65,10 +72,10 @@ pub(super) fn usage(
             "SELECT started_at, channel, coalesce(served_model, requested_model), api, key, tags, \
              outcome, usage_source, cost_nanousd, total_tokens, total_us, first_token_us, \
              request_bytes, response_bytes, estimated_cost_nanousd{} \
-             FROM requests WHERE started_at >= ? AND started_at < ?",
+             FROM requests WHERE started_at >= ? AND started_at < ?{conditions}",
             counted_columns()
         ))?;
-        let mut rows = statement.query([since, until])?;
+        let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
             groups.add(key.of(row)?, &of_request(row)?);
         }
@@ -78,16 +85,34 @@ pub(super) fn usage(
              missing_usage_requests, cost_nanousd, total_tokens, total_us_sum, total_us_count, \
              first_token_us_sum, first_token_us_count, request_bytes, response_bytes, \
              estimated_cost_nanousd, partial_requests, estimated_requests, {}{} \
-             FROM usage_minutely WHERE minute >= ? AND minute < ?",
+             FROM usage_minutely WHERE minute >= ? AND minute < ?{conditions}",
             unbilled_columns(),
             counted_columns()
         ))?;
-        let mut rows = statement.query([since, until])?;
+        let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
             groups.add(key.of(row)?, &of_rollup(row)?);
         }
     }
     Ok(groups.summary(query))
+}
+
+/// What `filter` wants, with an AND before each condition, and the values it speaks of.
+fn conditions(filter: &UsageFilter, model: &str) -> (String, Vec<Value>) {
+    let mut sql = String::new();
+    let mut values = Vec::new();
+    for (column, names) in [
+        ("channel", &filter.channel),
+        (model, &filter.model),
+        ("api", &filter.api),
+        ("key", &filter.key),
+    ] {
+        if let Some((condition, more)) = names.condition(column) {
+            let _infallible = write!(sql, " AND {condition}");
+            values.extend(more);
+        }
+    }
+    (sql, values)
 }
 
 /// What bills nothing, added up.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::tz::TimeZone;
 
+use super::names::NameFilter;
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{Tokens, Units};
@@ -63,6 +64,19 @@ impl fmt::Display for GroupBy {
     }
 }
 
+/// Whose usage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageFilter {
+    /// Sent to one of these channels.
+    pub channel: NameFilter,
+    /// Answered by one of these models; where the provider named none, asked for it.
+    pub model: NameFilter,
+    /// Calling one of these APIs.
+    pub api: NameFilter,
+    /// Of client keys of these names.
+    pub key: NameFilter,
+}
+
 /// A question about usage.
 #[derive(Clone, Debug)]
 pub struct UsageQuery {
@@ -71,6 +85,8 @@ pub struct UsageQuery {
     pub since: Option<UnixMicros>,
     /// Up to but without this moment; rounded up to the minute. `None`: until now.
     pub until: Option<UnixMicros>,
+    /// Whose.
+    pub filter: UsageFilter,
     /// One row for each combination of these; empty gives one row of everything.
     pub by: Vec<GroupBy>,
     /// Whose calendar [`GroupBy::Day`] means.
@@ -82,6 +98,7 @@ impl Default for UsageQuery {
         Self {
             since: None,
             until: None,
+            filter: UsageFilter::default(),
             by: Vec::new(),
             timezone: TimeZone::UTC,
         }

@@ -193,7 +193,7 @@ proptest! {
             since: range.map(|(since, _)| UnixMicros(minute(since).0 + 59_999_999)),
             until: range.map(|(since, length)| UnixMicros(minute(since + length).0 + 1)),
             by: by.clone(),
-            timezone: TimeZone::UTC,
+            ..UsageQuery::default()
         };
         let summary = Reader::open(folder.path()).unwrap().usage(&query).unwrap();
 
