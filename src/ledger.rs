@@ -51,6 +51,7 @@ mod database;
 mod deferred;
 mod events;
 mod gate_events;
+mod hours;
 mod journal;
 mod keys;
 mod lock;

@@ -13,15 +13,15 @@ use super::AdminState;
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::info::{REVISION, VERSION, ledger_id};
 use super::json::{Info, Moment, RequestDetailJson, RequestList, UsageSummaryJson};
-use super::moment::parse_moment;
+use super::moment::{parse_moment, parse_span};
 use super::parameters::{Parameters, invalid, names, parsed, words};
-use crate::clock::UnixMicros;
+use crate::clock::{UnixMicros, micros};
 use crate::ledger::query::{
-    Cursor, GroupBy, Order, RequestFilter, Sequence, UsageFilter, UsageQuery,
+    Cursor, GroupBy, NameFilter, Order, RequestFilter, Sequence, UsageFilter, UsageQuery,
 };
-use crate::record::{Api, Outcome, RequestId};
+use crate::record::{Api, Outcome, RequestId, UsageSource};
 
-/// How far `order=slowest` looks back when no `since` is given: no index serves that order.
+/// How far `order=slowest` looks back when no `since` is given.
 pub const SLOWEST_LOOKS_BACK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Most requests in one answer.
@@ -43,26 +43,37 @@ pub(super) struct RequestsParameters {
     since: Option<String>,
     /// Started before this time.
     until: Option<String>,
-    /// Sent to this channel.
+    /// Sent to one of these channels: names or patterns (`*`, `?`), separated by commas.
     channel: Option<String>,
-    /// Answered by this model; where the provider named none, asked for this model.
+    /// Answered by one of these models, likewise; where the provider named none, asked for it.
+    #[param(example = "gpt-5*,o4-mini")]
     model: Option<String>,
-    /// Calling this API.
-    #[param(value_type = Option<Api>, inline)]
+    /// Calling one of these APIs, likewise.
     api: Option<String>,
-    /// Of the client key of this name.
+    /// Of client keys of these names, likewise.
     key: Option<String>,
-    /// That ended so.
-    #[param(value_type = Option<Outcome>, inline)]
+    /// That ended in one of these ways, likewise; `failed` stands for every outcome but `ok` and
+    /// `client_closed`.
+    #[param(example = "timeout,rate_limited")]
     outcome: Option<String>,
+    /// Whose token counts come from one of these: `reported`, `partial`, `estimated`, `missing`,
+    /// `none`; likewise.
+    #[param(example = "estimated,missing")]
+    usage_source: Option<String>,
     /// Answered with this HTTP status.
     #[param(value_type = Option<u16>)]
     status: Option<String>,
-    /// Of this conversation.
+    /// Of one of these conversations, likewise. Patterns are slow where there are many requests.
     session: Option<String>,
     /// `true`: only failures, that is every outcome but `ok` and `client_closed`.
     #[param(value_type = Option<bool>)]
     failed: Option<String>,
+    /// `true`: only those with tokens and without a cost, because their model has no price.
+    #[param(value_type = Option<bool>)]
+    unpriced: Option<String>,
+    /// That took so long or longer, from the request's header to the end of the answer.
+    #[param(example = "90s")]
+    min_total: Option<String>,
     /// `newest` (by start, the default) or `slowest` (by total duration; without `since` it looks
     /// back 7 days).
     #[param(pattern = "^(newest|slowest)$")]
@@ -242,14 +253,25 @@ impl RequestsParameters {
         Ok(RequestFilter {
             since,
             until: moment("until", self.until.as_deref(), now, timezone)?,
-            channel: self.channel.clone(),
-            model: self.model.clone(),
-            api: parsed("api", self.api.as_deref())?,
-            key: self.key.clone(),
-            outcome: parsed("outcome", self.outcome.as_deref())?,
+            channel: names("channel", self.channel.as_deref())?,
+            model: names("model", self.model.as_deref())?,
+            api: words(
+                "api",
+                self.api.as_deref(),
+                Api::ALL.iter().map(|api| api.as_str()),
+            )?,
+            key: names("key", self.key.as_deref())?,
+            outcome: outcomes(self.outcome.as_deref())?,
+            usage_source: words(
+                "usage_source",
+                self.usage_source.as_deref(),
+                UsageSource::ALL.iter().map(|source| source.as_str()),
+            )?,
             status: parsed("status", self.status.as_deref())?,
-            session: self.session.clone(),
+            session: names("session", self.session.as_deref())?,
             failed_only: parsed("failed", self.failed.as_deref())?.unwrap_or(false),
+            unpriced_only: parsed("unpriced", self.unpriced.as_deref())?.unwrap_or(false),
+            min_total_us: min_total(self.min_total.as_deref())?,
             order,
             cursor: self.cursor(order)?,
             limit,
@@ -323,6 +345,31 @@ impl UsageParameters {
             timezone,
         })
     }
+}
+
+/// The parameter `outcome`.
+fn outcomes(given: Option<&str>) -> Result<NameFilter, ApiError> {
+    let failures = Outcome::ALL.iter().filter(|outcome| outcome.is_error());
+    let failures: Vec<&str> = failures.map(|outcome| outcome.as_str()).collect();
+    let failures = failures.join(",");
+    let each = |name: &str| match name.trim() {
+        "failed" => failures.clone(),
+        name => name.to_owned(),
+    };
+    let given = given.map(|names| names.split(',').map(each).collect::<Vec<_>>().join(","));
+    let all = Outcome::ALL.iter().map(|outcome| outcome.as_str());
+    words("outcome", given.as_deref(), all)
+}
+
+/// The parameter `min_total`, in microseconds.
+fn min_total(given: Option<&str>) -> Result<Option<u64>, ApiError> {
+    given
+        .map(|text| {
+            parse_span(text)
+                .map(micros)
+                .map_err(|error| invalid("min_total", format!("min_total: {error}")))
+        })
+        .transpose()
 }
 
 /// The parameter `limit`, where it is given.

@@ -412,14 +412,22 @@ fn filter_pairs(filter: &RequestFilter) -> Vec<(&'static str, String)> {
     let mut pairs = Vec::new();
     push(&mut pairs, "since", filter.since);
     push(&mut pairs, "until", filter.until);
-    push(&mut pairs, "channel", filter.channel.as_ref());
-    push(&mut pairs, "model", filter.model.as_ref());
-    push(&mut pairs, "api", filter.api);
-    push(&mut pairs, "key", filter.key.as_ref());
-    push(&mut pairs, "outcome", filter.outcome);
+    for (name, names) in [
+        ("channel", &filter.channel),
+        ("model", &filter.model),
+        ("api", &filter.api),
+        ("key", &filter.key),
+        ("outcome", &filter.outcome),
+        ("usage_source", &filter.usage_source),
+        ("session", &filter.session),
+    ] {
+        push(&mut pairs, name, (!names.is_everything()).then_some(names));
+    }
     push(&mut pairs, "status", filter.status);
-    push(&mut pairs, "session", filter.session.as_ref());
     push(&mut pairs, "failed", filter.failed_only.then_some(true));
+    push(&mut pairs, "unpriced", filter.unpriced_only.then_some(true));
+    let min_total = filter.min_total_us.map(|us| format!("{us}us"));
+    push(&mut pairs, "min_total", min_total);
     push(&mut pairs, "limit", Some(filter.limit));
     pairs
 }

@@ -18,7 +18,7 @@ use crate::admin::SLOWEST_LOOKS_BACK;
 use crate::admin::json::{PayloadJson, RequestDetailJson};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
-use crate::ledger::query::{Order, RequestFilter};
+use crate::ledger::query::{NameFilter, Order, RequestFilter};
 use crate::record::{Api, Outcome, RequestId};
 
 /// The heading of the filters in the help text.
@@ -48,27 +48,27 @@ pub(super) struct Arguments {
     /// Started before.
     #[arg(long, value_name = "T", help_heading = FILTERS)]
     until: Option<String>,
-    /// Sent to this channel.
-    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
-    channel: Option<String>,
-    /// Answered by this model, or asked for it where the provider named none.
-    #[arg(long, value_name = "MODEL", help_heading = FILTERS)]
-    model: Option<String>,
+    /// Sent to one of these channels: names or patterns (`*`, `?`), separated by commas.
+    #[arg(long, value_name = "NAMES", help_heading = FILTERS)]
+    channel: Option<NameFilter>,
+    /// Answered by one of these models, likewise, or asked for it where the provider named none.
+    #[arg(long, value_name = "MODELS", help_heading = FILTERS)]
+    model: Option<NameFilter>,
     /// Calling this API: chat, responses, completions, embeddings, …
     #[arg(long, value_name = "API", help_heading = FILTERS)]
     api: Option<Api>,
-    /// Of the client key of this name.
-    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
-    key: Option<String>,
+    /// Of client keys of these names, likewise.
+    #[arg(long, value_name = "NAMES", help_heading = FILTERS)]
+    key: Option<NameFilter>,
     /// That ended so: `ok`, `upstream_error`, `rate_limited`, `timeout`, …
     #[arg(long, value_name = "OUTCOME", help_heading = FILTERS)]
     outcome: Option<Outcome>,
     /// Answered with this HTTP status.
     #[arg(long, value_name = "STATUS", help_heading = FILTERS)]
     status: Option<u16>,
-    /// Of this conversation.
-    #[arg(long, value_name = "ID", help_heading = FILTERS)]
-    session: Option<String>,
+    /// Of one of these conversations, likewise.
+    #[arg(long, value_name = "IDS", help_heading = FILTERS)]
+    session: Option<NameFilter>,
     /// How to print them; followed requests are one JSON object a line.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -159,6 +159,11 @@ fn one(
     Ok(ExitCode::SUCCESS)
 }
 
+/// A word of a closed vocabulary; everything where none is given.
+fn word(given: Option<&str>) -> NameFilter {
+    given.map(NameFilter::exactly).unwrap_or_default()
+}
+
 impl Arguments {
     fn filter(self, now: UnixMicros, timezone: &TimeZone) -> Result<RequestFilter, Failure> {
         let time = |argument, text: Option<String>| {
@@ -172,13 +177,13 @@ impl Arguments {
         Ok(RequestFilter {
             since,
             until: time("until", self.until)?,
-            channel: self.channel,
-            model: self.model,
-            api: self.api,
-            key: self.key,
-            outcome: self.outcome,
+            channel: self.channel.unwrap_or_default(),
+            model: self.model.unwrap_or_default(),
+            api: word(self.api.map(Api::as_str)),
+            key: self.key.unwrap_or_default(),
+            outcome: word(self.outcome.map(Outcome::as_str)),
             status: self.status,
-            session: self.session,
+            session: self.session.unwrap_or_default(),
             failed_only: self.failed,
             order: if self.slowest {
                 Order::Slowest

@@ -4,6 +4,8 @@
 //! never waits for it. It works with the sidecar running or not; what a crashed sidecar left in the
 //! journal is seen only after [`crate::ledger::catch_up`].
 
+mod conditions;
+mod finding;
 mod listing;
 mod names;
 mod past;

@@ -12,6 +12,7 @@ use super::alert_events;
 use super::chat_answers;
 use super::deferred;
 use super::gate_events;
+use super::hours;
 use super::notifications;
 use super::windows;
 use crate::clock::UnixMicros;
@@ -43,6 +44,7 @@ pub(super) fn expire(
     if let Some(retention) = retention {
         let cutoff = now.minus(retention);
         most = most.max(expire_requests(&transaction, cutoff)?);
+        more |= hours::expire(&transaction, cutoff)? > 0;
         for expire in [deferred::expire, gate_events::expire, alert_events::expire] {
             most = most.max(expire(&transaction, cutoff, ROWS_A_STEP)?);
         }

@@ -18,6 +18,7 @@ use super::chat_answers;
 use super::database::Database;
 use super::deferred::{self, Noted};
 use super::gate_events;
+use super::hours::{Hours, KnownHours};
 use super::journal::segment::Stream;
 use super::journal::tail::{End, Tail};
 use super::migrations::MigrationError;
@@ -94,6 +95,8 @@ pub(super) struct Committed {
 pub(super) struct StreamState {
     pub(super) tail: Tail,
     open: OpenAdmissions,
+    /// Thrown away with the rest after an error, as what it knows may not be committed.
+    hours: KnownHours,
     /// Offset before which files were deleted.
     trimmed: u64,
 }
@@ -143,6 +146,7 @@ impl StreamState {
         Ok(Self {
             tail: Tail::new(stream, offset(position)),
             open,
+            hours: KnownHours::default(),
             trimmed: offset(resume_from),
         })
     }
@@ -174,6 +178,7 @@ impl StreamState {
         let first = sequence;
         let mut inserter = Inserter::new(&transaction)?;
         let mut rollups = Rollups::default();
+        let mut hours = Hours::default();
         let mut windows = Windows::default();
         for (frame, payload) in self.tail.frames() {
             let mut reject = |reason: String| {
@@ -220,6 +225,7 @@ impl StreamState {
                         .insert(row, sequence)
                         .map_err(|source| blame(stream, frame.offset, source))?;
                     rollups.count(row);
+                    hours.count(row);
                     windows.count_row(row);
                     if self.open.end(record.admission.id) == Before::Kept {
                         rows::forget_admission(&transaction, record.admission.id)?;
@@ -229,6 +235,7 @@ impl StreamState {
         }
         drop(inserter);
         rollups.write(&transaction)?;
+        hours.write(&transaction, &mut self.hours)?;
         windows.write(&transaction)?;
         self.keep_old_admissions(&transaction)?;
         store_position(
@@ -293,6 +300,7 @@ impl StreamState {
         let first = sequence;
         let mut inserter = Inserter::new(&transaction)?;
         let mut rollups = Rollups::default();
+        let mut hours = Hours::default();
         let mut windows = Windows::default();
         for (offset, payload) in &payloads {
             let reason = match wire::decode(payload) {
@@ -303,6 +311,7 @@ impl StreamState {
                         Ok(()) => {
                             sequence += 1;
                             rollups.count(row);
+                            hours.count(row);
                             windows.count_row(row);
                             continue;
                         }
@@ -322,6 +331,7 @@ impl StreamState {
         }
         drop(inserter);
         rollups.write(&transaction)?;
+        hours.write(&transaction, &mut self.hours)?;
         windows.write(&transaction)?;
         transaction.execute("DELETE FROM admissions WHERE stream = ?", [&name])?;
         let position = self.tail.position();

@@ -6,6 +6,7 @@ mod deferred;
 mod files;
 mod gates;
 mod handover;
+mod listing;
 mod notifications;
 mod past;
 mod period;

@@ -8,7 +8,7 @@ use super::answerer::{Answerer, Asking, Reply, Standing};
 use super::{AlertSubject, Subject};
 use crate::alert::{AlertEvent, AlertId, AlertState, Severity};
 use crate::channel::Hold;
-use crate::ledger::query::{Order, RequestFilter, StoredRequest};
+use crate::ledger::query::{NameFilter, Order, RequestFilter, StoredRequest};
 use crate::notify::content::{actions_told, humane};
 use crate::notify::{Block, Message, Span, Tone};
 use crate::record::{GateReason, GateState, Owner};
@@ -115,7 +115,7 @@ impl Answerer {
     pub(super) fn errors_told(&self, asking: &Asking<'_>, channel: Option<&str>) -> Vec<Block> {
         let filter = RequestFilter {
             since: Some(asking.now.minus(ERRORS_SINCE)),
-            channel: channel.map(str::to_owned),
+            channel: channel.map(NameFilter::exactly).unwrap_or_default(),
             failed_only: true,
             order: Order::Newest,
             limit: MOST_ERRORS,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rusqlite::types::{FromSql, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
+use super::conditions::Conditions;
+use super::finding;
 use super::requests::{
     Cursor, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage, Sequence,
     StoredRequest,
@@ -17,100 +19,32 @@ use crate::clock::UnixMicros;
 use crate::ledger::rows::stored;
 use crate::money::NanoUsd;
 use crate::record::{
-    Api, Attempt, Cost, Estimate, Outcome, Phase, Phases, RequestId, TokenType, Tokens, Unit,
-    Units, Usage,
+    Attempt, Cost, Estimate, Phase, Phases, RequestId, TokenType, Tokens, Unit, Units, Usage,
 };
 
 /// Most rows in a page.
 const MOST: u32 = 1_000;
-
-/// Conditions of a listing and the values they speak of.
-#[derive(Default)]
-struct Conditions {
-    sql: String,
-    values: Vec<Value>,
-}
-
-impl Conditions {
-    fn add(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
-        self.sql.push_str(if self.sql.is_empty() {
-            " WHERE "
-        } else {
-            " AND "
-        });
-        self.sql.push_str(condition);
-        self.values.extend(values);
-    }
-
-    fn matching(filter: &RequestFilter) -> Self {
-        let mut conditions = Self::default();
-        let text = |text: &Option<String>| text.clone().map(Value::Text);
-        let name = |name: Option<&'static str>| name.map(|name| Value::Text(name.to_owned()));
-        let moment = |moment: Option<UnixMicros>| moment.map(|moment| Value::Integer(moment.0));
-        for (condition, value) in [
-            ("started_at >= ?", moment(filter.since)),
-            ("started_at < ?", moment(filter.until)),
-            ("channel = ?", text(&filter.channel)),
-            (
-                "coalesce(served_model, requested_model) = ?",
-                text(&filter.model),
-            ),
-            ("api = ?", name(filter.api.map(Api::as_str))),
-            ("key = ?", text(&filter.key)),
-            ("outcome = ?", name(filter.outcome.map(Outcome::as_str))),
-            (
-                "status = ?",
-                filter.status.map(|status| i64::from(status).into()),
-            ),
-            ("session = ?", text(&filter.session)),
-        ] {
-            if let Some(value) = value {
-                conditions.add(condition, [value]);
-            }
-        }
-        if filter.failed_only {
-            let mut fine = String::new();
-            for outcome in Outcome::ALL.iter().filter(|&&outcome| !outcome.is_error()) {
-                let separator = if fine.is_empty() { "" } else { ", " };
-                let _infallible = write!(fine, "{separator}'{outcome}'");
-            }
-            conditions.add(&format!("outcome NOT IN ({fine})"), []);
-        }
-        conditions
-    }
-}
 
 /// A page of a listing.
 pub(super) fn page(
     connection: &Connection,
     filter: &RequestFilter,
 ) -> Result<RequestPage, ReadError> {
-    let limit = filter.limit.clamp(1, MOST);
-    let column = match filter.order {
-        Order::Newest => "started_at",
-        Order::Slowest => "total_us",
-    };
-    let mut conditions = Conditions::matching(filter);
-    if filter.order == Order::Slowest {
-        conditions.add("total_us IS NOT NULL", []);
-    }
-    // A cursor of another order starts from the beginning rather than at a place without meaning.
-    if let Some(cursor) = filter.cursor.filter(|cursor| cursor.order == filter.order) {
-        conditions.add(
-            &format!("({column}, sequence) < (?, ?)"),
-            [cursor.value.into(), cursor.sequence.into()],
-        );
-    }
+    let limit = filter.limit.clamp(1, MOST) as usize;
+    // Several questions, one state of the database.
+    let transaction = connection.unchecked_transaction()?;
     // One more than asked for tells whether there is another page.
-    let sql = format!(
-        "SELECT {} FROM requests{} ORDER BY {column} DESC, sequence DESC LIMIT {}",
-        columns(),
-        conditions.sql,
-        limit + 1
-    );
-    let mut requests = select(connection, &sql, conditions.values)?;
-    let more = requests.len() > limit as usize;
-    requests.truncate(limit as usize);
+    let found = finding::find(&transaction, filter, limit + 1)?;
+    let sql = format!("SELECT {} FROM requests WHERE sequence = ?", columns());
+    let mut statement = transaction.prepare_cached(&sql)?;
+    let mut requests = Vec::new();
+    for &sequence in found.iter().take(limit) {
+        let mut rows = statement.query([sequence])?;
+        if let Some(row) = rows.next()? {
+            requests.push(stored_request(row)?);
+        }
+    }
+    let more = found.len() > limit;
     let next = requests.last().filter(|_| more).map(|last| Cursor {
         order: filter.order,
         value: match filter.order {

@@ -49,6 +49,13 @@ impl NameFilter {
             || name.is_some_and(|name| self.patterns.iter().any(|pattern| pattern.matches(name)))
     }
 
+    /// The names, where it says nothing else: neither a pattern nor everything.
+    pub(in crate::ledger) fn exact_names(&self) -> Option<Vec<&str>> {
+        let are_names = self.patterns.iter().all(ModelPattern::is_exact);
+        (are_names && !self.is_everything())
+            .then(|| self.patterns.iter().map(ModelPattern::as_str).collect())
+    }
+
     /// Fails on a name or pattern that fits none of `words`, which are all there are of
     /// `vocabulary`.
     pub fn check(&self, vocabulary: &'static str, words: &[&str]) -> Result<(), UnknownName> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use super::names::NameFilter;
 use crate::clock::UnixMicros;
 use crate::money::NanoUsd;
 use crate::record::{
@@ -17,22 +18,28 @@ pub struct RequestFilter {
     pub since: Option<UnixMicros>,
     /// Started before this moment.
     pub until: Option<UnixMicros>,
-    /// Sent to this channel.
-    pub channel: Option<String>,
-    /// Answered by this model; where the provider named none, asked for this model.
-    pub model: Option<String>,
-    /// Calling this API.
-    pub api: Option<Api>,
-    /// Of the client key of this name.
-    pub key: Option<String>,
+    /// Sent to one of these channels.
+    pub channel: NameFilter,
+    /// Answered by one of these models; where the provider named none, asked for it.
+    pub model: NameFilter,
+    /// Calling one of these APIs.
+    pub api: NameFilter,
+    /// Of client keys of these names.
+    pub key: NameFilter,
     /// That ended so.
-    pub outcome: Option<Outcome>,
+    pub outcome: NameFilter,
+    /// Whose usage comes from there.
+    pub usage_source: NameFilter,
     /// Answered with this HTTP status.
     pub status: Option<u16>,
-    /// Of this conversation.
-    pub session: Option<String>,
+    /// Of one of these conversations.
+    pub session: NameFilter,
     /// Only failures: every outcome but `ok` and `client_closed`.
     pub failed_only: bool,
+    /// Only those with tokens and without a cost: their model has no price.
+    pub unpriced_only: bool,
+    /// That took so many microseconds or longer.
+    pub min_total_us: Option<u64>,
     /// In which order.
     pub order: Order,
     /// Where the page before ended.
@@ -46,14 +53,17 @@ impl Default for RequestFilter {
         Self {
             since: None,
             until: None,
-            channel: None,
-            model: None,
-            api: None,
-            key: None,
-            outcome: None,
+            channel: NameFilter::default(),
+            model: NameFilter::default(),
+            api: NameFilter::default(),
+            key: NameFilter::default(),
+            outcome: NameFilter::default(),
+            usage_source: NameFilter::default(),
             status: None,
-            session: None,
+            session: NameFilter::default(),
             failed_only: false,
+            unpriced_only: false,
+            min_total_us: None,
             order: Order::Newest,
             cursor: None,
             limit: 100,
@@ -67,8 +77,7 @@ pub enum Order {
     /// Started last comes first.
     #[default]
     Newest,
-    /// Longest total duration first; requests without one are left out. No index serves this: it
-    /// looks at every row of the range, so give one.
+    /// Longest total duration first; requests without one are left out.
     Slowest,
 }
 

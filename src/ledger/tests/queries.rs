@@ -11,7 +11,8 @@ use super::sample::{START, admission, any_record, record};
 use super::{Manual, PATIENCE, open, settings};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{
-    Cursor, GroupBy, Order, Reader, RequestFilter, Sequence, StoredRequest, UsageQuery, UsageRow,
+    Cursor, GroupBy, NameFilter, Order, Reader, RequestFilter, Sequence, StoredRequest, UsageQuery,
+    UsageRow,
 };
 use crate::ledger::rollup::is_unbilled;
 use crate::money::NanoUsd;
@@ -370,7 +371,7 @@ fn filters_choose() {
     );
     assert_eq!(
         found(RequestFilter {
-            outcome: Some(Outcome::UpstreamError),
+            outcome: NameFilter::exactly("upstream_error"),
             ..all()
         }),
         failed
@@ -384,21 +385,21 @@ fn filters_choose() {
     );
     assert_eq!(
         found(RequestFilter {
-            model: Some("gpt-5-mini".into()),
+            model: NameFilter::exactly("gpt-5-mini"),
             ..all()
         }),
         failed
     );
     assert_eq!(
         found(RequestFilter {
-            session: Some("s1".into()),
+            session: NameFilter::exactly("s1"),
             ..all()
         }),
         [1, 11, 21]
     );
     assert_eq!(
         found(RequestFilter {
-            channel: Some("odd".into()),
+            channel: NameFilter::exactly("odd"),
             failed_only: true,
             ..all()
         }),
@@ -406,7 +407,7 @@ fn filters_choose() {
     );
     assert_eq!(
         found(RequestFilter {
-            key: Some("nobody".into()),
+            key: NameFilter::exactly("nobody"),
             ..all()
         }),
         [0; 0]
@@ -435,7 +436,7 @@ fn following_sees_each_new_request_once() {
     end(0, "a");
     let reader = Reader::open(folder.path()).unwrap();
     let filter = RequestFilter {
-        channel: Some("a".into()),
+        channel: NameFilter::exactly("a"),
         limit: 2,
         ..RequestFilter::default()
     };

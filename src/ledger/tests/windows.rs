@@ -408,7 +408,8 @@ fn a_ledger_of_an_earlier_version_gets_its_windows_at_the_start() {
     let connection = Connection::open(database::path_in(folder.path())).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE notifications; DROP TABLE chat_answers; DROP VIEW alert_states; DROP TABLE alert_events; DROP TABLE silences; \
+            "DROP TABLE requests_hourly; DROP INDEX requests_failed; DROP INDEX requests_session; \
+             DROP TABLE notifications; DROP TABLE chat_answers; DROP VIEW alert_states; DROP TABLE alert_events; DROP TABLE silences; \
              DROP TABLE window_minutely; DROP INDEX requests_worst; \
              ALTER TABLE requests DROP COLUMN assumed_cost_nanousd; \
              ALTER TABLE requests DROP COLUMN billable; \
