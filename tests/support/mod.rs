@@ -14,6 +14,7 @@ pub(crate) mod ledger;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod new_api;
+#[allow(dead_code, reason = "only the tests of dashboards ask for it")]
 pub(crate) mod prometheus;
 pub(crate) mod receivers;
 pub(crate) mod served;

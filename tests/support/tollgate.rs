@@ -182,6 +182,7 @@ impl Tollgate {
     }
 
     /// Where its admin port is.
+    #[allow(dead_code, reason = "only the tests of dashboards ask for it")]
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin
     }

@@ -11,8 +11,12 @@ use crate::record::UnknownName;
 /// Most names in one filter: SQLite bounds how deep a condition may be.
 const MOST_NAMES: usize = 200;
 
+/// What a dashboard's variable stands for when everything is chosen: a regular expression, because the
+/// same variable goes to Prometheus.
+const GRAFANAS_ALL: &str = ".*";
+
 /// Names, or patterns of names (`*` any characters, `?` one), of which one is to fit; written with
-/// commas between them. `*` is everything, also what has no name; every other pattern wants one.
+/// commas between them. `*` (or `.*`) is everything, also what has no name; every other pattern wants one.
 /// Everything, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameFilter {
@@ -104,7 +108,7 @@ impl FromStr for NameFilter {
         }
         if names
             .iter()
-            .any(|name| name.bytes().all(|byte| byte == b'*'))
+            .any(|name| *name == GRAFANAS_ALL || name.bytes().all(|byte| byte == b'*'))
         {
             return Ok(Self::default());
         }
@@ -158,6 +162,7 @@ mod tests {
         for (text, name, fits) in [
             ("", Some("a"), true),
             ("*", None, true),
+            (".*", None, true),
             ("gpt-5, o?,", Some("gpt-5"), true),
             ("gpt-5,o?", Some("o4"), true),
             ("gpt-5,o?", Some("gpt-5.1"), false),
