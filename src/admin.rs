@@ -8,6 +8,7 @@ mod access;
 mod alerts;
 mod answers;
 mod api;
+mod certificate;
 mod channels;
 mod error;
 mod exposition;
@@ -45,7 +46,7 @@ use crate::config::{ChannelSettings, Secret};
 use crate::dispatch::DispatchStats;
 use crate::dispatch::answering::Answerer;
 use crate::keys::Keys;
-use crate::ledger::{Journal, LedgerStats, Repricer, Sellers, SilenceWriter};
+use crate::ledger::{Journal, LedgerStats, Repricer, Sellers, SilenceWriter, Storage};
 use crate::meter::Meter;
 use crate::payloads::PayloadStats;
 use crate::pricing::Prices;
@@ -58,6 +59,7 @@ use channels::Channels;
 use readers::Readers;
 
 pub use api::{MAX_LIMIT, SLOWEST_LOOKS_BACK};
+pub use certificate::CertificateValidity;
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use info::{REVISION, VERSION, ledger_id};
 pub(crate) use keys::new_key;
@@ -137,6 +139,7 @@ impl AdminState {
                 Arc::clone(&parts.meter),
                 Arc::clone(&parts.channels),
                 parts.ledger,
+                Storage::new(&parts.data_dir),
                 parts.payloads,
                 Arc::clone(&parts.prices),
                 Arc::clone(&parts.rules),
@@ -176,6 +179,12 @@ impl AdminState {
     /// Shows, too, how channels outside follow the gates.
     pub fn with_followed(self, stats: Arc<FollowerStats>) -> prometheus::Result<Self> {
         exposition::add_followed(&self.registry, stats)?;
+        Ok(self)
+    }
+
+    /// Shows, too, until when the certificate in front is good.
+    pub fn with_certificate(self, validity: CertificateValidity) -> prometheus::Result<Self> {
+        exposition::add_certificate(&self.registry, validity)?;
         Ok(self)
     }
 

@@ -6,6 +6,7 @@
 //! period even when nothing runs any more, and panics when a port is taken.
 
 mod arrivals;
+mod certificate;
 mod data_plane;
 mod enforcement;
 mod gates;
@@ -153,6 +154,7 @@ async fn run_here(
     let shown = outside::shown(rooms.admin(settings)?, follower.as_ref())?;
     // Before whatever may take its time: who asks whether this process lives gets an answer.
     let shown = shown.with_reloads(reloads)?;
+    let shown = certificate::shown(shown, settings)?;
     let mut telling = Telling::new(settings, &rooms, plan);
     let shown = telling.shown(shown)?;
     let admin = Admin::start(listeners.admin()?, Arc::new(shown))?;

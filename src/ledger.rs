@@ -66,6 +66,7 @@ mod rollup;
 mod rows;
 mod silences;
 mod stats;
+mod storage;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -97,6 +98,7 @@ pub use self::reprice::{
 };
 pub use self::silences::{SilenceError, SilenceWriter};
 pub use self::stats::{COMMIT_BUCKETS_US, CommitDurations, LedgerStats};
+pub use self::storage::{Room, Storage};
 
 /// Where the ledger lies and how it behaves.
 #[derive(Clone, Debug)]

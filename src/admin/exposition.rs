@@ -1,11 +1,13 @@
 //! `/metrics`: the registry, and what the ledger and the build say of themselves.
 
+mod certificate;
 mod channels;
 mod followed;
 mod notifications;
 mod prices;
 mod reloads;
 mod rules;
+mod storage;
 
 use std::sync::Arc;
 
@@ -15,11 +17,11 @@ use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Opts, Registry, TextEncoder};
 
 use super::info::{REVISION, VERSION};
-use crate::admin::ReloadStats;
+use crate::admin::{CertificateValidity, ReloadStats};
 use crate::channel::Registry as Pool;
 use crate::clock::micros;
 use crate::dispatch::DispatchStats;
-use crate::ledger::{COMMIT_BUCKETS_US, LedgerStats};
+use crate::ledger::{COMMIT_BUCKETS_US, LedgerStats, Storage};
 use crate::meter::families::{self, Family, counter, family, float, seconds};
 use crate::meter::{Meter, TrafficCollector};
 use crate::payloads::PayloadStats;
@@ -27,12 +29,14 @@ use crate::pricing::Prices;
 use crate::rules::Rules;
 use crate::sources::new_api::FollowerStats;
 
+use certificate::CertificateCollector;
 use channels::ChannelsCollector;
 use followed::FollowedCollector;
 use notifications::NotificationsCollector;
 use prices::PricesCollector;
 use reloads::ReloadsCollector;
 use rules::RulesCollector;
+use storage::StorageCollector;
 
 /// The text format's media type, as Prometheus asks for it.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -42,6 +46,7 @@ pub(super) fn registry(
     meter: Arc<Meter>,
     channels: Arc<Pool>,
     ledger: Arc<LedgerStats>,
+    storage: Storage,
     payloads: Arc<PayloadStats>,
     prices: Arc<Prices>,
     rules: Arc<Rules>,
@@ -50,6 +55,7 @@ pub(super) fn registry(
     registry.register(Box::new(TrafficCollector::new(meter)?))?;
     registry.register(Box::new(ChannelsCollector::new(channels)?))?;
     registry.register(Box::new(LedgerCollector::new(ledger)?))?;
+    registry.register(Box::new(StorageCollector::new(storage)?))?;
     registry.register(Box::new(PayloadCollector::new(payloads)?))?;
     registry.register(Box::new(PricesCollector::new(prices)?))?;
     registry.register(Box::new(RulesCollector::new(rules)?))?;
@@ -73,6 +79,14 @@ pub(super) fn add_followed(
     stats: Arc<FollowerStats>,
 ) -> prometheus::Result<()> {
     registry.register(Box::new(FollowedCollector::new(stats)?))
+}
+
+/// Adds until when the certificate in front is good.
+pub(super) fn add_certificate(
+    registry: &Registry,
+    validity: CertificateValidity,
+) -> prometheus::Result<()> {
+    registry.register(Box::new(CertificateCollector::new(validity)?))
 }
 
 /// Adds what came of reading the settings again.

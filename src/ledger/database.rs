@@ -16,6 +16,13 @@ pub(super) fn path_in(data_dir: &Path) -> PathBuf {
     data_dir.join("tollgate.db")
 }
 
+/// The write-ahead log of the database at `path`.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.to_owned().into_os_string();
+    log.push("-wal");
+    log.into()
+}
+
 /// How long the writer waits for a lock that another program has on the database before it counts
 /// an error and tries again later. Short, for it must also notice that it shall end.
 const BUSY: Duration = Duration::from_millis(500);
@@ -76,9 +83,7 @@ impl Database {
     /// go. Commits that are no longer in the -wal file were synced with the checkpoint that moved
     /// them.
     pub(super) fn sync(&self) -> io::Result<()> {
-        let mut wal = self.path.clone().into_os_string();
-        wal.push("-wal");
-        match File::open(wal) {
+        match File::open(log_of(&self.path)) {
             Ok(file) => file.sync_data(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
