@@ -69,10 +69,10 @@ class Board:
         self._built = self._built.with_row(row)
         return self
 
-    def first_aid(self) -> "Board":
+    def first_aid(self, content: str = FIRST_AID) -> "Board":
         """The last row: why a panel may be empty."""
         about = "What to do when panels are empty."
-        return self.folded("Nothing to see?", panels.note("First aid", about, FIRST_AID, height=7))
+        return self.folded("Nothing to see?", panels.note("First aid", about, content, height=7))
 
     def to_json(self) -> dict[str, object]:
         """Grafana's classic model, importable everywhere."""

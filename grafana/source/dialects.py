@@ -1,7 +1,7 @@
 """Where the request log's rows come from: the JSON API, or the ledger's tables in SQLite or PostgreSQL.
 
-A panel says its columns once, as `Listed`; a dialect asks for them. All of them give the same columns, so units, colours
-and links are said once too.
+A panel says its columns once, as `Listed`; a dialect asks for them. All of them give the same columns, so units,
+colours and links are said once too.
 """
 
 from dataclasses import dataclass, field
@@ -107,6 +107,11 @@ _BY = {
 _HAVING = {"newest": "", "slowest": "\n  AND total_us IS NOT NULL", "dearest": "\n  AND cost_nanousd IS NOT NULL"}
 
 
+def _first(order: str, limit: int, more: str = "") -> str:
+    """The ids of the first of the requests chosen."""
+    return f"SELECT id FROM requests\nWHERE {_CHOSEN}{_HAVING[order]}{more}\nORDER BY {_BY[order]} LIMIT {limit}"
+
+
 class Sql:
     """The ledger's tables. What differs between the two kinds is how a time is made, and the plugin's query model."""
 
@@ -161,31 +166,27 @@ class Sql:
 
     def requests(self, columns: list[Listed], limit: int, order: str = "newest", failed: bool = False):
         more = f"\n  AND {_FAILURE}" if failed else ""
-        return self.query(
-            f"SELECT {self._named(columns)}\nFROM requests\n"
-            f"WHERE {_CHOSEN}{_HAVING[order]}{more}\nORDER BY {_BY[order]} LIMIT {limit}",
-            _typed_columns(columns),
-        )
+        return self._those(columns, _first(order, limit, more), _BY[order])
 
     def chosen_order(self, columns: list[Listed], limit: int):
         """Of three lists one is read: what says which stands before any row. An index serves the newest."""
-        lists = "\nUNION ALL\n".join(
-            f"SELECT id FROM (\n  SELECT id FROM requests\n  WHERE ${{order:sqlstring}} = '{order}'\n  AND {_CHOSEN}{_HAVING[order]}"
-            f"\n  ORDER BY {_BY[order]} LIMIT {limit}\n) AS {order}"
-            for order in self.orders
-        )
+        asked = {order: f"\n  AND ${{order:sqlstring}} = '{order}'" for order in self.orders}
+        lists = [f"SELECT id FROM (\n{_first(order, limit, more)}\n) AS {order}" for order, more in asked.items()]
         by = " ".join(f"WHEN '{order}' THEN {_BY[order].removesuffix(' DESC')}" for order in self.orders)
+        return self._those(columns, "\nUNION ALL\n".join(lists), f"CASE ${{order:sqlstring}} {by} END DESC")
+
+    def _those(self, columns: list[Listed], ids: str, by: str):
+        """Which rows is found first, so that columns are made of few."""
         return self.query(
-            f"SELECT {self._named(columns)}\nFROM requests\nWHERE id IN (\n{lists}\n)\n"
-            f"ORDER BY CASE ${{order:sqlstring}} {by} END DESC",
+            f"SELECT {self._named(columns)}\nFROM requests\nWHERE id IN (\n{ids}\n)\nORDER BY {by}",
             _typed_columns(columns),
         )
 
     def errors(self, columns: list[Listed]):
         """Ids are made in the order of time, so the greatest is the last."""
-        groups = ["channel", "COALESCE(served_model, requested_model)", "api", "outcome", "status", "error_code", "error_source"]
-        names = ["channel", "model", "api", "outcome", "status", "error_code", "error_source"]
-        named = ", ".join(name if name == group else f"{group} AS {name}" for group, name in zip(groups, names, strict=True))
+        model_ = "COALESCE(served_model, requested_model)"
+        groups = ["channel", model_, "api", "outcome", "status", "error_code", "error_source"]
+        named = ", ".join(groups).replace(model_, f"{model_} AS model")
         return self.query(
             f"WITH grouped AS (\n  SELECT {named},\n"
             "    COUNT(*) AS requests, MIN(started_at) AS first_at, MAX(started_at) AS last_at, MAX(id) AS last_id\n"
@@ -197,13 +198,8 @@ class Sql:
         )
 
     def p95(self, title: str):
-        """Exact, of the rows that are chosen."""
-        return self.query(
-            f'SELECT MIN(total_us) / 1e6 AS "{title}" FROM (\n'
-            "  SELECT total_us, CUME_DIST() OVER (ORDER BY total_us) AS share FROM requests\n"
-            f"  WHERE {_CHOSEN}\n  AND total_us IS NOT NULL\n) AS ranked\nWHERE share >= 0.95",
-            [(title, "number")],
-        )
+        """Exact, of the rows that are chosen, in seconds."""
+        raise NotImplementedError
 
     def one(self, columns: list[Listed]):
         """The request whose id is typed."""
@@ -241,6 +237,15 @@ class SqliteLedger(Sql):
     def query(self, sql: str, columns: list[tuple[str, str]]) -> Sqlite:
         return Sqlite(sql, [title for title, type_ in columns if type_ == "timestamp"])
 
+    def p95(self, title: str) -> Sqlite:
+        """The least that nineteen of twenty do not exceed."""
+        return Sqlite(
+            f"WITH chosen AS (\n  SELECT total_us FROM requests\n  WHERE {_CHOSEN}\n  AND total_us IS NOT NULL\n)\n"
+            f'SELECT total_us / 1e6 AS "{title}" FROM chosen\n'
+            "ORDER BY total_us LIMIT 1 OFFSET (SELECT MAX((COUNT(*) * 95 + 99) / 100 - 1, 0) FROM chosen)",
+            [],
+        )
+
 
 class PostgresLedger(Sql):
     uid = words.REQUESTS_POSTGRES
@@ -252,3 +257,8 @@ class PostgresLedger(Sql):
 
     def query(self, sql: str, columns: list[tuple[str, str]]) -> Postgres:
         return Postgres(sql)
+
+    def p95(self, title: str) -> Postgres:
+        """The same, which PostgreSQL knows by a name of its own."""
+        share = "PERCENTILE_DISC(0.95) WITHIN GROUP (ORDER BY total_us)"
+        return Postgres(f'SELECT {share} / 1e6 AS "{title}" FROM requests\nWHERE {_CHOSEN}')

@@ -2,15 +2,16 @@
 
 from . import links, panels, requests, variables, words
 from .board import Board
-from .dialects import Listed
+from .dialects import Api, Listed
 from .panels import bars, column, in_order, note, pie, stacked_bar, stat, table, upright, words_for
 from .queries import Column, flag, ledger, moment, number, text
 
+_API = Api()
 _KEPT = ["datasource", "ledger", "instance"]
 _UNKNOWN = "No such request: type its id at the top. It may have expired, or not have ended yet."
 _NOT_KEPT = (
-    "Nothing was kept of this request, or it has expired, or no id is typed. `payloads.capture` of the settings says of "
-    "which requests the bytes are kept; it is `off` by itself."
+    "Nothing was kept of this request, or it has expired, or no id is typed. `payloads.capture` of the settings says "
+    "of which requests the bytes are kept; it is `off` by itself."
 )
 _NO_ANSWER = f"No answer: Tollgate answered itself. Or: {_NOT_KEPT[0].lower()}{_NOT_KEPT[1:]}"
 
@@ -70,16 +71,17 @@ def _numbers():
     return [
         stat(
             "Outcome",
-            "How it ended. `ok`; `client_closed`: the client left. The provider's limits: `rate_limited`, `quota_exhausted`. "
-            "Failures: `upstream_error`, `timeout`, `connect_error`. Turned away by Tollgate: `blocked` by a rule, "
-            "`refused`, `no_channel` open. `interrupted`: Tollgate was stopped. `internal`: a fault of Tollgate's.",
+            "How it ended. `ok`; `client_closed`: the client left. The provider's limits: `rate_limited`, "
+            "`quota_exhausted`. Failures: `upstream_error`, `timeout`, `connect_error`. Turned away by Tollgate: "
+            "`blocked` by a rule, `refused` for its key, size or path, `no_channel` for it. `interrupted`: Tollgate was "
+            "stopped. `internal`: a fault of Tollgate's.",
             _of_it([text("outcome", "Outcome")]),
             unit=words.TEXT, field="Outcome", empty=_UNKNOWN, links=[channel_log],
         ).mappings([words_for(outcomes)]),
         stat(
             "Status", "The HTTP status the client got. None: it was gone before, or Tollgate was stopped.",
             _of_it([number("status", "Status")]),
-            unit=words.NO_UNIT, thresholds=words.steps(400, 500), empty=panels.UNKNOWN,
+            unit=words.NO_UNIT, thresholds=words.STATUS, empty=panels.UNKNOWN,
         ),
         stat(
             "Total", "From the request's header to the end of the answer.",
@@ -99,12 +101,12 @@ def _numbers():
         stat(
             "Tokens", "The provider's own total where it states one, else the sum of the types below.",
             _of_it([number("total_tokens", "Tokens")]),
-            empty=panels.UNKNOWN,
+            unit=words.EXACT_COUNT, empty=panels.UNKNOWN,
         ),
         stat(
             "Attempts", "How many tries at an upstream: more than one means that others were tried first.",
             _of_it([number("attempts", "Attempts")]),
-            thresholds=words.steps(2, 3), empty=panels.UNKNOWN,
+            thresholds=words.ATTEMPTS, empty=panels.UNKNOWN,
         ),
         stat(
             "Overhead", "Tollgate's own time in it: the total less every wait for the client or the upstream.",
@@ -116,11 +118,12 @@ def _numbers():
 
 def _lines(title: str, description: str, columns: list[Column], **how):
     """Texts of the request, one line each."""
-    return upright(in_order(table(title, description, _of_it(columns), empty=_UNKNOWN, **how), *[c.text for c in columns]))
+    made = table(title, description, _of_it(columns), empty=_UNKNOWN, **how)
+    return upright(in_order(made, *[column.text for column in columns]))
 
 
 def _identity():
-    """Its links need fields of one row, so the row is a table of its own above the lines."""
+    """A row, not lines: its links name its fields."""
     row = [
         Listed("Time", "started_at", "timestamp", look={"unit": words.EXACT_MOMENT, "custom__width": 200}),
         Listed("Channel", "channel"), Listed("Model", "served_model"), Listed("Asked for", "requested_model"),
@@ -128,13 +131,14 @@ def _identity():
     ]  # fmt: skip
     made = table(
         "Where, when and whose",
-        "The time leads to all requests of the ten minutes around it; channel, model, key and session to the requests that "
-        "share them.",
+        "The time leads to all requests of the ten minutes around it; channel, model, key and session to the requests "
+        "that share them.",
         _of_it([Column(listed.selector, listed.title, listed.type) for listed in row]),
         width=24, height=4, empty=_UNKNOWN,
     )  # fmt: skip
-    around = links.around(words.REQUESTS, "Ten minutes around it", "time=${__value.time}&time.window=600000" + _carried())
-    made = requests.shown(made, row, None)
+    minutes = "time=${__value.time}&time.window=600000" + _carried()
+    around = links.around(words.REQUESTS, "Ten minutes around it", minutes)
+    made = requests.shown(made, row, _API)
     made = column(made, "Time", links=[around])
     channels = links.alone(words.CHANNELS, "The channel", *_KEPT, channel=links.value_of("Channel"))
     made = column(made, "Channel", links=[channels, _sharing("channel", "Channel")])
@@ -155,10 +159,11 @@ def _sharing(variable: str, title: str):
 def _provenance():
     return _lines(
         "What was asked, and where the numbers come from",
-        "*Tokens from*: the provider (`reported`), Tollgate's own count, or nowhere (`missing`). *Priced by*: the version of "
-        "the price table, the row and the rule that matched. Estimates are in no sum.",
+        "*Tokens from*: the provider (`reported`), Tollgate's own count, or nowhere (`missing`). *Priced by*: the version "
+        "of the price table, the row and the rule that matched. Estimates are in no sum.",
         [
-            text("id", "Id"), text("method", "Method"), text("path", "Path"), text("api", "API"), text("stream", "Stream"),
+            text("id", "Id"), text("method", "Method"), text("path", "Path"), text("api", "API"),
+            text("stream", "Stream"),
             text("service_tier", "Service tier"), text("tags", "Tags"), text("source", "Recorded by"),
             text("upstream_request_id", "The provider's request id"), text("response_id", "The provider's response id"),
             text("usage_source", "Tokens from"), text("price_version", "Priced by"), text("priced_at", "Priced as of"),
@@ -213,7 +218,7 @@ def _meanings():
 def _attempts():
     columns = [tried for tried in requests.TRIES if tried.selector != "n"]
     asked = _of_it([Column(tried.selector, tried.title, tried.type) for tried in columns], root="attempt_details")
-    return requests.attempts(asked, 24, columns)
+    return requests.attempts(asked, columns, _API)
 
 
 _TOKENS = {
@@ -248,7 +253,8 @@ def _counts():
 
 def _repricings():
     columns = [
-        moment("at", "When"), text("who", "Who asked"), number("old_cost_usd", "Before"), number("new_cost_usd", "After"),
+        moment("at", "When"), text("who", "Who asked"),
+        number("old_cost_usd", "Before"), number("new_cost_usd", "After"),
         text("old_price_version", "Priced by, before"), text("new_price_version", "Priced by, after"),
     ]  # fmt: skip
     made = table(
@@ -276,7 +282,7 @@ def _headers(title: str, description: str, part: str, empty: str):
     columns = [text("name", "Name"), text("value", "Value")]
     made = table(title, description, _of_it(columns, f"{part}.headers", "/payload"), height=9, empty=empty)
     made = column(made, "Name", custom__width=220)
-    return in_order(column(made, "Value", custom__cellOptions=_WRAPPED), "Name", "Value")
+    return in_order(column(made, "Value", custom__cellOptions=requests.WRAPPED), "Name", "Value")
 
 
 def _body(title: str, description: str, part: str, empty: str):
@@ -291,12 +297,10 @@ def _body(title: str, description: str, part: str, empty: str):
         _of_it(columns, path="/payload"),
         height=12, empty=empty,
     )  # fmt: skip
-    made = column(made, "Text", custom__cellOptions=_WRAPPED, custom__inspect=True)
+    made = column(made, "Text", custom__cellOptions=requests.WRAPPED, custom__inspect=True)
     made = column(made, "Not text: base64", custom__inspect=True, custom__width=130)
     made = column(made, "Bytes", unit=words.BYTES, custom__width=80)
     cut = {"true": ("cut", words.AMBER), "false": ("whole", words.GREY)}
     made = column(made, "Cut", mappings=[words_for(cut).to_json()], custom__width=70)
     return in_order(made, *[c.text for c in columns])
 
-
-_WRAPPED = {"type": "auto", "wrapText": True}

@@ -3,7 +3,7 @@
 from . import links, panels, queries, variables, words
 from .board import Board
 from .dialects import FAILED, NEWEST, SLOWEST, Api, Listed, PostgresLedger, Sql, SqliteLedger
-from .panels import column, in_order, note, stat, table, words_for
+from .panels import column, in_order, stat, table, words_for
 
 _ABOUT = "The requests themselves, one row each: what failed, what was slow, what was dear, and why."
 _NAMED = "The data source's name must contain `tollgate`: so the right one of several is chosen."
@@ -37,10 +37,10 @@ def _board(dialect: Api | Sql, title: str, about: str) -> Board:
     orders = {order: order for order in dialect.orders}
     made = Board(dialect.uid, title, about).choices(
         *dialect.choices(),
-        variables.choice("order", "Order", orders, "newest", "Which requests the first table has: by this order the first."),
+        variables.choice("order", "Order", orders, "newest", "By which the requests of the first table are the first."),
         variables.box("status", "Status", "The HTTP status the client got: `429`. Empty for all."),
         variables.box("session", "Session", "The conversation, as the client named it. Empty for all."),
-        variables.box("id", "Request id", "What `x-tollgate-request-id` said. The link beside it leads to that request."),
+        variables.box("id", "Request id", "What `x-tollgate-request-id` said. A link at the top leads to it."),
     )
     made.leads(_request(dialect, "The request with this id", "${id:percentencode}"))
     made.panels(*_numbers(dialect))
@@ -48,10 +48,10 @@ def _board(dialect: Api | Sql, title: str, about: str) -> Board:
     made.row("What failed", _errors(dialect), _failed(dialect))
     made.row("What was slow", _slowest(dialect))
     if isinstance(dialect, Sql):
-        made.folded("One request, by the id typed at the top", _one(dialect), attempts(dialect.attempts(TRIES), 24, dialect=dialect))
-    if not isinstance(dialect, Sql):
-        return made.first_aid()
-    return made.folded("Nothing to see?", note("First aid", "What to do when panels are empty.", _SQL_FIRST_AID, height=7))
+        tried = attempts(dialect.attempts(TRIES), TRIES, dialect)
+        made.folded("One request, by the id typed at the top", _one(dialect), tried)
+        return made.first_aid(_SQL_FIRST_AID)
+    return made.first_aid()
 
 
 # What a dashboard carries along to another one: the data sources, where it is the same kind.
@@ -65,24 +65,27 @@ def _request(dialect: Api | Sql, title: str, value: str):
 
 _OUTCOMES = {outcome: (outcome, colour) for outcome, colour in words.OUTCOME_COLOURS.items()}
 # How it looks where a column says whether: booleans from the API, numbers from SQL.
-_YES_NO = {"true": ("yes", words.NEUTRAL), "false": ("no", words.GREY), "1": ("yes", words.NEUTRAL), "0": ("no", words.GREY)}
+_YES, _NO = ("yes", words.NEUTRAL), ("no", words.GREY)
+_YES_NO = {"true": _YES, "false": _NO, "1": _YES, "0": _NO}
 
 OUTCOME_LOOK = {
     "mappings": [words_for(_OUTCOMES).to_json()],
     "custom__cellOptions": {"type": "color-text"},
     "custom__width": 130,
 }
+_COLOURED = {"custom__cellOptions": {"type": "color-text"}}
 _SLIM = {"custom__width": 85}
 _WIDE = {"custom__width": 160}
 _USD = {"unit": words.USD, "decimals": 6, "custom__width": 110}
 US_LOOK = {"unit": words.MICROSECONDS, "custom__width": 95}
-_TOTAL = US_LOOK | {"thresholds": words.DURATION_US, "custom__cellOptions": {"type": "color-text"}}
-_FIRST = US_LOOK | {"thresholds": words.FIRST_TOKEN_US, "custom__cellOptions": {"type": "color-text"}}
+_TOTAL = US_LOOK | _COLOURED | {"thresholds": words.DURATION_US}
+_FIRST = US_LOOK | _COLOURED | {"thresholds": words.FIRST_TOKEN_US}
+_STATUS = _COLOURED | {"thresholds": words.STATUS, "custom__width": 70}
 
 TIME = Listed("Time", "started_at", "timestamp", leads="row", look={"unit": words.EXACT_MOMENT, "custom__width": 190})
 ID = Listed("Id", "id", leads="request", look={"custom__width": 290})
 OUTCOME = Listed("Outcome", "outcome", look=OUTCOME_LOOK)
-STATUS = Listed("Status", "status", "number", look={"custom__width": 70})
+STATUS = Listed("Status", "status", "number", look=_STATUS)
 API = Listed("API", "api", look=_SLIM)
 MODEL = Listed("Model", "served_model", look=_WIDE)
 ASKED = Listed("Asked for", "requested_model", look=_WIDE)
@@ -92,13 +95,14 @@ STREAM = Listed("Stream", "stream", "boolean", look={"mappings": [words_for(_YES
 COST = Listed("Cost", "cost_usd", "number", "cost_nanousd / 1e9", look=_USD)
 FIRST_TOKEN = Listed("First token", "first_token_us", "number", look=_FIRST)
 TOTAL = Listed("Total", "total_us", "number", look=_TOTAL)
-ATTEMPTS = Listed("Attempts", "attempts", "number", look={"custom__width": 80})
+_TRIES = _COLOURED | {"thresholds": words.ATTEMPTS, "custom__width": 80}
+ATTEMPTS = Listed("Attempts", "attempts", "number", look=_TRIES)
 ERROR = Listed("Error", "error_code", look=_WIDE)
 SESSION = Listed("Session", "session", leads="session", look=_WIDE)
 
 
 def _tokens(title: str, selector: str) -> Listed:
-    return Listed(title, selector, "number", look={"unit": words.COUNT, "custom__width": 75})
+    return Listed(title, selector, "number", look={"unit": words.EXACT_COUNT, "custom__width": 75})
 
 
 TOKENS = [_tokens("In", "input_tokens"), _tokens("Cached", "input_cached_tokens"), _tokens("Out", "output_tokens")]
@@ -114,13 +118,14 @@ SLOW = [
     Listed("Overhead", "overhead_us", "number", look=US_LOOK),
     TIME, OUTCOME, STATUS, MODEL, CHANNEL, KEY, STREAM, *TOKENS, ATTEMPTS, ID,
 ]  # fmt: skip
-MESSAGE = Listed("Message", "error_message", look={"custom__minWidth": 260, "custom__cellOptions": {"type": "auto", "wrapText": True}})
+WRAPPED = {"type": "auto", "wrapText": True}
+MESSAGE = Listed("Message", "error_message", look={"custom__minWidth": 260, "custom__cellOptions": WRAPPED})
 BLAME = Listed("Whose fault", "error_source", look=_SLIM | {"custom__width": 100})
 FAILURES = [TIME, OUTCOME, STATUS, BLAME, ERROR, MESSAGE, CHANNEL, ASKED, API, KEY, ATTEMPTS, TOTAL, ID]
 GROUPED = [
     Listed("Requests", "requests", "number", "grouped.requests", look={"custom__width": 90}),
     Listed("Outcome", "outcome", sql="grouped.outcome", look=OUTCOME_LOOK),
-    Listed("Status", "status", "number", "grouped.status", look={"custom__width": 70}),
+    Listed("Status", "status", "number", "grouped.status", look=_STATUS),
     Listed("Error", "error_code", sql="grouped.error_code", look=_WIDE),
     Listed("Whose fault", "error_source", sql="grouped.error_source", look={"custom__width": 100}),
     Listed("Channel", "channel", sql="grouped.channel", leads="channel", look={"custom__width": 120}),
@@ -144,7 +149,7 @@ TRIES = [
 ]  # fmt: skip
 
 
-def shown(panel, columns: list[Listed], dialect: Api | Sql | None):
+def shown(panel, columns: list[Listed], dialect: Api | Sql):
     """The columns in their order, each as it looks, with its links."""
     for listed in columns:
         ways = _ways(listed, dialect)
@@ -152,9 +157,9 @@ def shown(panel, columns: list[Listed], dialect: Api | Sql | None):
     return in_order(panel, *[listed.title for listed in columns])
 
 
-def _ways(listed: Listed, dialect: Api | Sql | None) -> list:
+def _ways(listed: Listed, dialect: Api | Sql) -> list:
     value = links.value_of(listed.title)
-    kept = ["datasource", "ledger", "instance"] if dialect is None else _kept(dialect)
+    kept = _kept(dialect)
     match listed.leads:
         case "request":
             return [links.alone(words.REQUEST, "This request in full", *kept, id=value)]
@@ -165,9 +170,7 @@ def _ways(listed: Listed, dialect: Api | Sql | None) -> list:
         case "key":
             return [links.alone(words.COST, "What this key spent", *kept, key=value)]
         case "session":
-            log = words.REQUESTS if dialect is None else dialect.uid
-            kept = kept or ["ledger"]
-            return [links.alone(log, "The requests of this session", *kept, session=value)]
+            return [links.alone(dialect.uid, "The requests of this session", *(kept or ["ledger"]), session=value)]
     return []
 
 
@@ -220,7 +223,7 @@ def _p95(dialect: Api | Sql):
         )  # fmt: skip
     return stat(
         "Total, p95",
-        "Nineteen of twenty requests ended within this time, as Prometheus' histogram has it: between the bounds of its "
+        "Nineteen of twenty requests ended within this time, as Prometheus' histogram has it: estimated within its "
         "buckets, at the end of the range. Keys, outcomes and sessions chosen do not change it.",
         queries.metric(
             "histogram_quantile(0.95, sum by (le) (rate("
@@ -234,8 +237,8 @@ def _p95(dialect: Api | Sql):
 def _log(dialect: Api | Sql):
     made = table(
         "Requests",
-        f"The {NEWEST} first of the requests chosen, in the order chosen at the top. *Time* and *Id* lead to all that is "
-        "known of one: its phases, attempts, tokens and captured bytes. An empty cell is unknown, not 0: a cost without a "
+        f"The first {NEWEST} of the requests chosen, in the order chosen at the top. *Time* and *Id* lead to all that "
+        "is known of one: its phases, attempts, tokens and captured bytes. A dash is unknown, not 0: a cost without a "
         "price, a first token of what was no stream.",
         dialect.chosen_order(LOG, NEWEST),
         width=24, height=16,
@@ -286,14 +289,14 @@ def _one(dialect: Sql):
     return shown(made, [*LOG, MESSAGE], dialect)
 
 
-def attempts(target, width: int, columns: list[Listed] = TRIES, dialect: Api | Sql | None = None):
+def attempts(target, columns: list[Listed], dialect: Api | Sql):
     """Each try at an upstream."""
     made = table(
         "Attempts",
-        "Each try at an upstream, in order: which channel, how it ended, and how long its connection and its answer took. "
+        "Each try at an upstream, in order: which channel, how it ended, how long its connection and its answer took. "
         "More than one means that a channel failed and another was tried.",
         target,
-        width=width, height=6, empty="Nothing was tried: it was answered or refused before, or the id is not known.",
+        width=24, height=6, empty="Nothing was tried: it was answered or refused before, or the id is not known.",
     )  # fmt: skip
     return shown(made, columns, dialect)
 

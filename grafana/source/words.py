@@ -25,6 +25,7 @@ RUNBOOK = "https://github.com/tollgate/tollgate/blob/main/docs/runbook.md"
 USD = "currencyUSD"
 USD_PER_HOUR = "suffix: USD/h"
 COUNT = "short"
+EXACT_COUNT = "locale"
 SECONDS = "s"
 MICROSECONDS = "µs"
 MILLISECONDS = "ms"
@@ -78,6 +79,10 @@ OVERHEAD = steps(0.005, 0.05)
 OVERHEAD_US = steps(5_000, 50_000)
 # Seconds that the ledger is behind.
 LAG = steps(5, 60)
+# HTTP statuses: what is the client's to mend or a limit, and what is not.
+STATUS = steps(400, 500)
+# Tries at an upstream: the second means that one failed.
+ATTEMPTS = steps(2, 3)
 # Of what must not happen at all: one is one too many.
 NONE_IS_GOOD = steps(1, 10)
 # 1 is well, 0 is not.
