@@ -6,6 +6,8 @@ from grafana_foundation_sdk.models import dashboard as model
 from . import words
 
 _KEEP = "${__url_time_range}&${__all_variables}"
+# The variables that nearly every dashboard has.
+_USUAL = ["datasource", "ledger", "instance", "channel", "model", "api", "key"]
 
 
 def between_dashboards() -> build.DashboardLink:
@@ -15,8 +17,13 @@ def between_dashboards() -> build.DashboardLink:
 
 
 def to(uid: str, title: str, **variables: str) -> build.DashboardLink:
-    """Another dashboard, with what is chosen here. `variables` are set on top of that: `outcome="failed"`."""
-    return around(uid, title, _KEEP, **variables)
+    """Another dashboard, with what is chosen here, but for `variables`: `outcome="failed"`.
+
+    What is set is not carried along as well: a variable that an address names twice, first with "All", is "All".
+    """
+    if not variables:
+        return around(uid, title, _KEEP)
+    return alone(uid, title, *[name for name in _USUAL if name not in variables], **variables)
 
 
 def of_field(uid: str, title: str, variable: str, field: str) -> build.DashboardLink:
@@ -37,10 +44,7 @@ def of_series(uid: str, title: str, variable: str, label: str) -> build.Dashboar
 
 
 def alone(uid: str, title: str, *kept: str, **variables: str) -> build.DashboardLink:
-    """Another dashboard with nothing but the range, the variables `kept` and those given.
-
-    For where `to` would name a variable twice: Grafana reads a text box that is named twice as not named at all.
-    """
+    """Another dashboard with nothing but the range, the variables `kept` and those given."""
     chosen = "".join(f"&${{{name}:queryparam}}" for name in kept)
     return around(uid, title, "${__url_time_range}" + chosen, **variables)
 

@@ -176,7 +176,7 @@ def upright(panel):
     options = {"reducers": ["lastNotNull"], "mode": "seriesToRows", "includeTimeField": False, "labelsToFields": False}
     panel = panel.with_transformation(model.DataTransformerConfig(id_val="reduce", options=options))
     panel = column(panel, "Field", "What", custom__width=170)
-    return column(panel, "Last *", "Value", custom__cellOptions={"type": "auto", "wrapText": True})
+    return column(panel, "Last *", "Value", custom__wrapText=True)
 
 
 def hidden(panel, *names: str):

@@ -40,7 +40,7 @@ _PHASES = """
 | 8 Total | from the request's header to the end of the answer | |
 | 9 Overhead | the total less every wait for the client or the upstream: Tollgate's own | Tollgate's machine |
 
-What was tried before the attempt that answered is in the total and in no phase of its own: see *Attempts*.
+What was tried before the attempt that answered is in the total and in no phase of its own: see *Each attempt*.
 """
 
 
@@ -81,37 +81,37 @@ def _numbers():
         stat(
             "Status", "The HTTP status the client got. None: it was gone before, or Tollgate was stopped.",
             _of_it([number("status", "Status")]),
-            unit=words.NO_UNIT, thresholds=words.STATUS, empty=panels.UNKNOWN,
+            unit=words.NO_UNIT, thresholds=words.STATUS, empty="none was sent",
         ),
         stat(
             "Total", "From the request's header to the end of the answer.",
             _of_it([number("total_us", "Total")]),
-            unit=words.MICROSECONDS, thresholds=words.DURATION_US, empty=panels.UNKNOWN,
+            unit=words.MICROSECONDS, thresholds=words.DURATION_US, empty="not measured",
         ),
         stat(
             "First token", "From the start to the first content. Only streams have one.",
             _of_it([number("first_token_us", "First token")]),
-            unit=words.MICROSECONDS, thresholds=words.FIRST_TOKEN_US, empty="none",
+            unit=words.MICROSECONDS, thresholds=words.FIRST_TOKEN_US, empty="no first token",
         ),
         stat(
             "Cost", "What it cost, by the prices told below. None: nothing to price, or no price for it.",
             _of_it([number("cost_usd", "Cost")]),
-            unit=words.USD, decimals=6, empty="none",
+            unit=words.USD, decimals=6, empty="no cost known",
         ),
         stat(
             "Tokens", "The provider's own total where it states one, else the sum of the types below.",
             _of_it([number("total_tokens", "Tokens")]),
-            unit=words.EXACT_COUNT, empty=panels.UNKNOWN,
+            unit=words.EXACT_COUNT, empty="none stated",
         ),
         stat(
             "Attempts", "How many tries at an upstream: more than one means that others were tried first.",
             _of_it([number("attempts", "Attempts")]),
-            thresholds=words.ATTEMPTS, empty=panels.UNKNOWN,
+            thresholds=words.ATTEMPTS, empty="not recorded",
         ),
         stat(
             "Overhead", "Tollgate's own time in it: the total less every wait for the client or the upstream.",
             _of_it([number("overhead_us", "Overhead")]),
-            unit=words.MICROSECONDS, thresholds=words.OVERHEAD_US, empty=panels.UNKNOWN,
+            unit=words.MICROSECONDS, thresholds=words.OVERHEAD_US, empty="not measured",
         ),
     ]  # fmt: skip
 
@@ -282,7 +282,7 @@ def _headers(title: str, description: str, part: str, empty: str):
     columns = [text("name", "Name"), text("value", "Value")]
     made = table(title, description, _of_it(columns, f"{part}.headers", "/payload"), height=9, empty=empty)
     made = column(made, "Name", custom__width=220)
-    return in_order(column(made, "Value", custom__cellOptions=requests.WRAPPED), "Name", "Value")
+    return in_order(column(made, "Value", custom__wrapText=True), "Name", "Value")
 
 
 def _body(title: str, description: str, part: str, empty: str):
@@ -297,7 +297,7 @@ def _body(title: str, description: str, part: str, empty: str):
         _of_it(columns, path="/payload"),
         height=12, empty=empty,
     )  # fmt: skip
-    made = column(made, "Text", custom__cellOptions=requests.WRAPPED, custom__inspect=True)
+    made = column(made, "Text", custom__wrapText=True, custom__inspect=True)
     made = column(made, "Not text: base64", custom__inspect=True, custom__width=130)
     made = column(made, "Bytes", unit=words.BYTES, custom__width=80)
     cut = {"true": ("cut", words.AMBER), "false": ("whole", words.GREY)}

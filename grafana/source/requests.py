@@ -118,8 +118,7 @@ SLOW = [
     Listed("Overhead", "overhead_us", "number", look=US_LOOK),
     TIME, OUTCOME, STATUS, MODEL, CHANNEL, KEY, STREAM, *TOKENS, ATTEMPTS, ID,
 ]  # fmt: skip
-WRAPPED = {"type": "auto", "wrapText": True}
-MESSAGE = Listed("Message", "error_message", look={"custom__minWidth": 260, "custom__cellOptions": WRAPPED})
+MESSAGE = Listed("Message", "error_message", look={"custom__minWidth": 260, "custom__wrapText": True})
 BLAME = Listed("Whose fault", "error_source", look=_SLIM | {"custom__width": 100})
 FAILURES = [TIME, OUTCOME, STATUS, BLAME, ERROR, MESSAGE, CHANNEL, ASKED, API, KEY, ATTEMPTS, TOTAL, ID]
 GROUPED = [
@@ -236,7 +235,7 @@ def _p95(dialect: Api | Sql):
 
 def _log(dialect: Api | Sql):
     made = table(
-        "Requests",
+        "The requests",
         f"The first {NEWEST} of the requests chosen, in the order chosen at the top. *Time* and *Id* lead to all that "
         "is known of one: its phases, attempts, tokens and captured bytes. A dash is unknown, not 0: a cost without a "
         "price, a first token of what was no stream.",
@@ -292,7 +291,7 @@ def _one(dialect: Sql):
 def attempts(target, columns: list[Listed], dialect: Api | Sql):
     """Each try at an upstream."""
     made = table(
-        "Attempts",
+        "Each attempt",
         "Each try at an upstream, in order: which channel, how it ended, how long its connection and its answer took. "
         "More than one means that a channel failed and another was tried.",
         target,
