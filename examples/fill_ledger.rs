@@ -152,7 +152,7 @@ impl Traffic {
         }
     }
 
-    /// The next number below `bound` (SplitMix64).
+    /// The next number below `bound` (`SplitMix64`).
     fn below(&mut self, bound: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;

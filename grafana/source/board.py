@@ -12,8 +12,8 @@ FIRST_AID = f"""
 | what you see | why | what to do |
 |---|---|---|
 | “{panels.NO_TRAFFIC}” | nothing was sent, or the choice at the top leaves nothing | widen the range, choose *All* |
-| every panel over time is empty, the numbers are there | Prometheus does not scrape Tollgate, or another one is chosen | [is it scraped?]({words.RUNBOOK}#prometheus-does-not-scrape) |
-| the numbers and tables fail, what is over time is there | the Infinity plugin is missing, or the address or token of its data source is wrong | [plugin]({words.RUNBOOK}#the-infinity-plugin-is-missing), [admin port]({words.RUNBOOK}#the-admin-port-does-not-answer) |
+| every panel over time is empty, the numbers are there | Prometheus does not scrape Tollgate, or another one is chosen | [is it scraped?]({words.RUNBOOK}#prometheus-does-not-scrape-tollgate) |
+| the numbers and tables fail, what is over time is there | the Infinity plugin is missing, or the address or token of its data source is wrong | [plugin]({words.RUNBOOK}#the-infinity-plugin-is-missing), [admin port]({words.RUNBOOK}#the-admin-port-is-closed) |
 | “Datasource … was not found” | no data source of that kind, or none whose name contains `tollgate` | [data sources]({words.RUNBOOK}#the-wrong-data-source) |
 """
 

@@ -19,7 +19,7 @@ SELF = "tollgate-self"
 # The tag by which dashboards find each other.
 TAG = "tollgate"
 
-RUNBOOK = "https://github.com/tollgate/tollgate/blob/main/docs/runbook.md"
+RUNBOOK = "https://github.com/tollgate-dev/tollgate/blob/main/docs/runbook.md"
 
 # Grafana's names of units.
 USD = "currencyUSD"
