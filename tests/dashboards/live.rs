@@ -3,7 +3,7 @@
 use crate::boards::{self, assert_none};
 use crate::stack::Stack;
 use crate::support::clients;
-use crate::{answers, metrics, reference};
+use crate::{answers, metrics, reference, sql};
 
 #[test]
 fn every_question_is_answered_with_data() {
@@ -13,6 +13,7 @@ fn every_question_is_answered_with_data() {
     let (stack, boards) = (Stack::start(), boards::all());
     let mut wrong = metrics::check(&stack, &boards);
     wrong.extend(answers::check(&stack, &boards));
+    wrong.extend(sql::check(&stack, &boards));
     assert_none(&wrong);
     reference::check(&stack);
 }

@@ -20,4 +20,5 @@ mod live;
 mod metrics;
 mod reference;
 mod source;
+mod sql;
 mod stack;
