@@ -258,14 +258,14 @@ def _tokens():
 
 def _unit_costs():
     over_time = only(_per_thousand_tokens(series(
-        "Cost per 1,000 tokens",
+        "Cost per 1,000 tokens, over time",
         "Spend over tokens of every type. A rise without a change of models: less is cached, or more is written than "
         "read.",
         usage_over_time([number("cost_usd", "Spend"), number("total_tokens", "Tokens")]),
         unit=words.USD, calcs=("min", "max"),
     )), "time", "Per 1,000 tokens")  # fmt: skip
     per_request = only(_per_request(series(
-        "Cost per request",
+        "Cost per request, over time",
         "Spend over all requests. A rise while the price of tokens is the same: requests or answers grow longer.",
         usage_over_time([number("cost_usd", "Spend"), number("requests", "Requests")]),
         unit=words.USD, calcs=("min", "max"),
@@ -424,14 +424,14 @@ def _budgets():
             "Burn",
             "What is spent an hour at present, by Prometheus' rates.",
             metric(f"sum {RATE_USD_PER_HOUR}", "Burn"),
-            unit=words.USD_PER_HOUR, width=4, spark=True,
+            unit=words.USD_PER_HOUR, width=4, height=8, spark=True,
         ),
         stat(
             "A month at this pace",
             f"The mean pace of this range times {MONTH_HOURS} hours, by Prometheus' rates: an estimate, and only as "
             "good as the range is usual. Choose a week.",
             metric(f"sum {RATE_USD_PER_HOUR} * {MONTH_HOURS}", "Month"),
-            unit=words.USD, width=4, calc="mean",
+            unit=words.USD, width=4, height=8, calc="mean",
         ),
         series(
             "Burn by channel",

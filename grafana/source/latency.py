@@ -52,8 +52,8 @@ def _limits():
     seconds = {f"{limit} s": limit for limit in words.DURATION_LIMITS}
     yield variables.choice("slow", "Slow above", seconds, "20.48", "From which duration on a request is called slow.")
     first = {f"{limit} s": limit for limit in words.FIRST_TOKEN_LIMITS}
-    about = "From which time to the first token on a stream is called slow."
-    yield variables.choice("slow_first", "First token slow above", first, "5", about)
+    about = "From which time to the first token on a stream is called late."
+    yield variables.choice("late", "First token late above", first, "5", about)
 
 
 def _numbers():
@@ -175,7 +175,7 @@ def _first_token():
         _heatmap("First tokens", "When streams had their first token", FIRST_TOKEN),
         _by("Time to first token", FIRST_TOKEN, "channel", words.FIRST_TOKEN),
         _by("Time to first token", FIRST_TOKEN, "model", words.FIRST_TOKEN),
-        _slow("Streams with a slow first token", FIRST_TOKEN, "slow_first", "First token slow above"),
+        _slow("Streams with a late first token", FIRST_TOKEN, "late", "First token late above"),
     ]  # fmt: skip
 
 

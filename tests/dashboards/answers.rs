@@ -95,13 +95,15 @@ fn ask(
     Ok(())
 }
 
-/// What is at a path of names and numbers, as the plugin's parser reads one (gjson).
+/// What is at a path of names and numbers, as the plugin's parser reads one (gjson). Within what is not known, nothing is:
+/// a row that was not there in the period before has no sums of then.
 fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     if path.is_empty() {
         return Some(value);
     }
     path.split('.').try_fold(value, |value, step| match value {
         Value::Array(elements) => elements.get(step.parse::<usize>().ok()?),
+        Value::Null => Some(value),
         _ => value.get(step),
     })
 }

@@ -8,7 +8,18 @@ use crate::boards::{Board, PROMETHEUS, list, text};
 use crate::stack::Stack;
 
 /// Panels that are right to be empty here, and why.
-const EMPTY: &[(&str, &str, &str)] = &[];
+const EMPTY: &[(&str, &str, &str)] = &[
+    (
+        "tollgate-latency",
+        "Time to first token, ${percentile:text}, and a day ago",
+        "a day ago this Prometheus did not run",
+    ),
+    (
+        "tollgate-latency",
+        "Duration, ${percentile:text}, and a day ago",
+        "a day ago this Prometheus did not run",
+    ),
+];
 
 /// All that is wrong.
 pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
