@@ -23,6 +23,7 @@ from .panels import (
     with_some,
 )
 from .queries import (
+    FILTERS,
     INSTANCE,
     TRAFFIC,
     metric,
@@ -52,6 +53,9 @@ UNITS = {
     "characters": "Characters",
     "other_tools": "Other tools",
 }
+
+# Who and what money is spent on, as the API calls it and as readers do.
+GROUPS = {"model": "models", "channel": "channels", "key": "keys", "tier": "service tiers", "api": "APIs"}
 
 # A month, in hours.
 MONTH_HOURS = 730
@@ -184,23 +188,22 @@ def _change(by: str):
 
 
 def _groups():
-    for by in ("model", "channel", "key"):
-        yield _by_over_time(by, "cost_usd", f"Spend by {by}", words.USD)
-        yield ranking(by, f"{by.capitalize()}s", width=12, tokens=True)
-    yield ranking("tier", "Service tiers", width=12, tokens=True, leads=False)
-    yield ranking("api", "APIs", width=12, tokens=True)
+    for by, several in GROUPS.items():
+        shown = _by_over_time(by, several)
+        if by in FILTERS:
+            chosen = links.of_series(words.COST, f"Only this {several[:-1]}", by, by)
+            shown = shown.data_links([chosen, links.of_series(words.REQUESTS, "The requests", by, by)])
+        yield shown
+        title = several[0].upper() + several[1:]
+        yield ranking(by, title, width=12, tokens=True, leads=by in FILTERS)
 
 
-def _by_over_time(by: str, value: str, title: str, unit: str):
+def _by_over_time(by: str, several: str):
     return by_series(series(
-        title,
-        f"By when the requests started; the ten {by}s that cost most, the others together as `(other)`.",
-        usage_over_time([number(value, "Value")], by=by),
-        unit=unit, stacked=True, bars=True, calcs=("sum",),
-        links=[
-            links.of_series(words.COST, f"Only this {by}", by, by),
-            links.of_series(words.REQUESTS, "The requests", by, by),
-        ],
+        f"Spend by {several[:-1]}",
+        f"By when the requests started; the ten {several} that cost most, the others together as `(other)`.",
+        usage_over_time([number("cost_usd", "Value")], by=by),
+        unit=words.USD, stacked=True, bars=True, calcs=("sum",),
     ), by)  # fmt: skip
 
 
