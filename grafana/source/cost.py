@@ -168,7 +168,7 @@ def _change(by: str):
     shown = table(
         f"Dearer and cheaper {by}s",
         f"How the spend of each {by} differs from the period before: the greatest rise first. What was not there "
-        "before, or had no price then, counts as all new.",
+        "before, or had no price then, counts as all new; what was there only before is not listed.",
         usage(
             "summary",
             "rows",

@@ -26,6 +26,10 @@ from .queries import Ledger
 # Why a panel is empty, by what it reads. The first guess comes first; the row at a dashboard's end has the rest.
 NO_TRAFFIC = "No requests in this range and for this choice."
 NOTHING = "None. That is good."
+# How finely time is cut. Grafana would ask for a point each pixel: more than eyes can use, and percentiles of many
+# series cost Prometheus in proportion.
+MOST_POINTS = 180
+MOST_BARS = 100
 # A cell without a value: unknown, or not there.
 UNKNOWN = "–"
 NOT_SAID = "Nothing has said so yet."
@@ -65,7 +69,7 @@ def stat(
         reduce = reduce.fields(field)
     panel = panel.reduce_options(reduce).thresholds(thresholds)
     mode = common_model.BigValueGraphMode.AREA if spark else common_model.BigValueGraphMode.NONE
-    panel = panel.graph_mode(mode).color_mode(common_model.BigValueColorMode.VALUE)
+    panel = panel.max_data_points(MOST_BARS).graph_mode(mode).color_mode(common_model.BigValueColorMode.VALUE)
     panel = panel.text_mode(common_model.BigValueTextMode.AUTO).wide_layout(False)
     if change:
         colours = {
@@ -98,6 +102,7 @@ def series(
 ):
     """Lines, areas or bars over time. With thresholds the line at which amber and red begin is drawn."""
     panel = _common(timeseries_build.Panel(), title, description, unit, width, height, targets, empty)
+    panel = panel.max_data_points(MOST_BARS if bars else MOST_POINTS)
     if bars:
         panel = panel.draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     else:
@@ -241,6 +246,7 @@ def heatmap(title: str, description: str, *targets, unit: str = words.SECONDS, w
             empty: str = NO_TRAFFIC, links: list | None = None):  # fmt: skip
     """How often how long: a histogram over time."""
     panel = _common(heatmap_build.Panel(), title, description, unit, width, height, targets, empty)
+    panel = panel.max_data_points(MOST_BARS)
     colours = heatmap_build.HeatmapColorOptions().mode(heatmap_model.HeatmapColorMode.SCHEME).scheme("Oranges")
     axis = heatmap_build.YAxisConfig().unit(unit).axis_placement(common_model.AxisPlacement.LEFT)
     panel = panel.color(colours.steps(64).exponent(0.5)).y_axis(axis).calculate(False)
