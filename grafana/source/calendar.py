@@ -101,7 +101,7 @@ def _days():
         "that was not like others: set the range to it and see *Cost and tokens*. A cell without a number had no "
         "requests of known amount.",
         usage("heatmap", "rows", [text("week"), text("weekday"), *SUMS], of="days", **ZONE),
-        width=24, height=9, unit=words.COUNT, links=[links.to(words.COST, "What it is made of")],
+        width=24, height=9, unit=words.COUNT,
     )  # fmt: skip
     return _coloured_cells(matrix(shown, "weekday", "week", "$measure"), "weekday\\week", "Weekday")
 
@@ -112,14 +112,14 @@ def _hours():
         "What was used in this range at each hour of each weekday, added up. Dark nights and weekends are machines: "
         "jobs, or somebody else's use of a key.",
         usage("heatmap", "rows", [text("weekday"), text("hour"), *SUMS], of="hours", **ZONE),
-        width=24, height=9, unit=words.COUNT, links=[links.to(words.COST, "What it is made of")],
+        width=24, height=9, unit=words.COUNT,
     )  # fmt: skip
     return _coloured_cells(matrix(shown, "weekday", "hour", "$measure"), "weekday\\hour", "Weekday")
 
 
 def _coloured_cells(panel, rows: str, title: str):
     """Cells in shades of one scale; the column of names stays plain."""
-    return column(shaded(panel), rows, title, custom__cellOptions={"type": "auto"}, custom__width=120)
+    return column(shaded(panel), rows, title, unit=words.TEXT, custom__cellOptions={"type": "auto"}, custom__width=100)
 
 
 def _leaderboard():
@@ -138,7 +138,7 @@ def _by_day(by: str):
             links.of_series(words.REQUESTS, "The requests", by, by),
         ],
     )  # fmt: skip
-    return [by_series(only(panel, "time", by, "$measure"), by)]
+    return [by_series(only(panel, "time", by, "$measure"), "|".join(SHOWN.values()))]
 
 
 def _top_days(title: str, order: str):

@@ -21,6 +21,7 @@ from .panels import (
     summed,
     table,
     with_some,
+    without,
 )
 from .queries import (
     FILTERS,
@@ -79,13 +80,13 @@ def board() -> Board:
 
 def _numbers():
     per_request = stat(
-        "Cost per request",
+        "Per request",
         "Spend over all requests of this range, refused and failed ones too. Too low while some have no price.",
         usage("summary", "total", [number("cost_usd", "Spend"), number("requests", "Requests")]),
         unit=words.USD, links=[links.to(words.REQUESTS, "The requests")],
     )  # fmt: skip
     per_thousand = stat(
-        "Cost per 1,000 tokens",
+        "Per 1,000 tokens",
         "Spend over all tokens of this range, of every type. It falls as more is cached or goes to cheaper models. "
         "Too low while some requests have no price.",
         usage("summary", "total", [number("cost_usd", "Spend"), number("total_tokens", "Tokens")]),
@@ -115,7 +116,7 @@ def _numbers():
             unit=words.RATIO, thresholds=words.CACHED, empty="No provider said what was cached.",
         )), "Cached"),
         stat(
-            "Saved by the cache",
+            "Cache saved",
             "What the cached input would have cost more at the full price of input, by the prices in force, and how "
             "that differs from the period before. What writing to the cache costs is in *Spend*.",
             usage_now_and_before([number("cached_saved_usd", "Saved")]),
@@ -174,7 +175,7 @@ def _change(by: str):
             "rows",
             [
                 text(f"group.{by}", name), number("cost_usd", "Spend"), number("previous.cost_usd", "Before"),
-                number("requests", "Requests"), number("previous.requests", "Requests before"),
+                number("requests", "Requests"),
             ],
             by=by, compare="previous",
         ),
@@ -182,7 +183,7 @@ def _change(by: str):
     )  # fmt: skip
     shown = calculated(known(shown, "Spend"), "Change", "Spend", "-", "Before")
     shown = first_rows(ordered(shown, "Change", descending=True), 20)
-    shown = in_order(shown, name, "Change", "Spend", "Before", "Requests", "Requests before")
+    shown = in_order(shown, name, "Change", "Spend", "Before", "Requests")
     shown = column(shown, "Change", unit=words.USD)
     return _led(_money(_counts(shown)), by, name)
 
@@ -202,9 +203,9 @@ def _by_over_time(by: str, several: str):
     return by_series(series(
         f"Spend by {several[:-1]}",
         f"By when the requests started; the ten {several} that cost most, the others together as `(other)`.",
-        usage_over_time([number("cost_usd", "Value")], by=by),
+        usage_over_time([number("cost_usd", "Spend")], by=by),
         unit=words.USD, stacked=True, bars=True, calcs=("sum",),
-    ), by)  # fmt: skip
+    ), "Spend")  # fmt: skip
 
 
 def _tokens():
@@ -231,10 +232,10 @@ def _tokens():
     saved = by_series(series(
         "Saved by the cache, by model",
         "What the cached input would have cost more at the full price of input, by the prices in force.",
-        usage_over_time([number("cached_saved_usd", "Value")], by="model"),
+        usage_over_time([number("cached_saved_usd", "Saved")], by="model"),
         unit=words.USD, width=8, stacked=True, bars=True, calcs=("sum",),
         empty="No provider said what was cached, or its price is unknown.",
-    ), "model")  # fmt: skip
+    ), "Saved")  # fmt: skip
     models = table(
         "Cache by model",
         "How much of each model's input was cached, and what that saved. Much input and little cached: a place to "
@@ -261,14 +262,14 @@ def _tokens():
 
 def _unit_costs():
     over_time = only(_per_thousand_tokens(series(
-        "Cost per 1,000 tokens, over time",
+        "Cost per 1,000 tokens",
         "Spend over tokens of every type. A rise without a change of models: less is cached, or more is written than "
         "read.",
         usage_over_time([number("cost_usd", "Spend"), number("total_tokens", "Tokens")]),
         unit=words.USD, calcs=("min", "max"),
     )), "time", "Per 1,000 tokens")  # fmt: skip
     per_request = only(_per_request(series(
-        "Cost per request, over time",
+        "Cost per request",
         "Spend over all requests. A rise while the price of tokens is the same: requests or answers grow longer.",
         usage_over_time([number("cost_usd", "Spend"), number("requests", "Requests")]),
         unit=words.USD, calcs=("min", "max"),
@@ -304,7 +305,6 @@ def _dearest():
             ],
             limit="500",
         ),
-        links=[links.to(words.REQUESTS, "The requests")],
     )  # fmt: skip
     shown = first_rows(ordered(known(shown, "Spend"), "Spend", descending=True), 20)
     shown = column(shown, "Request", links=[links.of_field(words.REQUEST, "This request in full", "id", "Request")])
@@ -410,12 +410,13 @@ def _budgets():
             for what, ref in (("limit", "A"), ("used", "B"), ("reserved", "C"), ("remaining", "D"), ("forecast", "E"))
         ],
         metric_table(f"max by (rule, scope) (tollgate_budget_forecast{of} / tollgate_budget_limit{of})", "F"),
-        width=16, empty="No budgets in USD are set.", links=[budgets], sort="Forecast of the limit",
+        width=16, empty="No budgets in USD are set.", sort="Forecast of the limit",
     )  # fmt: skip
     shown = merged(shown, {
         "rule": "Rule", "scope": "Scope", "Value #A": "Limit", "Value #B": "Used", "Value #C": "Reserved",
         "Value #D": "Left", "Value #E": "Forecast", "Value #F": "Forecast of the limit",
     })  # fmt: skip
+    shown = column(shown, "Rule", links=[budgets])
     for name in ("Limit", "Used", "Reserved", "Left", "Forecast"):
         shown = column(shown, name, unit=words.USD)
     shown = column(
@@ -484,7 +485,7 @@ def _per_request(panel):
 
 def _per_thousand_tokens(panel):
     panel = calculated(known(panel, "Spend", "Tokens"), "Thousands", "Tokens", "/", "1000")
-    return calculated(panel, "Per 1,000 tokens", "Spend", "/", "Thousands")
+    return without(calculated(panel, "Per 1,000 tokens", "Spend", "/", "Thousands"), "Thousands")
 
 
 def _with_cached(panel):
@@ -496,11 +497,11 @@ def _with_cached(panel):
 def _money(panel):
     for name in ("Spend", "Before", "Per request", "Per 1,000 tokens"):
         panel = column(panel, name, unit=words.USD)
-    return column(panel, "Thousands", custom__hidden=True)
+    return panel
 
 
 def _counts(panel):
-    for name in ("Requests", "Requests before", "Tokens", "Reasoning"):
+    for name in ("Requests", "Tokens", "Reasoning"):
         panel = column(panel, name, unit=words.COUNT)
     for name in ("Unpriced", "Missing"):
         panel = column(panel, name, thresholds=words.NONE_IS_GOOD, custom__cellOptions={"type": "color-text"})
@@ -511,4 +512,4 @@ def _led(panel, by: str, name: str):
     """A column of names that leads to this dashboard for one of them, and to its requests."""
     chosen = links.of_field(words.COST, f"Only this {by}", by, name)
     requested = links.of_field(words.REQUESTS, "The requests", by, name)
-    return column(panel, name, links=[chosen, requested], mappings=words.NAMELESS)
+    return column(panel, name, links=[chosen, requested], mappings=words.NAMELESS, custom__minWidth=110)

@@ -260,14 +260,14 @@ def _slowest():
             ],
             order="slowest", limit="20",
         ),
-        width=24, height=10, links=[links.to(words.REQUESTS, "All of them", order="slowest")],
+        width=24, height=10,
     )  # fmt: skip
     shown = known(shown, "Duration")
     for phase in ("Duration", "Read", "Admit", "Connect", "Wait", "First token", "Stream"):
         shown = column(shown, phase, unit=words.MICROSECONDS, decimals=1)
     for tokens in ("Output", "Reasoning"):
         shown = column(shown, tokens, unit=words.COUNT)
-    shown = column(shown, "Started", unit=words.MOMENT)
+    shown = column(shown, "Started", unit=words.MOMENT, custom__minWidth=110)
     shown = column(shown, "Channel", links=[links.of_field(words.LATENCY, "Only this channel", "channel", "Channel")])
     shown = column(shown, "Model", links=[links.of_field(words.LATENCY, "Only this model", "model", "Model")])
     return column(shown, "Request", links=[links.of_field(words.REQUEST, "This request in full", "id", "Request")])

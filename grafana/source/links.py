@@ -34,7 +34,7 @@ def of_field(uid: str, title: str, variable: str, field: str) -> build.Dashboard
 def of_span(uid: str, title: str, since: str, until: str) -> build.DashboardLink:
     """Another dashboard for the time between two fields of the row."""
     span = f"from=${{__data.fields.{since}.numeric}}&to=${{__data.fields.{until}.numeric}}"
-    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}?{span}&${{__all_variables}}")
+    return around(uid, title, f"{span}&${{__all_variables}}")
 
 
 def of_series(uid: str, title: str, variable: str, label: str) -> build.DashboardLink:

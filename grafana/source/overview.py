@@ -143,7 +143,7 @@ def _over_time():
             usage_over_time([number("cost_usd", "Spend")], by="channel"),
             unit=words.USD, stacked=True, bars=True, calcs=("sum",),
             links=[links.of_series(words.COST, "Cost of ${__field.labels.channel}", "channel", "channel")],
-        ), "channel"),
+        ), "Spend"),
         coloured(series(
             "Requests by how they ended",
             "All requests, by when they started. Failures are red, purple and dark; limits are yellow and amber.",

@@ -142,6 +142,8 @@ def table(
     """Rows, their columns in the order in which the ledger is asked for them; units are set with `column`."""
     panel = _common(table_build.Panel(), title, description, unit, width, height, targets, empty)
     panel = panel.show_header(True).cell_height(common_model.TableCellHeight.SM).filterable(False)
+    # Narrower than Grafana's own 150 pixels, so that all columns are seen without scrolling.
+    panel = panel.min_width(70)
     # Why a table is empty is no word for a cell without a value.
     panel = panel.override_by_regexp(".*", [model.DynamicConfigValue(id_val="noValue", value=UNKNOWN)])
     if sort:
@@ -166,7 +168,8 @@ def column(panel, name: str, title: str | None = None, **properties: object):
 
 def share(panel, name: str):
     """A column of shares of a whole, as bars."""
-    return column(panel, name, unit=words.RATIO, custom__cellOptions={"type": "gauge", "mode": "basic"}, min=0, max=1)
+    bar = {"type": "gauge", "mode": "basic"}
+    return column(panel, name, unit=words.RATIO, thresholds=words.PLAIN, custom__cellOptions=bar, min=0, max=1)
 
 
 def in_order(panel, *names: str):
@@ -187,7 +190,9 @@ def upright(panel):
 def hidden(panel, *names: str):
     """Columns that links need and readers do not."""
     for name in names:
-        panel = column(panel, name, custom__hidden=True)
+        # The first is for Grafana before 12.2.
+        nowhere = {"viz": True, "legend": False, "tooltip": False}
+        panel = column(panel, name, custom__hidden=True, custom__hideFrom=nowhere)
     return panel
 
 
@@ -250,6 +255,8 @@ def heatmap(title: str, description: str, *targets, unit: str = words.SECONDS, w
     colours = heatmap_build.HeatmapColorOptions().mode(heatmap_model.HeatmapColorMode.SCHEME).scheme("Oranges")
     axis = heatmap_build.YAxisConfig().unit(unit).axis_placement(common_model.AxisPlacement.LEFT)
     panel = panel.color(colours.steps(64).exponent(0.5)).y_axis(axis).calculate(False)
+    # The cells count; the unit is that of what is counted.
+    panel = panel.cell_values(heatmap_build.CellValues().unit(words.COUNT))
     panel = panel.cell_gap(1).filter_values(heatmap_build.FilterValueRange().le(1e-9)).show_legend()
     panel = panel.mode(common_model.TooltipDisplayMode.SINGLE).show_y_histogram()
     return panel.data_links(links or [])
@@ -290,11 +297,15 @@ def coloured(panel, colours: dict[str, str]):
     return panel
 
 
-def by_series(panel, label: str):
-    """Rows with a column of names and one of values become a series for each name: a chart over time. `label` is the
-    column of names."""
-    panel = panel.display_name(f"${{__field.labels.{label}}}")
-    return _changed(panel, "prepareTimeSeries", {"format": "multi"})
+def by_series(panel, values: str):
+    """Rows with a column of names and one of `values` become a series for each name: a chart over time.
+
+    Grafana calls a series by the column and the name; the name alone is enough, and what has none says so. (A template
+    with the label would show itself where there is no name.)
+    """
+    panel = _changed(panel, "prepareTimeSeries", {"format": "multi"})
+    panel = _changed(panel, "renameByRegex", {"regex": f"^({values})$", "renamePattern": "(none)"})
+    return _changed(panel, "renameByRegex", {"regex": f"^(?:{values}) (.*)$", "renamePattern": "$1"})
 
 
 # What becomes of an answer on its way into a panel. Grafana's arithmetic takes an unknown for 0: ask for what is
@@ -332,6 +343,11 @@ def summed(panel, name: str, *fields: str):
     return _changed(panel, "calculateField", options)
 
 
+def without(panel, *fields: str):
+    """All columns but these."""
+    return _changed(panel, "organize", {"excludeByName": {field: True for field in fields}})
+
+
 def only(panel, *fields: str):
     """These columns and no others."""
     return _changed(panel, "filterFieldsByName", {"include": {"names": list(fields)}})
@@ -366,7 +382,7 @@ def shaded(panel):
     basic = common_model.TableCellBackgroundDisplayMode.BASIC
     background = common_model.TableColoredBackgroundCellOptions(mode=basic)
     panel = panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.CONTINUOUS_BLUES))
-    return panel.cell_options(background).min(0)
+    return panel.cell_options(background).min(0).min_width(50)
 
 
 def matrix(panel, rows: str, columns: str, value: str):

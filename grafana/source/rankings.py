@@ -20,7 +20,7 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
     columns = [text("name", name), number("cost_usd", "Spend"), number("share", "Share")]
     if tokens:
         columns.append(number("total_tokens", "Tokens"))
-    columns += [number("requests", "Requests"), number("errors", "Failed"), number("previous_rank", "Rank before")]
+    columns += [number("requests", "Requests"), number("errors", "Failed"), number("previous_rank", "Rank was")]
     shown = table(
         f"{title} by {measure}",
         f"The {limit} {title.lower()} with most {measure} in this range, their share of all of it, and their rank in "
@@ -36,6 +36,6 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
         shown = column(shown, name, mappings=words.NAMELESS)
     for measured, unit in MEASURES.values():
         shown = column(shown, measured, unit=unit)
-    shown = share(shown, "Share")
-    shown = column(shown, "Rank before", mappings=words.NEW)
+    shown = share(column(shown, name, custom__minWidth=110), "Share")
+    shown = column(shown, "Rank was", mappings=words.NEW)
     return column(shown, "Failed", thresholds=words.NONE_IS_GOOD, custom__cellOptions={"type": "color-text"})
