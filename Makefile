@@ -8,13 +8,17 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BUILD_PACKAGES := cc=gcc+libc6-dev cmake=cmake make=make pkg-config=pkg-config
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt deny bench dashboards references build-tools test-tools clean-test
+.PHONY: help run demo test lint fmt deny bench dashboards pictures references build-tools test-tools clean-test
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 run: build-tools ## build the release and run it with the embedded defaults (ARGS='--config tollgate.yaml')
 	cargo run --release --locked --bin tollgate -- run $(ARGS)
+
+demo: build-tools ## a Tollgate with a past, traffic and an incident, for 18 minutes and on until Ctrl-C (docs/incident.md)
+	@scripts/require python3=python3
+	@scripts/demo --keep $(ARGS)
 
 test: ## install what the tests need, then run all of them
 	@scripts/require $(BUILD_PACKAGES) python3=python3 python3-venv
@@ -40,6 +44,11 @@ dashboards: test-tools ## write grafana/dashboards/*.json from grafana/source
 
 references: test-tools build-tools ## write docs/settings.md, docs/metrics.md and docs/api.md from what Tollgate says of itself
 	source target/test-tools/environment && TOLLGATE_WRITE_REFERENCES=1 cargo test --locked --test dashboards -- every_question the_reference
+
+pictures: build-tools ## draw docs/pictures/*.png from the dashboards and the demo's incident (20 minutes)
+	@scripts/require python3=python3 node=nodejs npm=npm chromium=chromium pngquant=pngquant
+	cd grafana/pictures && npm ci --no-progress --loglevel=error
+	@scripts/demo -- node grafana/pictures/incident.mjs docs/pictures
 
 build-tools:
 	@scripts/require $(BUILD_PACKAGES)
