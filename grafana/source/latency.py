@@ -306,7 +306,7 @@ def _by(title: str, family: str, by: str, thresholds):
 
 def _slow(title: str, family: str, variable: str, label: str):
     return series(
-        f"{title} (over ${variable} s), by channel",
+        f"{title} (over ${variable}), by channel",
         f"Share of those that took longer than *{label}* at the top. Not estimated: it is a bucket's bound.",
         metric(_slow_share(family, variable, "channel"), "{{channel}}"),
         unit=words.RATIO, width=8, most=1, links=[_only("channel")],
