@@ -5,15 +5,18 @@ of Prometheus, of the ledger's API and of SQL), `variables`, `links`, `panels`, 
 together. Files in `grafana/dashboards` are never edited: a test compares them with what this program writes.
 """
 
-from . import calendar, cost, latency, overview, request, requests
+from . import budgets, calendar, channels, cost, itself, latency, overview, request, requests
 
 BOARDS = [
     overview.board,
     cost.board,
     latency.board,
-    calendar.board,
+    channels.board,
+    budgets.board,
     requests.board,
     request.board,
+    calendar.board,
+    itself.board,
     requests.sqlite,
     requests.postgres,
 ]

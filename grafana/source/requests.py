@@ -45,7 +45,7 @@ def _board(dialect: Api | Sql, title: str, about: str) -> Board:
     made.leads(_request(dialect, "The request with this id", "${id:percentencode}"))
     made.panels(*_numbers(dialect))
     made.row("Requests", _log(dialect))
-    made.row("What failed", _errors(dialect), _failed(dialect))
+    made.row("What failed", errors(dialect), _failed(dialect))
     made.row("What was slow", _slowest(dialect))
     if isinstance(dialect, Sql):
         tried = attempts(dialect.attempts(TRIES), TRIES, dialect)
@@ -245,14 +245,15 @@ def _log(dialect: Api | Sql):
     return shown(made, LOG, dialect).filterable(True)
 
 
-def _errors(dialect: Api | Sql):
+def errors(dialect: Api | Sql, width: int = 24):
+    """What fails where."""
     some = "" if isinstance(dialect, Sql) else " Outcomes, sessions and statuses chosen do not change it."
     made = table(
         "What fails where",
         "Failed requests grouped by channel, model, API and error, the most frequent first: since when, the last time, "
         f"and the last one as an example.{some}",
         dialect.errors(GROUPED),
-        width=24, height=9, empty=panels.NOTHING,
+        width=width, height=9, empty=panels.NOTHING,
     )  # fmt: skip
     return shown(made, GROUPED, dialect)
 

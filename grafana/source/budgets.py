@@ -1,0 +1,246 @@
+"""Budgets and alerts: how full, how fast, until when; what fires, what was done about it, and who was told."""
+
+from . import links, words
+from .board import Board
+from .panels import NOTHING, bars, column, hidden, merged, series, stat, states, table, words_for
+from .queries import INSTANCE, RANGE, ledger, metric, metric_now, metric_table, moment, number, text
+
+RATE = "[$__rate_interval]"
+NO_BUDGETS = "No rule has a limit on cost, tokens or requests: docs/rules.md has some to start from."
+NOBODY = "No receivers are set, or nothing was told."
+
+SEVERITIES = words_for({"critical": ("critical", words.RED), "warning": ("warning", words.AMBER)})
+ALERTS = words_for({
+    "firing": ("firing", words.RED), "pending": ("pending", words.AMBER), "inactive": ("inactive", words.GREEN),
+})  # fmt: skip
+FATES = words_for({
+    "sent": ("sent", words.GREEN), "merged": ("merged", words.GREEN), "replaced": ("replaced", words.GREEN),
+    "open": ("open", words.AMBER), "dead": ("dead", words.RED),
+})  # fmt: skip
+FATE_COLOURS = {
+    "sent": words.GREEN, "merged": "light-green", "replaced": "super-light-green", "dead": words.RED,
+    "silenced": words.GREY, "inhibited": words.GREY, "muted": words.GREY,
+}  # fmt: skip
+
+
+def _budget(what: str) -> str:
+    return f"max by (rule, scope, unit) (tollgate_budget_{what}{{{INSTANCE}}})"
+
+
+def board() -> Board:
+    about = "How full each budget is, how fast it fills and until when; what fires, what was done, and who was told."
+    made = Board(words.BUDGETS, "Tollgate / Budgets and alerts", about).usual_choices()
+    made.panels(*_numbers())
+    made.row("Budgets", *_budgets())
+    made.row("Alerts", *_alerts())
+    made.row("Rules", *_rules())
+    made.row("Who was told", *_notifications())
+    return made.first_aid()
+
+
+def _numbers():
+    firing = f'sum(tollgate_alerts{{{INSTANCE}, state="firing"}}) or vector(0)'
+    critical = f'sum(tollgate_alerts{{{INSTANCE}, state="firing", severity="critical"}}) or vector(0)'
+    dead = f'sum(increase(tollgate_notifications_total{{{INSTANCE}, result="dead"}}{RATE})) or vector(0)'
+    return [
+        stat("Firing", "Alerts of Tollgate's own rules that fire now, at either limit.", metric_now(firing, "firing"),
+             width=4, thresholds=words.NONE_IS_GOOD),
+        stat("Critical", "Alerts that fire at their critical limit now: what a rule says is then done.",
+             metric_now(critical, "critical"), width=4, thresholds=words.steps(0.5, 1)),
+        stat(
+            "Fullest budget", "Of all budgets the one that has used most of its limit. At 100 % an enforced one refuses.",
+            metric_now(f"max({_budget('used')} / {_budget('limit')})", "used"),
+            unit=words.RATIO, width=4, thresholds=words.USED, empty=NO_BUDGETS,
+        ),
+        stat(
+            "Refused now", "Requests a minute that rules refuse, those that they would refuse in shadow mode not counted.",
+            metric(f'sum(rate(tollgate_rule_blocked_requests_total{{{INSTANCE}, mode="enforce"}}{RATE})) * 60', "refused"),
+            unit=words.PER_MINUTE, width=4, thresholds=words.NONE_IS_GOOD, empty="No rule refuses requests.",
+            links=[links.to(words.REQUESTS, "These requests", outcome="blocked")],
+        ),
+        stat("Waiting to be told", "Notifications that wait to be sent: within a receiver's limits, or because it fails.",
+             metric_now(f"sum(tollgate_notification_queue{{{INSTANCE}}})", "waiting"), width=4,
+             thresholds=words.steps(10, 100)),
+        stat("Given up", "Notifications that could not be told before their deadline, in the last step of this range. "
+             "They went to the fallback of their receiver, where it has one.",
+             metric(dead, "given up"), width=4, thresholds=words.NONE_IS_GOOD),
+    ]  # fmt: skip
+
+
+def _budgets():
+    share = f"{_budget('used')} / {_budget('limit')}"
+    to_cost = links.to(words.COST, "What it was spent on")
+    all_of_it = table(
+        "All budgets",
+        "Each budget and what it is of: its limit, what is used, what is held for requests on their way, what is left, "
+        "and what it comes to at its window's end at the present rate. The fullest first.",
+        metric_table(f"sort_desc({share})", "A"),
+        metric_table(_budget("limit"), "B"),
+        metric_table(_budget("used"), "C"),
+        metric_table(_budget("reserved"), "D"),
+        metric_table(_budget("remaining"), "E"),
+        metric_table(_budget("forecast"), "F"),
+        width=24, height=9, empty=NO_BUDGETS, sort="Used of it", links=[to_cost],
+    )  # fmt: skip
+    all_of_it = merged(all_of_it, {
+        "rule": "Rule", "scope": "Of", "unit": "Unit", "Value #A": "Used of it", "Value #B": "Limit", "Value #C": "Used",
+        "Value #D": "Held", "Value #E": "Left", "Value #F": "At the end",
+    })  # fmt: skip
+    all_of_it = column(all_of_it, "Used of it", unit=words.RATIO, thresholds=words.USED, min=0, max=1,
+                       custom__cellOptions={"type": "gauge", "mode": "basic"})  # fmt: skip
+    for name in ("Limit", "Used", "Held", "Left", "At the end"):
+        all_of_it = column(all_of_it, name, unit=words.COUNT, decimals=2)
+    return [
+        bars(
+            "Used of each limit", "The twenty fullest. Amber from 80 %, red from 95 %.",
+            metric_now(f"topk(20, {share})", "{{rule}} {{scope}}"),
+            unit=words.RATIO, height=9, thresholds=words.USED, most=1, empty=NO_BUDGETS, links=[to_cost],
+        ),
+        bars(
+            "Forecast of each limit",
+            "What each budget comes to at the end of its window at the present rate, as a share of its limit. Over 100 % "
+            "it will not last.",
+            metric_now(f"topk(20, {_budget('forecast')} / {_budget('limit')})", "{{rule}} {{scope}}"),
+            unit=words.RATIO, height=9, thresholds=words.USED, empty=f"No forecast yet, or no budget. {NO_BUDGETS}",
+            links=[to_cost],
+        ),
+        all_of_it,
+        series(
+            "Used over time", "The ten fullest budgets. One of a calendar's window falls to nothing where a new one begins.",
+            metric(f"topk(10, {share})", "{{rule}} {{scope}}"),
+            unit=words.RATIO, width=8, thresholds=words.USED, empty=NO_BUDGETS, calcs=("lastNotNull", "max"), links=[to_cost],
+        ),
+        series(
+            "Burn: how long the rest lasts",
+            "At the rate of the last half hour, in how long the rest of a budget is used up; of those that are used at "
+            "all. Shorter than what is left of its window: it will not last.",
+            metric(
+                f"bottomk(10, max by (rule, scope) (tollgate_budget_remaining{{{INSTANCE}}}) / "
+                f"(max by (rule, scope) (deriv(tollgate_budget_used{{{INSTANCE}}}[30m])) > 0))",
+                "{{rule}} {{scope}}",
+            ),
+            unit=words.SECONDS, width=8, empty="Nothing is being used up.", calcs=("lastNotNull", "min"), links=[to_cost],
+        ),
+        series(
+            "May be passed by",
+            "By how much an enforced budget may be passed with what is on its way: nothing, where every request's worst "
+            "case is known and held.",
+            metric(f"max by (rule, unit) (tollgate_budget_overshoot_bound{{{INSTANCE}}})", "{{rule}} ({{unit}})"),
+            unit=words.COUNT, width=8, empty="No budget is enforced.",
+        ),
+    ]  # fmt: skip
+
+
+def _alerts():
+    now = table(
+        "Firing and pending",
+        "What passed which limit, since when, until when its window lasts, and what was done about it.",
+        ledger("alerts", "alerts", [
+            text("severity", "Severity"), text("state", "State"), text("alert", "Alert"), number("value", "Value"),
+            number("limit", "Limit"), text("unit", "Unit"), number("forecast", "At the end"), moment("active_since", "Since"),
+            moment("window_end", "Window ends"), text("mode", "Mode"), text("actions.0.action", "Action"),
+            text("actions.0.detail", "What was done"), text("annotations.summary", "Summary"),
+            text("silenced_by.0", "Silence"),
+        ]),
+        width=24, empty=NOTHING, links=[links.to(words.REQUESTS, "The requests")],
+    )  # fmt: skip
+    past = table(
+        "What alerts did",
+        "Each change of an alert in this range, the newest first.",
+        ledger("alert-events", "events", [
+            moment("at", "When"), text("alert", "Alert"), text("state", "It became"), text("severity", "Severity"),
+            number("value", "Value"), number("limit", "Limit"), text("unit", "Unit"), text("mode", "Mode"),
+            text("actions.0.action", "Action"), text("actions.0.detail", "What was done"),
+        ], limit="100", **RANGE),
+        width=16, height=9, empty="No alert changed in this range.",
+    )  # fmt: skip
+    for shown in (now, past):
+        column(shown, "Severity", mappings=[SEVERITIES.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
+        for name in ("State", "It became"):
+            if shown is past or name == "State":
+                column(shown, name, mappings=[ALERTS.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
+    for name in ("Since", "Window ends"):
+        now = column(now, name, unit=words.MOMENT)
+    past = column(past, "When", unit=words.POINT, custom__width=180)
+    return [
+        now,
+        past,
+        series(
+            "Firing over time", "Alerts that fire, by rule and the limit that is passed.",
+            metric(f'sum by (rule, severity) (tollgate_alerts{{{INSTANCE}, state="firing"}})', "{{rule}}: {{severity}}"),
+            unit=words.COUNT, width=8, height=9, stacked=True, calcs=("max",), empty=NOTHING,
+        ),
+    ]  # fmt: skip
+
+
+def _rules():
+    silences = table(
+        "Silences",
+        "For which alerts nobody is told, until when, and who said so. `tollgate silences` shows and ends them.",
+        ledger("silences", "silences", [
+            text("matchers", "Of"), moment("ends_at", "Until"), text("created_by", "By"), text("comment", "Why"), text("id", "Id"),
+        ]),
+        width=8, empty="No silence is in force.",
+    )  # fmt: skip
+    return [
+        states(
+            "Health of rules",
+            "Whether each rule can be judged. One that cannot neither fires nor resolves: the log and `tollgate rules list` "
+            "say why.",
+            metric(f"min by (rule) (tollgate_rule_health{{{INSTANCE}}})", "{{rule}}"), width=8, height=8,
+            mappings=[words_for({"0": ("cannot be judged", words.RED), "1": ("well", words.GREEN)})],
+            empty="No rules are set: docs/rules.md has some to start from.",
+        ),
+        series(
+            "Requests that rules refuse",
+            "By rule: refused, and those that it would have refused in shadow mode.",
+            metric(
+                f"sum by (rule, mode) (rate(tollgate_rule_blocked_requests_total{{{INSTANCE}}}{RATE})) * 60",
+                "{{rule}}: {{mode}}",
+            ),
+            unit=words.PER_MINUTE, width=8, empty="No rule refuses requests.",
+            links=[links.to(words.REQUESTS, "These requests", outcome="blocked")],
+        ),
+        hidden(column(silences, "Until", unit=words.MOMENT), "Id"),
+    ]  # fmt: skip
+
+
+def _notifications():
+    told = table(
+        "Notifications",
+        "Who was told what in this range, the newest first, and what became of it. `tollgate notify list` shows the same.",
+        ledger("notifications", "notifications", [
+            moment("at", "When"), text("receiver", "Receiver"), text("kind", "Kind"), text("reason", "Why"),
+            text("title", "What it says"), text("result", "Fate"), number("attempts", "Tries"), text("error", "Error"),
+        ], limit="100", **RANGE),
+        width=24, height=9, empty=NOBODY,
+    )  # fmt: skip
+    told = column(told, "When", unit=words.POINT, custom__width=180)
+    told = column(told, "Fate", mappings=[FATES.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
+    fates = series(
+        "Fate of notifications",
+        "Sent, merged into another message, replaced by a newer one, dead (not told before their deadline); silenced, "
+        "inhibited and muted ones nobody was told.",
+        metric(f"sum by (result) (increase(tollgate_notifications_total{{{INSTANCE}}}{RATE}))", "{{result}}"),
+        unit=words.COUNT, width=8, bars=True, stacked=True, calcs=("sum",), empty=NOBODY,
+    )  # fmt: skip
+    for name, colour in FATE_COLOURS.items():
+        fates = column(fates, name, color={"mode": "fixed", "fixedColor": colour})
+    return [
+        told,
+        fates,
+        series(
+            "Failed tries by receiver", "Tries to tell a receiver that failed, by reason. They are repeated until the deadline.",
+            metric(
+                f"sum by (receiver, reason) (increase(tollgate_notification_failures_total{{{INSTANCE}}}{RATE}))",
+                "{{receiver}}: {{reason}}",
+            ),
+            unit=words.COUNT, width=8, bars=True, stacked=True, calcs=("sum",), empty=NOTHING,
+        ),
+        series(
+            "Waiting to be sent", "The queue of notifications.",
+            metric(f"sum by (instance) (tollgate_notification_queue{{{INSTANCE}}})", "{{instance}}"),
+            unit=words.COUNT, width=8, thresholds=words.steps(10, 100),
+        ),
+    ]  # fmt: skip
+

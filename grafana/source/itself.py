@@ -1,0 +1,137 @@
+"""Tollgate itself: does it keep up, has it room, and is what it runs with what was meant."""
+
+from . import links, variables, words
+from .board import Board
+from .panels import NOTHING, coloured, series, stat, states, words_for
+from .queries import INSTANCE, metric, metric_now
+
+RATE = "[$__rate_interval]"
+OF = f"{{{INSTANCE}}}"
+BY = "sum by (instance)"
+RECORD_COLOURS = {"written": words.GREEN, "interrupted": words.AMBER, "dropped": words.RED, "rejected": "dark-red"}
+
+
+def board() -> Board:
+    about = "Does it keep up: ledger, journal, disk, memory, reloads, and its own time in a request."
+    made = Board(words.SELF, "Tollgate / Tollgate itself", about)
+    made.choices(variables.prometheus(), variables.instance())
+    made.panels(*_numbers())
+    made.row("Ledger", *_ledger())
+    made.row("Its own time", *_time())
+    made.row("Process", *_process())
+    made.row("Settings, prices, labels", *_settings())
+    return made.first_aid()
+
+
+def _numbers():
+    lost = f'sum(increase(tollgate_ledger_records_total{{{INSTANCE}, result=~"dropped|rejected"}}{RATE})) or vector(0)'
+    used = f"max(1 - tollgate_data_dir_free_bytes{OF} / tollgate_data_dir_size_bytes{OF})"
+    return [
+        stat("Running", "How many Tollgates Prometheus scrapes, of those chosen.",
+             metric_now(f"count(tollgate_build_info{OF})", "running"),
+             empty="Prometheus scrapes none: the last row says what to do."),
+        stat("Youngest since", "When the process that started last did so. A recent time that nobody planned is a crash.",
+             metric_now(f"max(process_start_time_seconds{OF}) * 1000", "started"), unit=words.MOMENT),
+        stat("Ledger behind", "At most so old is what is not in the database yet. Requests do not wait for it.",
+             metric(f"max(tollgate_ledger_lag_seconds{OF})", "behind"), unit=words.SECONDS, thresholds=words.LAG),
+        stat("Records lost", "Records that are in no database, in the last step of this range: the disk refused them and "
+             "memory was full, or they were set aside.", metric(lost, "lost"), thresholds=words.NONE_IS_GOOD),
+        stat("Disk used", "The fullest of the file systems that hold a ledger.", metric_now(used, "used"),
+             unit=words.RATIO, thresholds=words.USED),
+        stat("Overhead, p99", "Tollgate's own time in a request, that ninety-nine of a hundred do not exceed.",
+             metric(_overhead(0.99), "p99"), unit=words.SECONDS, thresholds=words.OVERHEAD,
+             links=[links.to(words.LATENCY, "Where the time goes")]),
+        stat("Settings", "Whether the files of settings and rules were good when they were last read. If not, the ones "
+             "before are in force.", metric_now(f"min(tollgate_config_reload_success{OF})", "settings"),
+             unit=words.NO_UNIT, thresholds=words.ONE_IS_GOOD).mappings([
+                 words_for({"1": ("good", words.GREEN), "0": ("refused", words.RED)})]),
+        stat("Memory", "Resident memory of the largest.", metric(f"max(process_resident_memory_bytes{OF})", "memory"),
+             unit=words.BYTES, spark=True),
+    ]  # fmt: skip
+
+
+def _overhead(quantile: float) -> str:
+    return f"histogram_quantile({quantile}, sum by (le) (rate(tollgate_overhead_seconds_bucket{OF}{RATE})))"
+
+
+def _ledger():
+    commit = f"sum by (le) (rate(tollgate_ledger_commit_seconds_bucket{OF}{RATE}))"
+    return [
+        series("Behind", "The age of the oldest entry that is not in the database, at most.",
+               metric(f"max by (instance) (tollgate_ledger_lag_seconds{OF})", "{{instance}}"),
+               unit=words.SECONDS, width=8, thresholds=words.LAG),
+        series("Journal", "What is in the journal and not in the database yet. It grows while the database does not take it.",
+               metric(f"max by (instance) (tollgate_ledger_journal_bytes{OF})", "{{instance}}"), unit=words.BYTES, width=8),
+        coloured(series(
+            "Records", "What became of records. Dropped and rejected ones are lost to the database.",
+            metric(f"sum by (result) (rate(tollgate_ledger_records_total{OF}{RATE}))", "{{result}}"),
+            unit=words.PER_SECOND, width=8, stacked=True), RECORD_COLOURS),
+        series("Time of a commit", "How long the database takes for a batch.",
+               *[metric(f"histogram_quantile({q}, {commit})", name, ref)
+                 for name, q, ref in (("p50", 0.5, "A"), ("p99", 0.99, "B"))],
+               unit=words.SECONDS, width=8, empty="Nothing was committed in this range."),
+        series("Failed writes", "Failed writes to the journal and failed transactions. Each is tried again.",
+               metric(f"sum by (store) (increase(tollgate_ledger_errors_total{OF}{RATE}))", "{{store}}"),
+               unit=words.COUNT, width=8, bars=True, calcs=("sum",), empty=NOTHING),
+        series("Held in memory", "Journal entries that the disk refuses. A kill would take them.",
+               metric(f"max by (instance) (tollgate_ledger_held_records{OF})", "{{instance}}"), unit=words.COUNT, width=8,
+               empty=NOTHING),
+        series("Size of the database", "Of tollgate.db with its write-ahead log.",
+               metric(f"max by (instance) (tollgate_ledger_database_bytes{OF})", "{{instance}}"), unit=words.BYTES, width=8),
+        series("Room on the disk", "What is free where the ledger lies.",
+               metric(f"min by (instance) (tollgate_data_dir_free_bytes{OF})", "{{instance}}"), unit=words.BYTES, width=8,
+               calcs=("min", "lastNotNull")),
+        series("Kept payloads", "What became of requests whose bytes were to be kept.",
+               metric(f"sum by (result) (rate(tollgate_payloads_total{OF}{RATE})) * 60", "{{result}}"),
+               unit=words.PER_MINUTE, width=8, empty="`payloads.capture` is off."),
+    ]  # fmt: skip
+
+
+def _time():
+    return [
+        series("Overhead", "Tollgate's own time in a request: the total less every wait for the client or the upstream.",
+               *[metric(_overhead(q), name, ref)
+                 for name, q, ref in (("p50", 0.5, "A"), ("p99", 0.99, "B"), ("p99.9", 0.999, "C"))],
+               unit=words.SECONDS, thresholds=words.OVERHEAD, links=[links.to(words.LATENCY, "Where the time goes")]),
+        series("Processor by request", "Processor time of the whole process for each request that ended.",
+               metric(f"{BY} (rate(process_cpu_seconds_total{OF}{RATE})) / {BY} (rate(tollgate_requests_total{OF}{RATE}))",
+                      "{{instance}}"), unit=words.SECONDS),
+    ]  # fmt: skip
+
+
+def _process():
+    return [
+        series("Resident memory", "Of each process.", metric(f"max by (instance) (process_resident_memory_bytes{OF})",
+               "{{instance}}"), unit=words.BYTES, width=6),
+        series("Processor", "How many cores each process uses.",
+               metric(f"{BY} (rate(process_cpu_seconds_total{OF}{RATE}))", "{{instance}}"), unit=words.COUNT, width=6),
+        series("File descriptors", "The share of those allowed that are open: connections, mostly.",
+               metric(f"max by (instance) (process_open_fds{OF} / process_max_fds{OF})", "{{instance}}"),
+               unit=words.RATIO, width=6, thresholds=words.USED),
+        series("Requests in flight", "Sent to a channel, and not ended.",
+               metric(f"{BY} (tollgate_in_flight_requests{OF})", "{{instance}}"), unit=words.COUNT, width=6),
+        states("Versions", "Which version runs where. A change is an upgrade; a gap is a Tollgate that was not scraped.",
+               metric(f"max by (instance, version, revision) (tollgate_build_info{OF})", "{{instance}}: {{version}}"),
+               width=12, mappings=[words_for({"1": ("runs", words.GREEN)})]),
+        series("Threads", "Of each process. They do not grow with requests.",
+               metric(f"max by (instance) (process_threads{OF})", "{{instance}}"), unit=words.COUNT, width=6, height=6),
+        series("Restarts", "How often a process began anew.",
+               metric(f"{BY} (changes(process_start_time_seconds{OF}[$__rate_interval]))", "{{instance}}"),
+               unit=words.COUNT, width=6, height=6, bars=True, calcs=("sum",)),
+    ]  # fmt: skip
+
+
+def _settings():
+    mapped = [words_for({"1": ("good", words.GREEN), "0": ("refused", words.RED)})]
+    never = "No price files and no catalogue are set, or nothing was read again."
+    return [
+        states("Settings over time", "Whether the files were good when they were last read.",
+               metric(f"min by (instance) (tollgate_config_reload_success{OF})", "{{instance}}"), width=8, mappings=mapped),
+        series("Price files and catalogue", "What came of reading prices again: refused ones left the prices before in use.",
+               metric(f"sum by (result) (increase(tollgate_prices_file_reloads_total{OF}{RATE}))", "files {{result}}"),
+               metric(f"sum by (result) (increase(tollgate_prices_refreshes_total{OF}{RATE}))", "catalogue {{result}}", "B"),
+               unit=words.COUNT, width=8, height=6, bars=True, calcs=("sum",), empty=never),
+        series("Folded labels", "Requests counted under `other`: too many models, or a name that nobody answers to.",
+               metric(f"sum by (label) (rate(tollgate_folded_labels_total{OF}{RATE})) * 60", "{{label}}"),
+               unit=words.PER_MINUTE, width=8, height=6, empty=NOTHING),
+    ]  # fmt: skip
