@@ -100,6 +100,8 @@ pub struct AdminParts {
     pub data_dir: PathBuf,
     /// The bearer token of `/api/v1/`.
     pub token: Option<Secret>,
+    /// A bearer token of `/api/v1/` that changes nothing.
+    pub read_token: Option<Secret>,
     /// The bearer token of `/metrics`, `/livez` and `/readyz`.
     pub metrics_token: Option<Secret>,
     /// The calendar of days where a question names none.
@@ -124,6 +126,7 @@ pub struct AdminState {
     keys: Arc<Keys>,
     data_dir: PathBuf,
     token: Option<Secret>,
+    read_token: Option<Secret>,
     metrics_token: Option<Secret>,
     timezone: TimeZone,
     readiness: Arc<Readiness>,
@@ -159,6 +162,7 @@ impl AdminState {
             keys: parts.keys,
             data_dir: parts.data_dir,
             token: parts.token,
+            read_token: parts.read_token,
             metrics_token: parts.metrics_token,
             timezone: parts.timezone,
             readiness: parts.readiness,
@@ -213,7 +217,7 @@ fn probe_routes() -> [Route; 3] {
     ]
 }
 
-/// The API: behind `admin.token`.
+/// The API: behind `admin.token`, or `admin.read_token` where nothing is changed.
 fn api_routes() -> [Route; 24] {
     [
         ("/api/v1/info", get(api::info)),
@@ -248,9 +252,10 @@ fn api_routes() -> [Route; 24] {
 
 /// The admin port's routes. `loopback` says whether only this machine can reach the listener.
 pub fn router(state: Arc<AdminState>, loopback: bool) -> Router {
-    let part = |routes: Vec<Route>, token: &Option<Secret>| {
+    let part = |routes: Vec<Route>, token: &Option<Secret>, read_token: Option<Secret>| {
         let access = Access {
             token: token.clone(),
+            read_token,
             loopback,
         };
         routes
@@ -268,8 +273,12 @@ pub fn router(state: Arc<AdminState>, loopback: bool) -> Router {
         .as_ref()
         .map(|answers| answers::routes(answers, loopback));
     Router::new()
-        .merge(part(probe_routes().into(), &state.metrics_token))
-        .merge(part(api_routes().into(), &state.token))
+        .merge(part(probe_routes().into(), &state.metrics_token, None))
+        .merge(part(
+            api_routes().into(),
+            &state.token,
+            state.read_token.clone(),
+        ))
         .merge(links.unwrap_or_default())
         .fallback(not_found)
         .layer(from_fn(harden))

@@ -6,6 +6,7 @@
 //! checked as a whole (`consistency`). Other rooms read files of their own with the same machinery.
 //! The environment is handed in, never read here.
 
+mod admin;
 mod base_url;
 mod budgets;
 mod channels;

@@ -16,6 +16,8 @@ use crate::config::Secret;
 pub(super) struct Access {
     /// What to show; nothing where `None`.
     pub(super) token: Option<Secret>,
+    /// What also opens it to those who change nothing; nothing without a `token`.
+    pub(super) read_token: Option<Secret>,
     /// Whether only this machine can reach the listener.
     pub(super) loopback: bool,
 }
@@ -35,14 +37,7 @@ pub(super) async fn guard(
 impl Access {
     fn check(&self, request: &Request) -> Result<(), ApiError> {
         match &self.token {
-            Some(token) if bearer(request.headers()).is_some_and(|shown| token.matches(shown)) => {
-                Ok(())
-            }
-            Some(_) => Err(ApiError::new(
-                ErrorCode::InvalidToken,
-                "this path wants `Authorization: Bearer <token>` with the token of the settings \
-                 (`admin.token` for /api/v1/, `admin.metrics_token` for the rest)",
-            )),
+            Some(token) => self.check_token(token, request),
             // Without a token, being on this machine is what lets a client in. A web page that a
             // user of this machine opens is on this machine too: through DNS rebinding its own
             // host name comes to point at 127.0.0.1, and the browser lets the page read the
@@ -65,6 +60,29 @@ impl Access {
             }
             None => Ok(()),
         }
+    }
+
+    fn check_token(&self, token: &Secret, request: &Request) -> Result<(), ApiError> {
+        let shown = bearer(request.headers()).unwrap_or_default();
+        if token.matches(shown) {
+            return Ok(());
+        }
+        let reads = self.read_token.as_ref();
+        if !reads.is_some_and(|token| token.matches(shown)) {
+            return Err(ApiError::new(
+                ErrorCode::InvalidToken,
+                "this path wants `Authorization: Bearer <token>` with the token of the settings \
+                 (`admin.token_file` for /api/v1/, `admin.metrics_token_file` for the rest)",
+            ));
+        }
+        if changes_something(request.method()) {
+            return Err(ApiError::new(
+                ErrorCode::ReadOnlyToken,
+                "the token of `admin.read_token_file` changes nothing; show that of \
+                 `admin.token_file`",
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -39,6 +39,8 @@ closed_set! {
         Conflict => "conflict",
         /// A price file is wrong: nothing is priced by it.
         InvalidPrices => "invalid_prices",
+        /// The token shown may read and nothing else.
+        ReadOnlyToken => "read_only_token",
     }
 }
 
@@ -46,7 +48,9 @@ impl ErrorCode {
     const fn status(self) -> StatusCode {
         match self {
             Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::HostNotAllowed | Self::OriginNotAllowed | Self::ReadOnlyToken => {
+                StatusCode::FORBIDDEN
+            }
             Self::UnknownParameter | Self::InvalidParameter => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict => StatusCode::CONFLICT,
@@ -60,7 +64,9 @@ impl ErrorCode {
     const fn kind(self) -> &'static str {
         match self {
             Self::InvalidToken => "authentication_error",
-            Self::HostNotAllowed | Self::OriginNotAllowed => "permission_error",
+            Self::HostNotAllowed | Self::OriginNotAllowed | Self::ReadOnlyToken => {
+                "permission_error"
+            }
             Self::UnknownParameter
             | Self::InvalidParameter
             | Self::NotFound

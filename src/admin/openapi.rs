@@ -94,10 +94,13 @@ impl Modify for Tokens {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
         for (name, setting) in [
-            ("bearer", "`admin.token` of the settings, where it is set."),
+            (
+                "bearer",
+                "`admin.token_file` of the settings, where it is set; `admin.read_token_file` for GET.",
+            ),
             (
                 "metrics_bearer",
-                "`admin.metrics_token` of the settings, where it is set.",
+                "`admin.metrics_token_file` of the settings, where it is set.",
             ),
         ] {
             let scheme = HttpBuilder::new()

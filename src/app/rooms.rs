@@ -122,6 +122,7 @@ impl Rooms {
             keys: Arc::clone(&self.keys),
             data_dir: settings.data_dir.clone(),
             token: settings.admin.token.clone(),
+            read_token: settings.admin.read_token.clone(),
             metrics_token: settings.admin.metrics_token.clone(),
             timezone: settings.timezone.clone(),
             readiness: Arc::clone(&self.readiness),

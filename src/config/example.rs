@@ -101,6 +101,7 @@ fn its_optional_lines_are_valid() {
         ("secrets/team-b-key", "a-key-of-team-b-alone"),
         ("secrets/new-api-token", "token"),
         ("secrets/admin-token", "token"),
+        ("secrets/read-token", "read"),
         ("secrets/metrics-token", "token"),
         ("secrets/openai-admin-key", "sk-admin"),
         ("tls/cert.pem", "-----BEGIN CERTIFICATE-----"),
@@ -137,6 +138,7 @@ fn its_optional_lines_are_valid() {
     assert_eq!(loaded.settings.keys.len(), 2);
     assert!(loaded.settings.sources.new_api.is_some());
     assert!(loaded.settings.tls.is_some());
+    assert!(loaded.settings.admin.read_token.is_some());
     assert!(loaded.settings.admin.metrics_token.is_some());
     assert_eq!(loaded.settings.notify.receivers.len(), 8);
     assert_eq!(loaded.settings.notify.digests.len(), 3);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::admin::admin;
 use super::channels::{self, GivenChannel};
 use super::keys::{self, GivenKey};
 use super::models;
@@ -13,8 +14,8 @@ use super::routing;
 use super::rules;
 use super::section::Section;
 use super::settings::{
-    AdminSettings, LedgerSettings, LedgerStore, Limits, LogFormat, LogSettings, MetricsSettings,
-    OnClientClose, OnLedgerFailure, Settings, StreamingSettings, TlsSettings,
+    LedgerSettings, LedgerStore, Limits, LogFormat, LogSettings, MetricsSettings, OnClientClose,
+    OnLedgerFailure, Settings, StreamingSettings, TlsSettings,
 };
 use super::tree::Node;
 use super::units::{self, Refusal};
@@ -178,29 +179,6 @@ pub(super) fn pem(
         return None;
     }
     Some(reader.resolve(&given))
-}
-
-fn admin(section: &mut Section<'_>, reader: &mut Reader<'_>, admin: &mut AdminSettings) -> Place {
-    let listen = section.set(reader, "listen", &mut admin.listen, units::socket_address);
-    let token_given = section.has("token_file");
-    admin.token = section.secret(reader, None, "token_file");
-    admin.metrics_token = section.secret(reader, None, "metrics_token_file");
-    section.set(reader, "public_url", &mut admin.public_url, |text| {
-        super::notify::browsed(text).map(Some)
-    });
-    let place = listen.unwrap_or(Place::Default);
-    if !admin.listen.ip().is_loopback() && !token_given {
-        reader.problem(
-            &place,
-            "admin.listen",
-            format!(
-                "`{}` can be reached from other machines, and there is no token",
-                admin.listen
-            ),
-            Some("set `admin.token_file`, or listen on 127.0.0.1"),
-        );
-    }
-    place
 }
 
 fn log(section: &mut Section<'_>, reader: &mut Reader<'_>, log: &mut LogSettings) {

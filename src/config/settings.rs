@@ -221,6 +221,8 @@ pub struct AdminSettings {
     pub listen: SocketAddr,
     /// The bearer token of `/api/v1/`; `None` asks for none.
     pub token: Option<Secret>,
+    /// A bearer token of `/api/v1/` that changes nothing; `None` where nobody has one. Never without `token`.
+    pub read_token: Option<Secret>,
     /// The bearer token of `/metrics`, `/livez` and `/readyz`; `None` asks for none.
     pub metrics_token: Option<Secret>,
     /// Where people reach the admin port with a browser, without a path at its end; `None` puts no
@@ -233,6 +235,7 @@ impl Default for AdminSettings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             token: None,
+            read_token: None,
             metrics_token: None,
             public_url: None,
         }

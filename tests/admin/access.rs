@@ -1,6 +1,6 @@
 //! Tokens and host names.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use tollgate::config::OnLedgerFailure;
 
 use crate::Admin;
@@ -56,6 +56,35 @@ async fn each_part_wants_its_own_token() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_token_that_reads_changes_nothing() {
+    let admin = Admin::start(Some("api-token"), None).await;
+    let with = async |method: Method, path: &str, token: &str| {
+        let request = admin.client.request(method, admin.url(path));
+        let response = request.bearer_auth(token).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    };
+    for path in ["/api/v1/info", "/api/v1/requests", "/api/v1/channels"] {
+        let (status, text) = with(Method::GET, path, "read-api-token").await;
+        assert_eq!(status, StatusCode::OK, "{path}: {text}");
+    }
+    for (method, path) in [
+        (Method::POST, "/api/v1/channels/main/disable"),
+        (Method::POST, "/api/v1/keys"),
+        (Method::POST, "/api/v1/silences"),
+        (Method::DELETE, "/api/v1/silences/1"),
+        (Method::PUT, "/api/v1/info"),
+    ] {
+        let (status, text) = with(method.clone(), path, "read-api-token").await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}: {text}");
+        assert!(text.contains("\"code\":\"read_only_token\""), "{text}");
+        let (status, text) = with(method, path, "api-token").await;
+        assert_ne!(status, StatusCode::FORBIDDEN, "{path}: {text}");
+    }
+    let (status, _) = with(Method::GET, "/api/v1/info", "read-").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -126,6 +126,7 @@ impl Admin {
             keys: Arc::new(keys),
             data_dir: data_dir.path().to_owned(),
             token: token.map(Secret::new),
+            read_token: token.map(|token| Secret::new(format!("read-{token}"))),
             metrics_token: metrics_token.map(Secret::new),
             timezone: TimeZone::UTC,
             readiness: Arc::clone(&readiness),

@@ -82,6 +82,7 @@ impl Sidecar {
             keys: Arc::new(keys),
             data_dir: data_dir.to_owned(),
             token: token.map(Secret::new),
+            read_token: None,
             metrics_token: None,
             timezone: TimeZone::UTC,
             readiness: Arc::clone(&readiness),
