@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BUILD_PACKAGES := cc=gcc+libc6-dev cmake=cmake make=make pkg-config=pkg-config
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint fmt deny bench dashboards pictures references build-tools test-tools clean-test
+.PHONY: help run demo test lint fmt deny bench dashboards pictures references image-check deb build-tools test-tools clean-test
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -41,6 +41,13 @@ bench: ## measure direct, nginx, bare Pingora and Tollgate side by side (BENCH_Q
 
 dashboards: test-tools ## write grafana/dashboards/*.json from grafana/source
 	cd grafana && ../target/test-tools/venv/bin/python -m source dashboards
+
+image-check: ## prove the Dockerfile without a container engine (as root; the first time builds everything)
+	@scripts/image-check
+
+deb: build-tools ## build the Debian package, target/debian/*.deb; installs cargo-deb first
+	@command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
+	cargo deb --locked
 
 references: test-tools build-tools ## write docs/settings.md, docs/metrics.md and docs/api.md from what Tollgate says of itself
 	source target/test-tools/environment && TOLLGATE_WRITE_REFERENCES=1 cargo test --locked --test dashboards -- every_question the_reference

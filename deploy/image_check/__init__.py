@@ -1,0 +1,1 @@
+"""Carries out the steps of a Dockerfile without a container engine, and tries what comes of them."""

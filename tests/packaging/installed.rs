@@ -1,0 +1,177 @@
+//! The unit, the Debian package and the sidecar's manifest.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use serde_yaml::Value;
+
+use crate::{TOLLGATE, assert_sound, check, is_pinned, read, root, secrets, texts};
+
+#[test]
+fn the_unit_starts_what_the_package_brings() {
+    let unit = read("deploy/tollgate.service");
+    let value = |name: &'static str| {
+        unit.lines()
+            .filter_map(move |line| line.strip_prefix(name)?.strip_prefix('='))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("tollgate.yaml");
+    fs::write(&settings, read("deploy/debian/tollgate.yaml")).unwrap();
+    std::os::unix::fs::symlink(root().join("rules"), folder.path().join("rules")).unwrap();
+    let lines = ["ExecStartPre", "ExecStart", "ExecReload"]
+        .into_iter()
+        .flat_map(value);
+    let mut started = 0;
+    for line in lines.filter(|line| !line.starts_with("/bin/kill -HUP ")) {
+        let line = line.replace("/etc/tollgate/tollgate.yaml", settings.to_str().unwrap());
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("/usr/bin/tollgate"));
+        let words: Vec<_> = words.collect();
+        let mut command = Command::new(TOLLGATE);
+        command.env_clear().args(&words);
+        if words[0] == "check" {
+            assert_sound(&command.output().unwrap());
+        } else {
+            // What is said before `--help` has to exist too.
+            assert!(
+                command.arg("--help").output().unwrap().status.success(),
+                "{line}"
+            );
+        }
+        started += 1;
+    }
+    assert_eq!(started, 3);
+    // The one folder that the unit lets it write to.
+    assert_eq!(value("StateDirectory").next(), Some("tollgate"));
+    assert!(read("deploy/debian/tollgate.yaml").contains("\ndata_dir: /var/lib/tollgate\n"));
+}
+
+#[test]
+fn the_package_finds_all_it_packs() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages
+        .iter()
+        .find(|package| package["name"] == "tollgate")
+        .unwrap();
+    let deb = &package["metadata"]["deb"];
+    let mut targets = BTreeSet::new();
+    for asset in deb["assets"].as_array().unwrap() {
+        let (source, target) = (asset[0].as_str().unwrap(), asset[1].as_str().unwrap());
+        targets.insert(target);
+        if source == "target/release/tollgate" {
+            continue;
+        }
+        let (folder, name) = source.rsplit_once('/').unwrap_or((".", source));
+        let (begin, end) = name.split_once('*').unwrap_or((name, ""));
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        let fits = |name: &str| name.starts_with(begin) && name.ends_with(end);
+        let found = entries
+            .filter(|entry| fits(entry.as_ref().unwrap().file_name().to_str().unwrap()))
+            .count();
+        assert!(found > 0, "{source}");
+    }
+    for folder in [
+        "usr/bin/",
+        "etc/tollgate/",
+        "etc/tollgate/rules/",
+        "usr/share/tollgate/dashboards/",
+    ] {
+        assert!(targets.contains(folder), "{folder}");
+    }
+    for script in ["postinst", "postrm"] {
+        let text = read(&format!(
+            "{}/{script}",
+            deb["maintainer-scripts"].as_str().unwrap()
+        ));
+        // cargo-deb puts in its place what starts and stops the unit.
+        assert!(text.contains("\n#DEBHELPER#\n"), "{script}");
+        let path = root().join("deploy/debian").join(script);
+        assert!(
+            Command::new("sh")
+                .arg("-n")
+                .arg(path)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+#[test]
+fn the_sidecar_of_the_manifest_is_complete() {
+    let text = read("deploy/kubernetes.yaml");
+    let documents: Vec<Value> = serde_yaml::Deserializer::from_str(&text)
+        .map(|document| serde::Deserialize::deserialize(document).unwrap())
+        .collect();
+    let of_kind = |kind: &str| {
+        documents
+            .iter()
+            .find(|document| document["kind"] == kind)
+            .unwrap()
+    };
+
+    let settings = of_kind("ConfigMap")["data"]["tollgate.yaml"]
+        .as_str()
+        .unwrap();
+    let secrets = secrets();
+    assert_sound(&check(
+        &settings.replace("/run/tollgate/", "secrets/"),
+        &[("secrets", secrets.path())],
+    ));
+
+    let set = &of_kind("StatefulSet")["spec"];
+    let pod = &set["template"]["spec"];
+    let named = |list: &Value| -> BTreeSet<String> {
+        let items = list.as_sequence().unwrap().iter();
+        items
+            .map(|item| {
+                item["name"]
+                    .as_str()
+                    .or(item["metadata"]["name"].as_str())
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
+    };
+    let volumes: BTreeSet<_> = named(&pod["volumes"])
+        .union(&named(&set["volumeClaimTemplates"]))
+        .cloned()
+        .collect();
+    let sidecar = &pod["initContainers"][0];
+    assert_eq!(sidecar["restartPolicy"], "Always");
+    assert_eq!(named(&sidecar["volumeMounts"]), volumes);
+    for container in [sidecar, &pod["containers"][0]] {
+        assert!(is_pinned(container["image"].as_str().unwrap()));
+    }
+    let port = sidecar["ports"][0]["name"].as_str().unwrap();
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        assert_eq!(sidecar[probe]["httpGet"]["port"], port);
+        let path = sidecar[probe]["httpGet"]["path"].as_str().unwrap();
+        assert!(["/livez", "/readyz"].contains(&path), "{path}");
+    }
+    assert_eq!(
+        of_kind("PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"],
+        port
+    );
+    assert_eq!(sidecar["securityContext"]["readOnlyRootFilesystem"], true);
+    let arguments = texts(&sidecar["args"]);
+    let help = Command::new(TOLLGATE)
+        .args(&arguments)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(help.status.success(), "{arguments:?}");
+}

@@ -1,0 +1,297 @@
+//! The image, the compose stack and what is provisioned in it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use serde_yaml::Value;
+
+use crate::{assert_sound, check, is_pinned, names, read, root, secrets, texts, variables, yaml};
+
+#[test]
+fn the_stack_mounts_what_is_there_and_pins_its_images() {
+    let stack = yaml("docker-compose.yaml");
+    let mut services = stack["services"].as_mapping().unwrap().clone();
+    let sqlite = yaml("deploy/compose/sqlite.yaml");
+    for (name, service) in sqlite["services"].as_mapping().unwrap() {
+        services.insert(
+            Value::from(format!("sqlite: {}", name.as_str().unwrap())),
+            service.clone(),
+        );
+    }
+    let kept = names(&stack["volumes"]);
+    let mut mounts = 0;
+    for (name, service) in &services {
+        let name = name.as_str().unwrap();
+        if let Some(image) = service["image"].as_str() {
+            assert!(is_pinned(image), "{name}: {image}");
+        }
+        let volumes = service.get("volumes").map(texts).unwrap_or_default();
+        for volume in &volumes {
+            mounts += 1;
+            let source = volume.split(':').next().unwrap();
+            match source.strip_prefix("./") {
+                Some(path) => {
+                    assert!(root().join(path).exists(), "{name} mounts {path}");
+                    assert!(volume.ends_with(":ro"), "{name} may write to {path}");
+                }
+                None => assert!(kept.contains(source), "{name}: no volume {source}"),
+            }
+        }
+        for port in service.get("ports").map(texts).unwrap_or_default() {
+            assert!(
+                port.starts_with("127.0.0.1:"),
+                "{name} is published as {port}"
+            );
+        }
+        let hardened = service["cap_drop"] == serde_yaml::from_str::<Value>("[ALL]").unwrap();
+        assert!(
+            hardened || name.starts_with("sqlite: "),
+            "{name} keeps its capabilities"
+        );
+        let dependencies = service.get("depends_on").map(names).unwrap_or_default();
+        assert!(
+            dependencies
+                .iter()
+                .all(|other| services.contains_key(other.as_str())),
+            "{name}"
+        );
+    }
+    assert!(mounts > 10, "{mounts}");
+    let published: Vec<_> = services
+        .values()
+        .filter(|service| service.get("ports").is_some())
+        .collect();
+    assert_eq!(
+        published.len(),
+        2,
+        "the data plane and Grafana, and nothing else"
+    );
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        services["tollgate"]["image"],
+        format!("tollgate:{version}").as_str()
+    );
+}
+
+#[test]
+fn the_settings_of_the_stack_are_good() {
+    let secrets = secrets();
+    let settings = read("deploy/compose/tollgate/tollgate.yaml")
+        .replace("/run/tollgate/", "secrets/")
+        .replace("/usr/share/tollgate/rules/", "rules/");
+    assert_sound(&check(
+        &settings,
+        &[
+            ("secrets", secrets.path()),
+            ("rules", &root().join("rules")),
+        ],
+    ));
+
+    let tokens: BTreeSet<_> = [
+        "admin-token",
+        "read-token",
+        "grafana-admin-password",
+        "grafana-secret-key",
+    ]
+    .map(|name| fs::read_to_string(secrets.path().join(name)).unwrap())
+    .into();
+    assert!(
+        tokens.len() == 4 && tokens.iter().all(|token| token.len() == 64),
+        "{tokens:?}"
+    );
+    let text = |name: &str| fs::read_to_string(secrets.path().join(name)).unwrap();
+    assert_eq!(text("grafana-token"), text("read-token"));
+    let made = text("admin-token");
+    let script = root().join("deploy/compose/secrets.sh");
+    assert!(
+        Command::new("sh")
+            .arg(script)
+            .arg(secrets.path())
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(
+        text("admin-token"),
+        made,
+        "a second start makes no new ones"
+    );
+}
+
+#[test]
+fn the_data_sources_are_those_of_the_dashboards() {
+    let text = read("grafana/provisioning/datasources/tollgate.yaml");
+    let parsed = yaml("grafana/provisioning/datasources/tollgate.yaml");
+    let sources = parsed["datasources"].as_sequence().unwrap();
+    let kinds: Vec<_> = sources
+        .iter()
+        .map(|source| {
+            (
+                source["uid"].as_str().unwrap(),
+                source["type"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert!(kinds.contains(&("prometheus", "prometheus")), "{kinds:?}");
+    assert!(
+        kinds.contains(&("tollgate-ledger", "yesoreyeram-infinity-datasource")),
+        "{kinds:?}"
+    );
+
+    let stack = yaml("docker-compose.yaml");
+    let grafana = &stack["services"]["grafana"];
+    let given = names(&grafana["environment"]);
+    for name in variables(&text) {
+        assert!(given.contains(name), "Grafana is not given {name}");
+    }
+    let secrets = secrets();
+    let stated = grafana["environment"].as_mapping().unwrap().values();
+    let files = stated.filter_map(|value| value.as_str()?.strip_prefix("/run/tollgate/"));
+    let in_sources = text.split("$__file{/run/tollgate/").skip(1);
+    let in_sources = in_sources.map(|rest| rest.split('}').next().unwrap());
+    let named: Vec<_> = files.chain(in_sources).collect();
+    assert_eq!(named.len(), 3, "{named:?}");
+    for name in named {
+        assert!(
+            secrets.path().join(name).exists(),
+            "secrets.sh makes no {name}"
+        );
+    }
+    // It may close channels, so Grafana has the other one.
+    assert!(
+        !text
+            .lines()
+            .any(|line| line.contains("Token:") && line.contains("admin-token"))
+    );
+
+    let provider = yaml("grafana/provisioning/dashboards/tollgate.yaml");
+    let path = provider["providers"][0]["options"]["path"]
+        .as_str()
+        .unwrap();
+    let mounted = texts(&grafana["volumes"]);
+    assert!(
+        mounted.contains(&format!("./grafana/dashboards:{path}:ro")),
+        "{mounted:?}"
+    );
+    let home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+        .as_str()
+        .unwrap();
+    let home = home.strip_prefix(path).unwrap().trim_start_matches('/');
+    assert!(
+        root().join("grafana/dashboards").join(home).exists(),
+        "{home}"
+    );
+    for plugin in grafana["environment"]["GF_PLUGINS_PREINSTALL_SYNC"]
+        .as_str()
+        .unwrap()
+        .split(',')
+    {
+        assert!(plugin.contains('@'), "{plugin} has no version");
+    }
+}
+
+#[test]
+fn prometheus_takes_its_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("prometheus.yaml");
+    fs::write(folder.path().join("alerts.yaml"), read("alerts.yaml")).unwrap();
+    fs::write(
+        &settings,
+        read("deploy/prometheus/prometheus.yaml").replace("/etc/prometheus/", ""),
+    )
+    .unwrap();
+    let output = Command::new("promtool")
+        .args(["check", "config"])
+        .arg(&settings)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let alertmanager = yaml("deploy/alertmanager/alertmanager.yaml");
+    assert_eq!(
+        alertmanager["route"]["receiver"],
+        alertmanager["receivers"][0]["name"]
+    );
+}
+
+#[test]
+fn the_image_says_the_same_as_the_manifest() {
+    let dockerfile = read("Dockerfile");
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        dockerfile.contains(&format!("\nARG VERSION={version}\n")),
+        "{version}"
+    );
+    for line in dockerfile.lines().filter(|line| line.starts_with("FROM ")) {
+        assert!(!line.contains("latest") && line.contains(':'), "{line}");
+    }
+    let wanted = env!("CARGO_PKG_RUST_VERSION");
+    let built_with = dockerfile
+        .split("FROM rust:")
+        .nth(1)
+        .unwrap()
+        .split('-')
+        .next()
+        .unwrap();
+    let minor = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();
+    assert!(
+        minor(built_with) >= minor(wanted),
+        "{built_with} is older than {wanted}"
+    );
+    // What the stack grants to stop in is more than what Tollgate grants its requests.
+    let stack = yaml("docker-compose.yaml");
+    assert_eq!(stack["services"]["tollgate"]["stop_grace_period"], "45s");
+    // The targets of the manifest reach the build.
+    let ignored = read(".dockerignore");
+    for needed in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "benches",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+    ] {
+        assert!(
+            ignored.lines().any(|line| line == format!("!{needed}")),
+            "{needed}"
+        );
+    }
+}
+
+#[test]
+fn the_layer_of_dependencies_knows_every_target_of_the_manifest() {
+    let dockerfile = read("Dockerfile");
+    let step = dockerfile
+        .split("\nRUN mkdir -p src benches")
+        .nth(1)
+        .unwrap();
+    let prepare = step.split("&& cargo build").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["Cargo.toml", "Cargo.lock"] {
+        fs::copy(root().join(name), folder.path().join(name)).unwrap();
+    }
+    let prepare = format!("mkdir -p src benches {}", prepare.replace("\\\n", ""));
+    let done = Command::new("sh")
+        .args(["-c", &prepare])
+        .current_dir(&folder)
+        .status();
+    assert!(done.unwrap().success(), "{prepare}");
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+}
