@@ -101,7 +101,7 @@ def _time():
 
 def _process():
     return [
-        series("Resident memory", "Of each process.", metric(f"max by (instance) (process_resident_memory_bytes{OF})",
+        series("Resident memory", "What each process holds in memory. It does not grow with the ledger.", metric(f"max by (instance) (process_resident_memory_bytes{OF})",
                "{{instance}}"), unit=words.BYTES, width=6),
         series("Processor", "How many cores each process uses.",
                metric(f"{BY} (rate(process_cpu_seconds_total{OF}{RATE}))", "{{instance}}"), unit=words.COUNT, width=6),

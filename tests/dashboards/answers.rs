@@ -11,7 +11,11 @@ use crate::boards::{Board, INFINITY, Panel, list, text};
 use crate::stack::Stack;
 
 /// Panels whose list is right to be empty here, and why. That the API answers, and with such a list, is seen all the same.
-const EMPTY: &[(&str, &str, &str)] = &[];
+const EMPTY: &[(&str, &str, &str)] = &[(
+    "tollgate-request",
+    "Priced anew",
+    "no price changed since the request",
+)];
 
 /// All that is wrong.
 pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
@@ -102,7 +106,10 @@ fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
         return Some(value);
     }
     path.split('.').try_fold(value, |value, step| match value {
-        Value::Array(elements) => elements.get(step.parse::<usize>().ok()?),
+        Value::Array(elements) => {
+            let place = step.parse::<usize>().ok()?;
+            Some(elements.get(place).unwrap_or(&Value::Null))
+        }
         Value::Null => Some(value),
         _ => value.get(step),
     })

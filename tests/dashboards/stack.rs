@@ -17,11 +17,11 @@ groups:
 - name: shown
   mode: enforce
   rules:
-  - {alert: Spend, metric: cost, window: day, by: [channel], warning: 1 USD, critical: 100 USD, actions: [{block: {}}]}
-  - {alert: Tokens, metric: tokens, window: 1h, warning: 1 tokens, mode: notify, actions: [{notify: [ops]}]}
-  - {alert: Calls, metric: requests, window: 1h, by: [model], critical: 1000 requests, actions: [{block: {}}]}
-  - {alert: Never, metric: requests, window: 1h, match: {model: forbidden}, critical: 1 requests, actions: [{block: {}}]}
-  - {alert: Lost, metric: requests, window: 1h, warning: 1 requests, mode: notify, actions: [{notify: [nobody]}]}
+  - {alert: Spend, annotations: {summary: '{{ value }} of {{ limit }}'}, metric: cost, window: day, by: [channel], warning: 1 USD, critical: 100 USD, actions: [{block: {}}]}
+  - {alert: Tokens, annotations: {summary: '{{ value }} of {{ limit }}'}, metric: tokens, window: 1h, warning: 1 tokens, mode: notify, actions: [{notify: [ops]}]}
+  - {alert: Calls, annotations: {summary: '{{ value }} of {{ limit }}'}, metric: requests, window: 1h, by: [model], critical: 1000 requests, actions: [{block: {}}]}
+  - {alert: Never, annotations: {summary: '{{ value }} of {{ limit }}'}, metric: requests, window: 1h, match: {model: forbidden}, critical: 1 requests, actions: [{block: {}}]}
+  - {alert: Lost, annotations: {summary: '{{ value }} of {{ limit }}'}, metric: requests, window: 1h, warning: 1 requests, mode: notify, actions: [{notify: [nobody]}]}
 ";
 
 /// All of it; it ends when dropped.
@@ -99,8 +99,11 @@ impl Stack {
             });
         }
         eventually("rates", || {
-            (self.seen("sum(rate(tollgate_requests_total[1m]))") > 0.0
-                && self.seen("sum(rate(tollgate_time_per_output_token_seconds_count[1m]))") > 0.0
+            // Of a moment ago: what is asked for a range ends with the last whole second.
+            (self.seen("sum(rate(tollgate_requests_total[1m] offset 3s))") > 0.0
+                && self
+                    .seen("sum(rate(tollgate_time_per_output_token_seconds_count[1m] offset 3s))")
+                    > 0.0
                 && self.seen("sum(tollgate_notifications_total{result=\"sent\"})") > 0.0
                 && self.seen("sum(tollgate_notifications_total{result=\"dead\"})") > 0.0
                 && self.seen("sum(tollgate_prices_file_reloads_total)") > 0.0)
