@@ -22,6 +22,7 @@ mod rate;
 mod reload;
 mod row;
 mod running;
+mod savings;
 mod table;
 
 pub use catalogue::{Catalogue, CatalogueError, Shape, Skipped};
@@ -33,6 +34,7 @@ pub use names::{ModelName, provider_of};
 pub use rate::{Factor, Fees, Item, Rate, Rates, Tier};
 pub use row::{Charge, MediaSet, ModelLimits, PriceRow, Threshold, ThresholdPrice, TierPrice};
 pub use running::{Prices, Refresh, RefreshStats};
+pub use savings::CacheUse;
 pub use table::{Alias, Layer, Match, MatchRule, PriceTable};
 
 impl PriceTable {

@@ -1,6 +1,5 @@
 //! Digests: what was used in a day, a week, or whatever a schedule says.
 
-mod savings;
 mod schedule;
 
 use std::cmp::Reverse;
@@ -12,11 +11,13 @@ use jiff::{ToSpan, Zoned};
 
 use super::context::Context;
 use crate::alert::{AlertId, Mode};
+use crate::channel::Registry;
 use crate::clock::UnixMicros;
 use crate::config::DigestSettings;
 use crate::ledger::query::{PeriodGroup, PeriodQuery, PeriodSums, PeriodUsage};
 use crate::ledger::{QueryError, Reader};
 use crate::notify::content::{DigestBudget, DigestContent, DigestFigures, DigestRow};
+use crate::pricing::{CacheUse, ModelName, PriceTable};
 use crate::record::{Outcome, TokenType, input_tokens, output_tokens};
 
 pub use schedule::{BadSchedule, Period, Schedule};
@@ -146,9 +147,28 @@ fn figures(context: &Context, groups: &[PeriodGroup], now: UnixMicros) -> Digest
         input_tokens: input_tokens(&all.tokens).unwrap_or(0),
         cached_tokens: all.tokens[TokenType::InputCached].unwrap_or(0),
         output_tokens: output_tokens(&all.tokens).unwrap_or(0),
-        saved_nanousd: savings::saved(&context.channels, &context.prices.table(), groups, now),
+        saved_nanousd: saved(&context.channels, &context.prices.table(), groups, now),
         ..DigestFigures::default()
     }
+}
+
+/// What caching saved, by the prices of now.
+fn saved(
+    channels: &Registry,
+    prices: &PriceTable,
+    groups: &[PeriodGroup],
+    now: UnixMicros,
+) -> Option<i64> {
+    let uses = groups.iter().map(|group| {
+        let channel = channels.channel(&group.channel);
+        CacheUse {
+            name: ModelName::at(channel.and_then(|channel| channel.provider), &group.model),
+            api: group.api,
+            tokens: group.sums.tokens,
+            cache_write_1h: group.sums.cache_write_1h,
+        }
+    });
+    prices.saved_by_caches(uses, now)
 }
 
 /// What is known to have been spent: nothing where nothing was asked, or nothing that may have a cost.

@@ -262,9 +262,8 @@ fn caching_saves_what_other_input_would_have_cost() {
             sums,
         }
     };
-    let saved = |groups: &[PeriodGroup]| {
-        savings::saved(&channels, &table, groups, at("2026-11-20T00:00:00Z"))
-    };
+    let saved =
+        |groups: &[PeriodGroup]| saved(&channels, &table, groups, at("2026-11-20T00:00:00Z"));
     let million = Some(1_000_000);
     for (groups, nanousd) in [
         (vec![], Some(0)),
