@@ -29,6 +29,7 @@ mod repricing;
 mod rules;
 mod serve;
 mod silences;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -218,13 +219,17 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`, or `admin.read_token` where nothing is changed.
-fn api_routes() -> [Route; 24] {
+fn api_routes() -> [Route; 28] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
         ("/api/v1/requests/{id}", get(api::request)),
         ("/api/v1/requests/{id}/payload", get(payload::payload)),
-        ("/api/v1/usage/summary", get(api::usage_summary)),
+        ("/api/v1/usage/summary", get(usage::summary)),
+        ("/api/v1/usage/timeseries", get(usage::timeseries)),
+        ("/api/v1/usage/heatmap", get(usage::heatmap)),
+        ("/api/v1/usage/top", get(usage::top)),
+        ("/api/v1/errors", get(usage::errors)),
         ("/api/v1/channels", get(channels::channels)),
         ("/api/v1/channels/{name}", get(channels::channel)),
         ("/api/v1/channels/{name}/disable", post(channels::disable)),

@@ -68,6 +68,7 @@ mod silences;
 mod stats;
 mod storage;
 mod store;
+mod sums;
 #[cfg(test)]
 pub(crate) mod tests;
 mod windows;

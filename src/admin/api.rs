@@ -12,13 +12,11 @@ use utoipa::IntoParams;
 use super::AdminState;
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::info::{REVISION, VERSION, ledger_id};
-use super::json::{Info, Moment, RequestDetailJson, RequestList, UsageSummaryJson};
+use super::json::{Info, Moment, RequestDetailJson, RequestList};
 use super::moment::{parse_moment, parse_span};
 use super::parameters::{Parameters, invalid, names, parsed, words};
 use crate::clock::{UnixMicros, micros};
-use crate::ledger::query::{
-    Cursor, GroupBy, NameFilter, Order, RequestFilter, Sequence, UsageFilter, UsageQuery,
-};
+use crate::ledger::query::{Cursor, NameFilter, Order, RequestFilter, Sequence};
 use crate::record::{Api, Outcome, RequestId, UsageSource};
 
 /// How far `order=slowest` looks back when no `since` is given.
@@ -86,34 +84,6 @@ pub(super) struct RequestsParameters {
     /// Instead of a listing: what was recorded after this `position`, oldest first. `now` gives
     /// only the present position. Not together with `order` and `cursor`.
     after: Option<String>,
-}
-
-/// Which usage.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct UsageParameters {
-    /// From this time on: RFC 3339, a date, or how long ago (`90m`, `7d`). Rounded down to the
-    /// minute. Not given: from the beginning.
-    #[param(example = "7d")]
-    since: Option<String>,
-    /// Up to but without this time; rounded up to the minute.
-    until: Option<String>,
-    /// Sent to one of these channels: names or patterns (`*`, `?`), separated by commas.
-    channel: Option<String>,
-    /// Answered by one of these models, likewise; where the provider named none, asked for it.
-    #[param(example = "gpt-5*,o4-mini")]
-    model: Option<String>,
-    /// Calling one of these APIs, likewise.
-    api: Option<String>,
-    /// Of client keys of these names, likewise.
-    key: Option<String>,
-    /// One row for each combination of these, separated by commas: `model`, `channel`, `key`,
-    /// `api`, `day`, `tag:NAME`.
-    #[param(example = "day,model")]
-    by: Option<String>,
-    /// Whose calendar days are meant, an IANA name; the settings' `timezone` when not given.
-    #[param(example = "Europe/Berlin")]
-    timezone: Option<String>,
 }
 
 /// Requests, newest first; or the slowest; or what was recorded since a position.
@@ -191,26 +161,6 @@ pub(super) async fn request(
 pub(super) fn request_id(text: &str) -> Result<RequestId, ApiError> {
     text.parse()
         .map_err(|_| invalid("id", format!("`{text}` is not a request id (a UUID)")))
-}
-
-/// Usage over a range of time: sums of requests, tokens and cost, grouped.
-#[utoipa::path(
-    get,
-    path = "/api/v1/usage/summary",
-    params(UsageParameters),
-    responses((status = 200, body = UsageSummaryJson), AnyFailure),
-    security((), ("bearer" = [])),
-)]
-pub(super) async fn usage_summary(
-    State(state): Shared,
-    Parameters(given): Parameters<UsageParameters>,
-) -> Result<Json<UsageSummaryJson>, ApiError> {
-    let query = given.query(UnixMicros::now(), &state.timezone)?;
-    let summary = state.readers.ask(move |reader| {
-        let summary = reader.usage(&query)?;
-        Ok(UsageSummaryJson::new(&query, summary))
-    });
-    Ok(Json(summary.await?))
 }
 
 /// Which build answers, since when, and for which ledger.
@@ -307,46 +257,6 @@ impl RequestsParameters {
     }
 }
 
-impl UsageParameters {
-    fn query(&self, now: UnixMicros, timezone: &TimeZone) -> Result<UsageQuery, ApiError> {
-        let timezone = match self.timezone.as_deref() {
-            None => timezone.clone(),
-            Some(name) => TimeZone::get(name).map_err(|_| {
-                let message =
-                    format!("`{name}` is no time zone; write an IANA name as `Europe/Berlin`");
-                invalid("timezone", message)
-            })?,
-        };
-        let mut by: Vec<GroupBy> = Vec::new();
-        for name in self.by.iter().flat_map(|names| names.split(',')) {
-            let group = name
-                .trim()
-                .parse()
-                .map_err(|error| invalid("by", format!("by: {error}")))?;
-            if by.contains(&group) {
-                return Err(invalid("by", format!("by: `{group}` is named twice")));
-            }
-            by.push(group);
-        }
-        Ok(UsageQuery {
-            since: moment("since", self.since.as_deref(), now, &timezone)?,
-            until: moment("until", self.until.as_deref(), now, &timezone)?,
-            filter: UsageFilter {
-                channel: names("channel", self.channel.as_deref())?,
-                model: names("model", self.model.as_deref())?,
-                api: words(
-                    "api",
-                    self.api.as_deref(),
-                    Api::ALL.iter().map(|api| api.as_str()),
-                )?,
-                key: names("key", self.key.as_deref())?,
-            },
-            by,
-            timezone,
-        })
-    }
-}
-
 /// The parameter `outcome`.
 fn outcomes(given: Option<&str>) -> Result<NameFilter, ApiError> {
     let failures = Outcome::ALL.iter().filter(|outcome| outcome.is_error());
@@ -374,10 +284,15 @@ fn min_total(given: Option<&str>) -> Result<Option<u64>, ApiError> {
 
 /// The parameter `limit`, where it is given.
 pub(super) fn page_size(given: Option<&str>, usual: u32) -> Result<u32, ApiError> {
-    match parsed("limit", given)? {
+    at_most("limit", given, usual)
+}
+
+/// The parameter `name`, which says how many are wanted, where it is given.
+pub(super) fn at_most(name: &str, given: Option<&str>, usual: u32) -> Result<u32, ApiError> {
+    match parsed(name, given)? {
         None => Ok(usual),
         Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
-        Some(_) => Err(invalid("limit", format!("limit is 1 to {MAX_LIMIT}"))),
+        Some(_) => Err(invalid(name, format!("{name} is 1 to {MAX_LIMIT}"))),
     }
 }
 

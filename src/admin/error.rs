@@ -116,6 +116,9 @@ impl ApiError {
                 "there is no ledger yet; the log says whether it can be opened",
             );
         }
+        if matches!(error, QueryError::TierWithinHour) {
+            return Self::parameter(ErrorCode::InvalidParameter, "by", error.to_string());
+        }
         tracing::error!(%error, "the ledger cannot be read for the admin API");
         Self::new(
             ErrorCode::Internal,

@@ -7,6 +7,7 @@
 mod alerts;
 mod channels;
 mod decimal;
+mod errors;
 mod keys;
 mod notifications;
 mod payloads;
@@ -14,6 +15,7 @@ mod prices;
 mod repricing;
 mod requests;
 mod rules;
+mod series;
 mod silences;
 mod usage;
 mod vocabulary;
@@ -36,6 +38,7 @@ pub use channels::{
     CreditsJson, HoldJson, QuotaJson, RateLimitJson,
 };
 pub use decimal::{Decimal, DecimalError};
+pub use errors::{ErrorGroupJson, ErrorList};
 pub use keys::{KeyJson, KeyList, KeyRequest, KeysOffJson, MadeKeyJson};
 pub use notifications::{
     ChatAnswerJson, ChatAnswerList, NotificationDetailJson, NotificationJson, NotificationList,
@@ -48,8 +51,11 @@ pub use prices::{
 pub use repricing::{RepriceReportJson, RepricedJson, RepricingJson};
 pub use requests::{AttemptJson, PhaseDurations, RequestDetailJson, RequestJson, RequestList};
 pub use rules::{MatcherJson, RuleActionJson, RuleJson, RuleList};
+pub use series::{
+    HeatmapJson, HeatmapOf, HeatmapRowJson, TimeseriesJson, TimeseriesRowJson, TopJson, TopRowJson,
+};
 pub use silences::{SilenceJson, SilenceList, SilenceRequest};
-pub use usage::{UsageRowJson, UsageSummaryJson};
+pub use usage::{OutcomeCounts, PreviousJson, UsageRowJson, UsageSummaryJson, UsageSums};
 
 /// Money: a decimal string of USD, exact to the nano-dollar, e.g. `"0.0123"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

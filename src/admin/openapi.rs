@@ -22,6 +22,7 @@ use super::prices;
 use super::repricing;
 use super::rules;
 use super::silences;
+use super::usage;
 
 /// The document.
 #[derive(OpenApi)]
@@ -39,7 +40,11 @@ use super::silences;
         api::requests,
         api::request,
         payload::payload,
-        api::usage_summary,
+        usage::summary,
+        usage::timeseries,
+        usage::heatmap,
+        usage::top,
+        usage::errors,
         channels::channels,
         channels::channel,
         channels::disable,

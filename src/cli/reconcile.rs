@@ -266,19 +266,19 @@ fn of_row(row: &UsageRowJson, channels: &[String]) -> Option<LedgerUsage> {
     if !channels.contains(&channel) || !is_billed(api) {
         return None;
     }
-    let tokens = row.tokens.by_type();
+    let tokens = row.sums.tokens.by_type();
     Some(LedgerUsage {
         day: group("day")?.parse().ok()?,
         model: group("model"),
-        requests: row.requests.saturating_sub(row.errors),
-        failed: row.errors.saturating_sub(row.unbilled_requests),
+        requests: row.sums.requests.saturating_sub(row.sums.errors),
+        failed: row.sums.errors.saturating_sub(row.sums.unbilled_requests),
         input_tokens: sum(&tokens, is_input),
         output_tokens: sum(&tokens, |kind| !is_input(kind)),
-        cost: row.cost_usd.map(|cost| cost.0),
-        unpriced: row.unpriced_requests,
-        missing_usage: row.missing_usage_requests,
-        partial: row.partial_requests,
-        estimated: row.estimated_requests,
+        cost: row.sums.cost_usd.map(|cost| cost.0),
+        unpriced: row.sums.unpriced_requests,
+        missing_usage: row.sums.missing_usage_requests,
+        partial: row.sums.partial_requests,
+        estimated: row.sums.estimated_requests,
         batches: api == Api::Batches,
     })
 }

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Up to when, exclusive; now when not given.
     #[arg(long, value_name = "T")]
     until: Option<String>,
-    /// One row for each combination of model, channel, key, api, day, tag:NAME.
+    /// One row for each combination of model, channel, key, api, tier, day, tag:NAME.
     #[arg(
         long,
         value_name = "BY,…",
@@ -89,7 +89,7 @@ pub(super) fn usage(
     let text = match arguments.format {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&summary)?),
         Format::Csv => as_csv(&summary),
-        Format::Table if summary.total.requests == 0 => nothing(settings, &summary),
+        Format::Table if summary.total.sums.requests == 0 => nothing(settings, &summary),
         Format::Table => format!(
             "Usage{}\n\n{}",
             range(&summary, &settings.timezone),
@@ -168,30 +168,30 @@ fn csv_cells(row: &UsageRowJson, by: &[String]) -> Vec<Cell> {
             _ => Cell::Empty,
         })
         .collect();
-    let tokens = row.tokens.by_type();
-    cells.push(Cell::number(Some(row.requests)));
-    cells.push(Cell::number(Some(row.errors)));
+    let tokens = row.sums.tokens.by_type();
+    cells.push(Cell::number(Some(row.sums.requests)));
+    cells.push(Cell::number(Some(row.sums.errors)));
     cells.extend(
         TokenType::ALL
             .iter()
             .map(|&kind| Cell::number(tokens[kind])),
     );
-    cells.push(Cell::number(row.tokens.total_tokens));
-    cells.push(Cell::number(row.cost_usd.map(|cost| cost.0)));
+    cells.push(Cell::number(row.sums.tokens.total_tokens));
+    cells.push(Cell::number(row.sums.cost_usd.map(|cost| cost.0)));
     for count in [
-        row.unpriced_requests,
-        row.missing_usage_requests,
-        row.request_bytes,
-        row.response_bytes,
+        row.sums.unpriced_requests,
+        row.sums.missing_usage_requests,
+        row.sums.request_bytes,
+        row.sums.response_bytes,
     ] {
         cells.push(Cell::number(Some(count)));
     }
-    cells.push(Cell::number(row.mean_total_us));
-    cells.push(Cell::number(row.mean_first_token_us));
-    cells.push(Cell::number(Some(row.partial_requests)));
-    cells.push(Cell::number(Some(row.estimated_requests)));
-    cells.push(Cell::number(row.estimated_cost_usd.map(|cost| cost.0)));
-    let units = row.units.by_unit();
+    cells.push(Cell::number(row.sums.mean_total_us));
+    cells.push(Cell::number(row.sums.mean_first_token_us));
+    cells.push(Cell::number(Some(row.sums.partial_requests)));
+    cells.push(Cell::number(Some(row.sums.estimated_requests)));
+    cells.push(Cell::number(row.sums.estimated_cost_usd.map(|cost| cost.0)));
+    let units = row.sums.units.by_unit();
     cells.extend(Unit::ALL.iter().map(|&unit| Cell::number(units[unit])));
     cells
 }

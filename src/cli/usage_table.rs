@@ -12,7 +12,7 @@ use crate::record::TokenType;
 pub(super) fn render(summary: &UsageSummaryJson, output: &Output) -> String {
     let total = &summary.total;
     let kinds = token_types(total);
-    let with_first_token = total.mean_first_token_us.is_some();
+    let with_first_token = total.sums.mean_first_token_us.is_some();
     let with_notes = !notes(total).is_empty();
     let mut sheet = Sheet::new(output);
     for by in &summary.by {
@@ -35,15 +35,15 @@ pub(super) fn render(summary: &UsageSummaryJson, output: &Output) -> String {
     let mut add = |row: &UsageRowJson, groups: Vec<String>, tone: Tone| {
         let mut cells: Vec<(String, Tone)> =
             groups.into_iter().map(|group| (group, tone)).collect();
-        let failed = if row.errors > 0 { Tone::Bad } else { tone };
-        let doubt = if row.unpriced_requests > 0 || row.missing_usage_requests > 0 {
+        let failed = if row.sums.errors > 0 { Tone::Bad } else { tone };
+        let doubt = if row.sums.unpriced_requests > 0 || row.sums.missing_usage_requests > 0 {
             Tone::Doubtful
         } else {
             tone
         };
-        let tokens = row.tokens.by_type();
-        cells.push((count(row.requests), tone));
-        cells.push((count(row.errors), failed));
+        let tokens = row.sums.tokens.by_type();
+        cells.push((count(row.sums.requests), tone));
+        cells.push((count(row.sums.errors), failed));
         cells.extend(
             kinds
                 .iter()
@@ -51,9 +51,9 @@ pub(super) fn render(summary: &UsageSummaryJson, output: &Output) -> String {
         );
         cells.push((total_tokens(row), tone));
         cells.push((cost(row), doubt));
-        cells.push((duration_or_unknown(row.mean_total_us), tone));
+        cells.push((duration_or_unknown(row.sums.mean_total_us), tone));
         if with_first_token {
-            cells.push((duration_or_unknown(row.mean_first_token_us), tone));
+            cells.push((duration_or_unknown(row.sums.mean_first_token_us), tone));
         }
         if with_notes {
             cells.push((notes(row), doubt));
@@ -78,7 +78,7 @@ pub(super) fn render(summary: &UsageSummaryJson, output: &Output) -> String {
 
 /// Input and output always; the others where any request stated them.
 fn token_types(total: &UsageRowJson) -> Vec<TokenType> {
-    let tokens = total.tokens.by_type();
+    let tokens = total.sums.tokens.by_type();
     TokenType::ALL
         .iter()
         .copied()
@@ -90,17 +90,17 @@ fn token_types(total: &UsageRowJson) -> Vec<TokenType> {
 }
 
 fn total_tokens(row: &UsageRowJson) -> String {
-    match row.tokens.total_tokens {
-        Some(tokens) if row.missing_usage_requests > 0 => format!("≥ {}", count(tokens)),
+    match row.sums.tokens.total_tokens {
+        Some(tokens) if row.sums.missing_usage_requests > 0 => format!("≥ {}", count(tokens)),
         tokens => count_or_unknown(tokens),
     }
 }
 
 /// What is known of the cost; at least so much, where some requests have none.
 fn cost(row: &UsageRowJson) -> String {
-    match row.cost_usd {
+    match row.sums.cost_usd {
         None => UNKNOWN.to_owned(),
-        Some(cost) if row.unpriced_requests > 0 || row.missing_usage_requests > 0 => {
+        Some(cost) if row.sums.unpriced_requests > 0 || row.sums.missing_usage_requests > 0 => {
             format!("≥ {}", usd(cost.0))
         }
         Some(cost) => usd(cost.0),
@@ -110,19 +110,19 @@ fn cost(row: &UsageRowJson) -> String {
 /// What the sums leave out.
 fn notes(row: &UsageRowJson) -> String {
     let mut notes = Vec::new();
-    if row.unpriced_requests > 0 {
-        notes.push(format!("{} unpriced", count(row.unpriced_requests)));
+    if row.sums.unpriced_requests > 0 {
+        notes.push(format!("{} unpriced", count(row.sums.unpriced_requests)));
     }
-    if row.missing_usage_requests > 0 {
+    if row.sums.missing_usage_requests > 0 {
         notes.push(format!(
             "{} without usage",
-            count(row.missing_usage_requests)
+            count(row.sums.missing_usage_requests)
         ));
     }
-    if row.partial_requests > 0 {
+    if row.sums.partial_requests > 0 {
         notes.push(format!(
             "{} counted in part by Tollgate",
-            count(row.partial_requests)
+            count(row.sums.partial_requests)
         ));
     }
     notes.join(", ")

@@ -4,16 +4,23 @@
 //! never waits for it. It works with the sidecar running or not; what a crashed sidecar left in the
 //! journal is seen only after [`crate::ledger::catch_up`].
 
+mod calendar;
 mod conditions;
+mod errors;
 mod finding;
+mod heatmap;
 mod listing;
 mod names;
 mod past;
 mod period;
+mod reading;
 mod replay;
 mod requests;
 pub(super) mod sampled;
 mod summary;
+mod timeseries;
+mod top;
+mod total;
 mod usage;
 
 pub(super) use listing::rows_in_order;
@@ -32,6 +39,8 @@ use rusqlite::{Connection, OpenFlags};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+pub use errors::{ErrorGroup, ErrorQuery};
+pub use heatmap::{DayUsage, HourUsage, WEEKDAYS};
 pub use names::{NameFilter, NameFilterError};
 pub use past::{HeldRequest, Past, PastQuery};
 pub use period::{Durations, PeriodGroup, PeriodPart, PeriodQuery, PeriodSums, PeriodUsage};
@@ -40,7 +49,11 @@ pub use requests::{
     Cursor, CursorError, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage,
     Sequence, StoredRequest,
 };
-pub use usage::{GroupBy, GroupByError, UsageFilter, UsageQuery, UsageRow, UsageSummary};
+pub use timeseries::{OTHER, Step, Timeseries, TimeseriesQuery, TimeseriesRow};
+pub use top::{TopOrder, TopQuery, TopRow};
+pub use usage::{
+    GroupBy, GroupByError, PreviousUsage, PricesAt, UsageFilter, UsageQuery, UsageRow, UsageSummary,
+};
 
 pub use super::alert_events::{AlertCursor, AlertEventFilter, AlertEventPage};
 pub use super::chat_answers::{AnswerCursor, AnswerFilter, AnswerPage, UsedNonce};
@@ -96,6 +109,12 @@ pub enum QueryError {
         /// What it holds.
         value: String,
     },
+    /// Usage was asked for by service tier, and by days that begin within an hour of UTC.
+    #[error(
+        "usage by service tier is known by whole hours of UTC, and days of this time zone begin within \
+         one; leave `tier` out, or name another time zone (UTC)"
+    )]
+    TierWithinHour,
     /// The database cannot be opened or read.
     #[error("cannot read the ledger at {path}: {source}")]
     Database {
@@ -148,7 +167,34 @@ impl Reader {
 
     /// Usage over a range of time, grouped; see [`UsageQuery`].
     pub fn usage(&self, query: &UsageQuery) -> Result<UsageSummary, QueryError> {
-        summary::usage(&self.connection, query).map_err(|error| self.explain(error))
+        summary::usage(&self.connection, query).map_err(|error| error.at(&self.path))
+    }
+
+    /// Usage over time; see [`TimeseriesQuery`].
+    pub fn timeseries(&self, query: &TimeseriesQuery) -> Result<Timeseries, QueryError> {
+        timeseries::timeseries(&self.connection, query).map_err(|error| error.at(&self.path))
+    }
+
+    /// Usage of each calendar day of a range that has an end, also of those without any. Grouping and
+    /// comparing are not looked at.
+    pub fn days(&self, query: &UsageQuery) -> Result<Vec<DayUsage>, QueryError> {
+        heatmap::days(&self.connection, query).map_err(|error| self.explain(error))
+    }
+
+    /// Usage of each of the 168 hours of a week, likewise. In a time zone whose offset is no whole
+    /// number of hours it is read by the minute, which takes longer.
+    pub fn week_hours(&self, query: &UsageQuery) -> Result<Vec<HourUsage>, QueryError> {
+        heatmap::week_hours(&self.connection, query).map_err(|error| self.explain(error))
+    }
+
+    /// Who used most; see [`TopQuery`].
+    pub fn top(&self, query: &TopQuery) -> Result<Vec<TopRow>, QueryError> {
+        top::top(&self.connection, query).map_err(|error| error.at(&self.path))
+    }
+
+    /// What failed, by its kind, the most frequent first. Its time grows with the failures of the range.
+    pub fn errors(&self, query: &ErrorQuery) -> Result<Vec<ErrorGroup>, QueryError> {
+        errors::errors(&self.connection, query).map_err(|error| self.explain(error))
     }
 
     /// One page of requests that match `filter`, in its order. Pass [`RequestPage::next`] back as
@@ -362,6 +408,28 @@ impl ReadError {
 impl From<rusqlite::Error> for ReadError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+/// Why a question about usage has no answer, likewise.
+#[derive(Debug)]
+enum UsageError {
+    Read(ReadError),
+    TierWithinHour,
+}
+
+impl UsageError {
+    fn at(self, path: &Path) -> QueryError {
+        match self {
+            Self::Read(error) => error.at(path),
+            Self::TierWithinHour => QueryError::TierWithinHour,
+        }
+    }
+}
+
+impl<E: Into<ReadError>> From<E> for UsageError {
+    fn from(error: E) -> Self {
+        Self::Read(error.into())
     }
 }
 

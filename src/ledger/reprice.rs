@@ -143,6 +143,7 @@ impl Pass {
         let batch = self.read(&transaction)?;
         let mut run = self.run;
         let mut rollups: HashMap<RollupKey, CostChange> = HashMap::new();
+        let tiers_known_after = rollup::tiers_known_after(&transaction)?;
         let mut budgets = CostChanges::new();
         let mut done = Repriced::default();
         for looked in &batch.rows {
@@ -165,7 +166,9 @@ impl Pass {
                 let sum = budgets.entry(window).or_default();
                 add_difference(sum, before.or(row.assumed_cost), counted);
             }
-            let change = rollups.entry(rollup_key(row)).or_default();
+            let change = rollups
+                .entry(rollup_key(row, tiers_known_after))
+                .or_default();
             if let Some(new) = new {
                 done.count(looked);
                 self.change(&transaction, run, now, row, new)?;
@@ -362,13 +365,17 @@ fn add_difference(sum: &mut Option<i64>, old: Option<NanoUsd>, new: NanoUsd) {
     *sum = Some(sum.unwrap_or(0).saturating_add(difference));
 }
 
-fn rollup_key(row: &StoredRequest) -> RollupKey {
+fn rollup_key(row: &StoredRequest, tiers_known_after: i64) -> RollupKey {
+    let tier = row.service_tier.clone();
     RollupKey {
         minute: row.started_at.minute().0,
         channel: row.channel.clone().unwrap_or_default(),
         model: model_of(row).unwrap_or_default().to_owned(),
         api: row.api,
         key: row.key.clone().unwrap_or_default(),
+        tier: tier
+            .filter(|_| row.sequence.0 > tiers_known_after)
+            .unwrap_or_default(),
     }
 }
 

@@ -1,134 +1,134 @@
-//! Roll-ups: sums by minute, channel, model, API and key, gathered in memory for a batch and added
-//! to `usage_minutely` in the transaction that inserts the batch's rows.
+//! Roll-ups: sums by minute or hour, channel, model, API and key, by hour also by service tier.
+//! Gathered in memory for a batch and added to `usage_minutely` and `usage_hourly` in the
+//! transaction that inserts the batch's rows.
 
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::hash::Hash;
 use std::sync::LazyLock;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
-use super::rows::{Binder, Row, stored};
+use super::rows::{Binder, Row};
+use super::sums::{self, Sums};
 use crate::clock::UnixMicros;
-use crate::record::{Api, Outcome, Phase, TokenType, Unit, UsageSource, is_unpriced};
+use crate::record::Api;
 
-/// Whether a failure with this outcome bills nothing: it reached no provider, or was turned away.
-/// Of the others a provider may have made something before they failed.
-#[must_use]
-pub(super) const fn is_unbilled(outcome: Outcome) -> bool {
-    match outcome {
-        Outcome::Blocked
-        | Outcome::Refused
-        | Outcome::NoChannel
-        | Outcome::ConnectError
-        | Outcome::RateLimited
-        | Outcome::QuotaExhausted => true,
-        Outcome::Ok
-        | Outcome::UpstreamError
-        | Outcome::Timeout
-        | Outcome::ClientClosed
-        | Outcome::Interrupted
-        | Outcome::Internal => false,
+/// An hour of UTC, in microseconds.
+pub(super) const HOUR_US: i64 = 3_600_000_000;
+
+/// Roll-ups of an old ledger that are added up before they are written: bounds the memory of it.
+const BACKFILL_ROWS: usize = 50_000;
+
+/// A table of roll-ups.
+#[derive(Debug, PartialEq, Eq)]
+struct Table {
+    name: &'static str,
+    /// The column of the time.
+    time: &'static str,
+    /// How long such a time is, in microseconds.
+    length: i64,
+    /// Whether its key ends with the tier.
+    tiered: bool,
+}
+
+static MINUTELY: Table = Table {
+    name: "usage_minutely",
+    time: "minute",
+    length: 60_000_000,
+    tiered: false,
+};
+
+static HOURLY: Table = Table {
+    name: "usage_hourly",
+    time: "hour",
+    length: HOUR_US,
+    tiered: true,
+};
+
+impl Table {
+    /// The columns of its key.
+    fn key(&self) -> String {
+        let tier = if self.tiered { ", tier" } else { "" };
+        format!("{}, channel, model, api, key{tier}", self.time)
+    }
+
+    /// Inserts a key or adds to it.
+    fn upsert(&self) -> String {
+        let key = self.key();
+        let mut names = key.clone();
+        let mut updates = String::new();
+        for (name, nullable) in sums::written_columns() {
+            let _infallible = write!(names, ", {name}");
+            let separator = if updates.is_empty() { "" } else { ", " };
+            let _infallible = write!(updates, "{separator}{}", sums::addition(&name, nullable));
+        }
+        format!(
+            "INSERT INTO {} ({names}) VALUES (?{}) ON CONFLICT ({key}) DO UPDATE SET {updates}",
+            self.name,
+            ", ?".repeat(names.matches(',').count())
+        )
+    }
+
+    /// Changes what the requests of a key cost.
+    fn adjustment(&self) -> String {
+        let tier = if self.tiered { " AND tier = ?9" } else { "" };
+        format!(
+            "UPDATE {} SET unpriced_requests = unpriced_requests - ?1, \
+             cost_nanousd = max(min(coalesce(cost_nanousd + ?2, cost_nanousd, ?2), \
+             9223372036854775807), -9223372036854775808), \
+             estimated_cost_nanousd = max(min(coalesce(estimated_cost_nanousd + ?3, \
+             estimated_cost_nanousd, ?3), 9223372036854775807), -9223372036854775808) \
+             WHERE {} = ?4 AND channel = ?5 AND model = ?6 AND api = ?7 AND key = ?8{tier}",
+            self.name, self.time
+        )
+    }
+
+    /// The time that a minute lies in.
+    const fn floor(&self, minute: i64) -> i64 {
+        minute.saturating_sub(minute.rem_euclid(self.length))
+    }
+
+    fn add<S: AsRef<str>>(
+        &self,
+        connection: &Connection,
+        upsert: &str,
+        sums: &HashMap<Group<S>, Sums>,
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(upsert)?;
+        for (group, sums) in sums {
+            let mut bind = Binder::new(&mut statement);
+            bind.next(group.time)?;
+            bind.next(group.channel.as_ref())?;
+            bind.next(group.model.as_ref())?;
+            bind.next(group.api.as_str())?;
+            bind.next(group.key.as_ref())?;
+            if self.tiered {
+                bind.next(group.tier.as_ref())?;
+            }
+            sums.bind(&mut bind)?;
+            statement.raw_execute()?;
+        }
+        Ok(())
     }
 }
 
 /// What requests are summed by. `""` stands for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Group<'p> {
-    minute: i64,
-    channel: &'p str,
-    model: &'p str,
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Group<S> {
+    time: i64,
+    channel: S,
+    model: S,
     api: Api,
-    key: &'p str,
-}
-
-/// Sums of one group. They stay at the end of their range instead of overflowing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Sums {
-    outcomes: [i64; Outcome::ALL.len()],
-    unpriced: i64,
-    missing_usage: i64,
-    partial: i64,
-    estimated: i64,
-    tokens: [Option<i64>; TokenType::ALL.len()],
-    total_tokens: Option<i64>,
-    cost: Option<i64>,
-    total_us_sum: i64,
-    total_us_count: i64,
-    first_token_us_sum: i64,
-    first_token_us_count: i64,
-    request_bytes: i64,
-    response_bytes: i64,
-    units: [Option<i64>; Unit::ALL.len()],
-    estimated_cost: Option<i64>,
-}
-
-/// Adds what is known to a sum of what is known.
-pub(super) fn add_known(sum: &mut Option<i64>, value: Option<i64>) {
-    if let Some(value) = value {
-        *sum = Some(sum.unwrap_or(0).saturating_add(value));
-    }
-}
-
-/// Adds to a plain sum.
-pub(super) fn add(sum: &mut i64, value: i64) {
-    *sum = sum.saturating_add(value);
-}
-
-impl Sums {
-    fn count(&mut self, row: Row<'_, '_>) {
-        add(&mut self.outcomes[row.outcome() as usize], 1);
-        let cost = row.record().and_then(|record| record.cost.as_ref());
-        let source = row.usage_source();
-        add(
-            &mut self.unpriced,
-            i64::from(is_unpriced(source, cost.is_some())),
-        );
-        for (sum, counted) in [
-            (&mut self.missing_usage, UsageSource::Missing),
-            (&mut self.partial, UsageSource::Partial),
-            (&mut self.estimated, UsageSource::Estimated),
-        ] {
-            add(sum, i64::from(source == counted));
-        }
-        add(
-            &mut self.request_bytes,
-            stored(row.admission().request_bytes),
-        );
-        let Some(record) = row.record() else {
-            return;
-        };
-        for &kind in TokenType::ALL {
-            add_known(
-                &mut self.tokens[kind as usize],
-                record.usage.tokens[kind].map(stored),
-            );
-        }
-        add_known(&mut self.total_tokens, record.usage.total.map(stored));
-        add_known(&mut self.cost, cost.map(|cost| cost.amount.0));
-        if let Some(us) = record.phases[Phase::Total] {
-            add(&mut self.total_us_sum, stored(us));
-            add(&mut self.total_us_count, 1);
-        }
-        if let Some(us) = record.phases[Phase::FirstToken] {
-            add(&mut self.first_token_us_sum, stored(us));
-            add(&mut self.first_token_us_count, 1);
-        }
-        add(&mut self.response_bytes, stored(record.response_bytes));
-        for &unit in Unit::ALL {
-            add_known(
-                &mut self.units[unit as usize],
-                record.usage.units[unit].map(stored),
-            );
-        }
-        let estimated_cost = record.estimate.and_then(|estimate| estimate.cost);
-        add_known(&mut self.estimated_cost, estimated_cost.map(|cost| cost.0));
-    }
+    key: S,
+    tier: S,
 }
 
 /// The roll-ups of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Rollups<'p> {
-    sums: HashMap<Group<'p>, Sums>,
+    /// By minute and tier, so that both tables are made of it.
+    sums: HashMap<Group<&'p str>, Sums>,
 }
 
 impl<'p> Rollups<'p> {
@@ -136,66 +136,75 @@ impl<'p> Rollups<'p> {
     pub(super) fn count(&mut self, row: Row<'_, 'p>) {
         let admission = row.admission();
         let served = row.record().and_then(|record| record.served_model);
+        let tier = row.record().and_then(|record| record.service_tier);
         let group = Group {
-            minute: admission.started_at.minute().0,
+            time: admission.started_at.minute().0,
             channel: admission.channel.unwrap_or_default(),
             model: served.or(admission.requested_model).unwrap_or_default(),
             api: admission.api,
             key: admission.key.unwrap_or_default(),
+            tier: tier.unwrap_or_default(),
         };
-        self.sums.entry(group).or_default().count(row);
+        self.sums.entry(group).or_default().count_row(row);
     }
 
-    /// Adds everything to the table.
+    /// Adds everything to the tables.
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         if self.sums.is_empty() {
             return Ok(());
         }
-        let mut statement = connection.prepare_cached(&UPSERT)?;
+        MINUTELY.add(connection, &MINUTELY_UPSERT, &self.sums)?;
+        let mut hours: HashMap<Group<&str>, Sums> = HashMap::new();
         for (group, sums) in &self.sums {
-            let mut bind = Binder::new(&mut statement);
-            bind.next(group.minute)?;
-            bind.next(group.channel)?;
-            bind.next(group.model)?;
-            bind.next(group.api.as_str())?;
-            bind.next(group.key)?;
-            let total: i64 = sums.outcomes.iter().sum();
-            let errors = Outcome::ALL
-                .iter()
-                .filter(|&&outcome| outcome.is_error())
-                .map(|&outcome| sums.outcomes[outcome as usize])
-                .sum::<i64>();
-            bind.next(total)?;
-            bind.next(errors)?;
-            for count in sums.outcomes {
-                bind.next(count)?;
-            }
-            bind.next(sums.unpriced)?;
-            bind.next(sums.missing_usage)?;
-            bind.next(sums.partial)?;
-            bind.next(sums.estimated)?;
-            for count in sums.tokens {
-                bind.next(count)?;
-            }
-            bind.next(sums.total_tokens)?;
-            bind.next(sums.cost)?;
-            bind.next(sums.total_us_sum)?;
-            bind.next(sums.total_us_count)?;
-            bind.next(sums.first_token_us_sum)?;
-            bind.next(sums.first_token_us_count)?;
-            bind.next(sums.request_bytes)?;
-            bind.next(sums.response_bytes)?;
-            for count in sums.units {
-                bind.next(count)?;
-            }
-            bind.next(sums.estimated_cost)?;
-            statement.raw_execute()?;
+            let hour = Group {
+                time: HOURLY.floor(group.time),
+                ..group.clone()
+            };
+            hours.entry(hour).or_default().merge(sums);
         }
-        Ok(())
+        HOURLY.add(connection, &HOURLY_UPSERT, &hours)
     }
 }
 
-/// The roll-up that a row in the database is counted in: the columns of its key.
+/// Adds the minutes of a ledger from before there were hours up. Their tiers are not known.
+pub(super) fn backfill_hours(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare(&format!(
+        "SELECT {}{} FROM usage_minutely ORDER BY minute",
+        MINUTELY.key(),
+        sums::read_columns()
+    ))?;
+    let mut rows = statement.query([])?;
+    let mut hours: HashMap<Group<String>, Sums> = HashMap::new();
+    let mut seen = 0_usize;
+    while let Some(row) = rows.next()? {
+        if seen == 0 {
+            tracing::info!("adding the usage of an earlier version up by the hour, once");
+        }
+        seen += 1;
+        let api: String = row.get(3)?;
+        let Ok(api) = api.parse() else {
+            // No reason not to start: nobody can read it in its minute either.
+            tracing::warn!(api, "a roll-up that cannot be read is in no hour");
+            continue;
+        };
+        let hour = Group {
+            time: HOURLY.floor(row.get(0)?),
+            channel: row.get(1)?,
+            model: row.get(2)?,
+            api,
+            key: row.get(4)?,
+            tier: String::new(),
+        };
+        hours.entry(hour).or_default().merge(&Sums::read(row, 5)?);
+        if seen.is_multiple_of(BACKFILL_ROWS) {
+            HOURLY.add(transaction, &HOURLY_UPSERT, &hours)?;
+            hours.clear();
+        }
+    }
+    HOURLY.add(transaction, &HOURLY_UPSERT, &hours)
+}
+
+/// The roll-ups that a row in the database is counted in: the columns of their keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RollupKey {
     pub(super) minute: i64,
@@ -203,6 +212,8 @@ pub(super) struct RollupKey {
     pub(super) model: String,
     pub(super) api: Api,
     pub(super) key: String,
+    /// `""` also where the row is older than the hours, whose tiers are not known then.
+    pub(super) tier: String,
 }
 
 /// How the costs of requests changed that are counted already.
@@ -218,13 +229,29 @@ pub(super) struct CostChange {
 
 /// The requests are there and the roll-up they are counted in is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "usage_minutely has no row of the minute {}, channel {:?}, model {:?}, API {}, key {:?}, although \
-     requests has rows of it: the database was changed by something else. Put a copy from before \
-     in its place, or leave that minute out with --until and --since",
-    UnixMicros(.0.minute).timestamp(), .0.channel, .0.model, .0.api, .0.key
-)]
-pub struct MissingRollup(RollupKey);
+pub struct MissingRollup {
+    table: &'static Table,
+    key: Box<RollupKey>,
+}
+
+impl fmt::Display for MissingRollup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, key } = self;
+        let time = table.time;
+        write!(
+            f,
+            "{} has no row of the {time} {}, channel {:?}, model {:?}, API {}, key {:?}, although \
+             requests has rows of it: the database was changed by something else. Put a copy from \
+             before in its place, or leave that {time} out with --until and --since",
+            table.name,
+            UnixMicros(table.floor(key.minute)).timestamp(),
+            key.channel,
+            key.model,
+            key.api,
+            key.key
+        )
+    }
+}
 
 /// Why roll-ups were not brought up to date.
 #[derive(Debug)]
@@ -239,108 +266,48 @@ impl From<rusqlite::Error> for AdjustError {
     }
 }
 
+/// The number of the last row whose tier the hours do not know: it was there before them.
+pub(super) fn tiers_known_after(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row(
+        "SELECT value FROM meta WHERE name = 'tiers_known_after'",
+        [],
+        |row| row.get(0),
+    )
+}
+
 /// Brings roll-ups up to date with rows whose cost changed, in the transaction that changed them.
 /// Fails where a row's roll-up is not there: then the two do not agree, and nothing may be changed.
 pub(super) fn adjust_costs(
     connection: &Connection,
     changes: &HashMap<RollupKey, CostChange>,
 ) -> Result<(), AdjustError> {
-    let mut statement = connection.prepare_cached(
-        "UPDATE usage_minutely SET unpriced_requests = unpriced_requests - ?1, \
-         cost_nanousd = max(min(coalesce(cost_nanousd + ?2, cost_nanousd, ?2), \
-         9223372036854775807), -9223372036854775808), \
-         estimated_cost_nanousd = max(min(coalesce(estimated_cost_nanousd + ?3, \
-         estimated_cost_nanousd, ?3), 9223372036854775807), -9223372036854775808) \
-         WHERE minute = ?4 AND channel = ?5 AND model = ?6 AND api = ?7 AND key = ?8",
-    )?;
-    for (group, change) in changes {
-        let updated = statement.execute((
-            change.newly_priced,
-            change.cost_nanousd,
-            change.estimated_nanousd,
-            group.minute,
-            &group.channel,
-            &group.model,
-            group.api.as_str(),
-            &group.key,
-        ))?;
-        if updated != 1 {
-            return Err(AdjustError::Missing(MissingRollup(group.clone())));
+    for table in [&MINUTELY, &HOURLY] {
+        let mut statement = connection.prepare_cached(&table.adjustment())?;
+        for (group, change) in changes {
+            let at = table.floor(group.minute);
+            let mut bind = Binder::new(&mut statement);
+            bind.next(change.newly_priced)?;
+            bind.next(change.cost_nanousd)?;
+            bind.next(change.estimated_nanousd)?;
+            bind.next(at)?;
+            bind.next(&group.channel)?;
+            bind.next(&group.model)?;
+            bind.next(group.api.as_str())?;
+            bind.next(&group.key)?;
+            if table.tiered {
+                bind.next(&group.tier)?;
+            }
+            if statement.raw_execute()? != 1 {
+                return Err(AdjustError::Missing(MissingRollup {
+                    table,
+                    key: Box::new(group.clone()),
+                }));
+            }
         }
     }
     Ok(())
 }
 
-/// The SQL that adds to a column of sums in an upsert. An addition that overflows is a float in
-/// SQLite, which a STRICT column refuses; `min` and `max` bring it back to the end of the range.
-pub(super) fn addition(name: &str, nullable: bool) -> String {
-    let sum = if nullable {
-        format!("coalesce({name} + excluded.{name}, {name}, excluded.{name})")
-    } else {
-        format!("{name} + excluded.{name}")
-    };
-    format!("{name} = max(min({sum}, 9223372036854775807), -9223372036854775808)")
-}
+static MINUTELY_UPSERT: LazyLock<String> = LazyLock::new(|| MINUTELY.upsert());
 
-/// The columns of sums, in the order [`Rollups::write`] binds them, each with whether it may be
-/// NULL.
-fn sum_columns() -> Vec<(String, bool)> {
-    let plain = |name: &str| (name.to_owned(), false);
-    let mut columns = vec![plain("requests"), plain("errors")];
-    columns.extend(
-        Outcome::ALL
-            .iter()
-            .map(|outcome| (format!("{outcome}_requests"), false)),
-    );
-    columns.extend(
-        [
-            "unpriced_requests",
-            "missing_usage_requests",
-            "partial_requests",
-            "estimated_requests",
-        ]
-        .map(plain),
-    );
-    columns.extend(
-        TokenType::ALL
-            .iter()
-            .map(|kind| (format!("{kind}_tokens"), true)),
-    );
-    columns.push(("total_tokens".to_owned(), true));
-    columns.push(("cost_nanousd".to_owned(), true));
-    columns.extend(
-        [
-            "total_us_sum",
-            "total_us_count",
-            "first_token_us_sum",
-            "first_token_us_count",
-            "request_bytes",
-            "response_bytes",
-        ]
-        .map(plain),
-    );
-    columns.extend(
-        Unit::ALL
-            .iter()
-            .map(|unit| (unit.column().to_owned(), true)),
-    );
-    columns.push(("estimated_cost_nanousd".to_owned(), true));
-    columns
-}
-
-/// Inserts a key or adds to it.
-static UPSERT: LazyLock<String> = LazyLock::new(|| {
-    let columns = sum_columns();
-    let mut names = String::from("minute, channel, model, api, key");
-    let mut updates = String::new();
-    for (name, nullable) in &columns {
-        let _infallible = write!(names, ", {name}");
-        let separator = if updates.is_empty() { "" } else { ", " };
-        let _infallible = write!(updates, "{separator}{}", addition(name, *nullable));
-    }
-    format!(
-        "INSERT INTO usage_minutely ({names}) VALUES (?{}) \
-         ON CONFLICT (minute, channel, model, api, key) DO UPDATE SET {updates}",
-        ", ?".repeat(names.matches(',').count())
-    )
-});
+static HOURLY_UPSERT: LazyLock<String> = LazyLock::new(|| HOURLY.upsert());

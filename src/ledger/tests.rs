@@ -15,6 +15,7 @@ mod refusal;
 mod reprice;
 pub(crate) mod sample;
 mod silences;
+mod usage;
 mod windows;
 
 use std::path::Path;
@@ -30,6 +31,11 @@ use super::query::{Reader, RequestFilter, StoredRequest};
 use super::stats::LedgerStats;
 use super::writer::Writer;
 use super::{Ledger, Settings, Takeover, journal_folder, lock};
+
+/// Takes back what versions 9 and 10 brought, as [`Connection::execute_batch`] takes it.
+const WITHOUT_HOURS: &str = "DROP TABLE usage_hourly; DROP TABLE requests_hourly; \
+     DROP INDEX requests_failed; DROP INDEX requests_session; \
+     DELETE FROM meta WHERE name = 'tiers_known_after';";
 
 /// More than any machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);

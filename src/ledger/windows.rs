@@ -16,8 +16,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Transaction};
 
 use super::query::{ReadError, StoredRequest, sampled};
-use super::rollup::{add, add_known, addition};
 use super::rows::{Binder, Row, stored};
+use super::sums::{add, add_known, addition};
 use crate::clock::UnixMicros;
 use crate::record::{Api, Dimensions, Disposition, Figures, ModelNames, Sketch};
 

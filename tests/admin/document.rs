@@ -63,8 +63,18 @@ async fn answers_have_exactly_the_fields_of_the_document() {
         ("/api/v1/requests/{id}/payload", payload.as_str()),
         (
             "/api/v1/usage/summary",
-            "/api/v1/usage/summary?by=day,model",
+            "/api/v1/usage/summary?since=2026-11-20&by=model,tier&compare=previous",
         ),
+        (
+            "/api/v1/usage/timeseries",
+            "/api/v1/usage/timeseries?step=1d&by=key",
+        ),
+        (
+            "/api/v1/usage/heatmap",
+            "/api/v1/usage/heatmap?of=hours&since=2026-11-20",
+        ),
+        ("/api/v1/usage/top", "/api/v1/usage/top?by=channel"),
+        ("/api/v1/errors", "/api/v1/errors"),
         ("/api/v1/channels", "/api/v1/channels"),
         ("/api/v1/channels/{name}", "/api/v1/channels/openai"),
         ("/api/v1/channel-events", "/api/v1/channel-events"),

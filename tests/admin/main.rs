@@ -22,6 +22,7 @@ mod rules;
 mod silences;
 #[path = "../traffic/mod.rs"]
 mod traffic;
+mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

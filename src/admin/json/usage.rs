@@ -2,23 +2,73 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Moment, TokenCounts, UnitCounts, Usd};
-use crate::clock::UnixMicros;
 use crate::ledger::query::{UsageQuery, UsageRow, UsageSummary};
+use crate::record::Outcome;
 
-/// Sums over the requests of one group.
+/// How many requests ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OutcomeCounts {
+    /// Answered whole.
+    pub ok_requests: u64,
+    /// The upstream failed, or judged the request wrong.
+    pub upstream_error_requests: u64,
+    /// The upstream asked to slow down.
+    pub rate_limited_requests: u64,
+    /// The upstream's account was out of money.
+    pub quota_exhausted_requests: u64,
+    /// The upstream took longer than a limit.
+    pub timeout_requests: u64,
+    /// No connection to the upstream came about.
+    pub connect_error_requests: u64,
+    /// The client left before the end.
+    pub client_closed_requests: u64,
+    /// A rule refused them.
+    pub blocked_requests: u64,
+    /// Tollgate refused them: no valid key, too large, and the like.
+    pub refused_requests: u64,
+    /// No channel could take them.
+    pub no_channel_requests: u64,
+    /// Nobody saw their end.
+    pub interrupted_requests: u64,
+    /// A fault of Tollgate's own.
+    pub internal_requests: u64,
+}
+
+impl From<[u64; Outcome::ALL.len()]> for OutcomeCounts {
+    fn from(counts: [u64; Outcome::ALL.len()]) -> Self {
+        let of = |outcome: Outcome| counts[outcome as usize];
+        Self {
+            ok_requests: of(Outcome::Ok),
+            upstream_error_requests: of(Outcome::UpstreamError),
+            rate_limited_requests: of(Outcome::RateLimited),
+            quota_exhausted_requests: of(Outcome::QuotaExhausted),
+            timeout_requests: of(Outcome::Timeout),
+            connect_error_requests: of(Outcome::ConnectError),
+            client_closed_requests: of(Outcome::ClientClosed),
+            blocked_requests: of(Outcome::Blocked),
+            refused_requests: of(Outcome::Refused),
+            no_channel_requests: of(Outcome::NoChannel),
+            interrupted_requests: of(Outcome::Interrupted),
+            internal_requests: of(Outcome::Internal),
+        }
+    }
+}
+
+/// Sums over requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct UsageRowJson {
-    /// What the group has in common, by grouping: `{"model": "gpt-5"}`. `null` where requests have
-    /// none. Empty in the total.
-    pub group: BTreeMap<String, Option<String>>,
+pub struct UsageSums {
     /// How many requests.
     pub requests: u64,
     /// How many of them failed: every outcome but `ok` and `client_closed`.
     pub errors: u64,
+    /// How many ended how.
+    #[serde(flatten)]
+    pub outcomes: OutcomeCounts,
     /// How many of these bill nothing: `blocked`, `refused`, `no_channel`, `connect_error`,
     /// `rate_limited` and `quota_exhausted`. Of the others a provider may have made something.
     pub unbilled_requests: u64,
@@ -28,6 +78,9 @@ pub struct UsageRowJson {
     /// What the priced requests cost together; `null` when none was priced. Not the whole truth
     /// while `unpriced_requests` is not 0.
     pub cost_usd: Option<Usd>,
+    /// What reading input from providers' caches saved against its full price, less what writing it
+    /// there cost more, by the prices in force; `null` where no price of it is known.
+    pub cached_saved_usd: Option<Usd>,
     /// Requests whose tokens are known but have no price.
     pub unpriced_requests: u64,
     /// Requests whose tokens should be known and are not.
@@ -51,15 +104,16 @@ pub struct UsageRowJson {
     pub mean_first_token_us: Option<u64>,
 }
 
-impl UsageRowJson {
-    fn new(row: UsageRow, by: &[String]) -> Self {
+impl From<UsageRow> for UsageSums {
+    fn from(row: UsageRow) -> Self {
         Self {
-            group: by.iter().cloned().zip(row.group).collect(),
             requests: row.requests,
             errors: row.errors,
+            outcomes: OutcomeCounts::from(row.outcomes),
             unbilled_requests: row.unbilled_requests,
             tokens: TokenCounts::new(&row.tokens, row.total_tokens),
             cost_usd: row.cost.map(Usd),
+            cached_saved_usd: row.cached_saved.map(Usd),
             unpriced_requests: row.unpriced_requests,
             missing_usage_requests: row.missing_usage_requests,
             partial_requests: row.partial_requests,
@@ -72,6 +126,36 @@ impl UsageRowJson {
             mean_first_token_us: row.mean_first_token_us,
         }
     }
+}
+
+/// Sums over the requests of one group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UsageRowJson {
+    /// What the group has in common, by grouping: `{"model": "gpt-5"}`. `null` where requests have
+    /// none. Empty in the total.
+    pub group: BTreeMap<String, Option<String>>,
+    /// Its sums.
+    #[serde(flatten)]
+    pub sums: UsageSums,
+    /// What the group came to in the range before; `null` where it had no requests then, or nothing was
+    /// to be compared.
+    pub previous: Option<UsageSums>,
+}
+
+/// What a group has in common.
+pub(super) fn named(by: &[String], group: Vec<Option<String>>) -> BTreeMap<String, Option<String>> {
+    by.iter().cloned().zip(group).collect()
+}
+
+/// The range of the same length before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PreviousJson {
+    /// Its beginning.
+    pub since: Moment,
+    /// Its end, exclusive.
+    pub until: Moment,
+    /// Everything in it.
+    pub total: UsageSums,
 }
 
 /// Usage over a range of time, grouped.
@@ -90,6 +174,8 @@ pub struct UsageSummaryJson {
     pub rows: Vec<UsageRowJson>,
     /// Everything in the range.
     pub total: UsageRowJson,
+    /// The range of the same length before; `null` where nothing was to be compared.
+    pub previous: Option<PreviousJson>,
 }
 
 impl UsageSummaryJson {
@@ -97,30 +183,67 @@ impl UsageSummaryJson {
     #[must_use]
     pub fn new(query: &UsageQuery, summary: UsageSummary) -> Self {
         let by: Vec<String> = query.by.iter().map(ToString::to_string).collect();
+        let (since, until) = query.range();
+        let (before, rows_before) = match summary.previous {
+            None => (None, Vec::new()),
+            Some(previous) => {
+                let range = PreviousJson {
+                    since: Moment(previous.since),
+                    until: Moment(previous.until),
+                    total: previous.total.into(),
+                };
+                (Some(range), previous.rows)
+            }
+        };
+        let rows_before = rows_before.into_iter().chain(std::iter::repeat(None));
+        let rows = summary.rows.into_iter().zip(rows_before);
         Self {
-            since: query.since.map(|since| Moment(since.minute())),
-            until: query.until.map(|until| Moment(whole_minutes(until))),
-            timezone: query.timezone.iana_name().unwrap_or("UTC").to_owned(),
-            rows: summary
-                .rows
-                .into_iter()
-                .map(|row| UsageRowJson::new(row, &by))
+            since: since.map(Moment),
+            until: until.map(Moment),
+            timezone: name_of(&query.timezone),
+            rows: rows
+                .map(|(mut row, previous)| UsageRowJson {
+                    group: named(&by, std::mem::take(&mut row.group)),
+                    sums: row.into(),
+                    previous: previous.map(Into::into),
+                })
                 .collect(),
-            total: UsageRowJson::new(summary.total, &[]),
+            total: UsageRowJson {
+                group: BTreeMap::new(),
+                sums: summary.total.into(),
+                previous: before.as_ref().map(|before| before.total.clone()),
+            },
+            previous: before,
             by,
         }
     }
 }
 
-/// The end of the minute that `until` lies in: roll-ups are by the minute, and what the answer says
-/// is the range that was added up, not the one that was asked for.
-fn whole_minutes(until: UnixMicros) -> UnixMicros {
-    UnixMicros(until.0.saturating_add(59_999_999)).minute()
+/// The name of a time zone.
+pub(super) fn name_of(timezone: &TimeZone) -> String {
+    timezone.iana_name().unwrap_or("UTC").to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::UnixMicros;
+
+    #[test]
+    fn every_outcome_has_its_field() {
+        let mut counts = [0; Outcome::ALL.len()];
+        for (count, slot) in (1..).zip(&mut counts) {
+            *slot = count;
+        }
+        let json = serde_json::to_value(OutcomeCounts::from(counts)).unwrap();
+        for outcome in Outcome::ALL {
+            assert_eq!(
+                json[format!("{outcome}_requests")],
+                counts[*outcome as usize]
+            );
+        }
+        assert_eq!(json.as_object().unwrap().len(), Outcome::ALL.len());
+    }
 
     #[test]
     fn the_answer_tells_the_range_that_was_added_up() {

@@ -8,7 +8,7 @@ use crate::admin::ErrorCode;
 use crate::alert::{AlertState, Mode, NotificationKind, NotifyReason, Severity, Unit};
 use crate::config::ChannelKind;
 use crate::keys::{KeyOrigin, KeyState};
-use crate::ledger::query::NotificationState;
+use crate::ledger::query::{NotificationState, TopOrder};
 use crate::record::{
     Api, Deferral, ErrorSource, GateReason, GateState, LimitKind, Outcome, Source, UsageSource,
 };
@@ -50,6 +50,7 @@ schemas!(
     Side,
     Source,
     Stat,
+    TopOrder,
     Unbounded,
     Unit,
     UsageSource

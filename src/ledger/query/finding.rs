@@ -18,8 +18,8 @@ use crate::ledger::hours::{HOUR_US, MINUTE_US, hour_of};
 use crate::ledger::rows::stored;
 use crate::record::{Outcome, UsageSource};
 
-/// The condition of the index of failures.
-const FAILED: &str = "(outcome <> 'ok' OR status <> 200)";
+/// The condition of the index of failures: SQLite sees that the index serves a question that has it.
+pub(super) const FAILED: &str = "(outcome <> 'ok' OR status <> 200)";
 
 /// What a listing is ordered by, and the sequence number that breaks ties.
 type Place = (i64, i64);

@@ -11,7 +11,7 @@ use super::past::sketch;
 use super::summary::push_value;
 use super::{ReadError, count, vocabulary};
 use crate::clock::UnixMicros;
-use crate::ledger::rollup::{add, add_known};
+use crate::ledger::sums::{add, add_known};
 use crate::record::{Api, Outcome, Sketch, TokenType, Tokens, is_sampled};
 
 /// A time, by when requests started; both ends rounded down to the minute.

@@ -6,9 +6,11 @@ use std::str::FromStr;
 use jiff::tz::TimeZone;
 
 use super::names::NameFilter;
+use super::reading::{Range, Wanted};
 use crate::clock::UnixMicros;
+use crate::ledger::reprice::PriceBook;
 use crate::money::NanoUsd;
-use crate::record::{Tokens, Units};
+use crate::record::{Outcome, Tokens, Units};
 
 /// What a usage summary is grouped by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +23,10 @@ pub enum GroupBy {
     Key,
     /// The API.
     Api,
+    /// The service tier that was billed; none where the provider named none, or the request is from
+    /// before tiers were summed by. Of roll-ups only those by the hour know it, so a range is of whole
+    /// hours of UTC then.
+    Tier,
     /// The calendar day the request started on, in the query's time zone, as `2026-11-20`.
     Day,
     /// The value of the tag of this name. Roll-ups hold no tags, so this reads the rows: it sees
@@ -30,7 +36,7 @@ pub enum GroupBy {
 
 /// Why a text names no grouping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is nothing to group by; one of: model, channel, key, api, day, tag:NAME")]
+#[error("`{0}` is nothing to group by; one of: model, channel, key, api, tier, day, tag:NAME")]
 pub struct GroupByError(String);
 
 impl FromStr for GroupBy {
@@ -42,6 +48,7 @@ impl FromStr for GroupBy {
             "channel" => Ok(Self::Channel),
             "key" => Ok(Self::Key),
             "api" => Ok(Self::Api),
+            "tier" => Ok(Self::Tier),
             "day" => Ok(Self::Day),
             other => match other.strip_prefix("tag:") {
                 Some(name) if !name.is_empty() => Ok(Self::Tag(name.to_owned())),
@@ -58,6 +65,7 @@ impl fmt::Display for GroupBy {
             Self::Channel => f.pad("channel"),
             Self::Key => f.pad("key"),
             Self::Api => f.pad("api"),
+            Self::Tier => f.pad("tier"),
             Self::Day => f.pad("day"),
             Self::Tag(name) => write!(f, "tag:{name}"),
         }
@@ -91,6 +99,40 @@ pub struct UsageQuery {
     pub by: Vec<GroupBy>,
     /// Whose calendar [`GroupBy::Day`] means.
     pub timezone: TimeZone,
+    /// By which prices [`UsageRow::cached_saved`] is told; `None`: not at all.
+    pub prices: Option<PricesAt>,
+    /// With the range of the same length before. Not together with [`GroupBy::Day`], of which the other
+    /// range has others, nor of a range that has no beginning or end.
+    pub compare: bool,
+}
+
+/// The prices of a moment.
+#[derive(Clone, Debug)]
+pub struct PricesAt {
+    /// The prices.
+    pub book: PriceBook,
+    /// When they hold.
+    pub at: UnixMicros,
+}
+
+impl UsageQuery {
+    /// The range that is added up, which is of whole minutes, or of whole hours by
+    /// [`GroupBy::Tier`]; `None` is an open end.
+    #[must_use]
+    pub fn range(&self) -> (Option<UnixMicros>, Option<UnixMicros>) {
+        self.spanned().ends()
+    }
+
+    pub(super) fn spanned(&self) -> Range {
+        Range::around(self.since, self.until, self.wanted().tier)
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            tags: self.by.iter().any(|by| matches!(by, GroupBy::Tag(_))),
+            tier: self.by.contains(&GroupBy::Tier),
+        }
+    }
 }
 
 impl Default for UsageQuery {
@@ -101,6 +143,8 @@ impl Default for UsageQuery {
             filter: UsageFilter::default(),
             by: Vec::new(),
             timezone: TimeZone::UTC,
+            prices: None,
+            compare: false,
         }
     }
 }
@@ -113,6 +157,21 @@ pub struct UsageSummary {
     pub rows: Vec<UsageRow>,
     /// Everything in the range; its `group` is empty.
     pub total: UsageRow,
+    /// The range before, where it was asked for.
+    pub previous: Option<PreviousUsage>,
+}
+
+/// What was used in the range of the same length before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PreviousUsage {
+    /// Its beginning.
+    pub since: UnixMicros,
+    /// Its end, exclusive.
+    pub until: UnixMicros,
+    /// Everything in it.
+    pub total: UsageRow,
+    /// For each of [`UsageSummary::rows`] what its group came to; `None` where it had no requests.
+    pub rows: Vec<Option<UsageRow>>,
 }
 
 /// Sums over the requests of one group.
@@ -123,6 +182,8 @@ pub struct UsageRow {
     pub group: Vec<Option<String>>,
     /// How many requests.
     pub requests: u64,
+    /// How many of them ended how, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
     /// How many of them failed: every outcome but `ok` and `client_closed` (a client that leaves
     /// is no fault of the provider's or Tollgate's).
     pub errors: u64,
@@ -135,6 +196,9 @@ pub struct UsageRow {
     /// What the priced requests cost together; `None` when none was priced. Not the whole truth
     /// while [`UsageRow::unpriced_requests`] is not 0.
     pub cost: Option<NanoUsd>,
+    /// What reading from caches saved against the full price of input, less what writing them cost
+    /// more; `None` where no price of it is known, or no prices were given.
+    pub cached_saved: Option<NanoUsd>,
     /// Requests whose tokens are known but have no price.
     pub unpriced_requests: u64,
     /// Requests whose tokens should be known and are not.

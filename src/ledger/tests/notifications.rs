@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::sample::START;
-use super::{Manual, query_number, settings};
+use super::{Manual, WITHOUT_HOURS, query_number, settings};
 use crate::alert::{
     ChatAnswer, Notification, NotificationFate, NotificationKind, NotificationResult, NotifyReason,
 };
@@ -499,10 +499,10 @@ fn a_ledger_of_the_version_before_gets_its_tables_at_the_start() {
     let connection =
         rusqlite::Connection::open(crate::ledger::database::path_in(folder.path())).unwrap();
     connection
-        .execute_batch(
-            "DROP TABLE requests_hourly; DROP INDEX requests_failed; DROP INDEX requests_session; \
-             DROP TABLE notifications; DROP TABLE chat_answers; PRAGMA user_version = 7",
-        )
+        .execute_batch(&format!(
+            "{WITHOUT_HOURS} DROP TABLE notifications; DROP TABLE chat_answers; \
+             PRAGMA user_version = 7"
+        ))
         .unwrap();
     drop(connection);
     let mut ledger = Manual::open(&settings(&folder));

@@ -120,6 +120,22 @@ fn assert_rollups_are_the_rows(folder: &TempDir) {
          FROM requests GROUP BY 1, 2, 3, 4, 5",
     );
     assert_eq!(rolled_up, fresh);
+    let by_hour = sums(
+        folder,
+        "SELECT hour, channel, model, api, key || '/' || tier, cost_nanousd, unpriced_requests, \
+         estimated_cost_nanousd FROM usage_hourly",
+    );
+    let fresh = sums(
+        folder,
+        "SELECT started_at - started_at % 3600000000, coalesce(channel, ''), \
+         coalesce(served_model, requested_model, ''), api, \
+         coalesce(key, '') || '/' || iif(sequence > (SELECT value FROM meta \
+         WHERE name = 'tiers_known_after'), coalesce(service_tier, ''), ''), sum(cost_nanousd), \
+         sum(cost_nanousd IS NULL AND usage_source IN ('reported', 'partial', 'estimated')), \
+         sum(estimated_cost_nanousd) \
+         FROM requests GROUP BY 1, 2, 3, 4, 5",
+    );
+    assert_eq!(by_hour, fresh);
     assert_windows_are_the_rows(folder.path());
 }
 
@@ -523,6 +539,31 @@ fn a_rollup_that_is_not_there_is_named() {
         assert!(told.contains(part), "{told}");
     }
     assert_eq!(rows(folder.path()), before);
+}
+
+#[test]
+fn what_was_there_before_the_hours_is_counted_without_a_tier() {
+    let folder = TempDir::new().unwrap();
+    let mut manual = Manual::open(&settings(&folder));
+    let of_a_tier = || {
+        let mut record = record(admission(0));
+        record.service_tier = Some("default".into());
+        record.cost = None;
+        record
+    };
+    end(&mut manual, &[of_a_tier()]);
+    // As the migration leaves it.
+    let connection = Connection::open(super::super::database::path_in(folder.path())).unwrap();
+    connection
+        .execute_batch(
+            "UPDATE usage_hourly SET tier = ''; \
+             UPDATE meta SET value = 1 WHERE name = 'tiers_known_after'",
+        )
+        .unwrap();
+    end(&mut manual, &[of_a_tier()]);
+    let report = reprice(&mut manual, everything(), &gpt_5_mini(1_000), 500);
+    assert_eq!(report.total.changed, 2);
+    assert_rollups_are_the_rows(&folder);
 }
 
 #[test]

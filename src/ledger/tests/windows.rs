@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::sample::{START, admission, any_record, record};
-use super::{Manual, query_number, rows, settings};
+use super::{Manual, WITHOUT_HOURS, query_number, rows, settings};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{Past, PastQuery, Reader};
 use crate::ledger::{catch_up, database, migrations, windows};
@@ -407,9 +407,8 @@ fn a_ledger_of_an_earlier_version_gets_its_windows_at_the_start() {
     // As version 6 left it.
     let connection = Connection::open(database::path_in(folder.path())).unwrap();
     connection
-        .execute_batch(
-            "DROP TABLE requests_hourly; DROP INDEX requests_failed; DROP INDEX requests_session; \
-             DROP TABLE notifications; DROP TABLE chat_answers; DROP VIEW alert_states; DROP TABLE alert_events; DROP TABLE silences; \
+        .execute_batch(&format!(
+            "{WITHOUT_HOURS} DROP TABLE notifications; DROP TABLE chat_answers; DROP VIEW alert_states; DROP TABLE alert_events; DROP TABLE silences; \
              DROP TABLE window_minutely; DROP INDEX requests_worst; \
              ALTER TABLE requests DROP COLUMN assumed_cost_nanousd; \
              ALTER TABLE requests DROP COLUMN billable; \
@@ -417,7 +416,7 @@ fn a_ledger_of_an_earlier_version_gets_its_windows_at_the_start() {
              ALTER TABLE requests DROP COLUMN worst_cost_nanousd; \
              ALTER TABLE requests DROP COLUMN worst_input_tokens; \
              ALTER TABLE requests DROP COLUMN worst_output_tokens; PRAGMA user_version = 6",
-        )
+        ))
         .unwrap();
     drop(connection);
     let mut ledger = Manual::open(&settings(&folder));
@@ -428,4 +427,6 @@ fn a_ledger_of_an_earlier_version_gets_its_windows_at_the_start() {
     );
     assert_eq!(rows(folder.path()).len(), 50);
     assert_windows_are_the_rows(folder.path());
+    let hours = "SELECT sum(requests) FROM usage_hourly WHERE tier = ''";
+    assert_eq!(query_number(folder.path(), hours), 50);
 }

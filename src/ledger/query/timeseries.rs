@@ -1,0 +1,328 @@
+//! Usage over time: a range cut into steps, each group's sums in each of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use jiff::ToSpan;
+use jiff::tz::TimeZone;
+use rusqlite::Connection;
+
+use super::UsageError;
+use super::calendar::{Days, begin_of, local_date, monday_of, place};
+use super::reading::{self, Range, known_hours};
+use super::summary::{GroupKey, by_cost, groups};
+use super::total::{Offers, Total};
+use super::usage::{UsageQuery, UsageRow};
+use crate::clock::UnixMicros;
+use crate::ledger::rollup::HOUR_US;
+
+/// The value of every grouping in the group of all that are not among the top ones.
+pub const OTHER: &str = "(other)";
+
+/// Most steps of a series: longer ones are taken where a range has more.
+const MOST_STEPS: i64 = 2_000;
+
+const MINUTE_US: i64 = 60_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
+
+/// A step of a series: minutes up to an hour begin with the hours of UTC, longer ones at local midnight
+/// and go on from there, seven days on a Monday.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step(i64);
+
+impl Step {
+    /// Those that there are, in microseconds.
+    const LENGTHS: [i64; 13] = [
+        MINUTE_US,
+        2 * MINUTE_US,
+        5 * MINUTE_US,
+        10 * MINUTE_US,
+        15 * MINUTE_US,
+        30 * MINUTE_US,
+        HOUR_US,
+        2 * HOUR_US,
+        3 * HOUR_US,
+        6 * HOUR_US,
+        12 * HOUR_US,
+        DAY_US,
+        7 * DAY_US,
+    ];
+
+    /// The shortest that is at least so long; the longest where none is.
+    #[must_use]
+    pub fn at_least(length: Duration) -> Self {
+        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        let fitting = Self::LENGTHS.into_iter().find(|&step| step >= length);
+        Self(fitting.unwrap_or(7 * DAY_US))
+    }
+
+    /// The one for a range of that many microseconds.
+    fn fitting(self, length: i64, whole_hours: bool) -> Self {
+        let fits = |&step: &i64| length / step <= MOST_STEPS;
+        let shortest = Self::LENGTHS.into_iter().find(fits);
+        let shortest = Self(shortest.unwrap_or(7 * DAY_US));
+        let hours = Self(if whole_hours { HOUR_US } else { 0 });
+        self.max(shortest).max(hours)
+    }
+
+    /// When the steps of a range begin, ascending, from the one that it begins in.
+    fn begins(self, range: Range, timezone: &TimeZone) -> Vec<i64> {
+        if self.0 <= HOUR_US {
+            let first = range.since - range.since.rem_euclid(self.0);
+            let steps = (0..).map(|step| first + step * self.0);
+            return steps.take_while(|begin| *begin < range.until).collect();
+        }
+        if self.0 > DAY_US {
+            let first = monday_of(local_date(range.since, timezone));
+            let weeks = (0..).map_while(|week: i64| {
+                let monday = first.checked_add((week * 7).days()).ok()?;
+                begin_of(monday, timezone)
+            });
+            return weeks.take_while(|begin| *begin < range.until).collect();
+        }
+        let days = Days::of(range, timezone).begins;
+        let mut begins = Vec::new();
+        for (day, begin) in days.iter().enumerate() {
+            // The last day of the range ends with it; a day of 23 or 25 hours has a step that is shorter
+            // or one more.
+            let end = days.get(day + 1).copied().unwrap_or(range.until);
+            let steps = (0..).map(|step| begin + step * self.0);
+            begins.extend(steps.take_while(|begin| *begin < end));
+        }
+        let first = place(&begins, range.since);
+        begins.split_off(first.min(begins.len()))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            days if days % DAY_US == 0 => write!(f, "{}d", days / DAY_US),
+            hours if hours % HOUR_US == 0 => write!(f, "{}h", hours / HOUR_US),
+            minutes => write!(f, "{}m", minutes / MINUTE_US),
+        }
+    }
+}
+
+/// A question about usage over time.
+#[derive(Clone, Debug)]
+pub struct TimeseriesQuery {
+    /// Whose usage, when, and how it is grouped (not by day). It has an end; `compare` is not looked at.
+    pub usage: UsageQuery,
+    /// The step that is wished for; `None`: such that there are some dozens.
+    pub step: Option<Step>,
+    /// So many groups, those that cost most; the others are one.
+    pub top: usize,
+}
+
+/// Usage over time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeseries {
+    /// The beginning of the range; `None` where it was open and nothing is known.
+    pub since: Option<UnixMicros>,
+    /// Its end, exclusive.
+    pub until: Option<UnixMicros>,
+    /// The step that was taken.
+    pub step: Step,
+    /// By time, in each step the costliest group of the range first. What had no requests has no row.
+    pub rows: Vec<TimeseriesRow>,
+}
+
+/// What a group came to in a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeseriesRow {
+    /// When the step begins, which may be before the range.
+    pub time: UnixMicros,
+    /// Its sums.
+    pub usage: UsageRow,
+}
+
+/// Dozens of steps are what a chart shows well.
+const USUAL_STEPS: i64 = 100;
+
+/// Reads usage over time; see [`super::Reader::timeseries`].
+pub(super) fn timeseries(
+    connection: &Connection,
+    query: &TimeseriesQuery,
+) -> Result<Timeseries, UsageError> {
+    let asked = query.usage.spanned();
+    let known = known_hours(connection)?;
+    let range = match known {
+        // An open beginning is that of the ledger.
+        Some(known) if asked.since == i64::MIN => Range {
+            since: known.since.min(asked.until),
+            until: asked.until,
+        },
+        _ => asked,
+    };
+    let wanted = query.usage.wanted();
+    let length = range.until.saturating_sub(range.since);
+    let usual = || {
+        Step::at_least(Duration::from_micros(
+            u64::try_from(length / USUAL_STEPS).unwrap_or(0),
+        ))
+    };
+    let step = query.step.unwrap_or_else(usual);
+    let step = step.fitting(length, wanted.tier);
+    let (since, until) = range.ends();
+    let mut series = Timeseries {
+        since,
+        until,
+        step,
+        rows: Vec::new(),
+    };
+    if since.is_none() || until.is_none() {
+        return Ok(series);
+    }
+    // Before and after what is known there is nothing to cut.
+    let range = known.map_or(range, |known| range.within(known));
+    let begins = step.begins(range, &query.usage.timezone);
+    if wanted.tier && !wanted.tags && begins.iter().any(|begin| begin.rem_euclid(HOUR_US) != 0) {
+        return Err(UsageError::TierWithinHour);
+    }
+    let ranks = ranks(connection, query, range)?;
+    let no_days = Days::default();
+    let mut key = GroupKey::new(&query.usage.by, &no_days);
+    let mut offers = Offers::default();
+    let mut totals: BTreeMap<(usize, usize), Total> = BTreeMap::new();
+    reading::read(
+        connection,
+        range,
+        &begins,
+        &query.usage.filter,
+        wanted,
+        &mut |entry| {
+            let rank = match ranks.len() {
+                0 => 0,
+                // Behind all that have one.
+                others => ranks.get(key.of(entry)?).copied().unwrap_or(others),
+            };
+            let offer = offers.number(entry, query.usage.prices.is_some());
+            let step = place(&begins, entry.time);
+            totals.entry((step, rank)).or_default().add(entry, offer);
+            Ok(())
+        },
+    )?;
+    let mut names = vec![Vec::new(); ranks.len()];
+    for (key, rank) in &ranks {
+        names[*rank] = GroupKey::values(key);
+    }
+    let other = vec![Some(OTHER.to_owned()); query.usage.by.len()];
+    let rows = totals.into_iter().map(|((step, rank), total)| {
+        let group = names.get(rank).unwrap_or(&other).clone();
+        TimeseriesRow {
+            time: UnixMicros(begins.get(step).copied().unwrap_or(range.since)),
+            usage: total.row(group, &offers, &query.usage),
+        }
+    });
+    series.rows = rows.collect();
+    Ok(series)
+}
+
+/// The rank of each of the top groups, by its key; empty where nothing is grouped.
+fn ranks(
+    connection: &Connection,
+    query: &TimeseriesQuery,
+    range: Range,
+) -> Result<HashMap<String, usize>, UsageError> {
+    if query.usage.by.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let unpriced = UsageQuery {
+        prices: None,
+        ..query.usage.clone()
+    };
+    let groups = groups(connection, &unpriced, range)?;
+    let mut rows = groups.rows(&unpriced);
+    rows.sort_by(|(_, a), (_, b)| by_cost(a, b));
+    let keys = rows.into_iter().map(|(key, _)| key.to_owned());
+    Ok(keys.take(query.top).zip(0..).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(text: &str) -> i64 {
+        UnixMicros::from(text.parse::<jiff::Timestamp>().unwrap()).0
+    }
+
+    fn begins(step: i64, since: &str, until: &str, zone: &str) -> Vec<String> {
+        let range = Range {
+            since: moment(since),
+            until: moment(until),
+        };
+        let zone = TimeZone::get(zone).unwrap();
+        let begins = Step(step).begins(range, &zone);
+        let text = |begin: i64| UnixMicros(begin).timestamp().to_string();
+        begins.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn steps_begin_where_people_expect_them() {
+        assert_eq!(
+            begins(
+                15 * MINUTE_US,
+                "2026-11-20T10:07:00Z",
+                "2026-11-20T10:31:00Z",
+                "UTC"
+            ),
+            [
+                "2026-11-20T10:00:00Z",
+                "2026-11-20T10:15:00Z",
+                "2026-11-20T10:30:00Z"
+            ]
+        );
+        assert_eq!(
+            begins(
+                12 * HOUR_US,
+                "2026-11-20T10:00:00Z",
+                "2026-11-21T01:00:00Z",
+                "Asia/Kolkata"
+            ),
+            ["2026-11-20T06:30:00Z", "2026-11-20T18:30:00Z"]
+        );
+        // The night in which Berlin's clocks go back.
+        assert_eq!(
+            begins(
+                12 * HOUR_US,
+                "2026-10-24T22:00:00Z",
+                "2026-10-26T00:00:00Z",
+                "Europe/Berlin"
+            ),
+            [
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T10:00:00Z",
+                "2026-10-25T22:00:00Z",
+                "2026-10-25T23:00:00Z"
+            ]
+        );
+        assert_eq!(
+            begins(
+                7 * DAY_US,
+                "2026-11-20T10:00:00Z",
+                "2026-11-24T00:00:00Z",
+                "UTC"
+            ),
+            ["2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"]
+        );
+    }
+
+    #[test]
+    fn a_step_is_a_sensible_one() {
+        for (wish, step) in [
+            (1, "1m"),
+            (61, "2m"),
+            (3_600, "1h"),
+            (86_400, "1d"),
+            (86_401, "7d"),
+            (9_000_000, "7d"),
+        ] {
+            assert_eq!(Step::at_least(Duration::from_secs(wish)).to_string(), step);
+        }
+        let minute = Step(MINUTE_US);
+        assert_eq!(minute.fitting(90 * DAY_US, false).to_string(), "2h");
+        assert_eq!(minute.fitting(HOUR_US, true).to_string(), "1h");
+    }
+}
