@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
-use super::rows::Row;
-use super::rows::{Binder, stored};
+use super::rows::{Binder, Row, stored};
 use crate::clock::UnixMicros;
 use crate::record::{Api, Phase, UsageSource, is_unpriced};
 
@@ -87,7 +87,7 @@ impl Seen {
 /// The hours of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Hours<'p> {
-    groups: HashMap<Group<'p>, Seen>,
+    groups: HashMap<Group<'p>, Seen, RandomState>,
 }
 
 impl<'p> Hours<'p> {
@@ -135,7 +135,7 @@ impl<'p> Hours<'p> {
 /// What the table is known to have, at least. To be forgotten where a transaction fails.
 #[derive(Debug, Default)]
 pub(super) struct KnownHours {
-    seen: HashMap<String, Seen>,
+    seen: HashMap<String, Seen, RandomState>,
     /// A group's name in `seen`; kept for its memory.
     name: String,
 }
