@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BUILD_PACKAGES := cc=gcc+libc6-dev cmake=cmake make=make pkg-config=pkg-config
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint fmt deny bench dashboards pictures references image-check deb build-tools test-tools clean-test
+.PHONY: help run demo test lint fmt deny bench bench-dashboards dashboards pictures references image-check deb build-tools test-tools clean-test
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -38,6 +38,10 @@ deny: build-tools ## licences, advisories and sources of the dependencies; insta
 bench: ## measure direct, nginx, bare Pingora and Tollgate side by side (BENCH_QUICK=1: a short run)
 	@scripts/require $(BUILD_PACKAGES) wrk=wrk
 	@scripts/bench
+
+bench-dashboards: ## time every panel's query on a full ledger and Prometheus (ARGS='1000000 90': requests, days)
+	@scripts/require $(BUILD_PACKAGES) python3=python3
+	@scripts/bench-dashboards $(ARGS)
 
 dashboards: test-tools ## write grafana/dashboards/*.json from grafana/source
 	cd grafana && ../target/test-tools/venv/bin/python -m source dashboards
