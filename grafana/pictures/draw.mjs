@@ -195,10 +195,11 @@ async function serve(request) {
   if (request.url().startsWith('data:')) return request.continue();
   if (hostname !== 'pictures.invalid') return request.abort();
   if (pathname === '/') return request.respond({ contentType: 'text/html', body: PAGE });
-  const font = /\/fonts\/(inter|roboto)\/\w+-(Regular|Medium)\.woff2$/.exec(pathname);
+  const font = /\/fonts\/(inter|roboto)\/(.+)\.woff2$/.exec(pathname);
   if (font) {
-    const [family, weight] = [font[1] === 'inter' ? 'inter' : 'roboto-mono', font[2] === 'Medium' ? 500 : 400];
-    const body = await readFile(join(here, `node_modules/@fontsource/${family}/files/${family}-latin-${weight}-normal.woff2`));
+    const family = font[1] === 'inter' ? 'inter' : 'roboto-mono';
+    const style = `${font[2].includes('Medium') ? 500 : 400}-${font[2].includes('Italic') ? 'italic' : 'normal'}`;
+    const body = await readFile(join(here, `node_modules/@fontsource/${family}/files/${family}-latin-${style}.woff2`));
     return request.respond({ contentType: 'font/woff2', headers: { 'access-control-allow-origin': '*' }, body });
   }
   const icon = /\/img\/(icons\/.+\.svg)$/.exec(pathname);

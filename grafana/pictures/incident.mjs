@@ -30,12 +30,16 @@ for (const picture of pictures.filter((one) => one.at === name)) {
   given.push('--var', 'datasource=Prometheus', '--var', 'ledger=Tollgate ledger');
   if (picture.rows !== undefined) given.push('--rows', picture.rows);
   if (picture.request) given.push('--var', `id=${await first(picture.request)}`);
-  const { stdout } = await run(process.execPath, [join(here, 'draw.mjs'), ...given, dashboard]).catch((error) => {
+  try {
+    const { stdout } = await run(process.execPath, [join(here, 'draw.mjs'), ...given, dashboard]);
+    process.stdout.write(stdout);
+    await shrink(target);
+  } catch (error) {
     failed += 1;
-    return { stdout: `${error.stdout}${error.stderr}` };
-  });
-  process.stdout.write(stdout);
-  if (existsSync(target)) await shrink(target);
+    process.stdout.write(`${error.stdout ?? ''}${error.stderr ?? error.message}\n`);
+    // A picture with a panel that failed is none to keep.
+    await rm(target, { force: true });
+  }
 }
 process.exitCode = failed ? 1 : 0;
 
