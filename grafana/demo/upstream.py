@@ -123,20 +123,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
 
-    def _error(self, status: int, code: str, message: str, left: tuple[int, int] = (0, 0)) -> None:
+    def _error(self, status: int, code: str, message: str, left: tuple[int, int] | None = None) -> None:
         self._json(status, {"error": {"message": message, "type": code, "param": None, "code": code}}, left)
 
-    def _json(self, status: int, body: dict, left: tuple[int, int] = (0, 0)) -> None:
+    def _json(self, status: int, body: dict, left: tuple[int, int] | None = None) -> None:
         data = json.dumps(body).encode()
         self._head(status, "application/json", left)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
 
-    def _head(self, status: int, kind: str, left: tuple[int, int]) -> None:
+    def _head(self, status: int, kind: str, left: tuple[int, int] | None) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("x-request-id", f"req_{random.getrandbits(64):016x}")
+        if left is None:
+            return
         for what, limit, rest in (("requests", REQUESTS_A_MINUTE, left[0]), ("tokens", TOKENS_A_MINUTE, left[1])):
             self.send_header(f"x-ratelimit-limit-{what}", str(limit))
             self.send_header(f"x-ratelimit-remaining-{what}", str(rest))
