@@ -136,7 +136,7 @@ def _alerts():
         "Firing and pending",
         "What passed which limit, since when, until when its window lasts, and what was done about it.",
         ledger("alerts", "alerts", [
-            text("severity", "Severity"), text("state", "State"), text("alert", "Alert"), number("value", "Value"),
+            text("severity", "Severity"), text("state", "State"), text("alert", "Alert"), number("value", "Measured"),
             number("limit", "Limit"), text("unit", "Unit"), number("forecast", "At the end"), moment("active_since", "Since"),
             moment("window_end", "Window ends"), text("mode", "Mode"), text("actions.0.action", "Action"),
             text("actions.0.detail", "What was done"), text("annotations.summary", "Summary"),
@@ -149,7 +149,7 @@ def _alerts():
         "Each change of an alert in this range, the newest first.",
         ledger("alert-events", "events", [
             moment("at", "When"), text("alert", "Alert"), text("state", "It became"), text("severity", "Severity"),
-            number("value", "Value"), number("limit", "Limit"), text("unit", "Unit"), text("mode", "Mode"),
+            number("value", "Measured"), number("limit", "Limit"), text("unit", "Unit"), text("mode", "Mode"),
             text("actions.0.action", "Action"), text("actions.0.detail", "What was done"),
         ], limit="100", **RANGE),
         width=16, height=9, empty="No alert changed in this range.",

@@ -161,7 +161,7 @@ def _tries():
 def _doing():
     def quantile(family: str) -> str:
         buckets = f"rate({family}_bucket{{{TRAFFIC}}}{RATE})"
-        return f"histogram_quantile(0.95, sum by (le, channel) ({buckets}))"
+        return f"histogram_quantile(0.95, sum by (le, channel) ({buckets})) >= 0"
 
     latency = [links.of_series(words.LATENCY, "Latency of ${__field.labels.channel}", "channel", "channel")]
     return [

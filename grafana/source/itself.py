@@ -51,7 +51,7 @@ def _numbers():
 
 
 def _overhead(quantile: float) -> str:
-    return f"histogram_quantile({quantile}, sum by (le) (rate(tollgate_overhead_seconds_bucket{OF}{RATE})))"
+    return f"histogram_quantile({quantile}, sum by (le) (rate(tollgate_overhead_seconds_bucket{OF}{RATE}))) >= 0"
 
 
 def _ledger():

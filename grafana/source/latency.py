@@ -334,7 +334,8 @@ def _only(by: str):
 
 def _quantile(quantile: str, family: str, matchers: str = TRAFFIC, offset: str = "", by: str = "") -> str:
     rate = f"rate({family}_bucket{{{matchers}}}[$__rate_interval]{offset})"
-    return f"histogram_quantile({quantile}, sum by (le{f', {by}' if by else ''}) ({rate}))"
+    # Of no requests there is no quantile: such a series is left out, its legend would say "no requests" for each figure.
+    return f"histogram_quantile({quantile}, sum by (le{f', {by}' if by else ''}) ({rate})) >= 0"
 
 
 def _slow_share(family: str, variable: str, by: str = "") -> str:

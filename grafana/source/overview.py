@@ -85,7 +85,7 @@ def _numbers():
             "Tollgate's own time in a request: the total less every wait for the client or the upstream.",
             metric(
                 "histogram_quantile(0.99, sum by (le) (rate("
-                f"tollgate_overhead_seconds_bucket{{{INSTANCE}}}[$__rate_interval])))",
+                f"tollgate_overhead_seconds_bucket{{{INSTANCE}}}[$__rate_interval]))) >= 0",
                 "p99",
             ),
             unit=words.SECONDS, thresholds=words.OVERHEAD, links=[links.to(words.SELF, "Tollgate itself")],
@@ -102,7 +102,7 @@ def _now():
             "alerts",
             "alerts",
             [
-                text("severity", "Severity"), text("alert", "Alert"), text("value", "Value"), text("limit", "Limit"),
+                text("severity", "Severity"), text("alert", "Alert"), text("value", "Measured"), text("limit", "Limit"),
                 text("unit", "Unit"), queries.moment("fired_at", "Since"), text("mode", "Mode"),
             ],
             state="firing",
@@ -162,7 +162,7 @@ def _over_time():
             "From a streamed request's header to its first content.",
             metric(
                 "histogram_quantile(0.95, sum by (le, channel) (rate("
-                f"tollgate_time_to_first_token_seconds_bucket{{{TRAFFIC}}}[$__rate_interval])))",
+                f"tollgate_time_to_first_token_seconds_bucket{{{TRAFFIC}}}[$__rate_interval]))) >= 0",
                 "{{channel}}",
             ),
             unit=words.SECONDS, thresholds=words.FIRST_TOKEN,
@@ -176,4 +176,4 @@ def _tops():
 
 
 def _quantile(quantile: float, family: str) -> str:
-    return f"histogram_quantile({quantile}, sum by (le) (rate({family}_bucket{{{TRAFFIC}}}[$__rate_interval])))"
+    return f"histogram_quantile({quantile}, sum by (le) (rate({family}_bucket{{{TRAFFIC}}}[$__rate_interval]))) >= 0"

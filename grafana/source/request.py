@@ -279,10 +279,10 @@ def _passed():
 
 
 def _headers(title: str, description: str, part: str, empty: str):
-    columns = [text("name", "Name"), text("value", "Value")]
+    columns = [text("name", "Name"), text("value", "Content")]
     made = table(title, description, _of_it(columns, f"{part}.headers", "/payload"), height=9, empty=empty)
     made = column(made, "Name", custom__width=220)
-    return in_order(column(made, "Value", custom__wrapText=True), "Name", "Value")
+    return in_order(column(made, "Content", custom__wrapText=True), "Name", "Content")
 
 
 def _body(title: str, description: str, part: str, empty: str):

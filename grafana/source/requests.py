@@ -226,7 +226,7 @@ def _p95(dialect: Api | Sql):
         "buckets, at the end of the range. Keys, outcomes and sessions chosen do not change it.",
         queries.metric(
             "histogram_quantile(0.95, sum by (le) (rate("
-            f"tollgate_request_duration_seconds_bucket{{{queries.TRAFFIC}}}[$__rate_interval])))",
+            f"tollgate_request_duration_seconds_bucket{{{queries.TRAFFIC}}}[$__rate_interval]))) >= 0",
             "p95",
         ),
         unit=words.SECONDS, width=4, thresholds=words.DURATION, links=[to_latency],
