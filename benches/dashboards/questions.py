@@ -72,17 +72,22 @@ def values(board, panel, now, request_id):
     for variable in board["templating"]["list"]:
         current = (variable.get("current") or {}).get("value") or ""
         if current == "$__all" or current == ["$__all"]:
+            # As it is, in whatever form it is asked for.
+            known[f"{variable['name']}:sqlstring"] = variable.get("allValue") or "'*'"
             current = variable.get("allValue") or ".*"
         known[variable["name"]] = current if isinstance(current, str) else ",".join(current)
-    if board["uid"] == "tollgate-request":
-        known["id"] = request_id
+    if "id" in known:
+        known["id"] = request_id if board["uid"] == "tollgate-request" else ""
     return known, step, length
 
 
 def filled(text, known):
     def value(found):
-        name = found.group(1) or found.group(2)
-        return known.get(name, known.get(name.split(":")[0], found.group(0)))
+        name, _, form = (found.group(1) or found.group(2)).partition(":")
+        if f"{name}:{form}" in known:
+            return known[f"{name}:{form}"]
+        value = known.get(name, found.group(0))
+        return "'" + value.replace("'", "''") + "'" if form == "sqlstring" else value
 
     return re.sub(r"\$\{([^}]+)\}|\$(\w+)", value, text)
 
