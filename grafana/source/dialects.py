@@ -55,7 +55,7 @@ class Api:
         return self.requests(columns, limit, order="${order}")
 
     def errors(self, columns: list[Listed]):
-        return queries.ledger("errors", "errors", _selected(columns), **RANGE, **queries.FILTERS)
+        return queries.ledger("errors", "rows", _selected(columns), **RANGE, **queries.FILTERS)
 
 
 def _selected(columns: list[Listed]) -> list[Column]:

@@ -38,7 +38,7 @@ impl Stack {
     /// Starts it, and waits until everything has happened that dashboards show.
     pub(crate) fn start() -> Self {
         let (mock, hook) = (Mock::start(), Hook::start());
-        let rated = Upstream::start(|_| limited());
+        let rated = Upstream::start(|request| limited(&request.json()));
         let nobody = format!("http://{}", free_port());
         let settings = format!(
             "receivers:\n{}- {{name: nobody, webhook: {{url: '{nobody}/'}}, give_up_after: 1s}}\n\
@@ -137,6 +137,7 @@ impl Stack {
                 "/c/rated/v1/chat/completions",
                 ask("plain", "gpt-5-mini", false),
             ),
+            ("/c/rated/v1/chat/completions", ask("plain", "mute", false)),
             (
                 "/c/gone/v1/chat/completions",
                 ask("plain", "gpt-5-mini", false),
@@ -176,8 +177,8 @@ impl Stack {
     }
 }
 
-/// An answer with everything that a provider says of limits.
-fn limited() -> Vec<Step> {
+/// An answer with everything that a provider says of limits; to the model `mute` it says nothing of usage.
+fn limited(asked: &Value) -> Vec<Step> {
     let mut answer = Answer::new("200 OK").header("content-type", "application/json");
     for (name, value) in [
         ("x-ratelimit-limit-requests", "500"),
@@ -192,5 +193,9 @@ fn limited() -> Vec<Step> {
     ] {
         answer = answer.header(name, value);
     }
-    answer.body(answers::chat())
+    let mut body: Value = serde_json::from_str(&answers::chat()).unwrap();
+    if asked["model"] == "mute" {
+        body["usage"] = Value::Null;
+    }
+    answer.body(body.to_string())
 }

@@ -176,6 +176,21 @@ pub struct UsageSummaryJson {
     pub total: UsageRowJson,
     /// The range of the same length before; `null` where nothing was to be compared.
     pub previous: Option<PreviousJson>,
+    /// The range before and then this one, where they were to be compared: two rows, as a chart of a
+    /// change wants them. Otherwise none.
+    pub periods: Vec<PeriodJson>,
+}
+
+/// A range of time and what was used in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PeriodJson {
+    /// Its start.
+    pub since: Option<Moment>,
+    /// Its end, exclusive; `null` for now.
+    pub until: Option<Moment>,
+    /// Everything in it.
+    #[serde(flatten)]
+    pub total: UsageSums,
 }
 
 impl UsageSummaryJson {
@@ -195,6 +210,19 @@ impl UsageSummaryJson {
                 (Some(range), previous.rows)
             }
         };
+        let total: UsageSums = summary.total.into();
+        let periods = before.iter().flat_map(|before| {
+            let of = |since, until, total: &UsageSums| PeriodJson {
+                since,
+                until,
+                total: total.clone(),
+            };
+            [
+                of(Some(before.since), Some(before.until), &before.total),
+                of(since.map(Moment), until.map(Moment), &total),
+            ]
+        });
+        let periods = periods.collect();
         let rows_before = rows_before.into_iter().chain(std::iter::repeat(None));
         let rows = summary.rows.into_iter().zip(rows_before);
         Self {
@@ -210,10 +238,11 @@ impl UsageSummaryJson {
                 .collect(),
             total: UsageRowJson {
                 group: BTreeMap::new(),
-                sums: summary.total.into(),
+                sums: total,
                 previous: before.as_ref().map(|before| before.total.clone()),
             },
             previous: before,
+            periods,
             by,
         }
     }
