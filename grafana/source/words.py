@@ -90,7 +90,8 @@ ONE_IS_GOOD = steps(1, 0.5)
 # Share of the input that came from the provider's cache: more is better, little is no fault.
 CACHED = one_colour(NEUTRAL)
 
-# The closed vocabularies, in the order in which they are shown. A test holds them against the program's own.
+# The closed vocabularies, in the order in which they are shown. A test holds what can be chosen of them against the
+# program's own.
 APIS = [
     "chat", "responses", "completions", "embeddings", "images", "audio", "realtime", "messages", "gemini",
     "moderations", "models", "batches", "files", "other",

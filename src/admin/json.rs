@@ -55,7 +55,9 @@ pub use series::{
     HeatmapJson, HeatmapOf, HeatmapRowJson, TimeseriesJson, TimeseriesRowJson, TopJson, TopRowJson,
 };
 pub use silences::{SilenceJson, SilenceList, SilenceRequest};
-pub use usage::{OutcomeCounts, PeriodJson, PreviousJson, UsageRowJson, UsageSummaryJson, UsageSums};
+pub use usage::{
+    OutcomeCounts, PeriodJson, PreviousJson, UsageRowJson, UsageSummaryJson, UsageSums,
+};
 
 /// Money: a decimal string of USD, exact to the nano-dollar, e.g. `"0.0123"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

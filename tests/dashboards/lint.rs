@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use tollgate::record::{Api, Outcome, UsageSource};
+
 use crate::boards::{self, INFINITY, POSTGRES, PROMETHEUS, SQLITE, assert_none, list, text};
 
 /// What says how a range vector is to be chosen: as wide as at least four scrapes.
@@ -256,6 +258,48 @@ fn variables_that_are_used_exist() {
         }
     }
     assert_none(&wrong);
+}
+
+/// What can be chosen of a closed vocabulary is all there is of it: the program's own words.
+#[test]
+fn vocabularies_are_the_programs_own() {
+    let words = |all: Vec<&'static str>| -> BTreeSet<&'static str> { all.into_iter().collect() };
+    let own = [
+        (
+            "api",
+            words(Api::ALL.iter().map(|api| api.as_str()).collect()),
+        ),
+        (
+            "outcome",
+            words(
+                Outcome::ALL
+                    .iter()
+                    .map(|outcome| outcome.as_str())
+                    .chain(["failed"])
+                    .collect(),
+            ),
+        ),
+        (
+            "usage_source",
+            words(UsageSource::ALL.iter().map(|one| one.as_str()).collect()),
+        ),
+    ];
+    let mut seen = BTreeSet::new();
+    for board in boards::all() {
+        for variable in board.variables() {
+            let name = text(&variable["name"]);
+            let Some((_, own)) = own.iter().find(|(own, _)| *own == name) else {
+                continue;
+            };
+            let listed = text(&variable["query"]).split(',');
+            let listed: BTreeSet<&str> = listed
+                .map(|option| option.rsplit(" : ").next().unwrap_or(option).trim())
+                .collect();
+            assert_eq!(&listed, own, "{} ${name}", board.uid);
+            seen.insert(name.to_owned());
+        }
+    }
+    assert_eq!(seen.len(), own.len(), "{seen:?}");
 }
 
 /// Names after a dollar, in braces or not, in any text of a value.
