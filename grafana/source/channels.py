@@ -4,7 +4,20 @@ from . import links, words
 from .board import Board
 from .dialects import Api
 from .panels import bars, by_series, coloured, column, series, stat, states, table, words_for
-from .queries import CHANNEL, INSTANCE, TRAFFIC, ledger, metric, metric_now, moment, number, text, usage_over_time
+from .queries import (
+    CHANNEL,
+    INSTANCE,
+    ON_A_CHANNEL,
+    RANGE,
+    ledger,
+    metric,
+    metric_now,
+    moment,
+    number,
+    text,
+    usage_now_and_before,
+    usage_over_time,
+)
 from .rankings import ranking
 from .requests import errors
 
@@ -13,6 +26,8 @@ GATES = words_for({"0": ("closed", words.RED), "1": ("open", words.GREEN)})
 STATES = words_for({
     "open": ("open", words.GREEN), "probing": ("probing", words.AMBER), "closed": ("closed", words.RED),
 })  # fmt: skip
+
+NO_LIMITS = "No provider has said what its limits are, or all are whole again."
 
 # How a try ended, in the colours of how a request ends: both have the same words where they mean the same.
 TRIES = "tollgate_upstream_attempts_total"
@@ -32,11 +47,9 @@ def board() -> Board:
 
 def _numbers():
     gates = f"min by (channel) (tollgate_channel_open{{{CHANNEL}}})"
-    retried = (
-        f"1 - clamp_max(sum(rate(tollgate_requests_total{{{CHANNEL}}}{RATE})) "
-        f"/ sum(rate({TRIES}{{{CHANNEL}}}{RATE})), 1)"
-    )
-    lost = f'sum(increase(tollgate_requests_total{{{CHANNEL}, outcome="no_channel"}}{RATE})) or vector(0)'
+    # A request counts where it ended. What was refused before a channel was asked has no try.
+    ended = f'sum(rate(tollgate_requests_total{{{CHANNEL}, outcome!~"blocked|refused|no_channel"}}{RATE}))'
+    sent_on = f"clamp_min(1 - {ended} / sum(rate({TRIES}{{{CHANNEL}}}{RATE})), 0)"
     return [
         stat(
             "Closed now", "Channels that take no requests at this moment. Their share goes to others.",
@@ -51,55 +64,63 @@ def _numbers():
             metric(f"sum(tollgate_in_flight_requests{{{CHANNEL}}})", "in flight"), width=4, spark=True,
         ),
         stat(
-            "Further tries", "The share of tries at an upstream that were not the first of their request: what failed "
-            "before its first byte, and was sent to another channel.",
-            metric(retried, "further tries"), unit=words.RATIO, width=4, thresholds=words.ERRORS, spark=True,
+            "Sent on", "The share of tries at these channels that were not the last of their request: they failed "
+            "before the first byte, and the request went to another channel. Clients see nothing of it but the time.",
+            metric(sent_on, "sent on"), unit=words.RATIO, width=4, thresholds=words.ERRORS, spark=True,
         ),
         stat(
-            "Without a channel", "Requests that found no open channel in the last steps of this range. Their clients "
-            "got 503, or 404 for a model that no channel serves.",
-            metric(lost, "no channel"), width=4, thresholds=words.NONE_IS_GOOD,
+            "Without a channel", "Requests of this range that found no open channel, with *All* channels chosen. Their "
+            "clients got 503, or 404 for a model that no channel serves.",
+            usage_now_and_before([number("no_channel_requests", "Without")]),
+            width=4, thresholds=words.NONE_IS_GOOD,
             links=[links.to(words.REQUESTS, "These requests", outcome="no_channel")],
         ),
         stat(
-            "Fullest rate limit", "The least room that a provider's own limit has left, over all channels and limits, by "
-            "its last word.",
-            metric(f"max({_used_limit()})", "used"), unit=words.RATIO, width=4, thresholds=words.USED,
-            empty="No provider has said what its limits are.",
+            "Fullest rate limit", "How much of a provider's own limit is used, of all channels and limits the most, by "
+            "its last word. Limits that are whole again do not count.",
+            metric_now(f"max({_used_limit()})", "used"),
+            unit=words.RATIO, width=4, thresholds=words.USED, empty=NO_LIMITS,
         ),
     ]  # fmt: skip
 
 
 def _used_limit() -> str:
-    return (
-        f"1 - tollgate_channel_ratelimit_remaining{{{CHANNEL}}} / tollgate_channel_ratelimit_limit{{{CHANNEL}}}"
-    )
+    return f"1 - {_room_of('remaining')} / tollgate_channel_ratelimit_limit{{{CHANNEL}}}"
+
+
+def _room_of(what: str) -> str:
+    """A provider's last word holds until the limit is whole again; with little traffic it would stand for hours."""
+    resets = f"tollgate_channel_ratelimit_reset_timestamp_seconds{{{CHANNEL}}}"
+    return f"(tollgate_channel_ratelimit_{what}{{{CHANNEL}}} unless {resets} <= timestamp({resets}))"
 
 
 def _gates():
     held = table(
         "Gates now",
-        "Each channel, and who holds it closed: an alert, its breaker, or an operator. Only the owner or an operator "
-        "opens it. `tollgate channels` shows the same.",
+        "Every channel, and who holds it closed: an alert, its breaker, or an operator. It opens when nobody holds it; "
+        "only the owner or an operator ends a hold. *Cools down for*: the model that ends first of those the provider "
+        "asked to wait with. `tollgate channels` shows the same.",
         ledger("channels", "channels", [
             text("name", "Channel"), text("state", "State"), text("holds.0.owner", "Held by"),
             text("holds.0.reason", "Reason"), moment("holds.0.since", "Since"), moment("holds.0.until", "Until"),
-            text("holds.0.note", "Note"), moment("next_probe", "Next probe"), number("in_flight", "In flight"),
-            number("max_in_flight", "At most"), number("priority", "Priority"), text("cooldowns.0.model", "Cools down for"),
+            text("holds.0.note", "Note"), text("holds.1.owner", "Held too by"), moment("next_probe", "Next probe"),
+            number("in_flight", "In flight"), number("max_in_flight", "At most"),
+            text("cooldowns.0.model", "Cools down for"), moment("cooldowns.0.until", "Cool until"),
         ]),
         width=24, height=7, empty="No channels are configured.",
     )  # fmt: skip
     held = column(held, "State", mappings=[STATES.to_json()], custom__cellOptions={"type": "color-text"})
     held = column(held, "Channel", links=[links.of_field(words.REQUESTS, "Its requests", "channel", "Channel")])
-    for name in ("Since", "Until", "Next probe"):
+    for name in ("Since", "Until", "Next probe", "Cool until"):
         held = column(held, name, unit=words.MOMENT)
     happened = table(
         "What happened to gates",
-        "Each change of a hold, the newest first: who closed or opened which channel, and why.",
+        "Each change of a hold on any channel, the newest first: who closed or opened it, and why. *Until* of the "
+        "breaker is its next probe.",
         ledger("channel-events", "events", [
             moment("at", "When"), text("channel", "Channel"), text("state", "It became"), text("owner", "By"),
             text("reason", "Reason"), moment("until", "Until"), text("who", "Who"), text("note", "Note"),
-        ], since="${__from:date:iso}", until="${__to:date:iso}", limit="100"),
+        ], limit="100", **RANGE),
         width=16, height=9, empty="Nothing was closed or opened in this range.",
     )  # fmt: skip
     happened = column(happened, "When", unit=words.POINT)
@@ -116,13 +137,13 @@ def _gates():
         happened,
         series(
             "Changes by reason",
-            "How often gates changed: to what, and why. A channel that comes and goes here flaps: see `breaker`.",
+            "How often an hour gates changed: to what, and why. A channel that comes and goes here flaps: see "
+            "`breaker` in the settings. The breaker's probes are `probing: failures`.",
             metric(
-                "sum by (channel, to, reason) (increase("
-                f"tollgate_channel_transitions_total{{{CHANNEL}}}{RATE}))",
+                f"sum by (channel, to, reason) (rate(tollgate_channel_transitions_total{{{CHANNEL}}}{RATE})) * 3600",
                 "{{channel}} {{to}}: {{reason}}",
             ),
-            unit=words.COUNT, width=8, height=9, bars=True, stacked=True, calcs=("sum",),
+            unit=words.PER_HOUR, width=8, height=9, bars=True, stacked=True,
             empty="No gate has changed since Tollgate started.",
         ),
     ]  # fmt: skip
@@ -150,7 +171,7 @@ def _tries():
         series(
             "Traffic by channel",
             "Requests by the channel that answered, or was tried last.",
-            metric(f"sum by (channel) (rate(tollgate_requests_total{{{TRAFFIC}}}{RATE}))", "{{channel}}"),
+            metric(f"sum by (channel) (rate(tollgate_requests_total{{{ON_A_CHANNEL}}}{RATE}))", "{{channel}}"),
             unit=words.PER_SECOND, stacked=True,
             links=[links.of_series(words.REQUESTS, "Requests of ${__field.labels.channel}", "channel", "channel")],
         ),
@@ -160,7 +181,7 @@ def _tries():
 
 def _doing():
     def quantile(family: str) -> str:
-        buckets = f"rate({family}_bucket{{{TRAFFIC}}}{RATE})"
+        buckets = f"rate({family}_bucket{{{ON_A_CHANNEL}}}{RATE})"
         return f"histogram_quantile(0.95, sum by (le, channel) ({buckets})) >= 0"
 
     latency = [links.of_series(words.LATENCY, "Latency of ${__field.labels.channel}", "channel", "channel")]
@@ -177,26 +198,25 @@ def _doing():
         ),
         series(
             "In flight by channel", "Requests sent to a channel whose answer has not ended; `max_in_flight` bounds them.",
-            metric(f"sum by (channel) (tollgate_in_flight_requests{{{CHANNEL}}})", "{{channel}}"),
+            metric(f'sum by (channel) (tollgate_in_flight_requests{{{CHANNEL}, channel!=""}})', "{{channel}}"),
             unit=words.COUNT, width=8, stacked=True,
         ),
     ]  # fmt: skip
 
 
 def _room():
-    said = "No provider has said what its limits are."
     return [
         bars(
             "Rate limits used",
             "How much of each of the provider's own limits is used, by its last word. From 80 % on requests may soon be "
             "turned away with 429.",
             metric_now(f"topk(12, max by (channel, kind) ({_used_limit()}))", "{{channel}}: {{kind}}"),
-            unit=words.RATIO, width=8, thresholds=words.USED, most=1, empty=said,
+            unit=words.RATIO, width=8, thresholds=words.USED, most=1, empty=NO_LIMITS,
         ),
         series(
             "Room of rate limits over time", "What is left of each limit, in its own unit (requests, tokens).",
-            metric(f"min by (channel, kind) (tollgate_channel_ratelimit_remaining{{{CHANNEL}}})", "{{channel}}: {{kind}}"),
-            unit=words.COUNT, width=8, calcs=("min", "lastNotNull"), empty=said,
+            metric(f"min by (channel, kind) ({_room_of('remaining')})", "{{channel}}: {{kind}}"),
+            unit=words.COUNT, width=8, calcs=("min", "lastNotNull"), empty=NO_LIMITS,
         ),
         bars(
             "Windows of plans used",

@@ -22,6 +22,8 @@ POSTGRES = model.DataSourceRef(type_val="grafana-postgresql-datasource", uid="${
 INSTANCE = 'instance=~"$instance"'
 CHANNEL = f'{INSTANCE}, channel=~"$channel"'
 TRAFFIC = f'{CHANNEL}, model=~"$model", api=~"$api"'
+# Without what was refused before a channel was chosen.
+ON_A_CHANNEL = f'{TRAFFIC}, channel!=""'
 
 # The range of the dashboard, and the filters that every question about usage takes.
 RANGE = {"since": "${__from:date:iso}", "until": "${__to:date:iso}"}

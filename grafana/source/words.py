@@ -33,6 +33,7 @@ BYTES = "bytes"
 RATIO = "percentunit"
 PER_SECOND = "reqps"
 PER_MINUTE = "reqpm"
+PER_HOUR = "suffix: /h"
 TOKENS_PER_SECOND = "tokens/s"
 MOMENT = "dateTimeFromNow"
 DAY = "time:ddd YYYY-MM-DD"
@@ -79,6 +80,8 @@ OVERHEAD = steps(0.005, 0.05)
 OVERHEAD_US = steps(5_000, 50_000)
 # Seconds that the ledger is behind.
 LAG = steps(5, 60)
+# Seconds until a certificate ends, as alerts.yaml has them: a fortnight, two days.
+CERTIFICATE = steps(14 * 86_400, 2 * 86_400)
 # HTTP statuses: what is the client's to mend or a limit, and what is not.
 STATUS = steps(400, 500)
 # Tries at an upstream: the second means that one failed.
