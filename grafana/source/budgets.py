@@ -3,10 +3,12 @@
 from . import links, words
 from .board import Board
 from .panels import NOTHING, bars, column, hidden, merged, series, stat, states, table, words_for
-from .queries import INSTANCE, RANGE, ledger, metric, metric_now, metric_table, moment, number, text
+from .queries import INSTANCE, RANGE, flag, ledger, metric, metric_now, metric_table, moment, number, text
 
 RATE = "[$__rate_interval]"
 NO_BUDGETS = "No rule has a limit on cost, tokens or requests: docs/rules.md has some to start from."
+NO_RULES = "No rules are set: docs/rules.md has some to start from."
+NO_FORECAST = f"No forecast yet, or no budget. {NO_BUDGETS}"
 NOBODY = "No receivers are set, or nothing was told."
 
 SEVERITIES = words_for({"critical": ("critical", words.RED), "warning": ("warning", words.AMBER)})
@@ -17,6 +19,8 @@ FATES = words_for({
     "sent": ("sent", words.GREEN), "merged": ("merged", words.GREEN), "replaced": ("replaced", words.GREEN),
     "open": ("open", words.AMBER), "dead": ("dead", words.RED),
 })  # fmt: skip
+DONE = words_for({"true": ("yes", words.GREEN), "false": ("no", words.AMBER)})
+HEALTH = words_for({"true": ("well", words.GREEN), "false": ("cannot be judged", words.RED)})
 FATE_COLOURS = {
     "sent": words.GREEN, "merged": "light-green", "replaced": "super-light-green", "dead": words.RED,
     "silenced": words.GREY, "inhibited": words.GREY, "muted": words.GREY,
@@ -41,7 +45,6 @@ def board() -> Board:
 def _numbers():
     firing = f'sum(tollgate_alerts{{{INSTANCE}, state="firing"}}) or vector(0)'
     critical = f'sum(tollgate_alerts{{{INSTANCE}, state="firing", severity="critical"}}) or vector(0)'
-    dead = f'sum(increase(tollgate_notifications_total{{{INSTANCE}, result="dead"}}{RATE})) or vector(0)'
     return [
         stat("Firing", "Alerts of Tollgate's own rules that fire now, at either limit.", metric_now(firing, "firing"),
              width=4, thresholds=words.NONE_IS_GOOD),
@@ -61,14 +64,16 @@ def _numbers():
         stat("Waiting to be told", "Notifications that wait to be sent: within a receiver's limits, or because it fails.",
              metric_now(f"sum(tollgate_notification_queue{{{INSTANCE}}})", "waiting"), width=4,
              thresholds=words.steps(10, 100)),
-        stat("Given up", "Notifications that could not be told before their deadline, in the last step of this range. "
-             "They went to the fallback of their receiver, where it has one.",
-             metric(dead, "given up"), width=4, thresholds=words.NONE_IS_GOOD),
+        stat("Given up", "Notifications of this range that could not be told before their deadline, 1,000 at most. "
+             "They went to the fallback of their receiver, where it has one; *What was given up* says why.",
+             ledger("notifications", "notifications", [text("id", "Given up")], result="dead", limit="1000", **RANGE),
+             width=4, thresholds=words.NONE_IS_GOOD, calc="count", field="Given up", empty="0"),
     ]  # fmt: skip
 
 
 def _budgets():
     share = f"{_budget('used')} / {_budget('limit')}"
+    forecast = f"{_budget('forecast')} / {_budget('limit')}"
     to_cost = links.to(words.COST, "What it was spent on")
     all_of_it = table(
         "All budgets",
@@ -100,33 +105,40 @@ def _budgets():
             "Forecast of each limit",
             "What each budget comes to at the end of its window at the present rate, as a share of its limit. Over 100 % "
             "it will not last.",
-            metric_now(f"topk(20, {_budget('forecast')} / {_budget('limit')})", "{{rule}} {{scope}}"),
-            unit=words.RATIO, height=9, thresholds=words.USED, empty=f"No forecast yet, or no budget. {NO_BUDGETS}",
+            metric_now(f"topk(20, {forecast})", "{{rule}} {{scope}}"),
+            unit=words.RATIO, height=9, thresholds=words.USED, empty=NO_FORECAST,
             links=[to_cost],
         ),
         all_of_it,
         series(
             "Used over time", "The ten fullest budgets. One of a calendar's window falls to nothing where a new one begins.",
             metric(f"topk(10, {share})", "{{rule}} {{scope}}"),
-            unit=words.RATIO, width=8, thresholds=words.USED, empty=NO_BUDGETS, calcs=("lastNotNull", "max"), links=[to_cost],
+            unit=words.RATIO, thresholds=words.USED, empty=NO_BUDGETS, calcs=("lastNotNull", "max"), links=[to_cost],
+        ),
+        series(
+            "Forecast over time",
+            "What the ten that will be fullest come to at the end of their windows, as a share of their limits, at the "
+            "rate of each moment. A step up is where spending began to run away; early in a window it means little.",
+            metric(f"topk(10, {forecast})", "{{rule}} {{scope}}"),
+            unit=words.RATIO, thresholds=words.USED, empty=NO_FORECAST, calcs=("lastNotNull", "max"), links=[to_cost],
         ),
         series(
             "Burn: how long the rest lasts",
             "At the rate of the last half hour, in how long the rest of a budget is used up; of those that are used at "
-            "all. Shorter than what is left of its window: it will not last.",
+            "all. Shorter than what is left of its window: it will not last. 0: it is used up.",
             metric(
-                f"bottomk(10, max by (rule, scope) (tollgate_budget_remaining{{{INSTANCE}}}) / "
+                f"bottomk(10, clamp_min(max by (rule, scope) (tollgate_budget_remaining{{{INSTANCE}}}), 0) / "
                 f"(max by (rule, scope) (deriv(tollgate_budget_used{{{INSTANCE}}}[30m])) > 0))",
                 "{{rule}} {{scope}}",
             ),
-            unit=words.SECONDS, width=8, empty="Nothing is being used up.", calcs=("lastNotNull", "min"), links=[to_cost],
+            unit=words.SECONDS, empty="Nothing is being used up.", calcs=("lastNotNull", "min"), links=[to_cost],
         ),
         series(
             "May be passed by",
             "By how much an enforced budget may be passed with what is on its way: nothing, where every request's worst "
             "case is known and held.",
             metric(f"max by (rule, unit) (tollgate_budget_overshoot_bound{{{INSTANCE}}})", "{{rule}} ({{unit}})"),
-            unit=words.COUNT, width=8, empty="No budget is enforced.",
+            unit=words.COUNT, empty="No budget is enforced.",
         ),
     ]  # fmt: skip
 
@@ -134,12 +146,14 @@ def _budgets():
 def _alerts():
     now = table(
         "Firing and pending",
-        "What passed which limit, since when, until when its window lasts, and what was done about it.",
+        "What passed which limit, since when, until when its window lasts, and what was done about it. Where an action "
+        "was not done, *What was done* says why, or what the rule's mode kept it from.",
         ledger("alerts", "alerts", [
             text("severity", "Severity"), text("state", "State"), text("alert", "Alert"), number("value", "Measured"),
             number("limit", "Limit"), text("unit", "Unit"), number("forecast", "At the end"), moment("active_since", "Since"),
             moment("window_end", "Window ends"), text("mode", "Mode"), text("actions.0.action", "Action"),
-            text("actions.0.detail", "What was done"), text("annotations.summary", "Summary"),
+            flag("actions.0.done", "Done"), text("actions.0.detail", "What was done"), text("actions.1.detail", "And"),
+            text("annotations.summary", "Summary"),
             text("silenced_by.0", "Silence"),
         ]),
         width=24, empty=NOTHING, links=[links.to(words.REQUESTS, "The requests")],
@@ -150,7 +164,8 @@ def _alerts():
         ledger("alert-events", "events", [
             moment("at", "When"), text("alert", "Alert"), text("state", "It became"), text("severity", "Severity"),
             number("value", "Measured"), number("limit", "Limit"), text("unit", "Unit"), text("mode", "Mode"),
-            text("actions.0.action", "Action"), text("actions.0.detail", "What was done"),
+            text("actions.0.action", "Action"), flag("actions.0.done", "Done"),
+            text("actions.0.detail", "What was done"),
         ], limit="100", **RANGE),
         width=16, height=9, empty="No alert changed in this range.",
     )  # fmt: skip
@@ -159,6 +174,8 @@ def _alerts():
         for name in ("State", "It became"):
             if shown is past or name == "State":
                 column(shown, name, mappings=[ALERTS.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
+    for shown in (now, past):
+        column(shown, "Done", mappings=[DONE.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=70)
     for name in ("Since", "Window ends"):
         now = column(now, name, unit=words.MOMENT)
     past = column(past, "When", unit=words.POINT, custom__width=180)
@@ -182,14 +199,33 @@ def _rules():
         ]),
         width=8, empty="No silence is in force.",
     )  # fmt: skip
+    rules = table(
+        "Rules",
+        "What each rule may do, whether it can be judged and if not why, how many requests it refused since Tollgate "
+        "started, and how many it would have refused. *Folded*: requests with more combinations of labels than "
+        "`max_series`, which share one alert.",
+        ledger("rules", "rules", [
+            text("name", "Rule"), text("mode", "Mode"), text("metric", "Metric"), text("stat", "Stat"),
+            text("window", "Window"), number("warning", "Warning"), number("critical", "Critical"),
+            text("unit", "Unit"), flag("healthy", "Health"), text("unhealthy_reason", "Why not"),
+            number("blocked", "Refused"), number("would_block", "Would refuse"), number("folded", "Folded"), text("place", "Where it stands"),
+        ]),
+        width=24, empty=NO_RULES,
+    )  # fmt: skip
+    rules = column(rules, "Health", mappings=[HEALTH.to_json()], custom__cellOptions={"type": "color-text"})
+    refused = links.to(words.REQUESTS, "These requests", outcome="blocked")
+    rules = column(rules, "Refused", links=[refused], unit=words.EXACT_COUNT)
+    for name in ("Would refuse", "Folded"):
+        rules = column(rules, name, unit=words.EXACT_COUNT)
     return [
+        rules,
         states(
             "Health of rules",
             "Whether each rule can be judged. One that cannot neither fires nor resolves: the log and `tollgate rules list` "
             "say why.",
             metric(f"min by (rule) (tollgate_rule_health{{{INSTANCE}}})", "{{rule}}"), width=8, height=8,
             mappings=[words_for({"0": ("cannot be judged", words.RED), "1": ("well", words.GREEN)})],
-            empty="No rules are set: docs/rules.md has some to start from.",
+            empty=NO_RULES,
         ),
         series(
             "Requests that rules refuse",
@@ -217,25 +253,40 @@ def _notifications():
     )  # fmt: skip
     told = column(told, "When", unit=words.POINT, custom__width=180)
     told = column(told, "Fate", mappings=[FATES.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
+    dead = table(
+        "What was given up",
+        "What could not be told before its deadline, the newest first, and why. A receiver that is seen here more than "
+        "once is wrong or gone: `tollgate notify test NAME` tries it.",
+        ledger("notifications", "notifications", [
+            moment("at", "When"), text("receiver", "Receiver"), text("title", "What it says"),
+            number("attempts", "Tries"), text("error", "Error"),
+        ], result="dead", limit="50", **RANGE),
+        width=24, height=6, empty=NOTHING,
+    )  # fmt: skip
+    dead = column(dead, "When", unit=words.POINT, custom__width=180)
+    in_red = {"mode": "fixed", "fixedColor": words.RED}
+    dead = column(dead, "Error", color=in_red, custom__cellOptions={"type": "color-text"})
     fates = series(
         "Fate of notifications",
         "Sent, merged into another message, replaced by a newer one, dead (not told before their deadline); silenced, "
         "inhibited and muted ones nobody was told.",
-        metric(f"sum by (result) (increase(tollgate_notifications_total{{{INSTANCE}}}{RATE}))", "{{result}}"),
-        unit=words.COUNT, width=8, bars=True, stacked=True, calcs=("sum",), empty=NOBODY,
+        metric(f"sum by (result) (rate(tollgate_notifications_total{{{INSTANCE}}}{RATE})) * 3600", "{{result}}"),
+        unit=words.PER_HOUR, width=8, bars=True, stacked=True, empty=NOBODY,
     )  # fmt: skip
     for name, colour in FATE_COLOURS.items():
         fates = column(fates, name, color={"mode": "fixed", "fixedColor": colour})
     return [
+        dead,
         told,
         fates,
         series(
             "Failed tries by receiver", "Tries to tell a receiver that failed, by reason. They are repeated until the deadline.",
             metric(
-                f"sum by (receiver, reason) (increase(tollgate_notification_failures_total{{{INSTANCE}}}{RATE}))",
+                f"topk(10, sum by (receiver, reason) "
+                f"(rate(tollgate_notification_failures_total{{{INSTANCE}}}{RATE})) * 3600)",
                 "{{receiver}}: {{reason}}",
             ),
-            unit=words.COUNT, width=8, bars=True, stacked=True, calcs=("sum",), empty=NOTHING,
+            unit=words.PER_HOUR, width=8, bars=True, stacked=True, empty=NOTHING,
         ),
         series(
             "Waiting to be sent", "The queue of notifications.",
