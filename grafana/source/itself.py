@@ -34,8 +34,9 @@ def _numbers():
              metric_now(f"max(process_start_time_seconds{OF}) * 1000", "started"), unit=words.MOMENT),
         stat("Ledger behind", "At most so old is what is not in the database yet. Requests do not wait for it.",
              metric(f"max(tollgate_ledger_lag_seconds{OF})", "behind"), unit=words.SECONDS, thresholds=words.LAG),
-        stat("Records lost", "Records that are in no database, in the last step of this range: the disk refused them and "
-             "memory was full, or they were set aside.", metric(lost, "lost"), thresholds=words.NONE_IS_GOOD),
+        stat("Records lost", "The most records of one step of this range that are in no database: the disk refused "
+             "them and memory was full, or they were set aside.", metric(lost, "lost"), calc="max",
+             thresholds=words.NONE_IS_GOOD),
         stat("Disk used", "The fullest of the file systems that hold a ledger.", metric_now(used, "used"),
              unit=words.RATIO, thresholds=words.USED),
         stat("Overhead, p99", "Tollgate's own time in a request, that ninety-nine of a hundred do not exceed.",
@@ -67,12 +68,12 @@ def _ledger():
             metric(f"sum by (result) (rate(tollgate_ledger_records_total{OF}{RATE}))", "{{result}}"),
             unit=words.PER_SECOND, width=8, stacked=True), RECORD_COLOURS),
         series("Time of a commit", "How long the database takes for a batch.",
-               *[metric(f"histogram_quantile({q}, {commit})", name, ref)
+               *[metric(f"histogram_quantile({q}, {commit}) >= 0", name, ref)
                  for name, q, ref in (("p50", 0.5, "A"), ("p99", 0.99, "B"))],
                unit=words.SECONDS, width=8, empty="Nothing was committed in this range."),
         series("Failed writes", "Failed writes to the journal and failed transactions. Each is tried again.",
-               metric(f"sum by (store) (increase(tollgate_ledger_errors_total{OF}{RATE}))", "{{store}}"),
-               unit=words.COUNT, width=8, bars=True, calcs=("sum",), empty=NOTHING),
+               metric(f"sum by (store) (rate(tollgate_ledger_errors_total{OF}{RATE})) * 3600", "{{store}}"),
+               unit=words.PER_HOUR, width=8, bars=True, empty=NOTHING),
         series("Held in memory", "Journal entries that the disk refuses. A kill would take them.",
                metric(f"max by (instance) (tollgate_ledger_held_records{OF})", "{{instance}}"), unit=words.COUNT, width=8,
                empty=NOTHING),
@@ -100,6 +101,8 @@ def _time():
 
 
 def _process():
+    # `up` is there for every target; a Tollgate is known by what it said within a day, as in alerts.yaml.
+    known = f"present_over_time(tollgate_build_info{OF}[1d])"
     return [
         series("Resident memory", "What each process holds in memory. It does not grow with the ledger.", metric(f"max by (instance) (process_resident_memory_bytes{OF})",
                "{{instance}}"), unit=words.BYTES, width=6),
@@ -115,10 +118,24 @@ def _process():
                width=12, mappings=[words_for({"1": ("runs", words.GREEN)})]),
         series("Threads", "Of each process. They do not grow with requests.",
                metric(f"max by (instance) (process_threads{OF})", "{{instance}}"), unit=words.COUNT, width=6, height=6),
-        series("Restarts", "How often a process began anew.",
-               metric(f"{BY} (changes(process_start_time_seconds{OF}[$__rate_interval]))", "{{instance}}"),
-               unit=words.COUNT, width=6, height=6, bars=True, calcs=("sum",)),
+        series("Restarts", "Where a process began anew.",
+               metric(f"{BY} (changes(process_start_time_seconds{OF}{RATE}))", "{{instance}}"),
+               unit=words.COUNT, width=6, height=6, bars=True, calcs=("max",)),
+        states("Scraped", "Whether Prometheus could read this Tollgate's metrics. Red: it is down, or its admin port "
+               "is not to be reached; then nothing else here is new.",
+               metric(f"min by (instance) (up{OF} and on (instance, job) {known})", "{{instance}}"),
+               width=12, mappings=[words_for({"1": ("yes", words.GREEN), "0": ("no", words.RED)})]),
+        series("Time of a scrape", "How long Prometheus takes to read the metrics.",
+               metric(_scrape("scrape_duration_seconds"), "{{instance}}"), unit=words.SECONDS, width=6, height=6),
+        series("Samples of a scrape", "How many series there are. They grow with channels, models, rules and "
+               "receivers; `metrics.max_models` bounds them.",
+               metric(_scrape("scrape_samples_scraped"), "{{instance}}"), unit=words.COUNT, width=6, height=6),
     ]  # fmt: skip
+
+
+def _scrape(what: str) -> str:
+    """Prometheus says this of every target; only those of Tollgate are meant."""
+    return f"max by (instance) ({what}{OF} and on (instance, job) tollgate_build_info{OF})"
 
 
 def _settings():
@@ -127,11 +144,28 @@ def _settings():
     return [
         states("Settings over time", "Whether the files were good when they were last read.",
                metric(f"min by (instance) (tollgate_config_reload_success{OF})", "{{instance}}"), width=8, mappings=mapped),
+        states("Prices over time", "Whether the price files and the catalogue were good when they were last read.",
+               metric(f"min by (instance) (tollgate_prices_file_reload_success{OF})", "{{instance}}: files"),
+               metric(f"min by (instance) (tollgate_prices_refresh_success{OF})", "{{instance}}: catalogue", "B"),
+               width=8, mappings=mapped, empty=never),
+        stat("Settings read", "When the settings and rules were last read and good. An edit that came later is not in "
+             "force.", metric_now(f"min(tollgate_config_reload_timestamp_seconds{OF}) * 1000", "read"),
+             unit=words.MOMENT, width=4, height=6),
+        stat("Certificate ends in", "Of the certificate in front of the clients that ends first. Renew it in the files "
+             "that `tls` names.",
+             metric_now(f"min(tollgate_tls_certificate_expiry_timestamp_seconds{OF} - time())", "left"),
+             unit=words.SECONDS, width=4, height=6, thresholds=words.CERTIFICATE, empty="No TLS in front of clients."),
         series("Price files and catalogue", "What came of reading prices again: refused ones left the prices before in use.",
-               metric(f"sum by (result) (increase(tollgate_prices_file_reloads_total{OF}{RATE}))", "files {{result}}"),
-               metric(f"sum by (result) (increase(tollgate_prices_refreshes_total{OF}{RATE}))", "catalogue {{result}}", "B"),
-               unit=words.COUNT, width=8, height=6, bars=True, calcs=("sum",), empty=never),
+               metric(f"sum by (result) (rate(tollgate_prices_file_reloads_total{OF}{RATE})) * 3600",
+                      "files {{result}}"),
+               metric(f"sum by (result) (rate(tollgate_prices_refreshes_total{OF}{RATE})) * 3600",
+                      "catalogue {{result}}", "B"),
+               unit=words.PER_HOUR, width=8, height=6, bars=True, empty=never),
         series("Folded labels", "Requests counted under `other`: too many models, or a name that nobody answers to.",
                metric(f"sum by (label) (rate(tollgate_folded_labels_total{OF}{RATE})) * 60", "{{label}}"),
                unit=words.PER_MINUTE, width=8, height=6, empty=NOTHING),
+        series("Notifications waiting", "The queue: within a receiver's limits, or because a receiver fails.",
+               metric(f"max by (instance) (tollgate_notification_queue{OF})", "{{instance}}"),
+               unit=words.COUNT, width=8, height=6, thresholds=words.steps(10, 100),
+               links=[links.to(words.BUDGETS, "Who was not told")]),
     ]  # fmt: skip

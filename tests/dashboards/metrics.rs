@@ -19,6 +19,16 @@ const EMPTY: &[(&str, &str, &str)] = &[
         "Duration, ${percentile:text}, and a day ago",
         "a day ago this Prometheus did not run",
     ),
+    (
+        "tollgate-self",
+        "Prices over time",
+        "nothing was read again: the files stayed as they are, and there is no catalogue",
+    ),
+    (
+        "tollgate-self",
+        "Certificate ends in",
+        "clients come without TLS",
+    ),
 ];
 
 /// All that is wrong.
