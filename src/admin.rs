@@ -59,7 +59,7 @@ use answers::Answers;
 use channels::Channels;
 use readers::Readers;
 
-pub use api::{MAX_LIMIT, SLOWEST_LOOKS_BACK};
+pub use api::{MAX_LIMIT, RANKING_LOOKS_BACK};
 pub use certificate::CertificateValidity;
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use info::{REVISION, VERSION, ledger_id};

@@ -19,8 +19,8 @@ use crate::clock::{UnixMicros, micros};
 use crate::ledger::query::{Cursor, NameFilter, Order, RequestFilter, Sequence};
 use crate::record::{Api, Outcome, RequestId, UsageSource};
 
-/// How far `order=slowest` looks back when no `since` is given.
-pub const SLOWEST_LOOKS_BACK: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How far `order=slowest` and `order=dearest` look back when no `since` is given.
+pub const RANKING_LOOKS_BACK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Most requests in one answer.
 pub const MAX_LIMIT: u32 = 1_000;
@@ -72,9 +72,9 @@ pub(super) struct RequestsParameters {
     /// That took so long or longer, from the request's header to the end of the answer.
     #[param(example = "90s")]
     min_total: Option<String>,
-    /// `newest` (by start, the default) or `slowest` (by total duration; without `since` it looks
-    /// back 7 days).
-    #[param(pattern = "^(newest|slowest)$")]
+    /// `newest` (by start, the default), `slowest` (by total duration) or `dearest` (by cost). The
+    /// last two look back 7 days without `since`, and leave out what has no duration or no cost.
+    #[param(pattern = "^(newest|slowest|dearest)$")]
     order: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
@@ -86,7 +86,7 @@ pub(super) struct RequestsParameters {
     after: Option<String>,
 }
 
-/// Requests, newest first; or the slowest; or what was recorded since a position.
+/// Requests, newest first; or the slowest or dearest; or what was recorded since a position.
 #[utoipa::path(
     get,
     path = "/api/v1/requests",
@@ -187,16 +187,9 @@ enum After {
 
 impl RequestsParameters {
     fn filter(&self, now: UnixMicros, timezone: &TimeZone) -> Result<RequestFilter, ApiError> {
-        let order = match self.order.as_deref() {
-            None | Some("newest") => Order::Newest,
-            Some("slowest") => Order::Slowest,
-            Some(other) => {
-                let message = format!("`{other}` is no order; one of: newest, slowest");
-                return Err(invalid("order", message));
-            }
-        };
+        let order: Order = parsed("order", self.order.as_deref())?.unwrap_or_default();
         let since = match moment("since", self.since.as_deref(), now, timezone)? {
-            None if order == Order::Slowest => Some(now.minus(SLOWEST_LOOKS_BACK)),
+            None if order.is_ranking() => Some(now.minus(RANKING_LOOKS_BACK)),
             since => since,
         };
         let limit = page_size(self.limit.as_deref(), RequestFilter::default().limit)?;

@@ -18,7 +18,7 @@ use crate::admin::json::{
 use crate::config::{AdminSettings, Secret};
 use crate::ledger::RepriceQuery;
 use crate::ledger::query::{
-    GateEventFilter, NotificationFilter, Order, RequestFilter, Sequence, UsageQuery,
+    GateEventFilter, NotificationFilter, RequestFilter, Sequence, UsageQuery,
 };
 use crate::record::RequestId;
 use crate::sources::http_client;
@@ -167,11 +167,7 @@ impl Client {
         cursor: Option<&str>,
     ) -> Result<RequestList, AskError> {
         let mut pairs = filter_pairs(filter);
-        let order = match filter.order {
-            Order::Newest => "newest",
-            Order::Slowest => "slowest",
-        };
-        push(&mut pairs, "order", Some(order));
+        push(&mut pairs, "order", Some(filter.order));
         push(&mut pairs, "cursor", cursor);
         self.ask(self.api("requests").query(&pairs)).await
     }

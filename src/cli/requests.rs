@@ -14,7 +14,7 @@ use super::question::{moment, wait};
 use super::request_detail;
 use super::request_table;
 use super::source::{Source, is_no_ledger};
-use crate::admin::SLOWEST_LOOKS_BACK;
+use crate::admin::RANKING_LOOKS_BACK;
 use crate::admin::json::{PayloadJson, RequestDetailJson};
 use crate::clock::UnixMicros;
 use crate::config::Settings;
@@ -30,9 +30,8 @@ pub(super) struct Arguments {
     /// How many.
     #[arg(long, value_name = "N", default_value_t = 20)]
     last: u32,
-    /// The slowest first, of the last 7 days unless --since says otherwise.
-    #[arg(long, conflicts_with = "follow")]
-    slowest: bool,
+    #[command(flatten)]
+    ranking: Ranking,
     /// Only failures: every outcome but `ok` and `client_closed`.
     #[arg(long, help_heading = FILTERS)]
     failed: bool,
@@ -40,7 +39,7 @@ pub(super) struct Arguments {
     #[arg(long, short)]
     follow: bool,
     /// One request in full, with its bytes where they were kept.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["slowest", "failed", "follow", "since", "until", "channel", "model", "api", "key", "outcome", "status", "session"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["slowest", "dearest", "failed", "follow", "since", "until", "channel", "model", "api", "key", "outcome", "status", "session"])]
     id: Option<RequestId>,
     /// Started since: how long ago (`90m`, `7d`), a date, or RFC 3339.
     #[arg(long, value_name = "T", help_heading = FILTERS)]
@@ -72,6 +71,28 @@ pub(super) struct Arguments {
     /// How to print them; followed requests are one JSON object a line.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+}
+
+/// By what the first are the first, where not by their start.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(multiple = false, conflicts_with = "follow")]
+struct Ranking {
+    /// The slowest first, of the last 7 days unless --since says otherwise.
+    #[arg(long)]
+    slowest: bool,
+    /// The dearest first, likewise; requests without a cost are left out.
+    #[arg(long)]
+    dearest: bool,
+}
+
+impl Ranking {
+    fn order(self) -> Order {
+        match (self.slowest, self.dearest) {
+            (true, _) => Order::Slowest,
+            (_, true) => Order::Dearest,
+            _ => Order::Newest,
+        }
+    }
 }
 
 /// How requests are printed.
@@ -170,8 +191,9 @@ impl Arguments {
             text.map(|text| moment(argument, &text, now, timezone))
                 .transpose()
         };
+        let order = self.ranking.order();
         let since = match time("since", self.since)? {
-            None if self.slowest => Some(now.minus(SLOWEST_LOOKS_BACK)),
+            None if order.is_ranking() => Some(now.minus(RANKING_LOOKS_BACK)),
             since => since,
         };
         Ok(RequestFilter {
@@ -185,11 +207,7 @@ impl Arguments {
             status: self.status,
             session: self.session.unwrap_or_default(),
             failed_only: self.failed,
-            order: if self.slowest {
-                Order::Slowest
-            } else {
-                Order::Newest
-            },
+            order,
             ..RequestFilter::default()
         })
     }

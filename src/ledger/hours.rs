@@ -1,9 +1,10 @@
-//! In which minutes of an hour somebody had requests, and how long the longest took: the table
-//! `requests_hourly`. A listing finds by it what is rare and what is slow, among millions of rows,
-//! without an index for each column.
+//! In which minutes of an hour somebody had requests, how long the longest took and what the dearest
+//! cost: the table `requests_hourly`. A listing finds by it what is rare, slow or dear, among millions
+//! of rows, without an index for each column.
 //!
 //! A minute is one bit of an integer, and bits are only ever added. So a batch that brings nothing
-//! new to an hour writes nothing, and that is nearly every one: what the table has is remembered.
+//! new to an hour writes nothing, and that is nearly every one: what the table has is remembered. A
+//! later price raises what the dearest cost, and never lowers it: the table may say too much.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -12,8 +13,10 @@ use std::sync::LazyLock;
 use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
+use super::rollup::RollupKey;
 use super::rows::{Binder, Row, stored};
 use crate::clock::UnixMicros;
+use crate::money::NanoUsd;
 use crate::record::{Api, Phase, UsageSource, is_unpriced};
 
 /// Microseconds in an hour.
@@ -57,6 +60,7 @@ struct Group<'p> {
 struct Seen {
     minutes: [i64; MINUTES],
     longest_us: Option<i64>,
+    dearest: Option<NanoUsd>,
 }
 
 impl Seen {
@@ -65,12 +69,14 @@ impl Seen {
         let source = row.usage_source();
         let into_hour = row.admission().started_at.0.rem_euclid(HOUR_US);
         let minute = 1 << (into_hour / MINUTE_US);
+        let cost = record.and_then(|record| record.cost.as_ref());
         let mut seen = Self {
             longest_us: record.and_then(|record| record.phases[Phase::Total].map(stored)),
+            dearest: cost.map(|cost| cost.amount),
             ..Self::default()
         };
         seen.minutes[source as usize] = minute;
-        if is_unpriced(source, record.is_some_and(|record| record.cost.is_some())) {
+        if is_unpriced(source, cost.is_some()) {
             seen.minutes[UNPRICED] = minute;
         }
         seen
@@ -81,6 +87,7 @@ impl Seen {
             *minutes |= more;
         }
         self.longest_us = self.longest_us.max(other.longest_us);
+        self.dearest = self.dearest.max(other.dearest);
     }
 }
 
@@ -126,6 +133,7 @@ impl<'p> Hours<'p> {
                 bind.next(minutes)?;
             }
             bind.next(seen.longest_us)?;
+            bind.next(seen.dearest.map(|cost| cost.0))?;
             statement.raw_execute()?;
         }
         Ok(())
@@ -170,13 +178,43 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
         let _infallible = write!(names, ", {name}");
         let _infallible = write!(updates, "{name} = {name} | excluded.{name}, ");
     }
+    for name in ["longest_us", "dearest_nanousd"] {
+        let _infallible = write!(names, ", {name}");
+        let _infallible = write!(
+            updates,
+            "{name} = max(coalesce({name}, excluded.{name}), coalesce(excluded.{name}, {name})), "
+        );
+    }
     format!(
-        "INSERT INTO requests_hourly ({names}, longest_us) VALUES (?{}) \
-         ON CONFLICT (hour, channel, model, api, key) DO UPDATE SET {updates}longest_us = \
-         max(coalesce(longest_us, excluded.longest_us), coalesce(excluded.longest_us, longest_us))",
-        ", ?".repeat(names.matches(',').count() + 1)
+        "INSERT INTO requests_hourly ({names}) VALUES (?{}) \
+         ON CONFLICT (hour, channel, model, api, key) DO UPDATE SET {}",
+        ", ?".repeat(names.matches(',').count()),
+        updates.trim_end_matches(", ")
     )
 });
+
+/// Raises what the dearest of an hour cost, where a later price made a row of `group` dearer.
+pub(super) fn raise_cost(
+    connection: &Connection,
+    group: &RollupKey,
+    cost: NanoUsd,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE requests_hourly SET dearest_nanousd = ?6 WHERE hour = ?1 AND channel = ?2 \
+             AND model = ?3 AND api = ?4 AND key = ?5 \
+             AND (dearest_nanousd IS NULL OR dearest_nanousd < ?6)",
+        )?
+        .execute((
+            hour_of(UnixMicros(group.minute)),
+            &group.channel,
+            &group.model,
+            group.api.as_str(),
+            &group.key,
+            cost.0,
+        ))?;
+    Ok(())
+}
 
 /// Deletes the oldest hour of the table if all of it is before `cutoff`; how many rows it had.
 pub(super) fn expire(connection: &Connection, cutoff: UnixMicros) -> rusqlite::Result<usize> {

@@ -136,6 +136,10 @@ mod tests {
                 )
                 .unwrap();
             assert_eq!(summed, i64::from(seen < WITH_WINDOWS));
+            if seen >= WITH_HOURS {
+                // The minutes above came after the sums by hours.
+                continue;
+            }
             let mut hours = connection
                 .prepare(
                     "SELECT hour, tier, requests, ok_requests, cost_nanousd, input_tokens, \

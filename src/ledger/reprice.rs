@@ -1,8 +1,9 @@
 //! Pricing history anew: what a correction of the prices does to rows that are in the ledger.
 //!
 //! Rows of a range of time are looked at in the order they started, a batch a transaction. A
-//! transaction holds a batch's new costs, the old ones in `repricings`, and the differences in the
-//! roll-ups of usage and of windows, so rows and roll-ups agree whenever it stops. A row that already costs what the prices
+//! transaction holds a batch's new costs, the old ones in `repricings`, the differences in the
+//! roll-ups of usage and of windows, and the dearest of each hour, so rows and roll-ups agree whenever
+//! it stops. A row that already costs what the prices
 //! say is left as it is: doing it again changes nothing, and after a crash doing it again finishes
 //! it. The same holds for what Tollgate's own count would cost beside a usage that is missing, but
 //! that `repricings` keeps no old figures of such estimates. What budgets assumed of a row gives way
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::hours;
 use super::query::{ReadError, StoredRequest, rows_in_order};
 use super::rollup::{self, AdjustError, CostChange, MissingRollup, RollupKey};
 use super::windows::{self, CostChanges};
@@ -166,9 +168,11 @@ impl Pass {
                 let sum = budgets.entry(window).or_default();
                 add_difference(sum, before.or(row.assumed_cost), counted);
             }
-            let change = rollups
-                .entry(rollup_key(row, tiers_known_after))
-                .or_default();
+            let group = rollup_key(row, tiers_known_after);
+            if let Some(new) = new {
+                hours::raise_cost(&transaction, &group, new.amount)?;
+            }
+            let change = rollups.entry(group).or_default();
             if let Some(new) = new {
                 done.count(looked);
                 self.change(&transaction, run, now, row, new)?;

@@ -6,6 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tollgate::admin::ledger_id;
 use tollgate::ledger::Closed;
+use tollgate::money::NanoUsd;
 use tollgate::record::Phase;
 
 use crate::traffic::{PATIENCE, id, plain, record};
@@ -86,6 +87,9 @@ async fn filters_and_orders_answer_what_was_asked() {
         ("order=slowest&outcome=failed&since=2026-11-20", &[2]),
         ("order=slowest&channel=open*&limit=1&since=2026-11-20", &[0]),
         ("order=slowest&session=0199-session&since=2026-11-20", &[0]),
+        ("order=dearest&since=2026-11-20", &[0]),
+        ("order=dearest&channel=azure&since=2026-11-20", &[]),
+        ("order=dearest&unpriced=true&since=2026-11-20", &[]),
     ] {
         let list = admin.json(&format!("/api/v1/requests?{query}")).await;
         assert_eq!(ids(&list), expected(numbers), "{query}");
@@ -105,16 +109,26 @@ async fn pages_hold_every_request_once() {
             let mut request = plain(n / 2); // Two each start at the same moment.
             request.admission.id = id(n);
             request.phases[Phase::Total] = Some(1_000 + n % 3);
+            if let Some(cost) = &mut request.cost {
+                cost.amount = NanoUsd([7, 5, 9][usize::try_from(n % 3).unwrap()]);
+            }
             request
         })
         .collect();
     record(&admin.ledger, &requests);
-    for order in ["newest", "slowest"] {
+    for order in ["newest", "slowest", "dearest"] {
         let mut path = format!("/api/v1/requests?since=2026-11-20&order={order}&limit=4");
         let mut seen = Vec::new();
+        let mut costs = Vec::new();
         loop {
             let page = admin.json(&path).await;
             seen.extend(ids(&page));
+            let requests = page["requests"].as_array().unwrap();
+            costs.extend(
+                requests
+                    .iter()
+                    .map(|request| request["cost_usd"].to_string()),
+            );
             assert_eq!(page["position"], Value::Null);
             let Some(next) = page["next"].as_str() else {
                 break;
@@ -126,6 +140,11 @@ async fn pages_hold_every_request_once() {
             seen.into_iter().collect::<BTreeSet<_>>().len(),
             25,
             "{order}"
+        );
+        // All have as many digits.
+        assert_eq!(
+            costs.is_sorted_by(|left, right| left >= right),
+            order == "dearest"
         );
     }
 }
@@ -286,7 +305,7 @@ async fn what_makes_no_sense_is_refused_with_a_hint() {
         (
             "/api/v1/requests?order=oldest",
             "order",
-            "one of: newest, slowest",
+            "`oldest` is no order; one of: newest, slowest, dearest",
         ),
         (
             "/api/v1/requests?status=1&status=2",
@@ -327,13 +346,15 @@ async fn what_makes_no_sense_is_refused_with_a_hint() {
     }
     let page = admin.json("/api/v1/requests?limit=1").await;
     let cursor = page["next"].as_str().unwrap();
-    let (status, error) = admin
-        .failure(&format!("/api/v1/requests?order=slowest&cursor={cursor}"))
-        .await;
-    assert_eq!(
-        (status, &error["param"]),
-        (StatusCode::BAD_REQUEST, &"cursor".into())
-    );
+    for order in ["slowest", "dearest"] {
+        let (status, error) = admin
+            .failure(&format!("/api/v1/requests?order={order}&cursor={cursor}"))
+            .await;
+        assert_eq!(
+            (status, &error["param"]),
+            (StatusCode::BAD_REQUEST, &"cursor".into())
+        );
+    }
 }
 
 #[tokio::test]

@@ -54,6 +54,14 @@ fn wrong_arguments_are_64_and_say_what_is_right() {
             &["requests", "--slowest", "--follow"],
             "cannot be used with",
         ),
+        (
+            &["requests", "--dearest", "--follow"],
+            "cannot be used with",
+        ),
+        (
+            &["requests", "--slowest", "--dearest"],
+            "cannot be used with",
+        ),
         (&["check", "--config", "nowhere.yaml"], ""),
         (&["--upgrade", "check"], "belongs to `run`"),
     ] {

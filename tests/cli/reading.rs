@@ -72,18 +72,23 @@ fn requests_read_well_and_do_not_steer_the_terminal() {
     assert_eq!(some[0]["id"], id(2).to_string());
     assert_eq!(some[0]["error_message"], "slow down\u{1b}[2J");
 
-    let slowest = [
-        "requests",
-        "--slowest",
-        "--last",
-        "1",
-        "--since",
-        "2026-11-20",
-        "--format",
-        "json",
-    ];
-    let slowest: Value = serde_json::from_str(&printed(tollgate(folder.path(), &slowest))).unwrap();
-    assert_eq!(slowest[0]["id"], id(0).to_string());
+    for order in ["--slowest", "--dearest"] {
+        let first = [
+            "requests",
+            order,
+            "--last",
+            "1",
+            "--since",
+            "2026-11-20",
+            "--format",
+            "json",
+        ];
+        let first: Value = serde_json::from_str(&printed(tollgate(folder.path(), &first))).unwrap();
+        assert_eq!(first[0]["id"], id(0).to_string(), "{order}");
+    }
+    let dearest = ["requests", "--dearest", "--since", "2026-11-20"];
+    let dearest = printed(tollgate(folder.path(), &dearest));
+    insta::assert_snapshot!("requests_dearest", dearest);
 }
 
 #[test]

@@ -143,6 +143,7 @@ fn the_sidecar_and_the_files_give_one_answer() {
             "--channel",
             "openai",
         ],
+        &["requests", "--dearest", "--since", "2026-11-20"],
         &["requests", "--id", &id],
     ] {
         let asked = [&["--config", "with.yaml"], question].concat();

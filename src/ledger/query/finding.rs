@@ -24,12 +24,19 @@ pub(super) const FAILED: &str = "(outcome <> 'ok' OR status <> 200)";
 /// What a listing is ordered by, and the sequence number that breaks ties.
 type Place = (i64, i64);
 
+/// Before every place.
+const BEGINNING: Place = (i64::MIN, i64::MIN);
+
 /// The sequence numbers of the first `most` rows that match `filter`, in its order, behind its cursor.
 pub(super) fn find(
     connection: &Connection,
     filter: &RequestFilter,
     most: usize,
 ) -> Result<Vec<i64>, ReadError> {
+    if filter.unpriced_only && filter.order == Order::Dearest {
+        // What has no price has no cost.
+        return Ok(Vec::new());
+    }
     let mut search = Search::new(connection, filter, most);
     if filter.session.exact_names().is_some() {
         search.by_conversation()?;
@@ -76,8 +83,8 @@ struct Hour {
     start: i64,
     /// In which of its minutes, a bit each.
     minutes: i64,
-    /// How long the longest of its requests took, in microseconds.
-    longest_us: i64,
+    /// What none of its rows exceeds in the order of the listing; 0 where that is the newest first.
+    greatest: i64,
 }
 
 impl Hour {
@@ -129,24 +136,18 @@ impl<'c, 'f> Search<'c, 'f> {
         }
     }
 
-    fn column(&self) -> &'static str {
-        match self.filter.order {
-            Order::Newest => "started_at",
-            Order::Slowest => "total_us",
-        }
-    }
-
     /// The question for rows between the moments ?1 and ?2 that come before all found ones or after
-    /// them; for the slowest, ?3 is what they take at least.
+    /// them; in a ranking, ?3 and ?4 are the place that they have at least.
     fn question(&self, index: &str, condition: &str) -> Conditions {
         let mut conditions = Conditions::default();
         conditions.add("started_at >= ?1 AND started_at < ?2", []);
-        if self.filter.order == Order::Slowest {
-            conditions.add("total_us >= ?3", []);
+        let column = self.filter.order.column();
+        if self.filter.order.is_ranking() {
+            // The index tells both: of many that are equal, the rows of few are looked at.
+            conditions.add(&format!("({column}, sequence) >= (?3, ?4)"), []);
         }
         conditions.add(condition, []);
         conditions.add_features(self.filter);
-        let column = self.column();
         // A cursor of another order starts from the beginning rather than at a place without meaning.
         let cursor = self.filter.cursor;
         if let Some(cursor) = cursor.filter(|cursor| cursor.order == self.filter.order) {
@@ -175,8 +176,9 @@ impl<'c, 'f> Search<'c, 'f> {
             return Ok(());
         }
         let mut values: Vec<Value> = vec![part.start.into(), part.end.into()];
-        if self.filter.order == Order::Slowest {
-            values.push(self.least().into());
+        if self.filter.order.is_ranking() {
+            let (value, sequence) = self.least();
+            values.extend([value.into(), sequence.into()]);
         }
         values.extend(more.map(Value::from));
         values.extend(question.values.iter().cloned());
@@ -190,10 +192,10 @@ impl<'c, 'f> Search<'c, 'f> {
         Ok(())
     }
 
-    /// What a row takes at least to come among the slowest.
-    fn least(&self) -> i64 {
+    /// The place that a row has at least to come among the first.
+    fn least(&self) -> Place {
         let last = self.found.last().filter(|_| self.is_full());
-        last.map_or(i64::MIN, |&(total_us, _)| total_us)
+        last.copied().unwrap_or(BEGINNING)
     }
 
     fn is_full(&self) -> bool {
@@ -211,10 +213,7 @@ impl<'c, 'f> Search<'c, 'f> {
         let (Some(first), Some(last)) = (first, last) else {
             return Ok(());
         };
-        let hour_place = match self.filter.order {
-            Order::Newest => 3,
-            Order::Slowest => 4,
-        };
+        let hour_place = if self.filter.order.is_ranking() { 5 } else { 3 };
         // As the index has it, which rounds towards 0.
         let condition = format!("session IS NOT NULL AND started_at / {HOUR_US} = ?{hour_place}");
         let question = self.question("requests_session", &condition);
@@ -238,25 +237,24 @@ impl<'c, 'f> Search<'c, 'f> {
 
     fn by_hours(&mut self) -> Result<(), ReadError> {
         let question = self.question("requests_started_at", "true");
-        match self.filter.order {
-            Order::Newest => self.hours(|search, hour| search.look_into(&question, hour)),
-            Order::Slowest => {
-                let mut hours = Vec::new();
-                self.hours(|_, hour| {
-                    hours.push(hour);
-                    Ok(ControlFlow::Continue(()))
-                })?;
-                hours.sort_unstable_by_key(|hour| std::cmp::Reverse(hour.longest_us));
-                for hour in hours {
-                    // All others have nothing longer either.
-                    if hour.longest_us < self.least() {
-                        break;
-                    }
-                    let _all_the_same = self.look_into(&question, hour)?;
-                }
-                Ok(())
-            }
+        if !self.filter.order.is_ranking() {
+            return self.hours(|search, hour| search.look_into(&question, hour));
         }
+        let mut hours = Vec::new();
+        self.hours(|_, hour| {
+            hours.push(hour);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        // Of equal ones the last first: sequence numbers grow with time.
+        hours.sort_unstable_by_key(|hour| std::cmp::Reverse((hour.greatest, hour.start)));
+        for hour in hours {
+            // All others have nothing greater either.
+            if hour.greatest < self.least().0 {
+                break;
+            }
+            let _all_the_same = self.look_into(&question, hour)?;
+        }
+        Ok(())
     }
 
     /// Finds the rows of an hour; breaks off once there is nothing more to find in those before it.
@@ -296,12 +294,15 @@ impl<'c, 'f> Search<'c, 'f> {
         }
         if let Some(total_us) = filter.min_total_us {
             conditions.add("longest_us >= ?", [stored(total_us).into()]);
-        } else if filter.order == Order::Slowest {
-            conditions.add("longest_us IS NOT NULL", []);
+        }
+        let greatest = filter.order.greatest();
+        if let Some(greatest) = greatest {
+            conditions.add(&format!("{greatest} IS NOT NULL"), []);
         }
         let sql = format!(
-            "SELECT hour, {}, coalesce(longest_us, 0) FROM requests_hourly{} ORDER BY hour DESC",
+            "SELECT hour, {}, {} FROM requests_hourly{} ORDER BY hour DESC",
             minutes_of(filter),
+            greatest.unwrap_or("0"),
             conditions.sql
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -312,7 +313,7 @@ impl<'c, 'f> Search<'c, 'f> {
             let group = Hour {
                 start: row.get(0)?,
                 minutes: row.get(1)?,
-                longest_us: row.get(2)?,
+                greatest: row.get(2)?,
             };
             if group.minutes == 0 {
                 continue;
@@ -320,7 +321,7 @@ impl<'c, 'f> Search<'c, 'f> {
             match &mut pending {
                 Some(hour) if hour.start == group.start => {
                     hour.minutes |= group.minutes;
-                    hour.longest_us = hour.longest_us.max(group.longest_us);
+                    hour.greatest = hour.greatest.max(group.greatest);
                 }
                 other => {
                     if let Some(hour) = other.replace(group)

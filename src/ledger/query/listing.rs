@@ -11,12 +11,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use super::conditions::Conditions;
 use super::finding;
 use super::requests::{
-    Cursor, FollowPage, Order, Repricing, RequestDetail, RequestFilter, RequestPage, Sequence,
+    Cursor, FollowPage, Repricing, RequestDetail, RequestFilter, RequestPage, Sequence,
     StoredRequest,
 };
 use super::{ReadError, count, parse_tags, vocabulary};
 use crate::clock::UnixMicros;
-use crate::ledger::rows::stored;
 use crate::money::NanoUsd;
 use crate::record::{
     Attempt, Cost, Estimate, Phase, Phases, RequestId, TokenType, Tokens, Unit, Units, Usage,
@@ -47,10 +46,8 @@ pub(super) fn page(
     let more = found.len() > limit;
     let next = requests.last().filter(|_| more).map(|last| Cursor {
         order: filter.order,
-        value: match filter.order {
-            Order::Newest => last.started_at.0,
-            Order::Slowest => last.phases[Phase::Total].map_or(0, stored),
-        },
+        // Whatever has no value is in no such listing.
+        value: filter.order.value(last).unwrap_or_default(),
         sequence: last.sequence.0,
     });
     Ok(RequestPage { requests, next })

@@ -6,9 +6,11 @@ use std::str::FromStr;
 
 use super::names::NameFilter;
 use crate::clock::UnixMicros;
+use crate::ledger::rows::stored;
 use crate::money::NanoUsd;
 use crate::record::{
-    Api, Attempt, Cost, Deferral, ErrorSource, Estimate, Outcome, Phases, RequestId, Source, Usage,
+    Api, Attempt, Cost, Deferral, ErrorSource, Estimate, Outcome, Phase, Phases, RequestId, Source,
+    Usage, closed_set,
 };
 
 /// Which requests, in which order, how many.
@@ -71,14 +73,63 @@ impl Default for RequestFilter {
     }
 }
 
-/// The order of a listing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Started last comes first.
-    #[default]
-    Newest,
-    /// Longest total duration first; requests without one are left out.
-    Slowest,
+closed_set! {
+    /// The order of a listing.
+    #[derive(Default)]
+    Order ("order") {
+        /// Started last comes first.
+        #[default]
+        Newest => "newest",
+        /// Longest total duration first; requests without one are left out.
+        Slowest => "slowest",
+        /// Highest cost first; requests without one are left out.
+        Dearest => "dearest",
+    }
+}
+
+impl Order {
+    /// Whether the first may have started at any time: to find them, all of a range is looked at.
+    #[must_use]
+    pub const fn is_ranking(self) -> bool {
+        self.greatest().is_some()
+    }
+
+    /// The column of `requests` that it goes by.
+    pub(super) const fn column(self) -> &'static str {
+        match self {
+            Self::Newest => "started_at",
+            Self::Slowest => "total_us",
+            Self::Dearest => "cost_nanousd",
+        }
+    }
+
+    /// The column of `requests_hourly` that no value of an hour exceeds; `None` where the hour says
+    /// it by itself.
+    pub(super) const fn greatest(self) -> Option<&'static str> {
+        match self {
+            Self::Newest => None,
+            Self::Slowest => Some("longest_us"),
+            Self::Dearest => Some("dearest_nanousd"),
+        }
+    }
+
+    /// What a row has in [`Order::column`].
+    pub(super) fn value(self, row: &StoredRequest) -> Option<i64> {
+        match self {
+            Self::Newest => Some(row.started_at.0),
+            Self::Slowest => row.phases[Phase::Total].map(stored),
+            Self::Dearest => row.cost.as_ref().map(|cost| cost.amount.0),
+        }
+    }
+
+    /// What its cursors begin with.
+    const fn letter(self) -> char {
+        match self {
+            Self::Newest => 'n',
+            Self::Slowest => 's',
+            Self::Dearest => 'd',
+        }
+    }
 }
 
 /// Where a page ended: opaque text for callers, stable while rows are added or expire.
@@ -86,7 +137,7 @@ pub enum Order {
 pub struct Cursor {
     /// The order the page was in.
     pub order: Order,
-    /// `started_at` or `total_us` of the page's last row.
+    /// What the page's last row has in the column of its order.
     pub(super) value: i64,
     /// Its sequence number, which breaks ties.
     pub(super) sequence: i64,
@@ -99,11 +150,7 @@ pub struct CursorError(pub(in crate::ledger) String);
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = match self.order {
-            Order::Newest => 'n',
-            Order::Slowest => 's',
-        };
-        write!(f, "{order}{}_{}", self.value, self.sequence)
+        write!(f, "{}{}_{}", self.order.letter(), self.value, self.sequence)
     }
 }
 
@@ -112,11 +159,11 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let parse = || {
-            let (order, rest) = match text.as_bytes().first()? {
-                b'n' => (Order::Newest, &text[1..]),
-                b's' => (Order::Slowest, &text[1..]),
-                _ => return None,
-            };
+            let mut orders = Order::ALL.iter();
+            let (order, rest) = orders.find_map(|&order| {
+                let rest = text.strip_prefix(order.letter())?;
+                Some((order, rest))
+            })?;
             let (value, sequence) = rest.split_once('_')?;
             Some(Self {
                 order,

@@ -15,6 +15,7 @@ use crate::clock::UnixMicros;
 use crate::ledger::database::path_in;
 use crate::ledger::migrations;
 use crate::ledger::query::{NameFilter, Order, Reader, RequestFilter, StoredRequest};
+use crate::money::NanoUsd;
 use crate::record::{Outcome, Phase, UsageSource, is_unpriced};
 
 /// What a listing is ordered by.
@@ -22,6 +23,7 @@ fn place(row: &StoredRequest, order: Order) -> Option<(i64, i64)> {
     let value = match order {
         Order::Newest => row.started_at.0,
         Order::Slowest => i64::try_from(row.phases[Phase::Total]?).unwrap(),
+        Order::Dearest => row.cost.as_ref()?.amount.0,
     };
     Some((value, row.sequence.0))
 }
@@ -71,6 +73,22 @@ fn listed(reader: &Reader, filter: &RequestFilter) -> Vec<i64> {
     }
 }
 
+/// Pages of one row and of a few: the fewer there are, the more hours are not looked into.
+pub(super) fn assert_rankings_are_of_the_rows(data_dir: &Path) {
+    let rows = rows(data_dir);
+    let reader = Reader::open(data_dir).unwrap();
+    for order in [Order::Slowest, Order::Dearest] {
+        for limit in [1, 3] {
+            let filter = RequestFilter {
+                order,
+                limit,
+                ..RequestFilter::default()
+            };
+            assert_eq!(listed(&reader, &filter), naive(&rows, &filter), "{order}");
+        }
+    }
+}
+
 /// Names of which the sample's have some.
 fn names() -> impl Strategy<Value = NameFilter> {
     select(vec!["*", "*", "*", "a", "a,b", "?", "ü*", "nobody", "[ab]"])
@@ -93,12 +111,7 @@ fn any_filter() -> impl Strategy<Value = RequestFilter> {
     let sources = UsageSource::ALL.iter().map(|source| source.as_str());
     let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str());
     (
-        (
-            moment(),
-            moment(),
-            select(vec![Order::Newest, Order::Slowest]),
-            1..6_u32,
-        ),
+        (moment(), moment(), select(Order::ALL), 1..6_u32),
         (names(), names(), names(), names()),
         (
             words(outcomes),
@@ -155,7 +168,7 @@ proptest! {
     #[test]
     fn every_way_finds_what_going_through_all_rows_does(
         records in proptest::collection::vec(any_record(), 1..60),
-        // Totals and moments that meet, statuses and sessions that repeat.
+        // Totals, costs and moments that meet, statuses and sessions that repeat.
         shapes in proptest::collection::vec((0..40_u64, 0..3_i64, 0..4_usize), 60),
         batch in 1..20_usize,
         filters in proptest::collection::vec(any_filter(), 40),
@@ -166,6 +179,9 @@ proptest! {
             let mut record = record.clone();
             if *total < 30 {
                 record.phases[Phase::Total] = Some(total / 4 * 30_000);
+            }
+            if let Some(cost) = record.cost.as_mut().filter(|_| *total % 4 > 0) {
+                cost.amount = NanoUsd(i64::try_from(total / 4 % 3).unwrap());
             }
             if *moment > 0 {
                 record.admission.started_at = UnixMicros(START.0 + moment * 3_600_000_000);

@@ -10,7 +10,8 @@ use super::{Manual, PATIENCE, open, settings};
 use crate::ledger::query::{
     Cursor, NameFilter, Order, Reader, RequestFilter, Sequence, StoredRequest,
 };
-use crate::record::{Outcome, Phase, RequestRecord};
+use crate::money::NanoUsd;
+use crate::record::{Cost, Outcome, Phase, RequestRecord};
 
 /// What the ledger should say of a record.
 fn as_stored(record: &RequestRecord, sequence: Sequence) -> StoredRequest {
@@ -92,6 +93,11 @@ fn listing() -> (TempDir, Reader) {
             record.served_model = None;
         }
         record.phases[Phase::Total] = (n != 24).then_some(1_000 + n % 7);
+        let cost = i64::try_from(n % 3).unwrap();
+        record.cost = (n > 1).then(|| Cost {
+            amount: NanoUsd(cost),
+            price_version: "t".into(),
+        });
         ledger.journal.end(&record);
     }
     ledger.round();
@@ -106,7 +112,11 @@ fn sequences(requests: &[StoredRequest]) -> Vec<i64> {
 #[test]
 fn pages_together_are_the_whole_listing_in_order() {
     let (_folder, reader) = listing();
-    for (order, count) in [(Order::Newest, 25), (Order::Slowest, 24)] {
+    for (order, count) in [
+        (Order::Newest, 25),
+        (Order::Slowest, 24),
+        (Order::Dearest, 23),
+    ] {
         let mut filter = RequestFilter {
             order,
             limit: 4,
@@ -127,6 +137,7 @@ fn pages_together_are_the_whole_listing_in_order() {
                 i64::try_from(request.phases[Phase::Total].unwrap()).unwrap(),
                 request.sequence.0,
             ),
+            Order::Dearest => (request.cost.as_ref().unwrap().amount.0, request.sequence.0),
         };
         assert_eq!(all.len(), count);
         assert!(all.windows(2).all(|pair| key(&pair[0]) > key(&pair[1])));

@@ -9,6 +9,7 @@ use proptest::sample::select;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::listing::assert_rankings_are_of_the_rows;
 use super::sample::{START, admission, any_record, record};
 use super::windows::assert_windows_are_the_rows;
 use super::{Manual, PATIENCE, open, query_number, rows, settings};
@@ -137,6 +138,7 @@ fn assert_rollups_are_the_rows(folder: &TempDir) {
     );
     assert_eq!(by_hour, fresh);
     assert_windows_are_the_rows(folder.path());
+    assert_rankings_are_of_the_rows(folder.path());
 }
 
 fn costs(rows: &[StoredRequest]) -> Vec<Option<Cost>> {
@@ -276,6 +278,47 @@ fn what_was_assumed_gives_way_to_a_cost_or_follows_its_estimate() {
     // 100 tokens in at a dollar a million, 20 out at two.
     assert_eq!(assumed, [None, Some(140_000), Some(7), Some(7)]);
     assert_eq!(summed(), 2 * 140_000 + 2 * 7);
+    assert_rollups_are_the_rows(&folder);
+}
+
+#[test]
+fn a_later_price_raises_the_dearest_of_an_hour_and_forgets_no_row() {
+    let folder = TempDir::new().unwrap();
+    let mut manual = Manual::open(&settings(&folder));
+    let with = |hour: i64, model: &str, cost: Option<i64>| {
+        let mut record = record(admission(0));
+        record.admission.started_at = UnixMicros(START.0 + hour * 3_600_000_000);
+        record.served_model = Some(model.into());
+        record.cost = cost.map(|amount| Cost {
+            amount: NanoUsd(amount),
+            price_version: "old".into(),
+        });
+        record
+    };
+    let records = [
+        with(0, "gpt-5-mini", Some(10)),
+        with(1, "other", Some(20)),
+        with(2, "gpt-5-mini", None),
+    ];
+    end(&mut manual, &records);
+    let dearest = || {
+        let greatest = |hour: i64| {
+            let hour = START.0 + hour * 3_600_000_000;
+            let sql = "SELECT coalesce(max(dearest_nanousd), -1) FROM requests_hourly WHERE hour";
+            query_number(folder.path(), &format!("{sql} = {hour}"))
+        };
+        [0, 1, 2].map(greatest)
+    };
+    assert_eq!(dearest(), [10, 20, -1]);
+    reprice(&mut manual, everything(), &gpt_5_mini(1_000), 1);
+    assert_eq!(dearest(), [140_000, 20, 140_000]);
+    assert_rollups_are_the_rows(&folder);
+    // What the writer remembers of the hour is less than the table has: it must not lower it.
+    end(&mut manual, &[with(0, "gpt-5-mini", Some(70_000))]);
+    assert_eq!(dearest(), [140_000, 20, 140_000]);
+    // Cheaper now: the table may say more than there is.
+    reprice(&mut manual, everything(), &gpt_5_mini(1), 10);
+    assert_eq!(dearest(), [140_000, 20, 140_000]);
     assert_rollups_are_the_rows(&folder);
 }
 
