@@ -91,6 +91,8 @@ enum Listing {
     Failed,
     Slowest,
     Dearest,
+    /// All of them: what has no price would be missing among the dearest.
+    Newest,
 }
 
 /// What a link is limited to: names of variables and their values.
@@ -132,7 +134,11 @@ impl Links {
                 } else {
                     Dashboard::Cost
                 };
-                (dashboard, Some(Listing::Dearest))
+                let listing = match rule.metric {
+                    Metric::Cost => Listing::Dearest,
+                    _ => Listing::Newest,
+                };
+                (dashboard, Some(listing))
             }
             Metric::Latency | Metric::Ttft | Metric::TokensPerSecond => {
                 (Dashboard::Latency, Some(Listing::Slowest))
@@ -188,13 +194,14 @@ impl Links {
         let kind = match listing {
             Listing::Failed => LinkKind::Failed,
             Listing::Slowest => LinkKind::Slow,
-            Listing::Dearest => LinkKind::Requests,
+            Listing::Dearest | Listing::Newest => LinkKind::Requests,
         };
         if let Some(grafana) = self.grafana.as_deref() {
             let which = match listing {
                 Listing::Failed => ("outcome", "failed"),
                 Listing::Slowest => ("order", "slowest"),
                 Listing::Dearest => ("order", "dearest"),
+                Listing::Newest => ("order", "newest"),
             };
             let dashboard = Dashboard::Requests;
             return link(kind, shown(grafana, dashboard, range, &[which], variables));
@@ -238,8 +245,8 @@ fn shown(
     url
 }
 
-/// A list of the API's. It knows no order by cost, and filters by the model that answered, which an
-/// alert does not name: it lists more than the alert is about rather than nothing.
+/// A list of the API's. It filters by the model that answered, which an alert does not name: it lists
+/// more than the alert is about rather than nothing.
 fn listed(public_url: &str, listing: Listing, range: Range, variables: &Variables<'_>) -> String {
     let mut url = format!("{public_url}/api/v1/requests");
     push(&mut url, '?', "since", &range.from.to_string());
@@ -249,7 +256,8 @@ fn listed(public_url: &str, listing: Listing, range: Range, variables: &Variable
     match listing {
         Listing::Failed => push(&mut url, '&', "failed", "true"),
         Listing::Slowest => push(&mut url, '&', "order", "slowest"),
-        Listing::Dearest => {}
+        Listing::Dearest => push(&mut url, '&', "order", "dearest"),
+        Listing::Newest => {}
     }
     for (name, value) in variables.iter().filter(|(name, _)| *name != "model") {
         push(&mut url, '&', name, value);

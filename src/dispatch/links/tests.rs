@@ -106,6 +106,12 @@ fn each_metric_has_its_dashboard_and_requests() {
             "var-order=dearest",
         ),
         (
+            "metric: tokens, window: 1h, critical: 1M tokens",
+            "tollgate-budgets",
+            LinkKind::Requests,
+            "var-order=newest",
+        ),
+        (
             "metric: ttft, stat: p95, window: 5m, critical: 9s",
             "tollgate-latency",
             LinkKind::Slow,
@@ -149,8 +155,12 @@ fn without_grafana_requests_are_listed_by_the_api() {
     assert!(
         links[0]
             .url
-            .contains("&until=2026-11-20T12%3A00%3A00.000000Z")
+            .ends_with("&until=2026-11-20T12%3A00%3A00.000000Z&order=dearest")
     );
+    let tokens = rule("metric: tokens, window: 1h, critical: 1M tokens");
+    let fires = event(AlertState::Firing, &[]);
+    let links = to_the_api().alert(&fires, Some(&tokens), Some(NOON.minus(HOUR)));
+    assert!(!links[0].url.contains("order="), "{}", links[0].url);
 }
 
 #[test]
