@@ -295,19 +295,20 @@ def _unit_costs():
 
 def _dearest():
     shown = table(
-        "Dearest of the newest 500 requests",
-        "The twenty that cost most of the 500 newest of this range; a click shows one in full.",
+        "The twenty dearest",
+        "The requests of this range that cost most, as the ledger has them; a click shows one in full. Requests without "
+        "a price are not among them.",
         requests(
             [
                 moment("started_at", "Started"), text("served_model", "Model"), text("key", "Key"),
                 number("cost_usd", "Spend"), number("total_tokens", "Tokens"), number("reasoning_tokens", "Reasoning"),
                 text("usage_source", "Source"), text("channel", "Channel"), text("id", "Request"),
             ],
-            limit="500",
+            order="dearest", limit="20",
         ),
+        empty="No request had a price.",
     )  # fmt: skip
-    shown = first_rows(ordered(known(shown, "Spend"), "Spend", descending=True), 20)
-    shown = column(shown, "Request", links=[links.of_field(words.REQUEST, "This request in full", "id", "Request")])
+    shown = column(known(shown, "Spend"), "Request", links=[links.of_field(words.REQUEST, "This request in full", "id", "Request")])
     return _money(_counts(column(shown, "Started", unit=words.MOMENT)))
 
 

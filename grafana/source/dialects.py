@@ -36,7 +36,6 @@ class Api:
     """The JSON API through the Infinity plugin."""
 
     uid = words.REQUESTS
-    orders = words.ORDERS
 
     def choices(self) -> list:
         usual = [variables.prometheus(), variables.ledger(), variables.instance(), variables.channel()]
@@ -115,7 +114,6 @@ def _first(order: str, limit: int, more: str = "") -> str:
 class Sql:
     """The ledger's tables. What differs between the two kinds is how a time is made, and the plugin's query model."""
 
-    orders = [*words.ORDERS, "dearest"]
     uid: str
     plugin: str
     source: model.DataSourceRef
@@ -170,9 +168,9 @@ class Sql:
 
     def chosen_order(self, columns: list[Listed], limit: int):
         """Of three lists one is read: what says which stands before any row. An index serves the newest."""
-        asked = {order: f"\n  AND ${{order:sqlstring}} = '{order}'" for order in self.orders}
+        asked = {order: f"\n  AND ${{order:sqlstring}} = '{order}'" for order in words.ORDERS}
         lists = [f"SELECT id FROM (\n{_first(order, limit, more)}\n) AS {order}" for order, more in asked.items()]
-        by = " ".join(f"WHEN '{order}' THEN {_BY[order].removesuffix(' DESC')}" for order in self.orders)
+        by = " ".join(f"WHEN '{order}' THEN {_BY[order].removesuffix(' DESC')}" for order in words.ORDERS)
         return self._those(columns, "\nUNION ALL\n".join(lists), f"CASE ${{order:sqlstring}} {by} END DESC")
 
     def _those(self, columns: list[Listed], ids: str, by: str):

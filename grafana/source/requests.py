@@ -34,7 +34,7 @@ def postgres() -> Board:
 
 
 def _board(dialect: Api | Sql, title: str, about: str) -> Board:
-    orders = {order: order for order in dialect.orders}
+    orders = {order: order for order in words.ORDERS}
     made = Board(dialect.uid, title, about).choices(
         *dialect.choices(),
         variables.choice("order", "Order", orders, "newest", "By which the requests of the first table are the first."),

@@ -108,7 +108,7 @@ TOKEN_TYPES = [
     "output_image",
 ]  # fmt: skip
 USAGE_SOURCES = ["reported", "partial", "estimated", "missing", "none"]
-ORDERS = ["newest", "slowest"]
+ORDERS = ["newest", "slowest", "dearest"]
 PHASES = ["read_request", "admit", "connect", "wait", "first_byte", "first_token", "stream", "total", "overhead"]
 
 # How a request ended is drawn in one colour everywhere. What went well is green, what a client did is grey, what a
