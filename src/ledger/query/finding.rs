@@ -137,14 +137,17 @@ impl<'c, 'f> Search<'c, 'f> {
     }
 
     /// The question for rows between the moments ?1 and ?2 that come before all found ones or after
-    /// them; in a ranking, ?3 and ?4 are the place that they have at least.
+    /// them; in a ranking, ?3 and ?4 are the place that they have at least, and
+    /// ?5 is what they have at most.
     fn question(&self, index: &str, condition: &str) -> Conditions {
         let mut conditions = Conditions::default();
         conditions.add("started_at >= ?1 AND started_at < ?2", []);
         let column = self.filter.order.column();
         if self.filter.order.is_ranking() {
-            // The index tells both: of many that are equal, the rows of few are looked at.
-            conditions.add(&format!("({column}, sequence) >= (?3, ?4)"), []);
+            // The index tells both: of many that are equal, or that others have, the rows of few are
+            // looked at.
+            let bounds = format!("({column}, sequence) >= (?3, ?4) AND {column} <= ?5");
+            conditions.add(&bounds, []);
         }
         conditions.add(condition, []);
         conditions.add_features(self.filter);
@@ -164,11 +167,13 @@ impl<'c, 'f> Search<'c, 'f> {
         conditions
     }
 
-    /// Takes in the answer to a question about a part of the range.
+    /// Takes in the answer to a question about a part of the range, where nothing that matches exceeds
+    /// `greatest`.
     fn ask(
         &mut self,
         question: &Conditions,
         part: Range<i64>,
+        greatest: i64,
         more: Option<i64>,
     ) -> Result<(), ReadError> {
         let part = part.start.max(self.range.start)..part.end.min(self.range.end);
@@ -178,7 +183,7 @@ impl<'c, 'f> Search<'c, 'f> {
         let mut values: Vec<Value> = vec![part.start.into(), part.end.into()];
         if self.filter.order.is_ranking() {
             let (value, sequence) = self.least();
-            values.extend([value.into(), sequence.into()]);
+            values.extend([value.into(), sequence.into(), greatest.into()]);
         }
         values.extend(more.map(Value::from));
         values.extend(question.values.iter().cloned());
@@ -204,7 +209,7 @@ impl<'c, 'f> Search<'c, 'f> {
 
     fn by_index(&mut self, index: &str, condition: &str) -> Result<(), ReadError> {
         let question = self.question(index, condition);
-        self.ask(&question, self.range.clone(), None)
+        self.ask(&question, self.range.clone(), i64::MAX, None)
     }
 
     fn by_conversation(&mut self) -> Result<(), ReadError> {
@@ -213,7 +218,7 @@ impl<'c, 'f> Search<'c, 'f> {
         let (Some(first), Some(last)) = (first, last) else {
             return Ok(());
         };
-        let hour_place = if self.filter.order.is_ranking() { 5 } else { 3 };
+        let hour_place = if self.filter.order.is_ranking() { 6 } else { 3 };
         // As the index has it, which rounds towards 0.
         let condition = format!("session IS NOT NULL AND started_at / {HOUR_US} = ?{hour_place}");
         let question = self.question("requests_session", &condition);
@@ -223,7 +228,7 @@ impl<'c, 'f> Search<'c, 'f> {
             if self.filter.order == Order::Newest && self.is_full() {
                 break;
             }
-            self.ask(&question, self.range.clone(), Some(hour))?;
+            self.ask(&question, self.range.clone(), i64::MAX, Some(hour))?;
         }
         Ok(())
     }
@@ -267,7 +272,7 @@ impl<'c, 'f> Search<'c, 'f> {
             if self.filter.order == Order::Newest && self.is_full() {
                 return Ok(ControlFlow::Break(()));
             }
-            self.ask(question, run, None)?;
+            self.ask(question, run, hour.greatest, None)?;
         }
         Ok(ControlFlow::Continue(()))
     }
