@@ -34,7 +34,7 @@ pub use names::{ModelName, provider_of};
 pub use rate::{Factor, Fees, Item, Rate, Rates, Tier};
 pub use row::{Charge, MediaSet, ModelLimits, PriceRow, Threshold, ThresholdPrice, TierPrice};
 pub use running::{Prices, Refresh, RefreshStats};
-pub use savings::CacheUse;
+pub use savings::{CachePrice, CacheUse, all_saved};
 pub use table::{Alias, Layer, Match, MatchRule, PriceTable};
 
 impl PriceTable {

@@ -13,6 +13,7 @@ mod listing;
 mod names;
 mod past;
 mod period;
+mod ranking;
 mod reading;
 mod replay;
 mod requests;

@@ -169,7 +169,7 @@ impl<'p> Rollups<'p> {
 /// Adds the minutes of a ledger from before there were hours up. Their tiers are not known.
 pub(super) fn backfill_hours(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare(&format!(
-        "SELECT {}{} FROM usage_minutely ORDER BY minute",
+        "SELECT {}, {} FROM usage_minutely ORDER BY minute",
         MINUTELY.key(),
         sums::read_columns()
     ))?;
@@ -195,7 +195,9 @@ pub(super) fn backfill_hours(transaction: &Transaction<'_>) -> rusqlite::Result<
             key: row.get(4)?,
             tier: String::new(),
         };
-        hours.entry(hour).or_default().merge(&Sums::read(row, 5)?);
+        let mut columns = 5..;
+        let sums = Sums::read(|| columns.next().map_or(Ok(None), |column| row.get(column)))?;
+        hours.entry(hour).or_default().merge(&sums);
         if seen.is_multiple_of(BACKFILL_ROWS) {
             HOURLY.add(transaction, &HOURLY_UPSERT, &hours)?;
             hours.clear();

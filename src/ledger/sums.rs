@@ -3,8 +3,6 @@
 
 use std::fmt::Write;
 
-use rusqlite::types::ValueRef;
-
 use super::rows::{Binder, Row, stored};
 use crate::record::{Outcome, Phase, TokenType, Unit, UsageSource, is_unpriced};
 
@@ -235,14 +233,14 @@ impl Sums {
         }
     }
 
-    /// Reads a roll-up's sums, which [`columns`] lists, from column `first` on.
-    pub(super) fn read(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Self> {
+    /// Reads a roll-up's sums: `next` gives the value of each of [`read_columns`] in turn.
+    pub(super) fn read(
+        mut next: impl FnMut() -> rusqlite::Result<Option<i64>>,
+    ) -> rusqlite::Result<Self> {
         let mut sums = Self::default();
-        let mut column = first;
         for plain in [&mut sums.outcomes[..], &mut sums.counted[..]] {
             for sum in plain {
-                *sum = number(row, column)?.unwrap_or(0);
-                column += 1;
+                *sum = next()?.unwrap_or(0);
             }
         }
         for stated in [
@@ -251,8 +249,7 @@ impl Sums {
             &mut sums.units[..],
         ] {
             for sum in stated {
-                *sum = number(row, column)?;
-                column += 1;
+                *sum = next()?;
             }
         }
         Ok(sums)
@@ -268,16 +265,6 @@ impl Sums {
         }
         bind.next(self.requests(|_| true))?;
         bind.next(self.requests(Outcome::is_error))
-    }
-}
-
-/// A whole number, or NULL.
-fn number(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
-    // Not `get`: of dozens of columns in each of many rows most are NULL.
-    match row.get_ref(column)? {
-        ValueRef::Null => Ok(None),
-        ValueRef::Integer(number) => Ok(Some(number)),
-        _ => row.get(column),
     }
 }
 
@@ -316,9 +303,10 @@ fn listed(columns: impl Iterator<Item = (String, bool)>) -> String {
     list
 }
 
-/// What [`Sums::read`] reads, with a comma before each column.
+/// What [`Sums::read`] reads.
 pub(super) fn read_columns() -> String {
-    listed(columns())
+    let names: Vec<String> = columns().map(|(name, _)| name).collect();
+    names.join(", ")
 }
 
 /// The columns of tokens by type, then of units, with a comma before each.

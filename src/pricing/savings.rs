@@ -1,6 +1,6 @@
 //! What caching saved.
 
-use super::{ModelName, PriceRow, PriceTable, Tier};
+use super::{Factor, ModelName, PriceRow, PriceTable, Tier};
 use crate::clock::UnixMicros;
 use crate::record::{Api, TokenType, Tokens, Unit, Usage, UsageSource};
 
@@ -47,7 +47,61 @@ impl CacheUse<'_> {
     }
 }
 
+/// What a model's cached input costs, and what it would cost as other input.
+#[derive(Clone, Debug)]
+pub struct CachePrice {
+    row: PriceRow,
+    tier: Tier,
+    residency: Factor,
+}
+
+impl CachePrice {
+    /// Nano-dollars that were not spent because input came out of a cache, less what writing it cost
+    /// more; `None` where a price of it is not known.
+    #[must_use]
+    pub fn saved(&self, used: &CacheUse<'_>) -> Option<i64> {
+        let cost = |usage: &Usage| {
+            self.row
+                .amount_for(Api::Chat, self.tier, self.residency, usage)
+        };
+        let (with, without) = used.inputs();
+        Some(cost(&without)?.0.saturating_sub(cost(&with)?.0))
+    }
+}
+
+/// Adds up what was saved where a cache had to do with it: `None` where no part is known, 0 where there
+/// is none.
+pub fn all_saved(parts: impl IntoIterator<Item = Option<i64>>) -> Option<i64> {
+    let mut any = false;
+    let known = parts.into_iter().inspect(|_| any = true).flatten();
+    let saved = known.reduce(i64::saturating_add);
+    saved.or(if any { None } else { Some(0) })
+}
+
 impl PriceTable {
+    /// What a model's cached input costs at a moment.
+    #[must_use]
+    pub fn cache_price(
+        &self,
+        name: ModelName<'_>,
+        api: Api,
+        now: UnixMicros,
+    ) -> Option<CachePrice> {
+        let found = self.find(name, now)?;
+        Some(CachePrice {
+            // A threshold is one request's, and uses are sums of many.
+            row: PriceRow {
+                thresholds: Vec::new(),
+                ..found.row.clone()
+            },
+            tier: match api {
+                Api::Batches => Tier::Batch,
+                _ => Tier::Standard,
+            },
+            residency: found.residency()?,
+        })
+    }
+
     /// Nano-dollars that were not spent because input came out of a cache, by the prices of `now`: what
     /// that would have cost as other input, less what it cost, and less what writing the cache cost
     /// more. Negative where the writing cost more than it brought. `None` where there was a cache and no
@@ -57,26 +111,7 @@ impl PriceTable {
         uses: impl IntoIterator<Item = CacheUse<'n>>,
         now: UnixMicros,
     ) -> Option<i64> {
-        let mut any = false;
         let cached = uses.into_iter().filter(CacheUse::is_some);
-        let known = cached.filter_map(|used| {
-            any = true;
-            let found = self.find(used.name, now)?;
-            // A threshold is one request's, and these are sums of many.
-            let row = PriceRow {
-                thresholds: Vec::new(),
-                ..found.row.clone()
-            };
-            let tier = match used.api {
-                Api::Batches => Tier::Batch,
-                _ => Tier::Standard,
-            };
-            let residency = found.residency()?;
-            let cost = |usage: &Usage| row.amount_for(Api::Chat, tier, residency, usage);
-            let (with, without) = used.inputs();
-            Some(cost(&without)?.0.saturating_sub(cost(&with)?.0))
-        });
-        let saved = known.reduce(i64::saturating_add);
-        saved.or(if any { None } else { Some(0) })
+        all_saved(cached.map(|used| self.cache_price(used.name, used.api, now)?.saved(&used)))
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::ReadError;
 use super::calendar::{Days, WeekHours, monday_of, weekday_of};
-use super::reading::{self, Range, known_hours};
+use super::reading::{self, Entry, Range, known_hours};
 use super::total::{Offers, Total};
 use super::usage::{UsageQuery, UsageRow};
 
@@ -77,7 +77,7 @@ pub(super) fn days(
             day,
             week: monday_of(day),
             weekday: weekday_of(day),
-            usage: total.row(Vec::new(), &offers, query),
+            usage: total.row(Vec::new(), &offers),
         });
     Ok(rows.collect())
 }
@@ -102,7 +102,7 @@ pub(super) fn week_hours(
     let rows = totals.iter().enumerate().map(|(at, total)| HourUsage {
         weekday: at / 24,
         hour: at % 24,
-        usage: total.row(Vec::new(), &offers, query),
+        usage: total.row(Vec::new(), &offers),
     });
     Ok(rows.collect())
 }
@@ -117,15 +117,15 @@ fn placed(
     place: &mut dyn FnMut(i64) -> usize,
 ) -> Result<(Vec<Total>, Offers), ReadError> {
     let mut totals = vec![Total::default(); places];
-    let mut offers = Offers::default();
+    let mut offers = Offers::of(query);
     reading::read(
         connection,
         range,
         cuts,
         &query.filter,
         query.wanted(),
-        &mut |entry| {
-            let offer = offers.number(entry, query.prices.is_some());
+        |entry: &Entry<'_>| {
+            let offer = offers.number(entry);
             if let Some(total) = totals.get_mut(place(entry.time)) {
                 total.add(entry, offer);
             }

@@ -3,8 +3,11 @@
 //! minutes and never requests. What neither holds (tags) is read from the rows.
 
 use std::fmt::Write as _;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::types::Value;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::{Null, Value};
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::usage::UsageFilter;
@@ -34,48 +37,101 @@ pub(super) const fn hour_from(moment: i64) -> i64 {
     }
 }
 
-/// What is wanted of each sum besides channel, model, API and key.
+/// What is wanted of each sum besides channel, model and API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// Tags: rows are read.
     pub(super) tags: bool,
     /// The service tier: hours are read, and the range is of whole ones.
     pub(super) tier: bool,
+    /// The client key.
+    pub(super) key: bool,
+}
+
+/// What is read of the sums: all of them, or those that a question needs.
+pub(super) trait Amounts: Default + Send + 'static {
+    /// Their columns, with a comma between two.
+    fn columns() -> String;
+
+    /// Reads them; `next` gives the value of each column in turn.
+    fn read(next: impl FnMut() -> rusqlite::Result<Option<i64>>) -> rusqlite::Result<Self>;
+
+    /// What one request adds.
+    fn of_request(sums: Sums) -> Self;
+}
+
+impl Amounts for Sums {
+    fn columns() -> String {
+        sums::read_columns()
+    }
+
+    fn read(next: impl FnMut() -> rusqlite::Result<Option<i64>>) -> rusqlite::Result<Self> {
+        Self::read(next)
+    }
+
+    fn of_request(sums: Sums) -> Self {
+        sums
+    }
+}
+
+/// The SQL function that takes the sums of a row.
+const TAKE: &str = "take_sums";
+
+/// Makes [`TAKE`], which puts its arguments into what this returns. Of dozens of numbers in each of many
+/// rows, handing them over one by one as columns takes about as long as everything else together; to a
+/// function they are handed at once.
+fn taking<A: Amounts>(connection: &Connection) -> rusqlite::Result<Arc<Mutex<A>>> {
+    let taken = Arc::new(Mutex::new(A::default()));
+    let slot = Arc::clone(&taken);
+    connection.create_scalar_function(
+        TAKE,
+        -1,
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY,
+        move |context| {
+            let mut arguments = 0..context.len();
+            let amounts = A::read(|| match arguments.next() {
+                Some(index) => Ok(context.get_raw(index).as_i64_or_null()?),
+                None => Ok(None),
+            })?;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = amounts;
+            Ok(Null)
+        },
+    )?;
+    Ok(taken)
 }
 
 /// Sums that are in the range: those of a roll-up or of one request.
-pub(super) struct Entry<'r> {
+pub(super) struct Entry<'r, A = Sums> {
     /// When the hour or minute began, or the request.
     pub(super) time: i64,
     /// `""` for none, here and below.
     pub(super) channel: &'r str,
     pub(super) model: &'r str,
     pub(super) api: &'r str,
+    /// Where it is wanted.
     pub(super) key: &'r str,
     /// Where it is wanted.
     pub(super) tier: &'r str,
     /// As stored, where they are wanted.
     pub(super) tags: Option<&'r str>,
-    pub(super) sums: Sums,
+    pub(super) sums: A,
 }
-
-/// Columns of the key, before the sums.
-const KEY_COLUMNS: usize = 6;
 
 /// Shows `visit` all sums of a range that `filter` lets through, in the order of time. An hour in which
 /// one of the moments `cuts` lies (ascending) is read by the minute, so that each sum is on one side.
-pub(super) fn read(
+pub(super) fn read<A: Amounts>(
     connection: &Connection,
     range: Range,
     cuts: &[i64],
     filter: &UsageFilter,
     wanted: Wanted,
-    visit: &mut dyn FnMut(&Entry<'_>) -> Result<(), ReadError>,
+    mut visit: impl FnMut(&Entry<'_, A>) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     if wanted.tags {
-        return read_rows(connection, range, filter, visit);
+        return read_rows(connection, range, filter, &mut visit);
     }
     let (conditions, values) = conditions(filter, "model");
+    let taken = taking::<A>(connection)?;
     for part in parts(range, cuts, wanted.tier) {
         let (table, time, tier) = if part.hours {
             ("usage_hourly", "hour", "tier")
@@ -83,9 +139,9 @@ pub(super) fn read(
             ("usage_minutely", "minute", "''")
         };
         let mut statement = connection.prepare_cached(&format!(
-            "SELECT {time}, channel, model, api, key, {tier}{} FROM {table} \
+            "SELECT {time}, channel, model, api, key, {tier}, {TAKE}({}) FROM {table} \
              WHERE {time} >= ? AND {time} < ?{conditions}",
-            sums::read_columns(),
+            A::columns(),
         ))?;
         let mut rows = statement.query(bounded(part.range, &values))?;
         while let Some(row) = rows.next()? {
@@ -94,10 +150,10 @@ pub(super) fn read(
                 channel: text(row, 1)?,
                 model: text(row, 2)?,
                 api: text(row, 3)?,
-                key: text(row, 4)?,
-                tier: text(row, 5)?,
+                key: if wanted.key { text(row, 4)? } else { "" },
+                tier: if wanted.tier { text(row, 5)? } else { "" },
                 tags: None,
-                sums: Sums::read(row, KEY_COLUMNS)?,
+                sums: mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner)),
             })?;
         }
     }
@@ -105,11 +161,11 @@ pub(super) fn read(
 }
 
 /// As [`read`], of the requests themselves.
-fn read_rows(
+fn read_rows<A: Amounts>(
     connection: &Connection,
     range: Range,
     filter: &UsageFilter,
-    visit: &mut dyn FnMut(&Entry<'_>) -> Result<(), ReadError>,
+    visit: &mut impl FnMut(&Entry<'_, A>) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let (conditions, values) = conditions(filter, "coalesce(served_model, requested_model)");
     let mut statement = connection.prepare_cached(&format!(
@@ -130,7 +186,7 @@ fn read_rows(
             key: text(row, 4)?,
             tier: text(row, 5)?,
             tags: tags.map_err(rusqlite::Error::from)?,
-            sums: of_request(row, 7)?,
+            sums: A::of_request(of_request(row, 7)?),
         })?;
     }
     Ok(())

@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::fmt::Write;
 
+use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
 use super::calendar::Days;
-use super::reading::{self, Entry, Range, known_hours};
+use super::reading::{self, Amounts, Entry, Range, known_hours};
 use super::total::{Offers, Total};
 use super::usage::{GroupBy, PreviousUsage, UsageQuery, UsageRow, UsageSummary};
 use super::{ReadError, UsageError, parse_tags};
@@ -28,7 +28,7 @@ pub(super) fn usage(
         }
         _ => None,
     };
-    let mut rows = grouped.rows(query);
+    let mut rows = grouped.rows();
     if query.by.contains(&GroupBy::Day) {
         rows.sort_by(|(_, a), (_, b)| a.group.cmp(&b.group));
     } else {
@@ -37,24 +37,24 @@ pub(super) fn usage(
     let previous = before.map(|(before, groups)| PreviousUsage {
         since: UnixMicros(before.since),
         until: UnixMicros(before.until),
-        total: groups.total.row(Vec::new(), &groups.offers, query),
+        total: groups.total().row(Vec::new(), &groups.offers),
         rows: rows
             .iter()
             .map(|(key, row)| {
                 let total = groups.totals.get(*key)?;
-                Some(total.row(row.group.clone(), &groups.offers, query))
+                Some(total.row(row.group.clone(), &groups.offers))
             })
             .collect(),
     });
     Ok(UsageSummary {
-        total: grouped.total.row(Vec::new(), &grouped.offers, query),
+        total: grouped.total().row(Vec::new(), &grouped.offers),
         previous,
         rows: rows.into_iter().map(|(_, row)| row).collect(),
     })
 }
 
 /// The costliest first, then by tokens, then by requests.
-pub(super) fn by_cost(a: &UsageRow, b: &UsageRow) -> std::cmp::Ordering {
+fn by_cost(a: &UsageRow, b: &UsageRow) -> std::cmp::Ordering {
     let weight = |row: &UsageRow| Reverse((row.cost, row.total_tokens, row.requests));
     weight(a)
         .cmp(&weight(b))
@@ -63,10 +63,9 @@ pub(super) fn by_cost(a: &UsageRow, b: &UsageRow) -> std::cmp::Ordering {
 
 /// Sums by group. A group's key is text in which each value is led by its length, so that no two
 /// combinations look the same.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Groups {
-    pub(super) totals: HashMap<String, Total>,
-    pub(super) total: Total,
+    pub(super) totals: HashMap<String, Total, RandomState>,
     pub(super) offers: Offers,
 }
 
@@ -76,27 +75,39 @@ pub(super) fn groups(
     query: &UsageQuery,
     range: Range,
 ) -> Result<Groups, UsageError> {
+    let mut offers = Offers::of(query);
+    let totals = grouped(
+        connection,
+        query,
+        range,
+        |total: &mut Total, entry: &Entry<'_>| total.add(entry, offers.number(entry)),
+    )?;
+    Ok(Groups { totals, offers })
+}
+
+/// Whatever `add` makes of the entries of each group of a range, by the group's key.
+pub(super) fn grouped<A: Amounts, T: Default>(
+    connection: &Connection,
+    query: &UsageQuery,
+    range: Range,
+    mut add: impl FnMut(&mut T, &Entry<'_, A>),
+) -> Result<HashMap<String, T, RandomState>, UsageError> {
     let days = days_of(connection, query, range)?;
-    let mut groups = Groups::default();
+    let mut groups: HashMap<String, T, RandomState> = HashMap::default();
     let mut key = GroupKey::new(&query.by, &days);
-    let wanted = query.wanted();
     reading::read(
         connection,
         range,
         &days.begins,
         &query.filter,
-        wanted,
-        &mut |entry| {
-            let offer = groups.offers.number(entry, query.prices.is_some());
-            groups.total.add(entry, offer);
+        query.wanted(),
+        |entry| {
             let key = key.of(entry)?;
             // Looked up by the borrowed key: an entry of a known group allocates nothing.
-            if let Some(total) = groups.totals.get_mut(key) {
-                total.add(entry, offer);
+            if let Some(group) = groups.get_mut(key) {
+                add(group, entry);
             } else {
-                let mut total = Total::default();
-                total.add(entry, offer);
-                groups.totals.insert(key.to_owned(), total);
+                add(groups.entry(key.to_owned()).or_default(), entry);
             }
             Ok(())
         },
@@ -122,10 +133,19 @@ fn days_of(connection: &Connection, query: &UsageQuery, range: Range) -> Result<
 }
 
 impl Groups {
+    /// All of them together.
+    pub(super) fn total(&self) -> Total {
+        let mut all = Total::default();
+        for total in self.totals.values() {
+            all.merge(total);
+        }
+        all
+    }
+
     /// The groups in no order, each with its key.
-    pub(super) fn rows(&self, query: &UsageQuery) -> Vec<(&str, UsageRow)> {
+    fn rows(&self) -> Vec<(&str, UsageRow)> {
         let rows = self.totals.iter().map(|(key, total)| {
-            let row = total.row(GroupKey::values(key), &self.offers, query);
+            let row = total.row(GroupKey::values(key), &self.offers);
             (key.as_str(), row)
         });
         rows.collect()
@@ -148,7 +168,7 @@ impl<'q> GroupKey<'q> {
         }
     }
 
-    pub(super) fn of(&mut self, entry: &Entry<'_>) -> Result<&str, ReadError> {
+    pub(super) fn of<A>(&mut self, entry: &Entry<'_, A>) -> Result<&str, ReadError> {
         self.text.clear();
         for by in self.by {
             let value = match by {
@@ -202,8 +222,22 @@ impl<'q> GroupKey<'q> {
 
 /// Adds a value to a key of values, led by its length.
 pub(super) fn push_value(key: &mut String, value: Option<&str>) {
-    let _infallible = match value {
-        None => write!(key, "-:"),
-        Some(value) => write!(key, "{}:{value}", value.len()),
-    };
+    match value {
+        None => key.push('-'),
+        Some(value) => push_number(key, value.len()),
+    }
+    key.push(':');
+    key.push_str(value.unwrap_or_default());
+}
+
+/// As `write!` does it, which takes several times as long: this is done for each row that is read.
+fn push_number(text: &mut String, number: usize) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.extend(
+        u32::try_from(number % 10)
+            .ok()
+            .and_then(|digit| char::from_digit(digit, 10)),
+    );
 }

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use jiff::ToSpan;
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
 
 use super::UsageError;
 use super::calendar::{Days, begin_of, local_date, monday_of, place};
-use super::reading::{self, Range, known_hours};
-use super::summary::{GroupKey, by_cost, groups};
+use super::ranking::{Weights, ranked, weights};
+use super::reading::{self, Entry, Range, known_hours};
+use super::summary::GroupKey;
+use super::top::TopOrder;
 use super::total::{Offers, Total};
 use super::usage::{UsageQuery, UsageRow};
 use crate::clock::UnixMicros;
@@ -181,63 +184,129 @@ pub(super) fn timeseries(
     if wanted.tier && !wanted.tags && begins.iter().any(|begin| begin.rem_euclid(HOUR_US) != 0) {
         return Err(UsageError::TierWithinHour);
     }
-    let ranks = ranks(connection, query, range)?;
-    let no_days = Days::default();
-    let mut key = GroupKey::new(&query.usage.by, &no_days);
-    let mut offers = Offers::default();
-    let mut totals: BTreeMap<(usize, usize), Total> = BTreeMap::new();
-    reading::read(
-        connection,
-        range,
-        &begins,
-        &query.usage.filter,
-        wanted,
-        &mut |entry| {
-            let rank = match ranks.len() {
-                0 => 0,
-                // Behind all that have one.
-                others => ranks.get(key.of(entry)?).copied().unwrap_or(others),
-            };
-            let offer = offers.number(entry, query.usage.prices.is_some());
-            let step = place(&begins, entry.time);
-            totals.entry((step, rank)).or_default().add(entry, offer);
-            Ok(())
-        },
-    )?;
-    let mut names = vec![Vec::new(); ranks.len()];
-    for (key, rank) in &ranks {
+    let gathered = if let Some(all) = gather(connection, query, range, &begins, None)? {
+        all.ranked(query.top)
+    } else {
+        let ranks = ranks(connection, query, range)?;
+        gather(connection, query, range, &begins, Some(ranks))?.unwrap_or_default()
+    };
+    let mut names = vec![Vec::new(); gathered.groups.len()];
+    for (key, rank) in &gathered.groups {
         names[*rank] = GroupKey::values(key);
     }
     let other = vec![Some(OTHER.to_owned()); query.usage.by.len()];
-    let rows = totals.into_iter().map(|((step, rank), total)| {
+    let rows = gathered.totals.into_iter().map(|((step, rank), total)| {
         let group = names.get(rank).unwrap_or(&other).clone();
         TimeseriesRow {
             time: UnixMicros(begins.get(step).copied().unwrap_or(range.since)),
-            usage: total.row(group, &offers, &query.usage),
+            usage: total.row(group, &gathered.offers),
         }
     });
     series.rows = rows.collect();
     Ok(series)
 }
 
-/// The rank of each of the top groups, by its key; empty where nothing is grouped.
+/// Numbers of groups, by their keys.
+type Numbers = HashMap<String, usize, RandomState>;
+
+/// Sums that are held at most before it is known which groups are the top ones: some 10 MB. In tests so
+/// few that there are often more.
+const MOST_SUMS: usize = if cfg!(test) { 8 } else { 10_000 };
+
+/// The sums of each step and group.
+#[derive(Debug, Default)]
+struct Gathered {
+    groups: Numbers,
+    /// By step and the group's number. That of all that have no number is behind theirs.
+    totals: BTreeMap<(usize, usize), Total>,
+    offers: Offers,
+}
+
+/// Reads the sums of each step, and of each group or of those that are numbered. `None` where groups
+/// should be told apart of which there are too many.
+fn gather(
+    connection: &Connection,
+    query: &TimeseriesQuery,
+    range: Range,
+    begins: &[i64],
+    numbered: Option<Numbers>,
+) -> Result<Option<Gathered>, UsageError> {
+    let no_days = Days::default();
+    let mut key = GroupKey::new(&query.usage.by, &no_days);
+    let mut gathered = Gathered {
+        offers: Offers::of(&query.usage),
+        ..Gathered::default()
+    };
+    let all = numbered.is_none();
+    gathered.groups = numbered.unwrap_or_default();
+    reading::read(
+        connection,
+        range,
+        begins,
+        &query.usage.filter,
+        query.usage.wanted(),
+        |entry: &Entry<'_>| {
+            if all && gathered.totals.len() > MOST_SUMS {
+                return Ok(());
+            }
+            let key = key.of(entry)?;
+            let others = gathered.groups.len();
+            let number = gathered.groups.get(key).copied();
+            if all && number.is_none() {
+                gathered.groups.insert(key.to_owned(), others);
+            }
+            let offer = gathered.offers.number(entry);
+            let place = (place(begins, entry.time), number.unwrap_or(others));
+            let total = gathered.totals.entry(place).or_default();
+            total.add(entry, offer);
+            Ok(())
+        },
+    )?;
+    Ok((!all || gathered.totals.len() <= MOST_SUMS).then_some(gathered))
+}
+
+impl Gathered {
+    /// The groups that cost most, numbered by their rank, and all others as one.
+    fn ranked(self, top: usize) -> Self {
+        let mut weights = vec![Weights::default(); self.groups.len()];
+        for (&(_, number), total) in &self.totals {
+            weights[number].merge(&Weights::of(&total.sums));
+        }
+        let groups = self.groups.iter();
+        let groups = groups.map(|(key, &number)| (key.as_str(), weights[number]));
+        let ranks = numbered(ranked(groups, TopOrder::Cost), top);
+        let mut ranks_of = vec![ranks.len(); self.groups.len()];
+        for (key, &number) in &self.groups {
+            ranks_of[number] = ranks.get(key).copied().unwrap_or(ranks.len());
+        }
+        let mut totals: BTreeMap<(usize, usize), Total> = BTreeMap::new();
+        for ((step, number), total) in self.totals {
+            let sum = totals.entry((step, ranks_of[number]));
+            sum.and_modify(|sum| sum.merge(&total)).or_insert(total);
+        }
+        Self {
+            groups: ranks,
+            totals,
+            offers: self.offers,
+        }
+    }
+}
+
+/// The rank of each of the top groups, by its key.
 fn ranks(
     connection: &Connection,
     query: &TimeseriesQuery,
     range: Range,
-) -> Result<HashMap<String, usize>, UsageError> {
-    if query.usage.by.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let unpriced = UsageQuery {
-        prices: None,
-        ..query.usage.clone()
-    };
-    let groups = groups(connection, &unpriced, range)?;
-    let mut rows = groups.rows(&unpriced);
-    rows.sort_by(|(_, a), (_, b)| by_cost(a, b));
-    let keys = rows.into_iter().map(|(key, _)| key.to_owned());
-    Ok(keys.take(query.top).zip(0..).collect())
+) -> Result<Numbers, UsageError> {
+    let groups = weights(connection, &query.usage, range)?;
+    let groups = groups.iter();
+    let groups = groups.map(|(key, &weights)| (key.as_str(), weights));
+    Ok(numbered(ranked(groups, TopOrder::Cost), query.top))
+}
+
+fn numbered(keys: Vec<&str>, top: usize) -> Numbers {
+    let keys = keys.into_iter().take(top).map(str::to_owned);
+    keys.zip(0..).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Who used most: groups ranked, with their share and their rank before.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use rusqlite::Connection;
 
 use super::UsageError;
-use super::summary::{Groups, groups};
+use super::ranking::{Weights, ranked, weights};
+use super::summary::{GroupKey, groups};
 use super::usage::{UsageQuery, UsageRow};
 use crate::record::closed_set;
 
@@ -54,54 +54,32 @@ pub(super) fn top(connection: &Connection, query: &TopQuery) -> Result<Vec<TopRo
     let range = query.usage.spanned();
     let now = groups(connection, &query.usage, range)?;
     let before = match range.before().filter(|_| query.usage.compare) {
-        Some(before) => {
-            let unpriced = UsageQuery {
-                prices: None,
-                ..query.usage.clone()
-            };
-            let groups = groups(connection, &unpriced, before)?;
-            let ranked = ranked(&groups, &unpriced, query.order);
-            let keys = ranked.into_iter().map(|(key, _)| key.to_owned());
-            keys.zip(1..).collect()
-        }
-        None => HashMap::new(),
+        Some(before) => weights(connection, &query.usage, before)?,
+        None => HashMap::default(),
     };
-    let all = now.total.row(Vec::new(), &now.offers, &query.usage);
-    let whole = weight(&all, query.order).filter(|&whole| whole > 0);
-    let rows = ranked(&now, &query.usage, query.order);
-    let rows = rows.into_iter().take(query.limit).zip(1..);
-    let rows = rows.map(|((key, usage), rank)| TopRow {
-        rank,
-        share: share(weight(&usage, query.order), whole),
-        previous_rank: before.get(key).copied(),
-        usage,
+    let before = before.iter().map(|(key, &weights)| (key.as_str(), weights));
+    let before: HashMap<_, _> = ranked(before, query.order).into_iter().zip(1..).collect();
+    let whole = Weights::of(&now.total().sums).by(query.order);
+    let whole = whole.filter(|&whole| whole > 0);
+    let groups = now.totals.iter();
+    let groups = groups.map(|(key, total)| (key.as_str(), Weights::of(&total.sums)));
+    let first = ranked(groups, query.order).into_iter().take(query.limit);
+    let rows = first.zip(1..).filter_map(|(key, rank)| {
+        let total = now.totals.get(key)?;
+        Some(TopRow {
+            rank,
+            share: share(Weights::of(&total.sums).by(query.order), whole),
+            previous_rank: before.get(key).copied(),
+            usage: total.row(GroupKey::values(key), &now.offers),
+        })
     });
     Ok(rows.collect())
 }
 
-fn ranked<'g>(groups: &'g Groups, query: &UsageQuery, order: TopOrder) -> Vec<(&'g str, UsageRow)> {
-    let mut rows = groups.rows(query);
-    rows.sort_by(|(_, a), (_, b)| {
-        let weight = |row: &UsageRow| Reverse((weight(row, order), row.requests));
-        weight(a)
-            .cmp(&weight(b))
-            .then_with(|| a.group.cmp(&b.group))
-    });
-    rows
-}
-
-/// What is compared; what is not known comes last.
-fn weight(row: &UsageRow, order: TopOrder) -> Option<i128> {
-    match order {
-        TopOrder::Cost => row.cost.map(|cost| i128::from(cost.0)),
-        TopOrder::Tokens => row.total_tokens.map(i128::from),
-        TopOrder::Requests => Some(row.requests.into()),
-        TopOrder::Errors => Some(row.errors.into()),
-    }
-}
-
 /// In millionths, which is finer than anybody reads.
-fn share(part: Option<i128>, whole: Option<i128>) -> Option<f64> {
-    let millionths = part?.saturating_mul(1_000_000).checked_div(whole?)?;
+fn share(part: Option<i64>, whole: Option<i64>) -> Option<f64> {
+    let millionths = i128::from(part?)
+        .saturating_mul(1_000_000)
+        .checked_div(whole?.into())?;
     Some(f64::from(i32::try_from(millionths).ok()?) / 1e6)
 }

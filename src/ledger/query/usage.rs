@@ -131,6 +131,7 @@ impl UsageQuery {
         Wanted {
             tags: self.by.iter().any(|by| matches!(by, GroupBy::Tag(_))),
             tier: self.by.contains(&GroupBy::Tier),
+            key: self.by.contains(&GroupBy::Key),
         }
     }
 }
