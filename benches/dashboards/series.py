@@ -13,6 +13,33 @@ INSTANCE = 'instance="127.0.0.1:8081",job="tollgate"'
 CHANNELS = ["openai", "azure-eu", "anthropic", "gemini", "spare"]
 MODELS = [f"model-{number}" for number in range(13)]
 APIS = {"openai": "chat", "azure-eu": "responses", "anthropic": "messages", "gemini": "gemini", "spare": "chat"}
+# Counters of a few series, each with its labels.
+FEW = [
+    ("channel_transitions_total", 'channel="openai",to="closed",reason="quota_exhausted"'),
+    ("folded_labels_total", 'label="model"'),
+    ("ledger_errors_total", 'store="journal"'),
+    ("ledger_errors_total", 'store="database"'),
+    ("ledger_records_total", 'result="written"'),
+    ("ledger_records_total", 'result="dropped"'),
+    ("notification_failures_total", 'receiver="telegram",reason="timeout"'),
+    ("notifications_total", 'receiver="telegram",result="sent"'),
+    ("notifications_total", 'receiver="telegram",result="merged"'),
+    ("payloads_total", 'result="written"'),
+    ("prices_file_reloads_total", 'result="updated"'),
+    ("prices_refreshes_total", 'result="unchanged"'),
+    ("rule_blocked_requests_total", 'rule="day",mode="enforce"'),
+    ("rule_blocked_requests_total", 'rule="burst",mode="shadow"'),
+]
+# Gauges without labels of their own.
+STANDING = [
+    ("process_max_fds", 1024), ("process_open_fds", 90), ("process_resident_memory_bytes", 9e7),
+    ("process_start_time_seconds", 1.79e9), ("process_threads", 12),
+    ("tollgate_config_reload_success", 1), ("tollgate_config_reload_timestamp_seconds", 1.79e9),
+    ("tollgate_data_dir_free_bytes", 5e10), ("tollgate_data_dir_size_bytes", 1e11),
+    ("tollgate_ledger_database_bytes", 8e9), ("tollgate_ledger_held_records", 0),
+    ("tollgate_ledger_journal_bytes", 1e6), ("tollgate_ledger_lag_seconds", 0.2),
+    ("tollgate_notification_queue", 0),
+]
 OUTCOMES = ["ok", "client_closed", "rate_limited", "upstream_error"]
 TOKENS = ["input", "input_cached", "output", "reasoning"]
 PHASES = ["read_request", "admit", "connect", "wait", "first_byte", "first_token", "stream", "total", "overhead"]
@@ -20,6 +47,7 @@ PHASES = ["read_request", "admit", "connect", "wait", "first_byte", "first_token
 DURATION = [0.01 * 2**n for n in range(17)]
 FIRST_TOKEN = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80]
 PER_TOKEN = [0.001, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5]
+COMMIT = [0.001 * 2**n for n in range(14)]
 PHASE = [5e-05, 0.0001, 0.00025, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 
 
@@ -55,6 +83,10 @@ def counters():
         for result in OUTCOMES:
             yield f'tollgate_upstream_attempts_total{{channel="{channel}",result="{result}",{INSTANCE}}}', 0.3
     yield from histogram("tollgate_overhead_seconds", "", PHASE, 4.0, 0.0003)
+    yield from histogram("tollgate_ledger_commit_seconds", "", COMMIT, 1.0, 0.004)
+    for name, labels in FEW:
+        yield f"tollgate_{name}{{{labels},{INSTANCE}}}", 0.01
+    yield f"process_cpu_seconds_total{{{INSTANCE}}}", 0.03
     for model in MODELS:
         yield f'tollgate_unpriced_requests_total{{model="{model}",{INSTANCE}}}', 0.0001
         yield f'tollgate_usage_missing_total{{api="chat",reason="{model}",{INSTANCE}}}', 0.0001
@@ -71,7 +103,15 @@ def gauges():
             yield f'tollgate_channel_ratelimit_limit{{channel="{channel}",kind="{kind}",{INSTANCE}}}', 1000
     for rule in ["day", "month", "burst"]:
         for name, value in [("used", 40), ("limit", 100), ("reserved", 2), ("remaining", 58), ("forecast", 90)]:
-            yield f'tollgate_budget_{name}{{rule="{rule}",unit="usd",{INSTANCE}}}', value
+            yield f'tollgate_budget_{name}{{rule="{rule}",scope="all",unit="usd",{INSTANCE}}}', value
+        yield f'tollgate_budget_overshoot_bound{{rule="{rule}",unit="usd",{INSTANCE}}}', 3
+        yield f'tollgate_rule_health{{rule="{rule}",{INSTANCE}}}', 1
+        yield f'tollgate_alerts{{rule="{rule}",severity="warning",state="firing",{INSTANCE}}}', 1
+    for window in ["5h", "7d"]:
+        yield f'tollgate_quota_used_ratio{{account="anthropic",window="{window}",{INSTANCE}}}', 0.4
+    yield f'tollgate_new_api_synced{{channel="openai",{INSTANCE}}}', 1
+    for name, value in STANDING:
+        yield f"{name}{{{INSTANCE}}}", value
     yield "up{" + INSTANCE + "}", 1
 
 
