@@ -64,7 +64,7 @@ pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
 /// The names of the columns, and how many rows there are.
 fn run(ledger: &Connection, sql: &str) -> Result<(Vec<String>, usize), String> {
     let mut statement = ledger.prepare(sql).map_err(|error| error.to_string())?;
-    let columns = statement.column_names().into_iter();
+    let columns = statement.column_names();
     let columns = columns.map(str::to_owned);
     let columns = columns.collect();
     let mut rows = statement.query([]).map_err(|error| error.to_string())?;
