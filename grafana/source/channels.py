@@ -189,12 +189,12 @@ def _doing():
         series(
             "First token by channel, p95", "Nineteen of twenty streams had their first token within this time.",
             metric(quantile("tollgate_time_to_first_token_seconds"), "{{channel}}"),
-            unit=words.SECONDS, width=8, thresholds=words.FIRST_TOKEN, links=latency,
+            unit=words.SECONDS, width=8, thresholds=words.FIRST_TOKEN, links=latency, coarse=True,
         ),
         series(
             "Duration by channel, p95", "Nineteen of twenty requests ended within this time.",
             metric(quantile("tollgate_request_duration_seconds"), "{{channel}}"),
-            unit=words.SECONDS, width=8, thresholds=words.DURATION, links=latency,
+            unit=words.SECONDS, width=8, thresholds=words.DURATION, links=latency, coarse=True,
         ),
         series(
             "In flight by channel", "Requests sent to a channel whose answer has not ended; `max_in_flight` bounds them.",

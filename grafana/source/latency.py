@@ -212,7 +212,7 @@ def _pace():
             "Output tokens a second that so many of a hundred streams reach: at p95 nineteen of twenty are faster. One "
             f"{by} below the others writes slowly.",
             metric(expression, f"{{{{{by}}}}}"),
-            unit=words.TOKENS_PER_SECOND, width=8, links=[_only(by)], calcs=("mean", "min"),
+            unit=words.TOKENS_PER_SECOND, width=8, links=[_only(by)], calcs=("mean", "min"), coarse=True,
         ))  # fmt: skip
     about = "How long streams took for each token after the first"
     return [*shown, _heatmap("Time per token", about, PER_TOKEN, width=24)]
@@ -300,7 +300,7 @@ def _by(title: str, family: str, by: str, thresholds):
         f"One {by} above the others is slow; all of them together: the network, or Tollgate. A click leaves only that "
         f"{by}.",
         metric(_quantile("$percentile", family, by=by), f"{{{{{by}}}}}"),
-        unit=words.SECONDS, width=8, thresholds=thresholds, links=[_only(by)],
+        unit=words.SECONDS, width=8, thresholds=thresholds, links=[_only(by)], coarse=True,
     )  # fmt: skip
 
 

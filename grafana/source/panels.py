@@ -27,7 +27,7 @@ from .queries import Ledger
 NO_TRAFFIC = "No requests in this range and for this choice."
 NOTHING = "None. That is good."
 # How finely time is cut. Grafana would ask for a point each pixel: more than eyes can use, and percentiles of many
-# series cost Prometheus in proportion.
+# series cost Prometheus in proportion. Those of each channel or model are the dearest: they get as few as bars.
 MOST_POINTS = 180
 MOST_BARS = 100
 # A cell without a value: unknown, or not there.
@@ -99,10 +99,12 @@ def series(
     least: float | None = 0,
     most: float | None = None,
     legend: bool = True,
+    coarse: bool = False,
 ):
-    """Lines, areas or bars over time. With thresholds the line at which amber and red begin is drawn."""
+    """Lines, areas or bars over time, `coarse` with fewer points. With thresholds the line at which amber and red
+    begin is drawn."""
     panel = _common(timeseries_build.Panel(), title, description, unit, width, height, targets, empty)
-    panel = panel.max_data_points(MOST_BARS if bars else MOST_POINTS)
+    panel = panel.max_data_points(MOST_BARS if bars or coarse else MOST_POINTS)
     if bars:
         panel = panel.draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     else:
