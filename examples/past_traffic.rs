@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
         let rate = if now - at < HOUR {
             per_minute
         } else {
-            per_day / 1_440.0 * shape(at)
+            per_day / 1_440.0 * shape(at) * growth(now - at)
         };
         at += gap(rate, &mut chance);
         // What is on its way at the end is the demo's own.
@@ -101,14 +101,18 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How busy a moment is: working hours and working days more, and slowly more from week to week.
+/// There is more from week to week: how much of today's there was so long ago.
+fn growth(ago: i64) -> f64 {
+    1.3 / (1.0 + to_float(ago) / to_float(120 * DAY))
+}
+
+/// How busy a moment is: working hours and working days more.
 fn shape(at: i64) -> f64 {
     let hour = to_float(at.rem_euclid(DAY)) / to_float(HOUR);
     let day_of_week = (at.div_euclid(DAY) + 3).rem_euclid(7);
     let weekend = if day_of_week >= 5 { 0.35 } else { 1.0 };
-    let week = to_float(at.div_euclid(7 * DAY).rem_euclid(16)) / 16.0;
     let daylight = 1.0 - ((hour - 14.0) / 24.0 * std::f64::consts::TAU).cos();
-    weekend * (0.7 + 0.6 * week) * (2.1 - daylight).max(0.1)
+    weekend * (2.1 - daylight).max(0.1)
 }
 
 /// Microseconds to the next request at `rate` requests a minute.

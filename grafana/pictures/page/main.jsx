@@ -23,9 +23,13 @@ async function start() {
   register();
   const { input } = window;
   const theme = createTheme({ colors: { mode: 'dark' } });
-  const values = Object.fromEntries(input.variables.map(({ name, shown }) => [name, shown]));
-  const replace = (text) => String(text ?? '').replace(/\$\{?(\w+)(?::\w+)?\}?/g, (whole, name) => values[name] ?? whole);
-  const context = { theme, timezone: input.timezone, replace, marks: input.marks };
+  // Titles show what a choice is called; everything else works with its value.
+  const filled = (usual) => (text) => String(text ?? '').replace(/\$(\w+)|\$\{(\w+)(?::(\w+))?\}/g, (whole, a, b, format) => {
+    const variable = input.variables.find(({ name }) => name === (a ?? b));
+    if (!variable) return whole;
+    return (format ?? usual) === 'text' ? variable.shown : String(variable.value);
+  });
+  const context = { theme, timezone: input.timezone, replace: filled('value'), titled: filled('text'), marks: input.marks };
   for (const answer of input.panels) {
     try {
       answer.data = await prepare(answer, context);
@@ -74,7 +78,7 @@ function Dashboard({ input, context }) {
         {rows.map((panel, n) => (
           <div key={n} className="place" style={place(panel.gridPos)}>
             {panel.type === 'row'
-              ? <Row panel={panel} title={context.replace(panel.title)} />
+              ? <Row panel={panel} title={context.titled(panel.title)} />
               : <Panel answer={find(answers, panel)} size={place(panel.gridPos)} context={context} />}
           </div>
         ))}

@@ -32,7 +32,7 @@ export function Panel({ answer, size, context }) {
     <PanelChrome
       width={size.width}
       height={size.height}
-      title={context.replace(panel.title ?? '')}
+      title={context.titled(panel.title ?? '')}
       description={panel.description || undefined}
       displayMode={panel.transparent ? 'transparent' : 'default'}
       padding={panel.type === 'table' ? 'none' : 'md'}
