@@ -75,12 +75,14 @@ fn main() -> anyhow::Result<()> {
     let mut at = now - days * DAY;
     let mut written = 0;
     while at < now {
-        let rate = if now - at < HOUR {
-            per_minute
+        let last_hour = now - HOUR;
+        at = if at < last_hour {
+            let rate = per_day / 1_440.0 * shape(at) * growth(now - at);
+            // A long wait at night ends where the last hour begins.
+            (at + gap(rate, &mut chance)).min(last_hour)
         } else {
-            per_day / 1_440.0 * shape(at) * growth(now - at)
+            at + gap(per_minute, &mut chance)
         };
-        at += gap(rate, &mut chance);
         // What is on its way at the end is the demo's own.
         if at > now - MINUTE / 2 {
             break;
