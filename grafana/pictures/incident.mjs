@@ -43,9 +43,9 @@ for (const picture of pictures.filter((one) => one.at === name)) {
 }
 process.exitCode = failed ? 1 : 0;
 
-/** The id of the first request that the log shows for a filter. */
+/** The id of the first request of the incident that the log shows for a filter. */
 async function first(filter) {
-  const answer = await fetch(`${demo.ledger}/api/v1/requests?limit=1&${filter}`);
+  const answer = await fetch(`${demo.ledger}/api/v1/requests?limit=1&since=${new Date(demo.from * 1000).toISOString()}&${filter}`);
   return (await answer.json()).requests[0].id;
 }
 
