@@ -93,7 +93,8 @@ class Board:
 
 
 def _gates() -> dict[str, object]:
-    closed = f"sum by (channel) (changes(tollgate_channel_open{{{queries.CHANNEL}}}[$__interval])) > 0"
+    # Wider than the step: what changes between two windows is in neither. Grafana makes one mark of adjacent ones.
+    closed = f"sum by (channel) (changes(tollgate_channel_open{{{queries.CHANNEL}}}[$__rate_interval])) > 0"
     return {
         "name": "Channels closed and opened",
         "datasource": {"type": "prometheus", "uid": "${datasource}"},

@@ -17,6 +17,7 @@ mod boards;
 mod links;
 mod lint;
 mod live;
+mod marks;
 mod metrics;
 mod reference;
 mod source;

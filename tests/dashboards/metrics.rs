@@ -115,7 +115,7 @@ fn choices(stack: &Stack, query: &str) -> Result<(), String> {
 }
 
 /// An expression as Grafana sends it when everything is chosen.
-fn filled(expr: &str, board: &Board) -> String {
+pub(crate) fn filled(expr: &str, board: &Board) -> String {
     let mut filled = expr.to_owned();
     for (name, value) in [
         ("__rate_interval", "1m"),
