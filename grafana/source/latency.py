@@ -340,7 +340,9 @@ def _quantile(quantile: str, family: str, matchers: str = TRAFFIC, offset: str =
 
 def _slow_share(family: str, variable: str, by: str = "") -> str:
     summed = f"sum by ({by})" if by else "sum"
-    within = f'{summed} (rate({family}_bucket{{{TRAFFIC}, le="${variable}"}}[$__rate_interval]))'
+    # From version 3 on Prometheus writes a bound of "5" as "5.0".
+    bound = f'le=~"${variable}(\\\\.0)?"'
+    within = f"{summed} (rate({family}_bucket{{{TRAFFIC}, {bound}}}[$__rate_interval]))"
     return f"1 - {within} / {summed} (rate({family}_count{{{TRAFFIC}}}[$__rate_interval]))"
 
 

@@ -205,6 +205,34 @@ fn misused_counters(expr: &str) -> Vec<String> {
     wrong
 }
 
+/// A bucket's bound is matched as a pattern: Prometheus 2 has "5" as Tollgate writes it, Prometheus 3 makes "5.0" of it.
+#[test]
+fn bounds_of_buckets_are_those_of_any_prometheus() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for board in boards::all() {
+        for target in board.targets(PROMETHEUS) {
+            let expr = target.expr();
+            for (begin, _) in expr.match_indices("le") {
+                let before = expr[..begin].trim_end();
+                let matcher = expr[begin + 2..].trim_start();
+                let is_label = before.ends_with(['{', ',']);
+                if is_label && matcher.starts_with(['=', '!']) {
+                    count += 1;
+                    let pattern = matcher
+                        .strip_prefix("=~\"")
+                        .and_then(|rest| rest.split('"').next());
+                    if !pattern.is_some_and(|pattern| pattern.ends_with("(\\\\.0)?")) {
+                        wrong.push(format!("{}: {expr}", target.place()));
+                    }
+                }
+            }
+        }
+    }
+    assert_none(&wrong);
+    assert!(count >= 3, "{count} of them");
+}
+
 /// Colours that mean something mean it everywhere: thresholds go from green over amber to red, or the other way round.
 #[test]
 fn thresholds_are_those_of_the_house() {
