@@ -3,12 +3,27 @@
 from . import links, words
 from .board import Board
 from .panels import NOTHING, bars, column, hidden, merged, series, stat, states, table, words_for
-from .queries import INSTANCE, RANGE, flag, ledger, metric, metric_now, metric_table, moment, number, text
+from .queries import (
+    INSTANCE,
+    RANGE,
+    budget,
+    budget_share,
+    flag,
+    ledger,
+    metric,
+    metric_now,
+    metric_table,
+    moment,
+    number,
+    text,
+)
 
 RATE = "[$__rate_interval]"
 NO_BUDGETS = "No rule has a limit on cost, tokens or requests: docs/rules.md has some to start from."
 NO_RULES = "No rules are set: docs/rules.md has some to start from."
 NO_FORECAST = f"No forecast yet, or no budget. {NO_BUDGETS}"
+# What tells one budget from another.
+EACH = "rule, scope, unit"
 NOBODY = "No receivers are set, or nothing was told."
 
 SEVERITIES = words_for({"critical": ("critical", words.RED), "warning": ("warning", words.AMBER)})
@@ -25,10 +40,6 @@ FATE_COLOURS = {
     "sent": words.GREEN, "merged": "light-green", "replaced": "super-light-green", "dead": words.RED,
     "silenced": words.GREY, "inhibited": words.GREY, "muted": words.GREY,
 }  # fmt: skip
-
-
-def _budget(what: str) -> str:
-    return f"max by (rule, scope, unit) (tollgate_budget_{what}{{{INSTANCE}}})"
 
 
 def board() -> Board:
@@ -52,7 +63,7 @@ def _numbers():
              metric_now(critical, "critical"), width=4, thresholds=words.steps(0.5, 1)),
         stat(
             "Fullest budget", "Of all budgets the one that has used most of its limit. At 100 % an enforced one refuses.",
-            metric_now(f"max({_budget('used')} / {_budget('limit')})", "used"),
+            metric_now(f"max({budget_share('used', EACH)})", "used"),
             unit=words.RATIO, width=4, thresholds=words.USED, empty=NO_BUDGETS,
         ),
         stat(
@@ -72,19 +83,19 @@ def _numbers():
 
 
 def _budgets():
-    share = f"{_budget('used')} / {_budget('limit')}"
-    forecast = f"{_budget('forecast')} / {_budget('limit')}"
+    share, forecast = budget_share("used", EACH), budget_share("forecast", EACH)
     to_cost = links.to(words.COST, "What it was spent on")
     all_of_it = table(
         "All budgets",
         "Each budget and what it is of: its limit, what is used, what is held for requests on their way, what is left, "
-        "and what it comes to at its window's end at the present rate. The fullest first.",
+        "and what it comes to at its window's end at the present rate. The fullest first; of several instances the worst "
+        "figure of each.",
         metric_table(f"sort_desc({share})", "A"),
-        metric_table(_budget("limit"), "B"),
-        metric_table(_budget("used"), "C"),
-        metric_table(_budget("reserved"), "D"),
-        metric_table(_budget("remaining"), "E"),
-        metric_table(_budget("forecast"), "F"),
+        metric_table(budget("limit", EACH), "B"),
+        metric_table(budget("used", EACH), "C"),
+        metric_table(budget("reserved", EACH), "D"),
+        metric_table(budget("remaining", EACH), "E"),
+        metric_table(budget("forecast", EACH), "F"),
         width=24, height=9, empty=NO_BUDGETS, sort="Used of it", links=[to_cost],
     )  # fmt: skip
     all_of_it = merged(all_of_it, {
@@ -127,8 +138,8 @@ def _budgets():
             "At the rate of the last half hour, in how long the rest of a budget is used up; of those that are used at "
             "all. Shorter than what is left of its window: it will not last. 0: it is used up.",
             metric(
-                f"bottomk(10, clamp_min(max by (rule, scope) (tollgate_budget_remaining{{{INSTANCE}}}), 0) / "
-                f"(max by (rule, scope) (deriv(tollgate_budget_used{{{INSTANCE}}}[30m])) > 0))",
+                f"bottomk(10, min by (rule, scope) (clamp_min(tollgate_budget_remaining{{{INSTANCE}}}, 0) / "
+                f"(deriv(tollgate_budget_used{{{INSTANCE}}}[30m]) > 0)))",
                 "{{rule}} {{scope}}",
             ),
             unit=words.SECONDS, empty="Nothing is being used up.", calcs=("lastNotNull", "min"), links=[to_cost],

@@ -27,6 +27,8 @@ from .queries import (
     FILTERS,
     INSTANCE,
     TRAFFIC,
+    budget,
+    budget_share,
     metric,
     metric_now,
     metric_table,
@@ -400,17 +402,18 @@ def _reported(panel, *beside: str):
 
 def _budgets():
     budgets = links.to(words.BUDGETS, "Budgets and alerts")
-    of = f'{{{INSTANCE}, unit="usd"}}'
+    usd = f'{INSTANCE}, unit="usd"'
+    forecast = budget_share("forecast", "rule, scope", usd)
     shown = table(
         "Budgets in USD",
         "Of each budget: its limit, what is used of it in its window, what is reserved for requests on their way, what "
         "is left, and what will be used at the window's end at the present rate. Red: it will come near its limit, or "
         "pass it.",
         *[
-            metric_table(f"max by (rule, scope) (tollgate_budget_{what}{of})", ref)
+            metric_table(budget(what, "rule, scope", usd), ref)
             for what, ref in (("limit", "A"), ("used", "B"), ("reserved", "C"), ("remaining", "D"), ("forecast", "E"))
         ],
-        metric_table(f"max by (rule, scope) (tollgate_budget_forecast{of} / tollgate_budget_limit{of})", "F"),
+        metric_table(forecast, "F"),
         width=16, empty="No budgets in USD are set.", sort="Forecast of the limit",
     )  # fmt: skip
     shown = merged(shown, {
@@ -450,10 +453,7 @@ def _budgets():
             "Forecast against budget",
             "What will be used at each window's end, as a share of its limit; the ten fullest. Above 100 % it will be "
             "passed.",
-            metric_now(
-                f"topk(10, max by (rule, scope) (tollgate_budget_forecast{of} / tollgate_budget_limit{of}))",
-                "{{rule}} {{scope}}",
-            ),
+            metric_now(f"topk(10, {forecast})", "{{rule}} {{scope}}"),
             unit=words.RATIO, width=8, thresholds=words.USED, empty="No budgets in USD, or no forecast yet.",
             links=[budgets],
         ),

@@ -56,6 +56,17 @@ def metric_buckets(expr: str, ref: str = "A") -> prometheus_build.Dataquery:
     return metric(expr, legend="{{le}}", ref=ref).format(prometheus_model.PromQueryFormat.HEATMAP)
 
 
+def budget(what: str, by: str, matchers: str = INSTANCE) -> str:
+    """A figure of each budget; of several Tollgates that of the worst, which is the least where room is `remaining`."""
+    worst = "min" if what == "remaining" else "max"
+    return f"{worst} by ({by}) (tollgate_budget_{what}{{{matchers}}})"
+
+
+def budget_share(what: str, by: str, matchers: str = INSTANCE) -> str:
+    """A figure of each budget as a share of its limit: each Tollgate's of its own limit, and then that of the worst."""
+    return f"max by ({by}) (tollgate_budget_{what}{{{matchers}}} / tollgate_budget_limit{{{matchers}}})"
+
+
 @dataclass
 class Column:
     """A column of an answer: where it is, what it is called, what it is (`string`, `number`, `timestamp`, `boolean`)."""

@@ -14,6 +14,7 @@ mod support;
 
 mod answers;
 mod boards;
+mod fleet;
 mod links;
 mod lint;
 mod live;

@@ -73,7 +73,7 @@ fn cases(expr: &str) -> String {
 }
 
 /// What promtool says of a file of tests.
-fn promtool(cases: &str) -> Result<(), String> {
+pub(crate) fn promtool(cases: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("marks.yaml");
     std::fs::write(&file, cases).unwrap();
