@@ -78,7 +78,7 @@ def _numbers():
         stat("Given up", "Notifications of this range that could not be told before their deadline, 1,000 at most. "
              "They went to the fallback of their receiver, where it has one; *What was given up* says why.",
              ledger("notifications", "notifications", [text("id", "Given up")], result="dead", limit="1000", **RANGE),
-             width=4, thresholds=words.NONE_IS_GOOD, calc="count", field="Given up", empty="None was given up in this range."),
+             width=4, thresholds=words.NONE_IS_GOOD, calc="count", field="Given up", empty=NOTHING),
     ]  # fmt: skip
 
 
