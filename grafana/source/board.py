@@ -8,13 +8,18 @@ from grafana_foundation_sdk.models import dashboard as model
 
 from . import links, panels, queries, variables, words
 
-FIRST_AID = f"""
+_FIRST_AID = "What to do when panels are empty."
+# First aid by what is asked.
+_NEITHER = f"""
 | what you see | why | what to do |
 |---|---|---|
-| “{panels.NO_TRAFFIC}” | nothing was sent, or the choice at the top leaves nothing | widen the range, choose *All* |
-| every panel over time is empty, the numbers are there | Prometheus does not scrape Tollgate, or another one is chosen | [is it scraped?]({words.RUNBOOK}#prometheus-does-not-scrape-tollgate) |
-| the numbers and tables fail, what is over time is there | the Infinity plugin is missing, or the address or token of its data source is wrong | [plugin]({words.RUNBOOK}#the-infinity-plugin-is-missing), [admin port]({words.RUNBOOK}#the-admin-port-is-closed) |
-| “Datasource … was not found” | no data source of that kind, or none whose name contains `tollgate` | [data sources]({words.RUNBOOK}#the-wrong-data-source) |
+| “{panels.NO_TRAFFIC}” | nothing was sent, or the choice at the top leaves nothing | widen the range, choose *All* |"""
+_PROMETHEUS = f"""
+| latencies, rates, gates, budgets and health are empty | Prometheus does not scrape Tollgate, or another one is chosen: *Seen by Prometheus* is 0 | [is it scraped?]({words.RUNBOOK}#prometheus-does-not-scrape-tollgate) |"""
+_LEDGER = f"""
+| money, tokens, counts of requests and tables of them fail | the Infinity plugin is missing, or the address or token of its data source is wrong: *Answered by the ledger* fails too | [plugin]({words.RUNBOOK}#the-infinity-plugin-is-missing), [admin port]({words.RUNBOOK}#the-admin-port-is-closed) |"""
+_SOURCES = f"""
+| “Datasource … was not found” | no data source of that kind, or for the ledger none whose name contains `tollgate` | [data sources]({words.RUNBOOK}#the-wrong-data-source) |
 """
 
 
@@ -27,11 +32,13 @@ class Board:
         self._built = self._built.readonly().timezone("browser").time(since, "now").refresh(refresh)
         self._built = self._built.tooltip(model.DashboardCursorSync.CROSSHAIR).link(links.between_dashboards())
         self._gates = False
+        self._sources: set[str] = set()
 
     def choices(self, *chosen) -> "Board":
         """What a reader chooses, in this order."""
         for variable in chosen:
             self._built = self._built.with_variable(variable)
+            self._sources.add(variable.build().name)
         return self
 
     def leads(self, *ways) -> "Board":
@@ -69,10 +76,19 @@ class Board:
         self._built = self._built.with_row(row)
         return self
 
-    def first_aid(self, content: str = FIRST_AID) -> "Board":
-        """The last row: why a panel may be empty."""
-        about = "What to do when panels are empty."
-        return self.folded("Nothing to see?", panels.note("First aid", about, content, height=7))
+    def first_aid(self, content: str = "") -> "Board":
+        """The last row: why a panel may be empty. Without `content` by what is asked: Prometheus, the ledger's API."""
+        if content:
+            return self.folded("Nothing to see?", panels.note("First aid", _FIRST_AID, content, height=7))
+        text, seen = _NEITHER, []
+        if "datasource" in self._sources:
+            text += _PROMETHEUS
+            seen.append(_seen_by_prometheus())
+        if "ledger" in self._sources:
+            text += _LEDGER
+            seen.append(_answered_by_the_ledger())
+        note = panels.note("First aid", _FIRST_AID, text + _SOURCES, width=24 - 4 * len(seen), height=8)
+        return self.folded("Nothing to see?", note, *seen)
 
     def to_json(self) -> dict[str, object]:
         """Grafana's classic model, importable everywhere."""
@@ -90,6 +106,28 @@ class Board:
         # Ids and versions are given by the Grafana that imports it.
         dashboard.pop("id", None)
         return dashboard
+
+
+def _seen_by_prometheus():
+    return panels.stat(
+        "Seen by Prometheus",
+        "How many Tollgates the Prometheus chosen at the top scrapes, of the instances chosen. 0: none, so every panel "
+        "that reads Prometheus is empty, whatever the traffic.",
+        queries.metric_now(f"count(tollgate_build_info{{{queries.INSTANCE}}}) or vector(0)", "seen"),
+        width=4, height=8, thresholds=words.ONE_IS_GOOD, empty="This Prometheus does not answer, so whether it scrapes Tollgate is not known.",
+        links=[links.to(words.SELF, "Tollgate itself")],
+    )  # fmt: skip
+
+
+def _answered_by_the_ledger():
+    return panels.stat(
+        "Answered by the ledger",
+        "The version of the Tollgate that the ledger's data source asks. An error: the plugin is missing, or the "
+        "address or the token of the data source is wrong.",
+        queries.ledger("info", "", [queries.text("version", "Version")]),
+        width=4, height=8, unit=words.TEXT, field="Version", empty="The ledger's data source does not answer.",
+        links=[links.to(words.SELF, "Tollgate itself")],
+    )  # fmt: skip
 
 
 def _gates() -> dict[str, object]:

@@ -2,9 +2,10 @@
 
 from . import links, words
 from .board import Board
-from .panels import NOTHING, bars, column, hidden, merged, series, stat, states, table, words_for
+from .panels import NOT_SCRAPED, NOTHING, bars, column, hidden, merged, series, stat, states, table, words_for
 from .queries import (
     INSTANCE,
+    NONE_OF_IT,
     RANGE,
     budget,
     budget_share,
@@ -54,13 +55,13 @@ def board() -> Board:
 
 
 def _numbers():
-    firing = f'sum(tollgate_alerts{{{INSTANCE}, state="firing"}}) or vector(0)'
-    critical = f'sum(tollgate_alerts{{{INSTANCE}, state="firing", severity="critical"}}) or vector(0)'
+    firing = f'sum(tollgate_alerts{{{INSTANCE}, state="firing"}}) or {NONE_OF_IT}'
+    critical = f'sum(tollgate_alerts{{{INSTANCE}, state="firing", severity="critical"}}) or {NONE_OF_IT}'
     return [
         stat("Firing", "Alerts of Tollgate's own rules that fire now, at either limit.", metric_now(firing, "firing"),
-             width=4, thresholds=words.NONE_IS_GOOD),
+             width=4, thresholds=words.NONE_IS_GOOD, empty=NOT_SCRAPED),
         stat("Critical", "Alerts that fire at their critical limit now: what a rule says is then done.",
-             metric_now(critical, "critical"), width=4, thresholds=words.steps(0.5, 1)),
+             metric_now(critical, "critical"), width=4, thresholds=words.steps(0.5, 1), empty=NOT_SCRAPED),
         stat(
             "Fullest budget", "Of all budgets the one that has used most of its limit. At 100 % an enforced one refuses.",
             metric_now(f"max({budget_share('used', EACH)})", "used"),
@@ -74,7 +75,7 @@ def _numbers():
         ),
         stat("Waiting to be told", "Notifications that wait to be sent: within a receiver's limits, or because it fails.",
              metric_now(f"sum(tollgate_notification_queue{{{INSTANCE}}})", "waiting"), width=4,
-             thresholds=words.steps(10, 100)),
+             thresholds=words.steps(10, 100), empty=NOT_SCRAPED),
         stat("Given up", "Notifications of this range that could not be told before their deadline, 1,000 at most. "
              "They went to the fallback of their receiver, where it has one; *What was given up* says why.",
              ledger("notifications", "notifications", [text("id", "Given up")], result="dead", limit="1000", **RANGE),

@@ -1,9 +1,15 @@
 """Tollgate itself: does it keep up, has it room, and is what it runs with what was meant."""
 
-from . import links, variables, words
+from functools import partial
+
+from . import links, panels, variables, words
 from .board import Board
-from .panels import NOTHING, coloured, series, stat, states, words_for
-from .queries import INSTANCE, metric, metric_now
+from .panels import NO_TRAFFIC, NOT_SCRAPED, NOTHING, coloured, states, words_for
+from .queries import INSTANCE, NONE_OF_IT, metric, metric_now
+
+# What a Tollgate says of itself is there without requests too.
+series = partial(panels.series, empty=NOT_SCRAPED)
+stat = partial(panels.stat, empty=NOT_SCRAPED)
 
 RATE = "[$__rate_interval]"
 OF = f"{{{INSTANCE}}}"
@@ -24,7 +30,7 @@ def board() -> Board:
 
 
 def _numbers():
-    lost = f'sum(increase(tollgate_ledger_records_total{{{INSTANCE}, result=~"dropped|rejected"}}{RATE})) or vector(0)'
+    lost = f'sum(increase(tollgate_ledger_records_total{{{INSTANCE}, result=~"dropped|rejected"}}{RATE})) or {NONE_OF_IT}'
     used = f"max(1 - tollgate_data_dir_free_bytes{OF} / tollgate_data_dir_size_bytes{OF})"
     return [
         stat("Running", "How many Tollgates Prometheus scrapes, of those chosen.",
@@ -40,7 +46,7 @@ def _numbers():
         stat("Disk used", "The fullest of the file systems that hold a ledger.", metric_now(used, "used"),
              unit=words.RATIO, thresholds=words.USED),
         stat("Overhead, p99", "Tollgate's own time in a request, that ninety-nine of a hundred do not exceed.",
-             metric(_overhead(0.99), "p99"), unit=words.SECONDS, thresholds=words.OVERHEAD,
+             metric(_overhead(0.99), "p99"), unit=words.SECONDS, thresholds=words.OVERHEAD, empty=NO_TRAFFIC,
              links=[links.to(words.LATENCY, "Where the time goes")]),
         stat("Settings", "Whether the files of settings and rules were good when they were last read. If not, the ones "
              "before are in force.", metric_now(f"min(tollgate_config_reload_success{OF})", "settings"),
@@ -93,10 +99,11 @@ def _time():
         series("Overhead", "Tollgate's own time in a request: the total less every wait for the client or the upstream.",
                *[metric(_overhead(q), name, ref)
                  for name, q, ref in (("p50", 0.5, "A"), ("p99", 0.99, "B"), ("p99.9", 0.999, "C"))],
-               unit=words.SECONDS, thresholds=words.OVERHEAD, links=[links.to(words.LATENCY, "Where the time goes")]),
+               unit=words.SECONDS, thresholds=words.OVERHEAD, empty=NO_TRAFFIC,
+               links=[links.to(words.LATENCY, "Where the time goes")]),
         series("Processor by request", "Processor time of the whole process for each request that ended.",
                metric(f"{BY} (rate(process_cpu_seconds_total{OF}{RATE})) / {BY} (rate(tollgate_requests_total{OF}{RATE}))",
-                      "{{instance}}"), unit=words.SECONDS),
+                      "{{instance}}"), unit=words.SECONDS, empty=NO_TRAFFIC),
     ]  # fmt: skip
 
 

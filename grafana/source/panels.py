@@ -24,6 +24,9 @@ from . import words
 from .queries import Ledger
 
 # Why a panel is empty, by what it reads. The first guess comes first; the row at a dashboard's end has the rest.
+# Prometheus knows nothing of a Tollgate that it does not scrape, so what it does not show may be there all the same.
+OR_NOT_SCRAPED = "Or this Prometheus does not scrape Tollgate: see the last row."
+NOT_SCRAPED = "This Prometheus does not scrape Tollgate: see the last row."
 NO_TRAFFIC = "No requests in this range and for this choice."
 NOTHING = "None. That is good."
 # How finely time is cut. Grafana would ask for a point each pixel: more than eyes can use, and percentiles of many
@@ -36,10 +39,13 @@ NOT_SAID = "Nothing has said so yet."
 
 
 def _common(panel, title: str, description: str, unit: str, width: int, height: int, targets, empty: str):
+    source = targets[0].build().datasource
+    if source.type_val == "prometheus" and "scrape" not in empty:
+        empty = f"{empty} {OR_NOT_SCRAPED}"
     panel = panel.title(title).description(description).unit(unit).span(width).height(height).no_value(empty)
     for target in targets:
         panel = panel.with_target(target)
-    return panel.datasource(targets[0].build().datasource)
+    return panel.datasource(source)
 
 
 def _last(calc: str = "lastNotNull", values: bool = False) -> common.ReduceDataOptions:

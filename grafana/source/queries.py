@@ -25,6 +25,9 @@ TRAFFIC = f'{CHANNEL}, model=~"$model", api=~"$api"'
 # Without what was refused before a channel was chosen.
 ON_A_CHANNEL = f'{TRAFFIC}, channel!=""'
 
+# 0 of what has no series while there is none of it: but only where Prometheus scrapes a Tollgate, which would tell it.
+NONE_OF_IT = f"0 * sum(tollgate_build_info{{{INSTANCE}}})"
+
 # The range of the dashboard, and the filters that every question about usage takes.
 RANGE = {"since": "${__from:date:iso}", "until": "${__to:date:iso}"}
 FILTERS = {"channel": "${channel:csv}", "model": "${model:csv}", "api": "${api:csv}", "key": "${key:csv}"}

@@ -91,6 +91,11 @@ fn panels_say_what_they_show() {
             if targets.is_empty() {
                 say("it asks nothing");
             }
+            if panel.json["datasource"]["type"] == PROMETHEUS
+                && !text(&defaults["noValue"]).contains("scrape")
+            {
+                say("it says that there is nothing where Prometheus may not scrape Tollgate");
+            }
             let sources = targets.iter().map(|target| &target["datasource"]);
             for source in sources.chain([&panel.json["datasource"]]) {
                 let is_mixed = source["type"] == "datasource" && source["uid"] == "-- Mixed --";
@@ -203,6 +208,22 @@ fn misused_counters(expr: &str) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// 0 is shown of what is known to be none: not where Prometheus scrapes no Tollgate. How many it scrapes is one thing that
+/// it always knows.
+#[test]
+fn unknown_is_not_shown_as_none() {
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        for target in board.targets(PROMETHEUS) {
+            let expr = target.expr();
+            if expr.contains("vector(0)") && !expr.starts_with("count(tollgate_build_info{") {
+                wrong.push(format!("{}: {expr}", target.place()));
+            }
+        }
+    }
+    assert_none(&wrong);
 }
 
 /// A bucket's bound is matched as a pattern: Prometheus 2 has "5" as Tollgate writes it, Prometheus 3 makes "5.0" of it.
