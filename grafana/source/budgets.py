@@ -2,7 +2,21 @@
 
 from . import links, words
 from .board import Board
-from .panels import NOT_SCRAPED, NOTHING, bars, column, hidden, merged, series, stat, states, table, words_for
+from .panels import (
+    NOT_SCRAPED,
+    NOTHING,
+    bars,
+    column,
+    hidden,
+    merged,
+    series,
+    stat,
+    states,
+    table,
+    widths,
+    words_for,
+    wrapped,
+)
 from .queries import (
     INSTANCE,
     NONE_OF_IT,
@@ -20,9 +34,9 @@ from .queries import (
 )
 
 RATE = "[$__rate_interval]"
-NO_BUDGETS = "No rule has a limit on cost, tokens or requests: docs/rules.md has some to start from."
+NO_BUDGETS = "No rule has a budget: docs/rules.md has some."
 NO_RULES = "No rules are set: docs/rules.md has some to start from."
-NO_FORECAST = f"No forecast yet, or no budget. {NO_BUDGETS}"
+NO_FORECAST = "No forecast yet, or no budget."
 # What tells one budget from another.
 EACH = "rule, scope, unit"
 NOBODY = "No receivers are set, or nothing was told."
@@ -162,44 +176,49 @@ def _alerts():
         "was not done, *What was done* says why, or what the rule's mode kept it from.",
         ledger("alerts", "alerts", [
             text("severity", "Severity"), text("state", "State"), text("alert", "Alert"), number("value", "Measured"),
-            number("limit", "Limit"), text("unit", "Unit"), number("forecast", "At the end"), moment("active_since", "Since"),
+            number("limit", "Limit"), text("unit", "Unit"), moment("active_since", "Since"),
             moment("window_end", "Window ends"), text("mode", "Mode"), text("actions.0.action", "Action"),
             flag("actions.0.done", "Done"), text("actions.0.detail", "What was done"), text("actions.1.detail", "And"),
             text("annotations.summary", "Summary"),
             text("silenced_by.0", "Silence"),
         ]),
-        width=24, empty=NOTHING, links=[links.to(words.REQUESTS, "The requests")],
+        width=24, height=9, empty=NOTHING, links=[links.to(words.REQUESTS, "The requests")],
     )  # fmt: skip
     past = table(
         "What alerts did",
         "Each change of an alert in this range, the newest first.",
         ledger("alert-events", "events", [
             moment("at", "When"), text("alert", "Alert"), text("state", "It became"), text("severity", "Severity"),
-            number("value", "Measured"), number("limit", "Limit"), text("unit", "Unit"), text("mode", "Mode"),
+            number("value", "Measured"), number("limit", "Limit"), text("unit", "Unit"),
             text("actions.0.action", "Action"), flag("actions.0.done", "Done"),
             text("actions.0.detail", "What was done"),
         ], limit="100", **RANGE),
-        width=16, height=9, empty="No alert changed in this range.",
+        width=18, height=9, empty="No alert changed in this range.",
     )  # fmt: skip
-    for shown in (now, past):
-        column(shown, "Severity", mappings=[SEVERITIES.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
-        for name in ("State", "It became"):
-            if shown is past or name == "State":
-                column(shown, name, mappings=[ALERTS.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
-    for shown in (now, past):
-        column(shown, "Done", mappings=[DONE.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=70)
+    now = column(now, "State", mappings=[ALERTS.to_json()], custom__cellOptions={"type": "color-text"})
+    past = column(past, "It became", mappings=[ALERTS.to_json()], custom__cellOptions={"type": "color-text"})
     for name in ("Since", "Window ends"):
         now = column(now, name, unit=words.MOMENT)
-    past = column(past, "When", unit=words.POINT, custom__width=180)
+    now = widths(now, State=75, Since=115, Window_ends=115, Mode=75, Silence=80)
+    past = widths(column(past, "When", unit=words.POINT), When=165, It_became=80)
+    now, past = _told(now), _told(past)
     return [
-        now,
+        wrapped(now, "And", "Summary"),
         past,
         series(
             "Firing over time", "Alerts that fire, by rule and the limit that is passed.",
             metric(f'sum by (rule, severity) (tollgate_alerts{{{INSTANCE}, state="firing"}})', "{{rule}}: {{severity}}"),
-            unit=words.COUNT, width=8, height=9, stacked=True, calcs=("max",), empty=NOTHING,
+            unit=words.COUNT, width=6, height=9, stacked=True, calcs=("max",), empty=NOTHING,
         ),
     ]  # fmt: skip
+
+
+def _told(shown):
+    """The columns that alerts have now and had then."""
+    shown = column(shown, "Severity", mappings=[SEVERITIES.to_json()], custom__cellOptions={"type": "color-text"})
+    shown = column(shown, "Done", mappings=[DONE.to_json()], custom__cellOptions={"type": "color-text"})
+    shown = widths(shown, Alert=230, Severity=72, Measured=80, Limit=75, Unit=75, Action=80, Done=60)
+    return wrapped(shown, "What was done")
 
 
 def _rules():
@@ -229,6 +248,8 @@ def _rules():
     rules = column(rules, "Refused", links=[refused], unit=words.EXACT_COUNT)
     for name in ("Would refuse", "Folded"):
         rules = column(rules, name, unit=words.EXACT_COUNT)
+    rules = widths(rules, Mode=75, Metric=110, Stat=60, Window=80, Warning=80, Critical=80, Unit=75, Health=120)
+    rules = wrapped(widths(rules, Refused=75, Would_refuse=100, Folded=70), "Why not", "Where it stands")
     return [
         rules,
         states(
@@ -249,7 +270,7 @@ def _rules():
             unit=words.PER_MINUTE, width=8, empty="No rule refuses requests.",
             links=[links.to(words.REQUESTS, "These requests", outcome="blocked")],
         ),
-        hidden(column(silences, "Until", unit=words.MOMENT), "Id"),
+        hidden(wrapped(widths(column(silences, "Until", unit=words.MOMENT), Until=110, By=90), "Of", "Why"), "Id"),
     ]  # fmt: skip
 
 
@@ -263,8 +284,9 @@ def _notifications():
         ], limit="100", **RANGE),
         width=24, height=9, empty=NOBODY,
     )  # fmt: skip
-    told = column(told, "When", unit=words.POINT, custom__width=180)
-    told = column(told, "Fate", mappings=[FATES.to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
+    told = column(told, "When", unit=words.POINT)
+    told = column(told, "Fate", mappings=[FATES.to_json()], custom__cellOptions={"type": "color-text"})
+    told = wrapped(widths(told, When=165, Receiver=120, Kind=90, Why=90, Fate=90, Tries=60), "What it says", "Error")
     dead = table(
         "What was given up",
         "What could not be told before its deadline, the newest first, and why. A receiver that is seen here more than "
@@ -275,7 +297,8 @@ def _notifications():
         ], result="dead", limit="50", **RANGE),
         width=24, height=6, empty=NOTHING,
     )  # fmt: skip
-    dead = column(dead, "When", unit=words.POINT, custom__width=180)
+    dead = column(dead, "When", unit=words.POINT)
+    dead = wrapped(widths(dead, When=165, Receiver=120, Tries=60), "What it says", "Error")
     in_red = {"mode": "fixed", "fixedColor": words.RED}
     dead = column(dead, "Error", color=in_red, custom__cellOptions={"type": "color-text"})
     fates = series(

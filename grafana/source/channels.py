@@ -3,7 +3,7 @@
 from . import links, words
 from .board import Board
 from .dialects import Api
-from .panels import bars, by_series, coloured, column, series, stat, states, table, words_for
+from .panels import bars, by_series, coloured, column, series, stat, states, table, widths, words_for, wrapped
 from .queries import (
     CHANNEL,
     INSTANCE,
@@ -27,7 +27,7 @@ STATES = words_for({
     "open": ("open", words.GREEN), "probing": ("probing", words.AMBER), "closed": ("closed", words.RED),
 })  # fmt: skip
 
-NO_LIMITS = "No provider has said what its limits are, or all are whole again."
+NO_LIMITS = "No limits told, or all are whole again."
 
 # How a try ended, in the colours of how a request ends: both have the same words where they mean the same.
 TRIES = "tollgate_upstream_attempts_total"
@@ -112,7 +112,9 @@ def _gates():
     held = column(held, "State", mappings=[STATES.to_json()], custom__cellOptions={"type": "color-text"})
     held = column(held, "Channel", links=[links.of_field(words.REQUESTS, "Its requests", "channel", "Channel")])
     for name in ("Since", "Until", "Next probe", "Cool until"):
-        held = column(held, name, unit=words.MOMENT)
+        held = column(held, name, unit=words.MOMENT, custom__width=115)
+    held = widths(held, State=80, Held_by=90, Reason=110, Held_too_by=95, In_flight=75, At_most=75, Cools_down_for=130)
+    held = wrapped(held, "Channel", "Note")
     happened = table(
         "What happened to gates",
         "Each change of a hold on any channel, the newest first: who closed or opened it, and why. *Until* of the "
@@ -126,6 +128,8 @@ def _gates():
     happened = column(happened, "When", unit=words.POINT)
     happened = column(happened, "Until", unit=words.POINT)
     happened = column(happened, "It became", mappings=[STATES.to_json()], custom__cellOptions={"type": "color-text"})
+    happened = widths(happened, When=165, Channel=120, It_became=80, By=85, Reason=100, Until=165, Who=90)
+    happened = wrapped(happened, "Note")
     return [
         states(
             "Gates over time",
@@ -155,7 +159,8 @@ def _tries():
             "Tries by how they ended",
             "Every try at an upstream, those too that were given up for another channel.",
             metric(f"sum by (result) (rate({TRIES}{{{CHANNEL}}}{RATE}))", "{{result}}"),
-            unit=words.PER_SECOND, stacked=True, links=[links.to(words.REQUESTS, "The failed requests", outcome="failed")],
+            unit=words.PER_SECOND, width=8, stacked=True,
+            links=[links.to(words.REQUESTS, "The failed requests", outcome="failed")],
         ), words.OUTCOME_COLOURS),
         series(
             "Failed tries by channel",
@@ -165,17 +170,17 @@ def _tries():
                 f"/ sum by (channel) (rate({TRIES}{{{CHANNEL}}}{RATE}))",
                 "{{channel}}",
             ),
-            unit=words.RATIO, thresholds=words.ERRORS,
+            unit=words.RATIO, width=8, thresholds=words.ERRORS,
             links=[links.of_series(words.REQUESTS, "Requests of ${__field.labels.channel}", "channel", "channel")],
         ),
         series(
             "Traffic by channel",
             "Requests by the channel that answered, or was tried last.",
             metric(f"sum by (channel) (rate(tollgate_requests_total{{{ON_A_CHANNEL}}}{RATE}))", "{{channel}}"),
-            unit=words.PER_SECOND, stacked=True,
+            unit=words.PER_SECOND, width=8, stacked=True,
             links=[links.of_series(words.REQUESTS, "Requests of ${__field.labels.channel}", "channel", "channel")],
         ),
-        errors(Api(), width=12),
+        errors(Api()),
     ]  # fmt: skip
 
 
@@ -225,7 +230,7 @@ def _room():
                 f'topk(12, max by (account, window) (tollgate_quota_used_ratio{{{INSTANCE}, account=~"$channel"}}))',
                 "{{account}}: {{window}}",
             ),
-            unit=words.RATIO, width=8, thresholds=words.USED, most=1, empty="No provider has said so: plans alone have windows.",
+            unit=words.RATIO, width=8, thresholds=words.USED, most=1, empty="Plans alone have windows of usage.",
         ),
         states(
             "The same channel in new-api",

@@ -20,8 +20,8 @@ NEWEST, SLOWEST, FAILED = 200, 20, 100
 class Listed:
     """A column of a list: its title, what it is in the API's answer and in SQL, and how it looks.
 
-    `type` is Infinity's: `string`, `number`, `boolean`, `timestamp`. `leads` says what its links lead to: `request`,
-    `channel`, `key` or `session` of the cell, or `row`: the request of the row's *Id*.
+    `type` is Infinity's: `string`, `number`, `boolean`, `timestamp`. `leads` says what its links lead to: the
+    `channel` or `key` of the cell, `row`: the request of the row's *Id*, `example`: that of its *Last example*.
     """
 
     title: str

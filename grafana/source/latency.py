@@ -2,7 +2,7 @@
 
 from . import links, variables, words
 from .board import Board
-from .panels import coloured, column, heatmap, known, series, stat, table
+from .panels import coloured, column, heatmap, hidden, known, series, stat, table, widths
 from .queries import (
     CHANNEL,
     INSTANCE,
@@ -247,7 +247,7 @@ def _overhead():
 def _slowest():
     shown = table(
         "The twenty slowest",
-        "The requests of this range that took longest, as the ledger has them; a click shows one in full. What they "
+        "The requests of this range that took longest, as the ledger has them; *Started* shows one in full. What they "
         "wait for tells whom to ask: a long *Wait* is the provider's, a long *Stream* a long answer.",
         requests(
             [
@@ -264,13 +264,15 @@ def _slowest():
     )  # fmt: skip
     shown = known(shown, "Duration")
     for phase in ("Duration", "Read", "Admit", "Connect", "Wait", "First token", "Stream"):
-        shown = column(shown, phase, unit=words.MICROSECONDS, decimals=1)
+        shown = column(shown, phase, unit=words.MICROSECONDS, decimals=1, custom__width=85)
     for tokens in ("Output", "Reasoning"):
-        shown = column(shown, tokens, unit=words.COUNT)
-    shown = column(shown, "Started", unit=words.MOMENT, custom__minWidth=110)
+        shown = column(shown, tokens, unit=words.COUNT, custom__width=85)
+    request = links.of_field(words.REQUEST, "This request in full", "id", "Request")
+    shown = column(shown, "Started", unit=words.MOMENT, links=[request])
     shown = column(shown, "Channel", links=[links.of_field(words.LATENCY, "Only this channel", "channel", "Channel")])
     shown = column(shown, "Model", links=[links.of_field(words.LATENCY, "Only this model", "model", "Model")])
-    return column(shown, "Request", links=[links.of_field(words.REQUEST, "This request in full", "id", "Request")])
+    shown = widths(shown, Started=115, Channel=115, API=90, Key=100, Outcome=115, Tries=60)
+    return hidden(shown, "Request")
 
 
 def _percentiles(title: str, about: str, family: str, thresholds):

@@ -12,7 +12,9 @@ from .panels import (
     stat,
     states,
     table,
+    widths,
     words_for,
+    wrapped,
 )
 from .queries import CHANNEL, INSTANCE, TRAFFIC, ledger, metric, metric_now, number, text, usage_now_and_before, usage_over_time
 from .rankings import ranking
@@ -107,17 +109,18 @@ def _now():
             ],
             state="firing",
         ),
-        width=10, height=7, empty=NOTHING, links=[links.to(words.BUDGETS, "Budgets and alerts")],
+        width=12, height=7, empty=NOTHING, links=[links.to(words.BUDGETS, "Budgets and alerts")],
     )  # fmt: skip
-    firing = column(firing, "Severity", mappings=[words_for({"critical": ("critical", words.RED), "warning": ("warning", words.AMBER)}).to_json()], custom__cellOptions={"type": "color-text"}, custom__width=90)
+    firing = column(firing, "Severity", mappings=[words_for({"critical": ("critical", words.RED), "warning": ("warning", words.AMBER)}).to_json()], custom__cellOptions={"type": "color-text"})
     firing = column(firing, "Since", unit=words.MOMENT)
+    firing = wrapped(widths(firing, Severity=75, Measured=80, Limit=70, Unit=65, Since=115, Mode=70), "Alert")
     return [
         states(
             "Channels",
             "Which upstreams take requests. A closed one is held by an alert, its breaker or an operator; its share "
             "goes to others.",
             metric(f"min by (channel) (tollgate_channel_open{{{CHANNEL}}})", "{{channel}}"),
-            width=8, height=7, mappings=[open_or_closed], links=[links.to(words.CHANNELS, "Why, and what happened")],
+            width=6, height=7, mappings=[open_or_closed], links=[links.to(words.CHANNELS, "Why, and what happened")],
         ),
         firing,
         bars(

@@ -25,7 +25,7 @@ from .queries import Ledger
 
 # Why a panel is empty, by what it reads. The first guess comes first; the row at a dashboard's end has the rest.
 # Prometheus knows nothing of a Tollgate that it does not scrape, so what it does not show may be there all the same.
-OR_NOT_SCRAPED = "Or this Prometheus does not scrape Tollgate: see the last row."
+OR_NOT_SCRAPED = "Or not scraped: see the last row."
 NOT_SCRAPED = "This Prometheus does not scrape Tollgate: see the last row."
 NO_TRAFFIC = "No requests in this range and for this choice."
 NOTHING = "None. That is good."
@@ -36,6 +36,8 @@ MOST_BARS = 100
 # A cell without a value: unknown, or not there.
 UNKNOWN = "–"
 NOT_SAID = "Nothing has said so yet."
+# How a column looks that is not shown. The first is for Grafana before 12.2.
+HIDDEN = {"custom__hidden": True, "custom__hideFrom": {"viz": True, "legend": False, "tooltip": False}}
 
 
 def _common(panel, title: str, description: str, unit: str, width: int, height: int, targets, empty: str):
@@ -174,6 +176,20 @@ def column(panel, name: str, title: str | None = None, **properties: object):
     return panel.override_by_name(name, values)
 
 
+def widths(panel, **pixels: int):
+    """How wide columns are, `_` for a blank in their names. All that is left goes to those that are not named."""
+    for name, width in pixels.items():
+        panel = column(panel, name.replace("_", " "), custom__width=width)
+    return panel
+
+
+def wrapped(panel, *names: str, least: int = 120):
+    """Columns of long texts: in as many lines as they need, `least` pixels wide."""
+    for name in names:
+        panel = column(panel, name, custom__wrapText=True, custom__minWidth=least)
+    return panel
+
+
 def share(panel, name: str):
     """A column of shares of a whole, as bars."""
     bar = {"type": "gauge", "mode": "basic"}
@@ -198,9 +214,7 @@ def upright(panel):
 def hidden(panel, *names: str):
     """Columns that links need and readers do not."""
     for name in names:
-        # The first is for Grafana before 12.2.
-        nowhere = {"viz": True, "legend": False, "tooltip": False}
-        panel = column(panel, name, custom__hidden=True, custom__hideFrom=nowhere)
+        panel = column(panel, name, **HIDDEN)
     return panel
 
 

@@ -1,7 +1,7 @@
 """Tables of who used most: their share of the whole, and where they were in the period before."""
 
 from . import links, words
-from .panels import column, share, table
+from .panels import column, share, table, widths
 from .queries import number, text, usage
 
 # What a ranking goes by, as the API calls it: the column that says so, and its unit.
@@ -20,7 +20,10 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
     columns = [text("name", name), number("cost_usd", "Spend"), number("share", "Share")]
     if tokens:
         columns.append(number("total_tokens", "Tokens"))
-    columns += [number("requests", "Requests"), number("errors", "Failed"), number("previous_rank", "Rank was")]
+    columns.append(number("requests", "Requests"))
+    if has_failed := not tokens or width >= 12:
+        columns.append(number("errors", "Failed"))
+    columns.append(number("previous_rank", "Rank was"))
     shown = table(
         f"{title} by {measure}",
         f"The {limit} {title.lower()} with most {measure} in this range, their share of all of it, and their rank in "
@@ -36,6 +39,13 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
         shown = column(shown, name, mappings=words.NAMELESS)
     for measured, unit in MEASURES.values():
         shown = column(shown, measured, unit=unit)
-    shown = share(column(shown, name, custom__minWidth=110), "Share")
+    shown = share(column(shown, name, custom__minWidth=95), "Share")
+    # A third of a dashboard has room for a name and five of these.
+    shown = widths(shown, Spend=78, Share=88, Requests=76, Rank_was=76)
     shown = column(shown, "Rank was", mappings=words.NEW)
+    if tokens:
+        shown = widths(shown, Tokens=70)
+    if not has_failed:
+        return shown
+    shown = widths(shown, Failed=58)
     return column(shown, "Failed", thresholds=words.NONE_IS_GOOD, custom__cellOptions={"type": "color-text"})

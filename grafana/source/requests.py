@@ -64,76 +64,74 @@ def _request(dialect: Api | Sql, title: str, value: str):
 
 
 _OUTCOMES = {outcome: (outcome, colour) for outcome, colour in words.OUTCOME_COLOURS.items()}
-# How it looks where a column says whether: booleans from the API, numbers from SQL.
-_YES, _NO = ("yes", words.NEUTRAL), ("no", words.GREY)
-_YES_NO = {"true": _YES, "false": _NO, "1": _YES, "0": _NO}
 
 OUTCOME_LOOK = {
     "mappings": [words_for(_OUTCOMES).to_json()],
     "custom__cellOptions": {"type": "color-text"},
-    "custom__width": 130,
+    "custom__width": 120,
 }
 _COLOURED = {"custom__cellOptions": {"type": "color-text"}}
-_SLIM = {"custom__width": 85}
-_WIDE = {"custom__width": 160}
-_USD = {"unit": words.USD, "decimals": 6, "custom__width": 110}
-US_LOOK = {"unit": words.MICROSECONDS, "custom__width": 95}
+_SLIM = {"custom__width": 95}
+# What is left of the width goes to these.
+_WIDE = {"custom__minWidth": 120}
+_NAME = {"custom__width": 155}
+_USD = {"unit": words.USD, "decimals": 6, "custom__width": 100}
+US_LOOK = {"unit": words.MICROSECONDS, "custom__width": 90}
 _TOTAL = US_LOOK | _COLOURED | {"thresholds": words.DURATION_US}
-_FIRST = US_LOOK | _COLOURED | {"thresholds": words.FIRST_TOKEN_US}
-_STATUS = _COLOURED | {"thresholds": words.STATUS, "custom__width": 70}
+# Room for the sign of a filter beside the title.
+_FIRST = US_LOOK | _COLOURED | {"thresholds": words.FIRST_TOKEN_US, "custom__width": 110}
+_STATUS = _COLOURED | {"thresholds": words.STATUS, "custom__width": 75}
 
-TIME = Listed("Time", "started_at", "timestamp", leads="row", look={"unit": words.EXACT_MOMENT, "custom__width": 190})
-ID = Listed("Id", "id", leads="request", look={"custom__width": 290})
+TIME = Listed("Time", "started_at", "timestamp", leads="row", look={"unit": words.EXACT_MOMENT, "custom__width": 180})
+# For the links of the row.
+ID = Listed("Id", "id", look=panels.HIDDEN)
 OUTCOME = Listed("Outcome", "outcome", look=OUTCOME_LOOK)
 STATUS = Listed("Status", "status", "number", look=_STATUS)
 API = Listed("API", "api", look=_SLIM)
 MODEL = Listed("Model", "served_model", look=_WIDE)
-ASKED = Listed("Asked for", "requested_model", look=_WIDE)
-CHANNEL = Listed("Channel", "channel", leads="channel", look={"custom__width": 120})
-KEY = Listed("Key", "key", leads="key", look={"custom__width": 130})
-STREAM = Listed("Stream", "stream", "boolean", look={"mappings": [words_for(_YES_NO).to_json()], "custom__width": 70})
+ASKED = Listed("Asked for", "requested_model", look=_NAME)
+CHANNEL = Listed("Channel", "channel", leads="channel", look={"custom__width": 115})
+KEY = Listed("Key", "key", leads="key", look={"custom__width": 105})
 COST = Listed("Cost", "cost_usd", "number", "cost_nanousd / 1e9", look=_USD)
 FIRST_TOKEN = Listed("First token", "first_token_us", "number", look=_FIRST)
 TOTAL = Listed("Total", "total_us", "number", look=_TOTAL)
-_TRIES = _COLOURED | {"thresholds": words.ATTEMPTS, "custom__width": 80}
-ATTEMPTS = Listed("Attempts", "attempts", "number", look=_TRIES)
+_TRIES = _COLOURED | {"thresholds": words.ATTEMPTS, "custom__width": 75}
+ATTEMPTS = Listed("Tries", "attempts", "number", look=_TRIES)
 ERROR = Listed("Error", "error_code", look=_WIDE)
-SESSION = Listed("Session", "session", leads="session", look=_WIDE)
 
 
 def _tokens(title: str, selector: str) -> Listed:
-    return Listed(title, selector, "number", look={"unit": words.EXACT_COUNT, "custom__width": 75})
+    return Listed(title, selector, "number", look={"unit": words.EXACT_COUNT, "custom__width": 90 if len(title) > 3 else 70})
 
 
 TOKENS = [_tokens("In", "input_tokens"), _tokens("Cached", "input_cached_tokens"), _tokens("Out", "output_tokens")]
-LOG = [
-    TIME, OUTCOME, STATUS, API, MODEL, ASKED, CHANNEL, KEY, STREAM, *TOKENS, COST, FIRST_TOKEN, TOTAL, ATTEMPTS, ERROR,
-    SESSION, ID,
-]  # fmt: skip
+# What fits beside each other; the request in full has the rest.
+LOG = [TIME, OUTCOME, STATUS, MODEL, CHANNEL, KEY, *TOKENS, COST, FIRST_TOKEN, TOTAL, ATTEMPTS, ERROR, ID]
 SLOW = [
     TOTAL, FIRST_TOKEN,
     Listed("Connect", "connect_us", "number", look=US_LOOK),
     Listed("Wait", "wait_us", "number", look=US_LOOK),
     Listed("Stream time", "stream_us", "number", look=US_LOOK),
     Listed("Overhead", "overhead_us", "number", look=US_LOOK),
-    TIME, OUTCOME, STATUS, MODEL, CHANNEL, KEY, STREAM, *TOKENS, ATTEMPTS, ID,
+    TIME, OUTCOME, STATUS, MODEL, CHANNEL, KEY, TOKENS[0], TOKENS[-1], ATTEMPTS, ID,
 ]  # fmt: skip
-MESSAGE = Listed("Message", "error_message", look={"custom__minWidth": 260, "custom__wrapText": True})
-BLAME = Listed("Whose fault", "error_source", look=_SLIM | {"custom__width": 100})
-FAILURES = [TIME, OUTCOME, STATUS, BLAME, ERROR, MESSAGE, CHANNEL, ASKED, API, KEY, ATTEMPTS, TOTAL, ID]
+MESSAGE = Listed("Message", "error_message", look={"custom__minWidth": 200, "custom__wrapText": True})
+BLAME = Listed("Whose fault", "error_source", look={"custom__width": 115})
+CODE = Listed("Error", "error_code", look=_NAME)
+FAILURES = [TIME, OUTCOME, STATUS, BLAME, CODE, MESSAGE, CHANNEL, ASKED, API, KEY, ATTEMPTS, TOTAL, ID]
 GROUPED = [
-    Listed("Requests", "requests", "number", "grouped.requests", look={"custom__width": 90}),
+    Listed("Requests", "requests", "number", "grouped.requests", look={"custom__width": 80}),
     Listed("Outcome", "outcome", sql="grouped.outcome", look=OUTCOME_LOOK),
     Listed("Status", "status", "number", "grouped.status", look=_STATUS),
-    Listed("Error", "error_code", sql="grouped.error_code", look=_WIDE),
-    Listed("Whose fault", "error_source", sql="grouped.error_source", look={"custom__width": 100}),
-    Listed("Channel", "channel", sql="grouped.channel", leads="channel", look={"custom__width": 120}),
-    Listed("Model", "model", sql="grouped.model", look=_WIDE),
+    Listed("Error", "error_code", sql="grouped.error_code", look=_NAME),
+    Listed("Whose fault", "error_source", sql="grouped.error_source", look=_SLIM),
+    Listed("Channel", "channel", sql="grouped.channel", leads="channel", look={"custom__width": 115}),
+    Listed("Model", "model", sql="grouped.model", look=_NAME),
     Listed("API", "api", sql="grouped.api", look=_SLIM),
-    Listed("Since", "first_at", "timestamp", "grouped.first_at", look={"unit": words.MOMENT, "custom__width": 120}),
-    Listed("Last", "last_at", "timestamp", "grouped.last_at", look={"unit": words.MOMENT, "custom__width": 120}),
+    Listed("Since", "first_at", "timestamp", "grouped.first_at", look={"unit": words.MOMENT, "custom__width": 115}),
+    Listed("Last", "last_at", "timestamp", "grouped.last_at", "example", {"unit": words.MOMENT, "custom__width": 115}),
     Listed("Last message", "last_message", sql="example.error_message", look=MESSAGE.look),
-    Listed("Last example", "last_id", sql="grouped.last_id", leads="request", look={"custom__width": 290}),
+    Listed("Last example", "last_id", sql="grouped.last_id", look=panels.HIDDEN),
 ]  # fmt: skip
 # Of `/api/v1/requests/{id}` and of the table `attempts`.
 TRIES = [
@@ -160,16 +158,14 @@ def _ways(listed: Listed, dialect: Api | Sql) -> list:
     value = links.value_of(listed.title)
     kept = _kept(dialect)
     match listed.leads:
-        case "request":
-            return [links.alone(words.REQUEST, "This request in full", *kept, id=value)]
         case "row":
             return [links.alone(words.REQUEST, "This request in full", *kept, id=links.value_of(ID.title))]
+        case "example":
+            return [links.alone(words.REQUEST, "The last one in full", *kept, id=links.value_of("Last example"))]
         case "channel":
             return [links.alone(words.CHANNELS, "This channel", *kept, channel=value)]
         case "key":
             return [links.alone(words.COST, "What this key spent", *kept, key=value)]
-        case "session":
-            return [links.alone(dialect.uid, "The requests of this session", *(kept or ["ledger"]), session=value)]
     return []
 
 
@@ -236,8 +232,8 @@ def _p95(dialect: Api | Sql):
 def _log(dialect: Api | Sql):
     made = table(
         "The requests",
-        f"The first {NEWEST} of the requests chosen, in the order chosen at the top. *Time* and *Id* lead to all that "
-        "is known of one: its phases, attempts, tokens and captured bytes. A dash is unknown, not 0: a cost without a "
+        f"The first {NEWEST} of the requests chosen, in the order chosen at the top. *Time* leads to all that is "
+        "known of one: its session, phases, attempts, tokens and captured bytes. A dash is unknown, not 0: a cost without a "
         "price, a first token of what was no stream.",
         dialect.chosen_order(LOG, NEWEST),
         width=24, height=16,
@@ -250,8 +246,8 @@ def errors(dialect: Api | Sql, width: int = 24):
     some = "" if isinstance(dialect, Sql) else " Outcomes, sessions and statuses chosen do not change it."
     made = table(
         "What fails where",
-        "Failed requests grouped by channel, model, API and error, the most frequent first: since when, the last time, "
-        f"and the last one as an example.{some}",
+        "Failed requests grouped by channel, model, API and error, the most frequent first: since when and the last "
+        f"time, which leads to that request as an example.{some}",
         dialect.errors(GROUPED),
         width=width, height=9, empty=panels.NOTHING,
     )  # fmt: skip
@@ -282,7 +278,7 @@ def _slowest(dialect: Api | Sql):
 def _one(dialect: Sql):
     made = table(
         "The request",
-        "The request whose id is typed at the top. *Id* leads to it in full, which asks Tollgate's API.",
+        "The request whose id is typed at the top. *Time* leads to it in full, which asks Tollgate's API.",
         dialect.one([*LOG, MESSAGE]),
         width=24, height=4, empty="No request has the id typed at the top, or none is typed.",
     )  # fmt: skip

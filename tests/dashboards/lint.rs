@@ -138,6 +138,64 @@ fn panels_have_room() {
     assert_none(&wrong);
 }
 
+/// The columns of a table that is asked of the API fit into its width, where a dashboard has 1,600 pixels. What a
+/// transformation makes of an answer is not known here.
+#[test]
+fn columns_of_tables_have_room() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for board in boards::all() {
+        for panel in board.panels() {
+            let transformed = list(&panel.json["transformations"]).iter();
+            let keeps_columns =
+                |id: &Value| ["organize", "filterByValue", "sortBy"].contains(&text(id));
+            let targets = list(&panel.json["targets"]);
+            if panel.kind() != "table"
+                || targets[0]["datasource"]["type"] != INFINITY
+                || !transformed.into_iter().all(|one| keeps_columns(&one["id"]))
+            {
+                continue;
+            }
+            count += 1;
+            let needed = width(panel.json, list(&targets[0]["columns"]));
+            let room = room(panel.json["gridPos"]["w"].as_f64().unwrap());
+            if needed > room {
+                wrong.push(format!("{}: {needed} of {room} pixels", panel.place()));
+            }
+        }
+    }
+    assert_none(&wrong);
+    assert!(count > 20, "{count} tables");
+}
+
+/// How wide a panel of so many of the grid's 24 columns is within: without its border, padding and a scroll bar.
+fn room(columns: f64) -> f64 {
+    let (dashboard, gap, around) = (1_568.0, 8.0, 34.0);
+    let column = (dashboard - 23.0 * gap) / 24.0;
+    (columns * column + (columns - 1.0) * gap - around).floor()
+}
+
+/// How wide these columns are at the least: those that say so as they say, the others their minimum.
+fn width(panel: &Value, columns: &[Value]) -> f64 {
+    let usual = &panel["fieldConfig"]["defaults"]["custom"]["minWidth"];
+    let of_column = |column: &Value| {
+        let said = |property: &str| {
+            let overrides = list(&panel["fieldConfig"]["overrides"]).iter();
+            overrides
+                .filter(|one| one["matcher"]["options"] == column["text"])
+                .flat_map(|one| list(&one["properties"]))
+                .rfind(|said| said["id"] == property)
+                .map(|said| &said["value"])
+        };
+        if said("custom.hidden") == Some(&Value::Bool(true)) {
+            return 0.0;
+        }
+        let width = said("custom.width").or_else(|| said("custom.minWidth"));
+        width.unwrap_or(usual).as_f64().unwrap()
+    };
+    columns.iter().map(of_column).sum()
+}
+
 /// target-rate-interval, target-counter-agg: a counter is never shown as it is, and rates are taken over what the range and the
 /// scrape interval make sensible. (target-promql and template-label-promql: a real Prometheus answers them, see `metrics`.)
 #[test]
