@@ -14,7 +14,7 @@ use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::info::{REVISION, VERSION, ledger_id};
 use super::json::{Info, Moment, RequestDetailJson, RequestList};
 use super::moment::{parse_moment, parse_span};
-use super::parameters::{Parameters, invalid, names, parsed, words};
+use super::parameters::{Parameters, invalid, known, names, parsed, words};
 use crate::clock::{UnixMicros, micros};
 use crate::ledger::query::{Cursor, NameFilter, Order, RequestFilter, Sequence};
 use crate::record::{Api, Outcome, RequestId, UsageSource};
@@ -254,14 +254,12 @@ impl RequestsParameters {
 fn outcomes(given: Option<&str>) -> Result<NameFilter, ApiError> {
     let failures = Outcome::ALL.iter().filter(|outcome| outcome.is_error());
     let failures: Vec<&str> = failures.map(|outcome| outcome.as_str()).collect();
-    let failures = failures.join(",");
-    let each = |name: &str| match name.trim() {
-        "failed" => failures.clone(),
-        name => name.to_owned(),
-    };
-    let given = given.map(|names| names.split(',').map(each).collect::<Vec<_>>().join(","));
-    let all = Outcome::ALL.iter().map(|outcome| outcome.as_str());
-    words("outcome", given.as_deref(), all)
+    let given = names("outcome", given)?.with_word("failed", &failures);
+    known(
+        "outcome",
+        given,
+        Outcome::ALL.iter().map(|outcome| outcome.as_str()),
+    )
 }
 
 /// The parameter `min_total`, in microseconds.

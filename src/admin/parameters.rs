@@ -69,7 +69,15 @@ pub(super) fn words(
     given: Option<&str>,
     words: impl Iterator<Item = &'static str>,
 ) -> Result<NameFilter, ApiError> {
-    let filter = names(name, given)?;
+    known(name, names(name, given)?, words)
+}
+
+/// `filter` of parameter `name`, where it speaks of `words` only, which are all that there are.
+pub(super) fn known(
+    name: &'static str,
+    filter: NameFilter,
+    words: impl Iterator<Item = &'static str>,
+) -> Result<NameFilter, ApiError> {
     let words: Vec<&str> = words.collect();
     match filter.check(name, &words) {
         Ok(()) => Ok(filter),

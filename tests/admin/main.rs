@@ -14,6 +14,7 @@ mod connections;
 mod document;
 mod health;
 mod keys;
+mod names;
 mod notifications;
 mod questions;
 mod repricing;

@@ -181,6 +181,10 @@ What Tollgate answers on the admin port under `/api/v1/`, made of its own descri
 - Money is decimal strings of USD, exact to the nano-dollar. What is not known is `null`.
 - Lists have pages: `next` of an answer is the `cursor` of the next question. An empty parameter counts as not given; an unknown
   one is an error that names what there is.
+- Filters by name (`channel`, `model`, `key`, `outcome`, …) take names and patterns (`*` any characters, `?` one) with commas between
+  them; a backslash makes a sign a character (`a\\,b`). `(none)` is what has no name. A list in JSON (`[\"a,b\",\"gpt-5\"]`, what
+  Grafana makes of `${model:json}`) is of names only, whatever their characters. `*` is everything. `(other)`, the rest of a series
+  over time, cannot be asked for: it is refused, and never taken for everything.
 - Errors: `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`.
 ";
 

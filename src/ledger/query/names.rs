@@ -1,12 +1,15 @@
 //! Filters by name: what a question says of a channel, a model, a key, and the like.
 
+mod choice;
+
 use std::fmt;
 use std::str::FromStr;
 
 use rusqlite::types::Value;
 
-use crate::config::ModelPattern;
 use crate::record::UnknownName;
+
+use choice::{Choice, words};
 
 /// Most names in one filter: SQLite bounds how deep a condition may be.
 const MOST_NAMES: usize = 200;
@@ -16,83 +19,118 @@ const MOST_NAMES: usize = 200;
 const GRAFANAS_ALL: &str = ".*";
 
 /// Names, or patterns of names (`*` any characters, `?` one), of which one is to fit; written with
-/// commas between them. `*` (or `.*`) is everything, also what has no name; every other pattern wants one.
-/// Everything, by default.
+/// commas between them, and a backslash before a character that means itself. Or a list in JSON, as
+/// Grafana writes what is chosen (`${model:json}`): each is a name then, whatever its characters. `*`
+/// (or `.*`) is everything, also what has no name; `(none)`, in a list `""` too, is what has none;
+/// every other pattern wants one. Everything, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameFilter {
     /// Empty: everything.
-    patterns: Vec<ModelPattern>,
+    choices: Vec<Choice>,
 }
 
 /// A text that is no filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} names are more than {MOST_NAMES}, the most that one filter takes; use patterns (`gpt-5*`)"
-)]
-pub struct NameFilterError(usize);
+pub enum NameFilterError {
+    /// Too long a list.
+    #[error(
+        "{0} names are more than {MOST_NAMES}, the most that one filter takes; use patterns (`gpt-5*`)"
+    )]
+    TooMany(usize),
+    /// What a series of usage is called that is the rest of a question's answer.
+    #[error(
+        "`(other)` is no name: a series over time calls so all that are not among its largest, which \
+         differ from question to question; name the ones that are meant, or ask for more of them (`top`)"
+    )]
+    Rest,
+}
 
 impl NameFilter {
     /// Exactly this name.
     #[must_use]
     pub fn exactly(name: &str) -> Self {
         Self {
-            patterns: vec![ModelPattern::new(name)],
+            choices: vec![Choice::exactly(name)],
         }
     }
 
     /// Whether it leaves nothing out.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
-        self.patterns.is_empty()
+        self.choices.is_empty()
     }
 
-    /// Whether it lets through what has this name; `None` is what has none.
+    /// Whether it lets through what has this name; `None`, or none of any characters, is what has none.
     #[must_use]
     pub fn matches(&self, name: Option<&str>) -> bool {
-        self.is_everything()
-            || name.is_some_and(|name| self.patterns.iter().any(|pattern| pattern.matches(name)))
+        let name = name.filter(|name| !name.is_empty());
+        self.is_everything() || self.choices.iter().any(|choice| choice.matches(name))
     }
 
-    /// The names, where it says nothing else: neither a pattern nor everything.
+    /// The names, where it says nothing else: neither a pattern nor what has none, nor everything.
     pub(in crate::ledger) fn exact_names(&self) -> Option<Vec<&str>> {
-        let are_names = self.patterns.iter().all(ModelPattern::is_exact);
-        (are_names && !self.is_everything())
-            .then(|| self.patterns.iter().map(ModelPattern::as_str).collect())
+        let names = self.choices.iter().map(|choice| match choice {
+            Choice::Name(name) => Some(name.as_str()),
+            Choice::Nameless | Choice::Pattern(_) => None,
+        });
+        names
+            .collect::<Option<Vec<_>>>()
+            .filter(|names| !names.is_empty())
+    }
+
+    /// The same filter with `names` in place of the name `word`, which stands for them.
+    #[must_use]
+    pub fn with_word(mut self, word: &str, names: &[&str]) -> Self {
+        let before = self.choices.len();
+        let is_word = |choice: &Choice| matches!(choice, Choice::Name(name) if name == word);
+        self.choices.retain(|choice| !is_word(choice));
+        if self.choices.len() < before {
+            self.choices
+                .extend(names.iter().copied().map(Choice::exactly));
+        }
+        self
     }
 
     /// Fails on a name or pattern that fits none of `words`, which are all there are of
     /// `vocabulary`.
     pub fn check(&self, vocabulary: &'static str, words: &[&str]) -> Result<(), UnknownName> {
-        let stray = |pattern: &&ModelPattern| !words.iter().any(|word| pattern.matches(word));
-        match self.patterns.iter().find(stray) {
-            Some(stray) => Err(UnknownName::new(stray.as_str(), vocabulary, words)),
+        let is_stray = |choice: &&Choice| {
+            **choice != Choice::Nameless && !words.iter().any(|word| choice.matches(Some(word)))
+        };
+        match self.choices.iter().find(is_stray) {
+            Some(stray) => Err(UnknownName::new(&stray.to_string(), vocabulary, words)),
             None => Ok(()),
         }
     }
 
     /// The SQL condition that `column` fits, with the values it speaks of in their order; `None` of
-    /// everything. A column that is NULL fits none.
+    /// everything. A column that is NULL or `''`, which stands for none in sums, fits `(none)` only.
     pub(in crate::ledger) fn condition(&self, column: &str) -> Option<(String, Vec<Value>)> {
-        let (names, globs): (Vec<_>, Vec<_>) =
-            self.patterns.iter().partition(|pattern| pattern.is_exact());
+        let (mut names, mut patterns, mut is_nameless) = (Vec::new(), Vec::new(), false);
+        for choice in &self.choices {
+            match choice {
+                Choice::Nameless => is_nameless = true,
+                Choice::Name(name) => names.push(Value::Text(name.clone())),
+                Choice::Pattern(symbols) => {
+                    patterns.push(Value::Text(choice::sql_pattern(symbols)))
+                }
+            }
+        }
         let mut choices = Vec::new();
         match names.len() {
             0 => {}
             1 => choices.push(format!("{column} = ?")),
             more => choices.push(format!("{column} IN (?{})", ", ?".repeat(more - 1))),
         }
-        choices.extend(globs.iter().map(|_| format!("{column} GLOB ?")));
-        let values = names
-            .iter()
-            .map(|name| name.as_str().to_owned())
-            // A bracket begins a set of characters in SQL's patterns, in ours it is one.
-            .chain(globs.iter().map(|glob| glob.as_str().replace('[', "[[]")))
-            .map(Value::Text)
-            .collect();
+        choices.extend(patterns.iter().map(|_| format!("{column} GLOB ?")));
+        if is_nameless {
+            choices.push(format!("coalesce({column}, '') = ''"));
+        }
+        names.append(&mut patterns);
         match choices.as_slice() {
             [] => None,
-            [only] => Some((only.clone(), values)),
-            several => Some((format!("({})", several.join(" OR ")), values)),
+            [only] => Some((only.clone(), names)),
+            several => Some((format!("({})", several.join(" OR ")), names)),
         }
     }
 }
@@ -101,30 +139,35 @@ impl FromStr for NameFilter {
     type Err = NameFilterError;
 
     fn from_str(text: &str) -> Result<Self, NameFilterError> {
-        let names = text.split(',').map(str::trim);
-        let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
-        if names.len() > MOST_NAMES {
-            return Err(NameFilterError(names.len()));
+        let choices = match serde_json::from_str::<Vec<Option<String>>>(text) {
+            Ok(names) if names.iter().flatten().any(|name| name == GRAFANAS_ALL) => Vec::new(),
+            Ok(names) => names
+                .into_iter()
+                .map(|name| Choice::of_name(name.unwrap_or_default()))
+                .collect::<Result<Vec<_>, _>>()?,
+            Err(_no_list) => words(text)
+                .iter()
+                .filter_map(|word| Choice::of_word(word).transpose())
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        if choices.len() > MOST_NAMES {
+            return Err(NameFilterError::TooMany(choices.len()));
         }
-        if names
-            .iter()
-            .any(|name| *name == GRAFANAS_ALL || name.bytes().all(|byte| byte == b'*'))
-        {
+        if choices.iter().any(Choice::is_everything) {
             return Ok(Self::default());
         }
-        Ok(Self {
-            patterns: names.into_iter().map(ModelPattern::new).collect(),
-        })
+        Ok(Self { choices })
     }
 }
 
+/// As it is read again.
 impl fmt::Display for NameFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_everything() {
             return f.pad("*");
         }
-        let names: Vec<&str> = self.patterns.iter().map(ModelPattern::as_str).collect();
-        f.pad(&names.join(","))
+        let choices: Vec<String> = self.choices.iter().map(ToString::to_string).collect();
+        f.pad(&choices.join(","))
     }
 }
 
@@ -169,18 +212,105 @@ mod tests {
             ("gpt-*,claude-*", Some("claude-opus"), true),
             ("gpt-*,*", Some("claude-opus"), true),
             ("?*", None, false),
+            ("?*", Some(""), false),
             ("GPT-5", Some("gpt-5"), false),
             ("[ab]*", Some("a"), false),
             ("[ab]*", Some("[ab]c"), true),
+            ("a*b*c", Some("abbbxc"), true),
+            ("a*b*c", Some("abbbxcd"), false),
         ] {
-            let filter = filter(text);
-            let sql = by_sql(&filter, &[name.map(ToOwned::to_owned)]);
-            assert_eq!(filter.matches(name), fits, "{text} {name:?}");
-            assert_eq!(sql, [fits], "{text} {name:?}");
+            assert_fits(text, name, fits);
         }
         assert!(filter("a,**").is_everything());
         assert_eq!(filter(" a , b* ").to_string(), "a,b*");
         assert!(NameFilter::exactly("a").matches(Some("a")));
+    }
+
+    fn assert_fits(text: &str, name: Option<&str>, fits: bool) {
+        let filter = filter(text);
+        let sql = by_sql(&filter, &[name.map(ToOwned::to_owned)]);
+        assert_eq!(filter.matches(name), fits, "{text} {name:?}");
+        assert_eq!(sql, [fits], "{text} {name:?}");
+    }
+
+    #[test]
+    fn a_backslash_takes_the_meaning_from_the_character_after_it() {
+        for (text, name, fits) in [
+            (r"a\,b", "a,b", true),
+            (r"a\,b", "a", false),
+            (r"a\*", "a*", true),
+            (r"a\*", "ab", false),
+            (r"a\**", "a*b", true),
+            (r"a\**", "aab", false),
+            (r"a\?,b", "a?", true),
+            (r"a\\b", r"a\b", true),
+            (r"a\", r"a\", true),
+            (r"\(none\)", "(none)", true),
+            (r"\(other)", "(other)", true),
+            (r".\*", ".*", true),
+            (r".\*", "gpt-5", false),
+            (r"\ a", " a", true),
+        ] {
+            assert_fits(text, Some(name), fits);
+        }
+    }
+
+    /// As Grafana writes what is chosen: `${model:json}`.
+    #[test]
+    fn a_list_in_json_is_of_names_whatever_their_characters() {
+        for name in ["a,b", "a*", "?", r#"a"b"#, r"a\b", "[ab]", "ü", " a ", "*"] {
+            let one = serde_json::to_string(&[name]).unwrap();
+            let several = serde_json::to_string(&["gpt-5", name]).unwrap();
+            for text in [one, several] {
+                assert_fits(&text, Some(name), true);
+                assert_fits(&text, Some("ab"), false);
+                assert_fits(&text, None, false);
+            }
+        }
+        assert_fits(r#"["gpt-5", "a,b"]"#, Some("gpt-5"), true);
+        assert!(filter(r#"[".*"]"#).is_everything());
+        assert!(filter("[]").is_everything());
+        // No list: a pattern.
+        assert_fits(r#"["a","#, Some(r#"["a""#), true);
+    }
+
+    #[test]
+    fn what_has_no_name_can_be_asked_for() {
+        for text in [
+            "(none)",
+            "a, (none)",
+            r#"["(none)"]"#,
+            r#"[""]"#,
+            r#"["a", null]"#,
+        ] {
+            assert_fits(text, None, true);
+            // As sums have it.
+            assert_fits(text, Some(""), true);
+            assert_fits(text, Some("b"), false);
+            assert_fits(text, Some("(none)"), false);
+            assert_eq!(filter(text).exact_names(), None);
+            assert_eq!(filter(text).check("api", &["a"]), Ok(()));
+        }
+        assert_fits("a, (none)", Some("a"), true);
+    }
+
+    #[test]
+    fn the_rest_of_a_series_cannot_be_asked_for() {
+        for text in ["(other)", "a, (other) ", r#"["a", "(other)"]"#] {
+            let error = text.parse::<NameFilter>().unwrap_err();
+            assert_eq!(error, NameFilterError::Rest, "{text}");
+        }
+        let told = NameFilterError::Rest.to_string();
+        assert!(told.starts_with("`(other)` is no name: "), "{told}");
+    }
+
+    #[test]
+    fn a_word_can_stand_for_names() {
+        let failed = |text: &str| filter(text).with_word("failed", &["timeout", "internal"]);
+        assert_eq!(failed("ok,failed"), filter("ok,timeout,internal"));
+        assert_eq!(failed(r#"["failed"]"#), filter("timeout,internal"));
+        assert_eq!(failed("ok"), filter("ok"));
+        assert_eq!(failed("*"), filter("*"));
     }
 
     #[test]
@@ -207,15 +337,23 @@ mod tests {
     proptest! {
         #[test]
         fn the_database_matches_as_this_program_does(
-            text in r"[ab\[\]^*?,é-]{0,10}",
+            text in r"[ab\[\]^*?,é\\-]{0,10}",
             names in proptest::collection::vec(
-                proptest::option::of(r"[ab\[\]^*?é-]{1,5}"), 1..20,
+                proptest::option::of(r"[ab\[\]^*?é,\\-]{0,5}"), 1..20,
             ),
         ) {
             let filter = filter(&text);
             let expected: Vec<bool> =
                 names.iter().map(|name| filter.matches(name.as_deref())).collect();
             prop_assert_eq!(by_sql(&filter, &names), expected);
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(text in r#"[ab\[\]*?, ."\\()]{0,8}"#, name in r#"[a\[\]*?, ."\\()]{0,6}"#) {
+            let read = filter(&text);
+            prop_assert_eq!(filter(&read.to_string()), read);
+            let exactly = NameFilter::exactly(&name);
+            prop_assert_eq!(filter(&exactly.to_string()), exactly);
         }
     }
 }

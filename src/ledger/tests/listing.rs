@@ -91,8 +91,10 @@ pub(super) fn assert_rankings_are_of_the_rows(data_dir: &Path) {
 
 /// Names of which the sample's have some.
 fn names() -> impl Strategy<Value = NameFilter> {
-    select(vec!["*", "*", "*", "a", "a,b", "?", "ü*", "nobody", "[ab]"])
-        .prop_map(|text| text.parse().unwrap())
+    select(vec![
+        "*", "*", "*", "a", "a,b", "?", "ü*", "nobody", "[ab]", "(none)", "a,(none)",
+    ])
+    .prop_map(|text| text.parse().unwrap())
 }
 
 fn words(all: impl Iterator<Item = &'static str>) -> impl Strategy<Value = NameFilter> {

@@ -59,16 +59,19 @@ fn any_used() -> impl Strategy<Value = RequestRecord> {
 }
 
 fn any_filter() -> impl Strategy<Value = UsageFilter> {
-    let names = select(vec!["*", "a", "a*", "ab,b", "?"]);
+    let names = select(vec!["*", "a", "a*", "ab,b", "?", "(none)"]);
     let models = select(vec!["*", "*", "gpt-5", "gpt-5*", "other"]);
-    (names, models, select(vec!["*", "k", "k,l", "*l*"])).prop_map(|(channel, model, key)| {
-        UsageFilter {
+    (
+        names,
+        models,
+        select(vec!["*", "k", "k,l", "*l*", "(none)", "k,(none)"]),
+    )
+        .prop_map(|(channel, model, key)| UsageFilter {
             channel: channel.parse().unwrap(),
             model: model.parse().unwrap(),
             api: NameFilter::default(),
             key: key.parse().unwrap(),
-        }
-    })
+        })
 }
 
 fn any_zone() -> impl Strategy<Value = TimeZone> {
