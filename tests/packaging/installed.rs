@@ -19,9 +19,7 @@ fn the_unit_starts_what_the_package_brings() {
     let settings = folder.path().join("tollgate.yaml");
     fs::write(&settings, read("deploy/debian/tollgate.yaml")).unwrap();
     std::os::unix::fs::symlink(root().join("rules"), folder.path().join("rules")).unwrap();
-    let lines = ["ExecStartPre", "ExecStart", "ExecReload"]
-        .into_iter()
-        .flat_map(value);
+    let lines = ["ExecStart", "ExecReload"].into_iter().flat_map(value);
     let mut started = 0;
     for line in lines.filter(|line| !line.starts_with("/bin/kill -HUP ")) {
         let line = line.replace("/etc/tollgate/tollgate.yaml", settings.to_str().unwrap());
@@ -41,10 +39,38 @@ fn the_unit_starts_what_the_package_brings() {
         }
         started += 1;
     }
-    assert_eq!(started, 3);
+    assert_eq!(started, 2);
     // The one folder that the unit lets it write to.
     assert_eq!(value("StateDirectory").next(), Some("tollgate"));
     assert!(read("deploy/debian/tollgate.yaml").contains("\ndata_dir: /var/lib/tollgate\n"));
+}
+
+#[test]
+fn wrong_settings_end_the_unit_for_good() {
+    let unit = read("deploy/tollgate.service");
+    let value = |name: &'static str| {
+        let mut lines = unit.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("tollgate.yaml");
+    fs::write(&settings, "listen: nowhere\nno_such_key: 1\n").unwrap();
+    let line = value("ExecStart").unwrap();
+    let line = line.replace("/etc/tollgate/tollgate.yaml", settings.to_str().unwrap());
+    let mut command = Command::new(TOLLGATE);
+    command.env_clear().args(line.split_whitespace().skip(1));
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("listen") && told.contains("no_such_key"),
+        "{told}"
+    );
+    let code = output.status.code().unwrap().to_string();
+    assert_eq!(value("RestartPreventExitStatus"), Some(code.as_str()));
+    // systemd.service(5): that setting has no effect on these, and no rate limit ends what waits for RestartSec.
+    for name in ["ExecStartPre", "ExecCondition", "ExecStartPost"] {
+        assert_eq!(value(name), None, "{name} would be tried again for ever");
+    }
 }
 
 #[test]
