@@ -75,6 +75,48 @@ fn the_stack_mounts_what_is_there_and_pins_its_images() {
 }
 
 #[test]
+fn what_can_be_set_is_in_the_example_and_its_copy_stays_out_of_git() {
+    let stack = read("docker-compose.yaml");
+    let example = read(".env.example");
+    let document = read("docs/install.md");
+    let parsed = yaml("docker-compose.yaml");
+    let given = &parsed["services"]["tollgate"]["environment"];
+    let mut names: BTreeSet<String> = variables(&stack).into_iter().map(str::to_owned).collect();
+    // A name without a value is passed on from `.env`.
+    names.extend(
+        given
+            .as_sequence()
+            .map(|_| texts(given))
+            .unwrap_or_default(),
+    );
+    names.extend(
+        given
+            .as_mapping()
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| value.is_null().then(|| name.as_str().unwrap().to_owned())),
+    );
+    assert!(names.len() > 9, "{names:?}");
+    for name in &names {
+        assert!(
+            example.contains(&format!("\n#{name}=")),
+            ".env.example lacks {name}"
+        );
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "docs/install.md lacks {name}"
+        );
+    }
+    for line in example.lines() {
+        assert!(
+            line.is_empty() || line.starts_with('#'),
+            "the copy sets {line} as it is"
+        );
+    }
+    assert!(read(".gitignore").lines().any(|line| line == "/.env"));
+}
+
+#[test]
 fn the_settings_of_the_stack_are_good() {
     let secrets = secrets();
     let settings = read("deploy/compose/tollgate/tollgate.yaml")
