@@ -72,6 +72,8 @@ fn the_stack_mounts_what_is_there_and_pins_its_images() {
         services["tollgate"]["image"],
         format!("tollgate:{version}").as_str()
     );
+    // The tag does not move with the sources: without this an `up` would look for it in a registry, and never build again.
+    assert_eq!(services["tollgate"]["pull_policy"], "build");
 }
 
 #[test]
