@@ -236,6 +236,18 @@ fn the_data_sources_are_those_of_the_dashboards() {
 }
 
 #[test]
+fn the_stack_runs_the_grafana_that_the_dashboards_are_checked_against() {
+    let package: serde_json::Value =
+        serde_json::from_str(&read("tests/clients/package.json")).unwrap();
+    let checked = package["dependencies"]["@grafana/schema"].as_str().unwrap();
+    let stack = yaml("docker-compose.yaml");
+    assert_eq!(
+        stack["services"]["grafana"]["image"],
+        format!("grafana/grafana:{checked}").as_str()
+    );
+}
+
+#[test]
 fn prometheus_takes_its_settings() {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("prometheus.yaml");
