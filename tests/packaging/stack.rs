@@ -85,19 +85,9 @@ fn what_can_be_set_is_in_the_example_and_its_copy_stays_out_of_git() {
     let given = &parsed["services"]["tollgate"]["environment"];
     let mut names: BTreeSet<String> = variables(&stack).into_iter().map(str::to_owned).collect();
     // A name without a value is passed on from `.env`.
-    names.extend(
-        given
-            .as_sequence()
-            .map(|_| texts(given))
-            .unwrap_or_default(),
-    );
-    names.extend(
-        given
-            .as_mapping()
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, value)| value.is_null().then(|| name.as_str().unwrap().to_owned())),
-    );
+    let entries = given.as_mapping().unwrap().iter();
+    let without = entries.filter(|(_, value)| value.is_null());
+    names.extend(without.map(|(name, _)| name.as_str().unwrap().to_owned()));
     assert!(names.len() > 9, "{names:?}");
     for name in &names {
         assert!(
@@ -116,6 +106,21 @@ fn what_can_be_set_is_in_the_example_and_its_copy_stays_out_of_git() {
         );
     }
     assert!(read(".gitignore").lines().any(|line| line == "/.env"));
+}
+
+#[test]
+fn links_lead_to_the_port_that_grafana_is_published_at() {
+    let stack = yaml("docker-compose.yaml");
+    let services = &stack["services"];
+    let grafana = &services["grafana"];
+    let url = &services["tollgate"]["environment"]["GRAFANA_URL"];
+    // Else Grafana sends whoever comes by 127.0.0.1 to a port where nobody is.
+    assert_eq!(&grafana["environment"]["GF_SERVER_ROOT_URL"], url);
+    let port = texts(&grafana["ports"])[0].clone();
+    let port = port.strip_suffix(":3000").unwrap();
+    let port = &port[port.rfind("${").unwrap()..];
+    assert_eq!(port, "${GRAFANA_PORT:-3000}");
+    assert!(url.as_str().unwrap().contains(port), "{url:?}");
 }
 
 #[test]
