@@ -40,7 +40,7 @@ fn the_stack_mounts_what_is_there_and_pins_its_images() {
         }
         for port in service.get("ports").map(texts).unwrap_or_default() {
             assert!(
-                port.starts_with("127.0.0.1:"),
+                port.starts_with("${") && port.contains("_BIND:-127.0.0.1}:"),
                 "{name} is published as {port}"
             );
         }
@@ -105,7 +105,10 @@ fn what_can_be_set_is_in_the_example_and_its_copy_stays_out_of_git() {
             "the copy sets {line} as it is"
         );
     }
-    assert!(read(".gitignore").lines().any(|line| line == "/.env"));
+    let ignored = read(".gitignore");
+    for own in ["/.env", "/docker-compose.override.yaml"] {
+        assert!(ignored.lines().any(|line| line == own), "{own}");
+    }
 }
 
 #[test]
