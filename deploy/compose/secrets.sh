@@ -1,17 +1,16 @@
 #!/bin/sh
-# Makes the secrets of the compose stack on its first start, and never again. Each file belongs to the one who reads it.
-#   secrets.sh FOLDER
+# Makes the secrets of the compose stack on its first start, and never again. Tollgate's and Grafana's are in folders apart,
+# and each file belongs to the one who reads it.
+#   secrets.sh TOLLGATES_FOLDER GRAFANAS_FOLDER
 set -eu
 
-folder=$1
 tollgate=65532
 grafana=${GRAFANA_UID:-472}
 
-# secret NAME OWNER [FILE]: 256 random bits, or the text of FILE, for OWNER alone
+# secret FILE OWNER [ORIGINAL]: 256 random bits, or the text of ORIGINAL, for OWNER alone
 secret() {
-  target=$folder/$1
-  if [ ! -s "$target" ]; then
-    unfinished=$target.unfinished
+  if [ ! -s "$1" ]; then
+    unfinished=$1.unfinished
     rm -f "$unfinished"
     (
       umask 077
@@ -21,17 +20,17 @@ secret() {
         head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'
       fi >"$unfinished"
     )
-    mv "$unfinished" "$target"
+    mv "$unfinished" "$1"
     echo "made $1"
   fi
-  chmod 0400 "$target"
+  chmod 0400 "$1"
   # Only root can give a file away; whoever else runs this keeps it.
-  [ "$(id -u)" != 0 ] || chown "$2" "$target"
+  [ "$(id -u)" != 0 ] || chown "$2" "$1"
 }
 
 # Tollgate's own two tokens, and Grafana's copy of the one that only reads.
-secret admin-token "$tollgate"
-secret read-token "$tollgate"
-secret grafana-token "$grafana" "$folder/read-token"
-secret grafana-admin-password "$grafana"
-secret grafana-secret-key "$grafana"
+secret "$1/admin-token" "$tollgate"
+secret "$1/read-token" "$tollgate"
+secret "$2/tollgate-token" "$grafana" "$1/read-token"
+secret "$2/admin-password" "$grafana"
+secret "$2/secret-key" "$grafana"

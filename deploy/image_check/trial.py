@@ -3,7 +3,6 @@
 import http.client
 import http.server
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -84,13 +83,14 @@ def try_out(image: Image, source: Path, folder: Path) -> None:
         with Container(image, folder, volume, upstream, {}) as container:
             _as_it_is(container)
         print("With the settings of the compose stack, on the same volume:", flush=True)
-        secrets = folder / "secrets"
-        shutil.rmtree(secrets, ignore_errors=True)
-        secrets.mkdir()
-        subprocess.run(["sh", source / "deploy/compose/secrets.sh", secrets], check=True, stdout=subprocess.DEVNULL)
+        secrets, grafanas = folder / "secrets" / "tollgate", folder / "secrets" / "grafana"
+        shutil.rmtree(folder / "secrets", ignore_errors=True)
+        for made in (secrets, grafanas):
+            made.mkdir(parents=True)
+        subprocess.run(["sh", source / "deploy/compose/secrets.sh", secrets, grafanas], check=True, stdout=subprocess.DEVNULL)
         mounts = {"/etc/tollgate": source / "deploy/compose/tollgate", "/usr/share/tollgate/rules": source / "rules", "/run/tollgate": secrets}
         with Container(image, folder, volume, upstream, mounts) as container:
-            _in_the_stack(container, secrets)
+            _in_the_stack(container, secrets, grafanas)
     except Failed as failure:
         raise SystemExit(f"FAILED: {failure}") from None
     finally:
@@ -166,7 +166,7 @@ def _recorded(container: Container) -> dict:
     raise Failed("the ledger has no request")
 
 
-def _in_the_stack(container: Container, secrets: Path) -> None:
+def _in_the_stack(container: Container, secrets: Path, grafanas: Path) -> None:
     checked = container.run("tollgate", "check")
     expect(checked.returncode == 0, f"`tollgate check` accepts the settings {checked.stderr if checked.returncode else ''}")
     warnings = [line for line in (checked.stdout + checked.stderr).splitlines() if "warning" in line]
@@ -177,15 +177,16 @@ def _in_the_stack(container: Container, secrets: Path) -> None:
     for path in ("/metrics", "/livez", "/readyz"):
         expect(ask(OUTSIDE, 8081, "GET", path)[0] == 200, f"Prometheus needs no token for {path}")
     expect(ask(OUTSIDE, 8081, "GET", "/api/v1/info")[0] == 401, "the API wants a token")
-    grafana, admin = ((secrets / name).read_text() for name in ("grafana-token", "admin-token"))
+    grafana, admin = (path.read_text() for path in (grafanas / "tollgate-token", secrets / "admin-token"))
     status, body = ask(OUTSIDE, 8081, "GET", "/api/v1/requests?limit=5", grafana)
     expect(status == 200 and len(json.loads(body)["requests"]) == 2, "Grafana's token reads what was there before the restart")
     path = "/api/v1/channels/openai/disable"
     expect(ask(OUTSIDE, 8081, "POST", path, grafana, {"reason": "trial"})[0] == 403, "Grafana's token closes no channel")
     listed = container.run("tollgate", "rules", "list")
     expect(listed.returncode == 0 and "ChannelDailySpend" in listed.stdout, "the rules of the repository are in force")
-    owners = {path.name: path.stat().st_uid for path in secrets.iterdir()}
-    expect(owners["admin-token"] == 65532 and owners["grafana-token"] == 472, "each secret belongs to the one who reads it")
-    expect(len({os.stat(path).st_mode & 0o777 for path in secrets.iterdir()} - {0o400}) == 0 and len(admin) == 64, "and nobody else can read it")
+    owners = [{path.stat().st_uid for path in folder.iterdir()} for folder in (secrets, grafanas)]
+    expect(owners == [{65532}, {472}], "each secret belongs to the one who reads it")
+    modes = {path.stat().st_mode & 0o777 for folder in (secrets, grafanas) for path in folder.iterdir()}
+    expect(modes == {0o400} and len(admin) == 64, "and nobody else can read it")
     code, took = container.stop(GRACE_S)
     expect(code == 0, f"the process ended with 0, {took:.1f} s after SIGTERM")

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::{TOLLGATE, assert_sound, check, is_pinned, read, root, secrets, texts};
+use crate::{Secrets, TOLLGATE, assert_sound, check, is_pinned, read, root, texts};
 
 #[test]
 fn the_unit_starts_what_the_package_brings() {
@@ -152,10 +152,10 @@ fn the_sidecar_of_the_manifest_is_complete() {
     let settings = of_kind("ConfigMap")["data"]["tollgate.yaml"]
         .as_str()
         .unwrap();
-    let secrets = secrets();
+    let secrets = Secrets::make();
     assert_sound(&check(
         &settings.replace("/run/tollgate/", "secrets/"),
-        &[("secrets", secrets.path())],
+        &[("secrets", &secrets.tollgates())],
     ));
 
     let set = &of_kind("StatefulSet")["spec"];

@@ -72,13 +72,41 @@ pub(crate) fn variables(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The folder of secrets as the compose stack's first start makes it.
-pub(crate) fn secrets() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let script = root().join("deploy/compose/secrets.sh");
-    let done = Command::new("sh").arg(script).arg(folder.path()).status();
-    assert!(done.unwrap().success());
-    folder
+/// The secrets as the compose stack's first start makes them.
+pub(crate) struct Secrets {
+    folder: tempfile::TempDir,
+}
+
+impl Secrets {
+    pub(crate) fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["tollgate", "grafana"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let secrets = Self { folder };
+        secrets.start_again();
+        secrets
+    }
+
+    /// What the service `secrets` does at every start of the stack.
+    pub(crate) fn start_again(&self) {
+        let script = root().join("deploy/compose/secrets.sh");
+        let mut command = Command::new("sh");
+        command
+            .arg(script)
+            .args([self.tollgates(), self.grafanas()]);
+        assert!(command.status().unwrap().success());
+    }
+
+    /// The folder that is mounted for Tollgate.
+    pub(crate) fn tollgates(&self) -> PathBuf {
+        self.folder.path().join("tollgate")
+    }
+
+    /// The folder that is mounted for Grafana.
+    pub(crate) fn grafanas(&self) -> PathBuf {
+        self.folder.path().join("grafana")
+    }
 }
 
 /// What `tollgate check` says of a settings file in a folder of its own, with these files beside it.

@@ -1,12 +1,13 @@
 //! The image, the compose stack and what is provisioned in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::{assert_sound, check, is_pinned, names, read, root, secrets, texts, variables, yaml};
+use crate::{Secrets, assert_sound, check, is_pinned, names, read, root, texts, variables, yaml};
 
 #[test]
 fn the_stack_mounts_what_is_there_and_pins_its_images() {
@@ -27,7 +28,19 @@ fn the_stack_mounts_what_is_there_and_pins_its_images() {
             assert!(is_pinned(image), "{name}: {image}");
         }
         let volumes = service.get("volumes").map(texts).unwrap_or_default();
+        // With what is below an overlay.
+        let below = services.get(name.trim_start_matches("sqlite: "));
+        let below = below.and_then(|service| service.get("volumes"));
+        let all = [below.map(texts).unwrap_or_default(), volumes.clone()].concat();
         for volume in &volumes {
+            let target = |volume: &str| volume.split(':').nth(1).unwrap().to_owned();
+            let read_only = all.iter().filter(|other| other.ends_with(":ro"));
+            for other in read_only.map(|other| target(other) + "/") {
+                assert!(
+                    !target(volume).starts_with(&other),
+                    "{name}: no place for {volume} can be made in {other}, which is read only"
+                );
+            }
             mounts += 1;
             let source = volume.split(':').next().unwrap();
             match source.strip_prefix("./") {
@@ -128,67 +141,88 @@ fn links_lead_to_the_port_that_grafana_is_published_at() {
 
 #[test]
 fn the_settings_of_the_stack_are_good() {
-    let secrets = secrets();
+    let secrets = Secrets::make();
     let settings = read("deploy/compose/tollgate/tollgate.yaml")
         .replace("/run/tollgate/", "secrets/")
         .replace("/usr/share/tollgate/rules/", "rules/");
     assert_sound(&check(
         &settings,
         &[
-            ("secrets", secrets.path()),
+            ("secrets", &secrets.tollgates()),
             ("rules", &root().join("rules")),
         ],
     ));
+}
 
-    let tokens: BTreeSet<_> = [
-        "admin-token",
-        "read-token",
-        "grafana-admin-password",
-        "grafana-secret-key",
-    ]
-    .map(|name| fs::read_to_string(secrets.path().join(name)).unwrap())
-    .into();
-    assert!(
-        tokens.len() == 4 && tokens.iter().all(|token| token.len() == 64),
-        "{tokens:?}"
-    );
-    let text = |name: &str| fs::read_to_string(secrets.path().join(name)).unwrap();
-    assert_eq!(text("grafana-token"), text("read-token"));
-    let made = text("admin-token");
-    let script = root().join("deploy/compose/secrets.sh");
-    assert!(
-        Command::new("sh")
-            .arg(script)
-            .arg(secrets.path())
-            .status()
-            .unwrap()
-            .success()
+#[test]
+fn each_gets_its_own_secrets_once() {
+    let secrets = Secrets::make();
+    let texts = |folder: &Path| -> BTreeMap<String, String> {
+        let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let text = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read_to_string(entry.path()).unwrap())
+        };
+        entries.map(text).collect()
+    };
+    let (tollgates, grafanas) = (texts(&secrets.tollgates()), texts(&secrets.grafanas()));
+    assert_eq!(
+        tollgates.keys().collect::<Vec<_>>(),
+        ["admin-token", "read-token"]
     );
     assert_eq!(
-        text("admin-token"),
-        made,
+        grafanas.keys().collect::<Vec<_>>(),
+        ["admin-password", "secret-key", "tollgate-token"]
+    );
+    assert_eq!(grafanas["tollgate-token"], tollgates["read-token"]);
+    let different: BTreeSet<_> = tollgates.values().chain(grafanas.values()).collect();
+    assert_eq!(different.len(), 4);
+    assert!(different.iter().all(|text| text.len() == 64));
+    secrets.start_again();
+    assert_eq!(
+        (texts(&secrets.tollgates()), texts(&secrets.grafanas())),
+        (tollgates, grafanas),
         "a second start makes no new ones"
     );
+
+    // Who has one folder does not have the other, with the overlay too.
+    for file in ["docker-compose.yaml", "deploy/compose/sqlite.yaml"] {
+        let parsed = yaml(file);
+        for (name, service) in parsed["services"].as_mapping().unwrap() {
+            let name = name.as_str().unwrap();
+            let volumes = service.get("volumes").map(crate::texts).unwrap_or_default();
+            for volume in volumes {
+                let source = volume.split(':').next().unwrap();
+                if let Some(owner) = source.strip_suffix("-secrets") {
+                    assert!(name == "secrets" || name == owner, "{name} has {volume}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
 fn the_data_sources_are_those_of_the_dashboards() {
-    let text = read("grafana/provisioning/datasources/tollgate.yaml");
-    let parsed = yaml("grafana/provisioning/datasources/tollgate.yaml");
-    let sources = parsed["datasources"].as_sequence().unwrap();
-    let kinds: Vec<_> = sources
-        .iter()
-        .map(|source| {
-            (
-                source["uid"].as_str().unwrap(),
-                source["type"].as_str().unwrap(),
-            )
-        })
-        .collect();
-    assert!(kinds.contains(&("prometheus", "prometheus")), "{kinds:?}");
+    let own = "grafana/provisioning/datasources/tollgate.yaml";
+    let (text, parsed) = (read(own), yaml(own));
+    let kinds = |parsed: &Value| -> Vec<(String, String)> {
+        let sources = parsed["datasources"].as_sequence().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        sources
+            .map(|source| (text(&source["uid"]), text(&source["type"])))
+            .collect()
+    };
+    // It is copied into other Grafanas too: there it would overwrite a source of the same name, and two defaults keep
+    // Grafana from starting.
+    let ledger = "yesoreyeram-infinity-datasource".to_owned();
+    assert_eq!(kinds(&parsed), [("tollgate-ledger".to_owned(), ledger)]);
+    let source = &parsed["datasources"][0];
+    assert!(source["name"].as_str().unwrap().contains("Tollgate"));
+    assert!(source.get("isDefault").is_none());
+    let stacks = kinds(&yaml("deploy/compose/datasources.yaml"));
     assert!(
-        kinds.contains(&("tollgate-ledger", "yesoreyeram-infinity-datasource")),
-        "{kinds:?}"
+        stacks.contains(&("prometheus".to_owned(), "prometheus".to_owned())),
+        "{stacks:?}"
     );
 
     let stack = yaml("docker-compose.yaml");
@@ -197,25 +231,23 @@ fn the_data_sources_are_those_of_the_dashboards() {
     for name in variables(&text) {
         assert!(given.contains(name), "Grafana is not given {name}");
     }
-    let secrets = secrets();
+    let secrets = Secrets::make();
+    let folder = "/etc/grafana/secrets/";
     let stated = grafana["environment"].as_mapping().unwrap().values();
-    let files = stated.filter_map(|value| value.as_str()?.strip_prefix("/run/tollgate/"));
-    let in_sources = text.split("$__file{/run/tollgate/").skip(1);
-    let in_sources = in_sources.map(|rest| rest.split('}').next().unwrap());
-    let named: Vec<_> = files.chain(in_sources).collect();
+    let files = stated.filter_map(|value| value.as_str()?.strip_prefix(folder));
+    let in_sources = text.split("$__file{").skip(1);
+    let in_sources = in_sources.map(|rest| {
+        let file = rest.split('}').next().unwrap();
+        file.strip_prefix(folder).unwrap()
+    });
+    let named: BTreeSet<_> = files.chain(in_sources).collect();
     assert_eq!(named.len(), 3, "{named:?}");
     for name in named {
         assert!(
-            secrets.path().join(name).exists(),
+            secrets.grafanas().join(name).exists(),
             "secrets.sh makes no {name}"
         );
     }
-    // It may close channels, so Grafana has the other one.
-    assert!(
-        !text
-            .lines()
-            .any(|line| line.contains("Token:") && line.contains("admin-token"))
-    );
 
     let provider = yaml("grafana/provisioning/dashboards/tollgate.yaml");
     let path = provider["providers"][0]["options"]["path"]
