@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
 use serde_yaml::Value;
@@ -17,8 +19,7 @@ fn the_unit_starts_what_the_package_brings() {
     };
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("tollgate.yaml");
-    fs::write(&settings, read("deploy/debian/tollgate.yaml")).unwrap();
-    std::os::unix::fs::symlink(root().join("rules"), folder.path().join("rules")).unwrap();
+    install(folder.path());
     let lines = ["ExecStart", "ExecReload"].into_iter().flat_map(value);
     let mut started = 0;
     for line in lines.filter(|line| !line.starts_with("/bin/kill -HUP ")) {
@@ -43,6 +44,45 @@ fn the_unit_starts_what_the_package_brings() {
     // The one folder that the unit lets it write to.
     assert_eq!(value("StateDirectory").next(), Some("tollgate"));
     assert!(read("deploy/debian/tollgate.yaml").contains("\ndata_dir: /var/lib/tollgate\n"));
+}
+
+/// What the package puts into /etc/tollgate, put into `folder`: its files, and what postinst makes. Who owns what is not
+/// changed, which takes root and the user.
+fn install(folder: &Path) {
+    let etc = folder.to_str().unwrap();
+    let settings = folder.join("tollgate.yaml");
+    let text = read("deploy/debian/tollgate.yaml").replace("/etc/tollgate", etc);
+    fs::write(&settings, text).unwrap();
+    let rules = folder.join("rules");
+    if !rules.exists() {
+        std::os::unix::fs::symlink(root().join("rules"), rules).unwrap();
+    }
+    let text = read("deploy/debian/postinst").replace("/etc/tollgate", etc);
+    let stand_ins = "chown() { :; }\ngetent() { :; }\n";
+    let done = Command::new("sh")
+        .args(["-c", &format!("{stand_ins}{text}"), "postinst", "configure"])
+        .status();
+    assert!(done.unwrap().success());
+}
+
+#[test]
+fn the_package_makes_the_tokens_of_the_admin_port_once() {
+    let folder = tempfile::tempdir().unwrap();
+    install(folder.path());
+    let names = ["admin-token", "read-token"];
+    let tokens = || names.map(|name| fs::read_to_string(folder.path().join(name)).unwrap());
+    let made = tokens();
+    assert_ne!(made[0], made[1]);
+    for (name, token) in names.iter().zip(&made) {
+        assert!(token.len() == 64, "{name}: {token}");
+        let rights = fs::metadata(folder.path().join(name)).unwrap().mode();
+        assert_eq!(rights & 0o777, 0o640, "{name}");
+        // A purge takes them away, as no other program knows of them.
+        assert!(read("deploy/debian/postrm").contains(&format!("/etc/tollgate/{name}")));
+    }
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o750);
+    install(folder.path());
+    assert_eq!(tokens(), made, "an upgrade makes no new ones");
 }
 
 #[test]
