@@ -71,8 +71,10 @@ impl Access {
         if !reads.is_some_and(|token| token.matches(shown)) {
             return Err(ApiError::new(
                 ErrorCode::InvalidToken,
-                "this path wants `Authorization: Bearer <token>` with the token of the settings \
-                 (`admin.token_file` for /api/v1/, `admin.metrics_token_file` for the rest)",
+                "this path wants `Authorization: Bearer <token>` with a token of the settings: for \
+                 /api/v1/ that of `admin.read_token_file`, which reads and is the one for Grafana, \
+                 or that of `admin.token_file`, which may change everything; for the rest that of \
+                 `admin.metrics_token_file`",
             ));
         }
         if changes_something(request.method()) {

@@ -48,6 +48,12 @@ async fn each_part_wants_its_own_token() {
                 let text = response.text().await.unwrap();
                 assert!(text.contains("\"code\":\"invalid_token\""), "{text}");
                 assert!(!text.contains("-token\""), "a token in {text}");
+                // Whoever sets up Grafana is led to the token that only reads.
+                let place = |key: &str| text.find(key).unwrap();
+                assert!(
+                    place("`admin.read_token_file`") < place("`admin.token_file`"),
+                    "{text}"
+                );
             }
             assert_eq!(
                 with(path, Some(right)).await.status(),
