@@ -16,8 +16,9 @@ pub(super) fn admin(
     let listen = section.set(reader, "listen", &mut admin.listen, units::socket_address);
     let token_given = section.has("token_file");
     admin.token = section.secret(reader, None, "token_file");
-    admin.read_token = read_token(section, reader, admin.token.as_ref());
     admin.metrics_token = section.secret(reader, None, "metrics_token_file");
+    let others = [&admin.token, &admin.metrics_token].map(Option::as_ref);
+    admin.read_token = read_token(section, reader, others);
     section.set(reader, "public_url", &mut admin.public_url, |text| {
         super::notify::browsed(text).map(Some)
     });
@@ -36,23 +37,32 @@ pub(super) fn admin(
     place
 }
 
-/// The token that only reads. Beside no token, or the same one, it would promise what it does not keep.
+/// The token that only reads. Beside no token, or where it is the one of operators or that of who
+/// scrapes, it would promise what it does not keep.
 fn read_token(
     section: &mut Section<'_>,
     reader: &mut Reader<'_>,
-    token: Option<&Secret>,
+    [token, metrics_token]: [Option<&Secret>; 2],
 ) -> Option<Secret> {
     let place = section.place_of(reader, "read_token_file")?;
     let token_given = section.has("token_file");
     let read_token = section.secret(reader, None, "read_token_file")?;
+    let is_that_of = |other: Option<&Secret>| {
+        other.is_some_and(|other| other.matches(read_token.expose().as_bytes()))
+    };
     let (message, hint) = if !token_given {
         (
             "limits nobody: without `admin.token_file` the API asks for no token",
             "set `admin.token_file` too",
         )
-    } else if token.is_some_and(|token| token.matches(read_token.expose().as_bytes())) {
+    } else if is_that_of(token) {
         (
             "holds the token of `admin.token_file`, which may change everything",
+            "write another token into the file",
+        )
+    } else if is_that_of(metrics_token) {
+        (
+            "holds the token of `admin.metrics_token_file`: whoever may scrape could read requests and kept payloads",
             "write another token into the file",
         )
     } else {
