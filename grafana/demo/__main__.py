@@ -41,15 +41,15 @@ TIMETABLE = [
     (LENGTH, "picture", "end"),
 ]
 SLOWNESS = 8
+# Says that a folder is a demo's, to be emptied by the next one.
+MARK = ".tollgate-demo"
 PAST_DAYS, PAST_A_DAY = 90, 3_000
 
 
 def main() -> None:
     given = _arguments()
     work = given.work.resolve()
-    if work.exists():
-        shutil.rmtree(work)
-    work.mkdir(parents=True)
+    _empty(work)
     running: list[subprocess.Popen] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     provider = upstream.Upstream(["main", "eu", "backup"])
@@ -105,8 +105,7 @@ def main() -> None:
         if clients is not None:
             clients.stop()
         for process in reversed(running):
-            process.terminate()
-            process.wait(timeout=60)
+            _stop(process)
         provider.close()
         (work / "webhook.json").write_text(json.dumps(provider.told, indent=1), encoding="utf-8")
     if failed:
@@ -147,7 +146,7 @@ def _play(provider, clients, scale: float, told: dict, work: Path, then: list[st
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     target = ROOT / "target" / os.environ.get("DEMO_PROFILE", "release")
-    parser.add_argument("--work", type=Path, default=ROOT / "target" / "demo" / "run", help="is emptied first")
+    parser.add_argument("--work", type=Path, default=ROOT / "target" / "demo" / "run", help="is emptied first, where an earlier demo made it")
     parser.add_argument("--tollgate", type=Path, default=target / "tollgate")
     parser.add_argument("--past", type=Path, default=target / "examples" / "past_traffic")
     parser.add_argument("--prometheus", default=shutil.which("prometheus") or ROOT / "target" / "demo" / "bin" / "prometheus")
@@ -155,6 +154,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="go on with usual traffic until Ctrl-C")
     parser.add_argument("then", nargs="*", help="a command to run at each picture; demo.json is its last argument")
     return parser.parse_args()
+
+
+def _empty(work: Path) -> None:
+    """Makes `work` an empty folder with the demo's mark. What is in it goes only where that mark is."""
+    if work.is_dir() and any(work.iterdir()):
+        if not (work / MARK).is_file():
+            sys.exit(f"{work} is not empty and no demo made it: remove it, or name another folder for --work")
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / MARK).touch()
 
 
 def _free_ports(count: int) -> list[int]:
@@ -168,6 +177,15 @@ def _free_ports(count: int) -> list[int]:
 def _start(work: Path, name: str, command: list) -> subprocess.Popen:
     with (work / f"{name}.log").open("w", encoding="utf-8") as log:
         return subprocess.Popen([str(part) for part in command], cwd=work, stdout=log, stderr=log)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait(url: str, process: subprocess.Popen, work: Path) -> None:
