@@ -56,10 +56,11 @@ deb: build-tools ## build the Debian package, target/debian/*.deb; installs carg
 references: test-tools build-tools ## write docs/settings.md, docs/metrics.md and docs/api.md from what Tollgate says of itself
 	source target/test-tools/environment && TOLLGATE_WRITE_REFERENCES=1 cargo test --locked --test dashboards -- every_question the_reference
 
-pictures: build-tools ## draw docs/pictures/*.png from the dashboards and the demo's incident (20 minutes)
-	@scripts/require python3=python3 node=nodejs npm=npm chromium=chromium pngquant=pngquant
-	cd grafana/pictures && npm ci --no-progress --loglevel=error
-	@scripts/demo -- node grafana/pictures/incident.mjs docs/pictures
+pictures: test-tools build-tools ## draw docs/pictures/*.png from the dashboards and the demo's incident (20 minutes)
+	@scripts/require pngquant=pngquant $(if $(CHROMIUM),,chromium=chromium)
+	@source target/test-tools/environment && bin=$$(dirname "$$TOLLGATE_TEST_NODE") && export PATH="$$bin:$$PATH" && \
+	  (cd grafana/pictures && node "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --loglevel=error) && \
+	  scripts/demo -- node grafana/pictures/incident.mjs docs/pictures
 
 build-tools:
 	@scripts/require $(BUILD_PACKAGES)

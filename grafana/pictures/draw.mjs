@@ -54,8 +54,8 @@ if (options.help || !files.length) {
   process.exit(files.length ? 0 : 64);
 }
 
-const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-if (!chromium) throw new Error("chromium is missing: install Debian's package `chromium`");
+const chromium = process.env.CHROMIUM || ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+if (!chromium) throw new Error("chromium is missing: install Debian's package `chromium`, or say where one is: CHROMIUM=/path/to/it");
 
 const program = await bundle();
 const profile = await mkdtemp(join(tmpdir(), 'tollgate-pictures-'));
