@@ -134,6 +134,7 @@ fn the_package_finds_all_it_packs() {
         .unwrap();
     let deb = &package["metadata"]["deb"];
     let mut targets = BTreeSet::new();
+    let mut documents = BTreeSet::new();
     for asset in deb["assets"].as_array().unwrap() {
         let (source, target) = (asset[0].as_str().unwrap(), asset[1].as_str().unwrap());
         targets.insert(target);
@@ -144,11 +145,14 @@ fn the_package_finds_all_it_packs() {
         let (begin, end) = name.split_once('*').unwrap_or((name, ""));
         let entries = fs::read_dir(root().join(folder)).unwrap();
         let fits = |name: &str| name.starts_with(begin) && name.ends_with(end);
-        let found = entries
-            .filter(|entry| fits(entry.as_ref().unwrap().file_name().to_str().unwrap()))
-            .count();
-        assert!(found > 0, "{source}");
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let found: Vec<_> = names.filter(|name| fits(name)).collect();
+        assert!(!found.is_empty(), "{source}");
+        if let Some(place) = target.strip_prefix("usr/share/doc/tollgate/") {
+            documents.extend(found.iter().map(|name| format!("{place}{name}")));
+        }
     }
+    assert_linked_is_packed(&documents);
     for folder in [
         "usr/bin/",
         "etc/tollgate/",
@@ -174,6 +178,39 @@ fn the_package_finds_all_it_packs() {
                 .success()
         );
     }
+}
+
+/// Links between the documents lead to packed ones, but for what is of use to those alone who have the sources.
+fn assert_linked_is_packed(documents: &BTreeSet<String>) {
+    let of_the_sources = ["ARCHITECTURE.md", "CONTRIBUTING.md", "grafana/", "src/"];
+    let mut checked = 0;
+    let is_text = |name: &&String| Path::new(name).extension().is_some_and(|end| end == "md");
+    for document in documents.iter().filter(is_text) {
+        let text = read(document);
+        let links = text.split("](").skip(1).map(|rest| {
+            let link = rest.split(')').next().unwrap();
+            link.split('#').next().unwrap()
+        });
+        for link in links.filter(|link| link.contains('.') && !link.contains("://")) {
+            let mut place: Vec<_> = document.split('/').collect();
+            place.pop();
+            for step in link.split('/') {
+                if step == ".." {
+                    place.pop();
+                } else {
+                    place.push(step);
+                }
+            }
+            let place = place.join("/");
+            checked += 1;
+            assert!(
+                documents.contains(&place)
+                    || of_the_sources.iter().any(|start| place.starts_with(start)),
+                "{document} links {place}, which is not in the package"
+            );
+        }
+    }
+    assert!(checked > 50, "{checked}");
 }
 
 #[test]
