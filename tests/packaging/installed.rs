@@ -265,6 +265,16 @@ fn the_sidecar_of_the_manifest_is_complete() {
         let path = sidecar[probe]["httpGet"]["path"].as_str().unwrap();
         assert!(["/livez", "/readyz"].contains(&path), "{path}");
     }
+    let mut services = documents.iter().filter(|one| one["kind"] == "Service");
+    let service = services
+        .find(|service| service["metadata"]["name"] == set["serviceName"])
+        .unwrap();
+    // Before Kubernetes 1.33 a Service does not see the names of a sidecar's ports.
+    assert_eq!(
+        service["spec"]["ports"][0]["targetPort"],
+        sidecar["ports"][0]["containerPort"]
+    );
+    assert_eq!(service["spec"]["publishNotReadyAddresses"], true);
     assert_eq!(
         of_kind("PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"],
         port
@@ -277,4 +287,21 @@ fn the_sidecar_of_the_manifest_is_complete() {
         .output()
         .unwrap();
     assert!(help.status.success(), "{arguments:?}");
+}
+
+#[test]
+fn the_manual_makes_a_rule_of_the_alerts() {
+    let manual = read("docs/install.md");
+    let start = manual.find("    { printf 'apiVersion: ").unwrap();
+    let command = manual[start..].split("\n\n").next().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &command.replace("kubectl apply -f -", "cat")])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let made: Value = serde_yaml::from_slice(&output.stdout).unwrap();
+    assert_eq!(made["kind"], "PrometheusRule");
+    let alerts: Value = serde_yaml::from_str(&read("alerts.yaml")).unwrap();
+    assert_eq!(made["spec"]["groups"], alerts["groups"]);
+    assert!(!alerts["groups"].as_sequence().unwrap().is_empty());
 }
