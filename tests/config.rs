@@ -314,6 +314,7 @@ fn the_settings_in_the_page_about_receivers_are_good() {
         ("mail-password", "pass word"),
         ("feishu-secret", "secret"),
         ("dingtalk-secret", "SEC"),
+        ("hook-secret", "secret"),
     ] {
         let path = folder.path().join("secrets").join(name);
         fs::write(&path, text).unwrap();
