@@ -326,6 +326,7 @@ fn the_settings_in_the_page_about_receivers_are_good() {
             "WECOM_URL" => "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=1".to_owned(),
             "DINGTALK_URL" => "https://oapi.dingtalk.com/robot/send?access_token=1".to_owned(),
             "SLACK_URL" => "https://hooks.slack.com/services/T0/B0/1".to_owned(),
+            "HOOK_URL" => "https://ops.example.com/alerts".to_owned(),
             _ => return None,
         })
     };
