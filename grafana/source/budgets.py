@@ -21,6 +21,7 @@ from .queries import (
     INSTANCE,
     NONE_OF_IT,
     RANGE,
+    as_text,
     budget,
     budget_share,
     flag,
@@ -226,7 +227,7 @@ def _rules():
         "Silences",
         "For which alerts nobody is told, until when, and who said so. `tollgate silences` shows and ends them.",
         ledger("silences", "silences", [
-            text("matchers", "Of"), moment("ends_at", "Until"), text("created_by", "By"), text("comment", "Why"), text("id", "Id"),
+            as_text("matchers", "Of"), moment("ends_at", "Until"), text("created_by", "By"), text("comment", "Why"), text("id", "Id"),
         ]),
         width=8, empty="No silence is in force.",
     )  # fmt: skip

@@ -207,8 +207,11 @@ def upright(panel):
     """One row of many columns becomes one line for each of them: its name and its value."""
     options = {"reducers": ["lastNotNull"], "mode": "seriesToRows", "includeTimeField": False, "labelsToFields": False}
     panel = panel.with_transformation(model.DataTransformerConfig(id_val="reduce", options=options))
-    panel = column(panel, "Field", "What", custom__width=170)
-    return column(panel, "Last *", "Value", custom__wrapText=True)
+    panel = column(panel, "Field", "What", custom__width=250)
+    # The reduction makes NaN of what is unknown, and numbers of a column in which all is.
+    unknown = {"type": "special", "options": {"match": "null+nan", "result": {"text": UNKNOWN, "index": 0}}}
+    none = {"type": "value", "options": {"{}": {"text": UNKNOWN, "index": 1}}}
+    return column(panel, "Last *", "Value", custom__wrapText=True, custom__align="left", mappings=[unknown, none])
 
 
 def hidden(panel, *names: str):

@@ -90,6 +90,11 @@ def text(selector: str, name: str | None = None) -> Column:
     return Column(selector, name or selector, "string")
 
 
+def as_text(selector: str, name: str) -> Column:
+    """An object or a list, written as JSON: Infinity makes nothing of one, GJSON's modifier a text."""
+    return Column(f"{selector}.@tostr", name, "string")
+
+
 def number(selector: str, name: str | None = None) -> Column:
     return Column(selector, name or selector, "number")
 

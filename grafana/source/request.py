@@ -3,17 +3,17 @@
 from . import links, panels, requests, variables, words
 from .board import Board
 from .dialects import Api, Listed
-from .panels import bars, column, in_order, note, pie, stacked_bar, stat, table, upright, words_for
-from .queries import Column, flag, ledger, moment, number, text
+from .panels import bars, column, in_order, known, note, pie, stacked_bar, stat, table, upright, words_for
+from .queries import Column, as_text, flag, ledger, moment, number, text
 
 _API = Api()
 _KEPT = ["datasource", "ledger", "instance"]
 _UNKNOWN = "No such request: type its id at the top. It may have expired, or not have ended yet."
 _NOT_KEPT = (
-    "Nothing was kept of this request, or it has expired, or no id is typed. `payloads.capture` of the settings says "
-    "of which requests the bytes are kept; it is `off` by itself."
+    "Nothing was kept of this request, or it has expired. `payloads.capture` of the settings says of which requests the "
+    "bytes are kept; it is `off` by itself."
 )
-_NO_ANSWER = f"No answer: Tollgate answered itself. Or: {_NOT_KEPT[0].lower()}{_NOT_KEPT[1:]}"
+_NO_ANSWER = f"No upstream answered: Tollgate did itself. Or: {_NOT_KEPT[0].lower()}{_NOT_KEPT[1:]}"
 
 # What each phase is, in the order they come in. The first six follow each other; the last three are measured from the
 # header on, or over all.
@@ -164,7 +164,7 @@ def _provenance():
         [
             text("id", "Id"), text("method", "Method"), text("path", "Path"), text("api", "API"),
             text("stream", "Stream"),
-            text("service_tier", "Service tier"), text("tags", "Tags"), text("source", "Recorded by"),
+            text("service_tier", "Service tier"), as_text("tags", "Tags"), text("source", "Recorded by"),
             text("upstream_request_id", "The provider's request id"), text("response_id", "The provider's response id"),
             text("usage_source", "Tokens from"), text("price_version", "Priced by"), text("priced_at", "Priced as of"),
             text("deferral", "Usage told later"), text("estimated_input_tokens", "Input, estimated"),
@@ -173,7 +173,7 @@ def _provenance():
             text("request_bytes", "Request (bytes)"), text("response_bytes", "Answer (bytes)"),
             text("upstream_bytes", "Taken from the upstream (bytes)"),
         ],
-        width=14, height=20,
+        width=14, height=23,
     )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def _error():
         "Whose fault a failure was (the client's, Tollgate's, the upstream's), the error's code and its words. Dashes: "
         "nothing did.",
         [text("error_source", "Whose fault"), text("error_code", "Code"), text("error_message", "Message")],
-        width=10, height=20,
+        width=10, height=23,
     )
 
 
@@ -293,10 +293,12 @@ def _body(title: str, description: str, part: str, empty: str):
     made = table(
         title,
         f"{description}: decoded, with `[redacted]` where the settings say so. *Cut*: only its beginning was kept "
-        "(`payloads.max_bytes`); *Bytes* is its size as it passed.",
+        "(`payloads.max_bytes`); *Bytes* is its size as it passed. Without a row: the headers above say why.",
         _of_it(columns, path="/payload"),
         height=12, empty=empty,
     )  # fmt: skip
+    # What was not kept is there all the same, as a row of unknowns.
+    made = known(made, "Bytes")
     made = column(made, "Text", custom__wrapText=True, custom__inspect=True)
     made = column(made, "Not text: base64", custom__inspect=True, custom__width=130)
     made = column(made, "Bytes", unit=words.BYTES, custom__width=80)

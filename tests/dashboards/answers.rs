@@ -17,6 +17,9 @@ const EMPTY: &[(&str, &str, &str)] = &[(
     "no price changed since the request",
 )];
 
+/// What makes a text of an object or a list; the plugin makes nothing of one by itself.
+const AS_TEXT: &str = "@tostr";
+
 /// All that is wrong.
 pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
     let request = stack.request();
@@ -86,9 +89,10 @@ fn ask(
         if found.is_empty() {
             return Err(format!("{target}: no `{selector}` in {}", rows[0]));
         }
+        let is_made_text = selector.ends_with(AS_TEXT);
         if let Some(odd) = found
             .iter()
-            .find(|value| !fits(value, text(&column["type"])))
+            .find(|value| !is_made_text && !fits(value, text(&column["type"])))
         {
             return Err(format!(
                 "{target}: `{selector}` is no {}: {odd}",
@@ -111,6 +115,7 @@ fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
             Some(elements.get(place).unwrap_or(&Value::Null))
         }
         Value::Null => Some(value),
+        _ if step == AS_TEXT => Some(value),
         _ => value.get(step),
     })
 }
@@ -118,7 +123,8 @@ fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
 /// Whether the plugin makes a value of that kind of it.
 fn fits(value: &Value, kind: &str) -> bool {
     match (kind, value) {
-        (_, Value::Null) | ("string", _) => true,
+        (_, Value::Null) => true,
+        ("string", value) => !value.is_object() && !value.is_array(),
         ("number", Value::String(text)) => text.parse::<f64>().is_ok(),
         ("number", value) => value.is_number(),
         ("boolean", value) => value.is_boolean(),

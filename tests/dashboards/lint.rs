@@ -168,6 +168,32 @@ fn columns_of_tables_have_room() {
     assert!(count > 20, "{count} tables");
 }
 
+/// Rows that become lines lose what is unknown: Grafana makes NaN of it, so they say how that is shown.
+#[test]
+fn unknown_lines_are_dashes() {
+    let mut count = 0;
+    for board in boards::all() {
+        for panel in board.panels() {
+            let transformed = list(&panel.json["transformations"]).iter();
+            let reduced =
+                |one: &&Value| one["id"] == "reduce" && one["options"]["mode"] == "seriesToRows";
+            if !transformed.into_iter().any(|one| reduced(&one)) {
+                continue;
+            }
+            count += 1;
+            let overrides = list(&panel.json["fieldConfig"]["overrides"]).iter();
+            let is_told = overrides
+                .filter(|one| one["matcher"]["options"] == "Last *")
+                .flat_map(|one| list(&one["properties"]))
+                .filter(|one| one["id"] == "mappings")
+                .flat_map(|one| list(&one["value"]))
+                .any(|mapping| mapping["options"]["match"] == "null+nan");
+            assert!(is_told, "{}", panel.place());
+        }
+    }
+    assert!(count >= 3, "{count} of them");
+}
+
 /// How wide a panel of so many of the grid's 24 columns is within: without its border, padding and a scroll bar.
 fn room(columns: f64) -> f64 {
     let (dashboard, gap, around) = (1_568.0, 8.0, 34.0);

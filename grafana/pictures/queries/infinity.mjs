@@ -2,13 +2,14 @@
 // (grafana/infinity-libs, jsonframer and gframer): columns come in the order of their names, `number` reads texts too,
 // what does not fit its type is null.
 
-/** The part of a JSON value that a selector names (GJSON paths of names and numbers, `#` for the length). */
+/** The part of a JSON value that a selector names (GJSON paths of names and numbers, `#` for the length, `@tostr` for JSON). */
 export function select(value, selector) {
   if (!selector) return value;
   let at = value;
   for (const step of selector.split(/(?<!\\)\./).map((part) => part.replaceAll('\\.', '.'))) {
     if (at === null || at === undefined) return undefined;
     if (step === '#' && Array.isArray(at)) at = at.length;
+    else if (step === '@tostr') at = JSON.stringify(at);
     else at = at[step];
   }
   return at;
