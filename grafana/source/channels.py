@@ -61,12 +61,12 @@ def _numbers():
         ),
         stat(
             "In flight", "Requests that were sent to a channel and whose answer has not ended.",
-            metric(f"sum(tollgate_in_flight_requests{{{CHANNEL}}})", "in flight"), width=4, spark=True,
+            metric(f"sum(tollgate_in_flight_requests{{{CHANNEL}}})", "in flight"), width=4,
         ),
         stat(
             "Sent on", "The share of tries at these channels that were not the last of their request: they failed "
             "before the first byte, and the request went to another channel. Clients see nothing of it but the time.",
-            metric(sent_on, "sent on"), unit=words.RATIO, width=4, thresholds=words.ERRORS, spark=True,
+            metric(sent_on, "sent on"), unit=words.RATIO, width=4, thresholds=words.ERRORS,
         ),
         stat(
             "Without a channel", "Requests of this range that found no open channel, with *All* channels chosen. Their "

@@ -53,7 +53,7 @@ def _numbers():
              unit=words.NO_UNIT, thresholds=words.ONE_IS_GOOD).mappings([
                  words_for({"1": ("good", words.GREEN), "0": ("refused", words.RED)})]),
         stat("Memory", "Resident memory of the largest.", metric(f"max(process_resident_memory_bytes{OF})", "memory"),
-             unit=words.BYTES, spark=True),
+             unit=words.BYTES),
     ]  # fmt: skip
 
 

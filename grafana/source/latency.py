@@ -1,8 +1,10 @@
 """Latency: how long requests take, where the time goes, and whether it is Tollgate's or the provider's."""
 
-from . import links, variables, words
+from functools import partial
+
+from . import links, panels, variables, words
 from .board import Board
-from .panels import coloured, column, heatmap, hidden, known, series, stat, table, widths
+from .panels import coloured, column, heatmap, hidden, known, series, table, widths
 from .queries import (
     CHANNEL,
     INSTANCE,
@@ -27,6 +29,10 @@ PERCENTILES = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
 BY_CHANNEL_ALONE = "Phases are counted by channel: the choice of a model or an API makes no difference here."
 # Of a histogram only the buckets are known, so a percentile lies somewhere in one.
 FROM_BUCKETS = "Estimated within the bucket it falls in."
+
+
+# A number has room for its line from this height on.
+stat = partial(panels.stat, spark=True, height=5)
 
 
 def board() -> Board:
@@ -64,52 +70,52 @@ def _numbers():
             "First token, p50",
             f"Half of the streams had their first token within this time. {FROM_BUCKETS}",
             metric(_quantile("0.5", FIRST_TOKEN), "p50"),
-            unit=words.SECONDS, thresholds=words.FIRST_TOKEN, spark=True, links=[requested],
+            unit=words.SECONDS, thresholds=words.FIRST_TOKEN, links=[requested],
         ),
         stat(
             "First token, p95",
             f"Nineteen of twenty streams had their first token within this time. {FROM_BUCKETS}",
             metric(_quantile("0.95", FIRST_TOKEN), "p95"),
-            unit=words.SECONDS, thresholds=words.FIRST_TOKEN, spark=True, links=[requested],
+            unit=words.SECONDS, thresholds=words.FIRST_TOKEN, links=[requested],
         ),
         stat(
             "Duration, p50",
             f"Half of the requests had ended within this time, streams and others together. {FROM_BUCKETS}",
             metric(_quantile("0.5", DURATION), "p50"),
-            unit=words.SECONDS, thresholds=words.DURATION, spark=True, links=[requested],
+            unit=words.SECONDS, thresholds=words.DURATION, links=[requested],
         ),
         stat(
             "Duration, p95",
             f"Nineteen of twenty requests had ended within this time. {FROM_BUCKETS}",
             metric(_quantile("0.95", DURATION), "p95"),
-            unit=words.SECONDS, thresholds=words.DURATION, spark=True, links=[requested],
+            unit=words.SECONDS, thresholds=words.DURATION, links=[requested],
         ),
         stat(
             "Pace, p50",
             "Output tokens a second of half of the streams, after the first one.",
             metric(f"1 / {_quantile('0.5', PER_TOKEN)}", "p50"),
-            unit=words.TOKENS_PER_SECOND, spark=True,
+            unit=words.TOKENS_PER_SECOND,
         ),
         stat(
             "Slow requests",
             "Share of the requests that took longer than *Slow above* at the top. Not estimated: it is a bucket's "
             "bound.",
             metric(_slow_share(DURATION, "slow"), "slow"),
-            unit=words.RATIO, spark=True, links=[requested],
+            unit=words.RATIO, links=[requested],
         ),
         stat(
             "Overhead, p99",
             "Tollgate's own time in a request: the total less every wait for the client or the upstream. Where it is "
             "much, look at the dashboard of Tollgate itself.",
             metric(_quantile("0.99", OVERHEAD, INSTANCE), "p99"),
-            unit=words.SECONDS, thresholds=words.OVERHEAD, spark=True, links=[links.to(words.SELF, "Tollgate itself")],
+            unit=words.SECONDS, thresholds=words.OVERHEAD, links=[links.to(words.SELF, "Tollgate itself")],
         ),
         stat(
             "In flight",
             "Requests at an upstream whose answer has not ended. It rises while the upstream is slower than requests "
             "come.",
             metric(in_flight, "in flight"),
-            spark=True, links=[links.to(words.CHANNELS, "Channels")],
+            links=[links.to(words.CHANNELS, "Channels")],
         ),
     ]  # fmt: skip
 
@@ -220,7 +226,7 @@ def _pace():
 
 def _overhead():
     own = _phase_sum(_of_phases("overhead"), "channel")
-    share = f"{own} / {_phase_sum(_of_phases('total'), 'channel')}"
+    share = _of_some(f"{own} / {_phase_sum(_of_phases('total'), 'channel')}")
     return [
         series(
             "Overhead",
@@ -238,7 +244,7 @@ def _overhead():
         heatmap(
             "Overhead, how often how long",
             "Each column counts the requests of its time by Tollgate's own part of them.",
-            metric_buckets(f"sum by (le) (increase({OVERHEAD}_bucket{{{INSTANCE}}}[$__rate_interval]))"),
+            metric_buckets(_in_each_step(OVERHEAD, INSTANCE)),
             width=8, height=8,
         ),
     ]  # fmt: skip
@@ -320,9 +326,14 @@ def _heatmap(title: str, about: str, family: str, width: int = 8):
         f"{title}, how often how long",
         f"{about}: each column counts those of its time. Two bands are two kinds of requests; a band that rises is a "
         "slow provider.",
-        metric_buckets(f"sum by (le) (increase({family}_bucket{{{TRAFFIC}}}[$__rate_interval]))"),
+        metric_buckets(_in_each_step(family, TRAFFIC)),
         width=width, height=8,
     )  # fmt: skip
+
+
+def _in_each_step(family: str, matchers: str) -> str:
+    # An increase over `$__rate_interval`, which is longer than a step, would count a request in more than one column.
+    return f"sum by (le) (rate({family}_bucket{{{matchers}}}[$__rate_interval])) * $__interval_ms / 1000"
 
 
 def _all_percentiles(family: str, matchers: str = TRAFFIC):
@@ -336,8 +347,12 @@ def _only(by: str):
 
 def _quantile(quantile: str, family: str, matchers: str = TRAFFIC, offset: str = "", by: str = "") -> str:
     rate = f"rate({family}_bucket{{{matchers}}}[$__rate_interval]{offset})"
-    # Of no requests there is no quantile: such a series is left out, its legend would say "no requests" for each figure.
-    return f"histogram_quantile({quantile}, sum by (le{f', {by}' if by else ''}) ({rate})) >= 0"
+    return _of_some(f"histogram_quantile({quantile}, sum by (le{f', {by}' if by else ''}) ({rate}))")
+
+
+def _of_some(expr: str) -> str:
+    """Without what is of no requests: its legend would say "no requests" in place of each figure."""
+    return f"{expr} >= 0"
 
 
 def _slow_share(family: str, variable: str, by: str = "") -> str:
@@ -345,7 +360,8 @@ def _slow_share(family: str, variable: str, by: str = "") -> str:
     # From version 3 on Prometheus writes a bound of "5" as "5.0".
     bound = f'le=~"${variable}(\\\\.0)?"'
     within = f"{summed} (rate({family}_bucket{{{TRAFFIC}, {bound}}}[$__rate_interval]))"
-    return f"1 - {within} / {summed} (rate({family}_count{{{TRAFFIC}}}[$__rate_interval]))"
+    share = f"1 - {within} / {summed} (rate({family}_count{{{TRAFFIC}}}[$__rate_interval]))"
+    return _of_some(f"clamp_min({share}, 0)")
 
 
 def _of_phases(*phases: str) -> str:
@@ -361,4 +377,4 @@ def _phase_by_channel(phase: str) -> str:
     """Over the requests that reached the phase."""
     matcher = _of_phases(phase)
     reached = f"sum by (channel) (rate({PHASE}_count{{{CHANNEL}, {matcher}}}[$__rate_interval]))"
-    return f"{_phase_sum(matcher, 'channel')} / {reached}"
+    return _of_some(f"{_phase_sum(matcher, 'channel')} / {reached}")

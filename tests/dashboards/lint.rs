@@ -194,6 +194,21 @@ fn unknown_lines_are_dashes() {
     assert!(count >= 3, "{count} of them");
 }
 
+/// A number's line is drawn where more than 100 pixels are left of the panel's height: from 5 of the grid on.
+#[test]
+fn numbers_have_room_for_their_lines() {
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        for panel in board.panels() {
+            let has_line = panel.kind() == "stat" && panel.json["options"]["graphMode"] == "area";
+            if has_line && panel.json["gridPos"]["h"].as_u64() < Some(5) {
+                wrong.push(panel.place());
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
 /// How wide a panel of so many of the grid's 24 columns is within: without its border, padding and a scroll bar.
 fn room(columns: f64) -> f64 {
     let (dashboard, gap, around) = (1_568.0, 8.0, 34.0);

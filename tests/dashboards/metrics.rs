@@ -119,6 +119,7 @@ pub(crate) fn filled(expr: &str, board: &Board) -> String {
     let mut filled = expr.to_owned();
     for (name, value) in [
         ("__rate_interval", "1m"),
+        ("__interval_ms", "15000"),
         ("__interval", "15s"),
         ("__range", "5m"),
         ("__range_s", "300"),
