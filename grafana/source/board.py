@@ -18,6 +18,8 @@ _PROMETHEUS = f"""
 | latencies, rates, gates, budgets and health are empty | Prometheus does not scrape Tollgate, or another one is chosen: *Seen by Prometheus* is 0 | [is it scraped?]({words.RUNBOOK}#prometheus-does-not-scrape-tollgate) |"""
 _LEDGER = f"""
 | money, tokens, counts of requests and tables of them fail | the Infinity plugin is missing, or the address or token of its data source is wrong: *Answered by the ledger* fails too | [plugin]({words.RUNBOOK}#the-infinity-plugin-is-missing), [admin port]({words.RUNBOOK}#the-admin-port-is-closed) |"""
+_BOTH = f"""
+| of one model money and tokens are there, latencies and rates are not | Prometheus counts it as `other` | [which names]({words.RUNBOOK}#a-dashboard-without-data) |"""
 _SOURCES = f"""
 | “Datasource … was not found” | no data source of that kind, or for the ledger none whose name contains `tollgate` | [data sources]({words.RUNBOOK}#the-wrong-data-source) |
 """
@@ -87,7 +89,9 @@ class Board:
         if "ledger" in self._sources:
             text += _LEDGER
             seen.append(_answered_by_the_ledger())
-        note = panels.note("First aid", _FIRST_AID, text + _SOURCES, width=24 - 4 * len(seen), height=8)
+        if len(seen) == 2:
+            text += _BOTH
+        note = panels.note("First aid", _FIRST_AID, text + _SOURCES, width=24 - 4 * len(seen), height=9)
         return self.folded("Nothing to see?", note, *seen)
 
     def to_json(self) -> dict[str, object]:
@@ -114,7 +118,7 @@ def _seen_by_prometheus():
         "How many Tollgates the Prometheus chosen at the top scrapes, of the instances chosen. 0: none, so every panel "
         "that reads Prometheus is empty, whatever the traffic.",
         queries.metric_now(f"count(tollgate_build_info{{{queries.INSTANCE}}}) or vector(0)", "seen"),
-        width=4, height=8, thresholds=words.ONE_IS_GOOD, empty="This Prometheus does not answer, so whether it scrapes Tollgate is not known.",
+        width=4, height=9, thresholds=words.ONE_IS_GOOD, empty="This Prometheus does not answer, so whether it scrapes Tollgate is not known.",
         links=[links.to(words.SELF, "Tollgate itself")],
     )  # fmt: skip
 
@@ -125,7 +129,7 @@ def _answered_by_the_ledger():
         "The version of the Tollgate that the ledger's data source asks. An error: the plugin is missing, or the "
         "address or the token of the data source is wrong.",
         queries.ledger("info", "", [queries.text("version", "Version")]),
-        width=4, height=8, unit=words.TEXT, field="Version", empty="The ledger's data source does not answer.",
+        width=4, height=9, unit=words.TEXT, field="Version", empty="The ledger's data source does not answer.",
         links=[links.to(words.SELF, "Tollgate itself")],
     )  # fmt: skip
 

@@ -42,8 +42,14 @@ def channel() -> build.QueryVariable:
 
 
 def model_() -> build.QueryVariable:
+    """Without `other`, under which Prometheus counts names of which the ledger knows each: it would empty every panel of
+    the ledger."""
     source = f"tollgate_requests_total{{{INSTANCE}}}"
-    return _labels("model", "Model", source, "The model that answered.")
+    about = (
+        "The model that answered. What Prometheus counts as `other` (names beyond `metrics.max_models`, and those that "
+        "nobody answers to) is not listed: type its name. Only panels of the ledger know it."
+    )
+    return _labels("model", "Model", source, about).regex("/^(?!other$).*/")
 
 
 def some_of(name: str, label: str, values: list[str], description: str, everything: str = EVERYTHING):

@@ -408,6 +408,19 @@ fn variables_that_are_used_exist() {
     assert_none(&wrong);
 }
 
+/// `other` is Prometheus' name for many models, and the ledger has none of that name.
+#[test]
+fn models_that_only_prometheus_knows_are_no_choice() {
+    let boards = boards::all();
+    let mut models = boards
+        .iter()
+        .flat_map(|board| board.variables())
+        .filter(|one| one["name"] == "model" && one["datasource"]["type"] == PROMETHEUS)
+        .peekable();
+    assert!(models.peek().is_some());
+    assert!(models.all(|one| one["regex"] == "/^(?!other$).*/"));
+}
+
 /// What can be chosen of a closed vocabulary is all there is of it: the program's own words.
 #[test]
 fn vocabularies_are_the_programs_own() {
