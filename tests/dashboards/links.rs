@@ -46,29 +46,37 @@ fn links_lead_somewhere() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for board in boards::all() {
-        for panel in board.panels() {
-            let mut urls = Vec::new();
-            addresses(panel.json, &mut urls);
-            for url in urls.iter().filter(|url| url.starts_with("/d/")) {
-                count += 1;
-                let (uid, query) = url["/d/".len()..].split_once('?').unwrap();
-                let Some(known) = choices.get(uid) else {
-                    wrong.push(format!("{}: no dashboard {uid}", panel.place()));
-                    continue;
-                };
-                if !query.contains("${__url_time_range}")
-                    && !query.contains("from=")
-                    && !query.contains("time=")
+        // Those of the dashboard's own top too, beside those of panels.
+        let mut urls = Vec::new();
+        addresses(&board.json, &mut urls);
+        for url in urls.iter().filter(|url| url.starts_with("/d/")) {
+            count += 1;
+            let (uid, query) = url["/d/".len()..].split_once('?').unwrap();
+            let Some(known) = choices.get(uid) else {
+                wrong.push(format!("{}: no dashboard {uid}: {url}", board.uid));
+                continue;
+            };
+            if !query.contains("${__url_time_range}")
+                && !query.contains("from=")
+                && !query.contains("time=")
+            {
+                wrong.push(format!("{}: the range is lost: {url}", board.uid));
+            }
+            for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+                if let Some(name) = name.strip_prefix("var-")
+                    && !known.contains(name)
                 {
-                    wrong.push(format!("{}: the range is lost: {url}", panel.place()));
+                    wrong.push(format!(
+                        "{}: {uid} has no variable {name}: {url}",
+                        board.uid
+                    ));
                 }
-                for (name, _) in form_urlencoded::parse(query.as_bytes()) {
-                    if let Some(name) = name.strip_prefix("var-")
-                        && !known.contains(name)
-                    {
-                        wrong.push(format!("{}: {uid} has no variable {name}", panel.place()));
-                    }
-                }
+            }
+        }
+        for link in list(&board.json["links"]) {
+            let url = text(&link["url"]);
+            if link["type"] == "link" && !url.starts_with("/d/") {
+                wrong.push(format!("{}: a link at the top leads to {url:?}", board.uid));
             }
         }
     }

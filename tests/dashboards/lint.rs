@@ -387,7 +387,8 @@ fn thresholds_are_those_of_the_house() {
     assert_none(&wrong);
 }
 
-/// The variables that expressions and addresses use are there to be chosen.
+/// The variables that a dashboard uses anywhere are there to be chosen: in questions, titles, links of panels and its own,
+/// annotations, and in what other variables ask.
 #[test]
 fn variables_that_are_used_exist() {
     let mut wrong = Vec::new();
@@ -397,11 +398,11 @@ fn variables_that_are_used_exist() {
             .iter()
             .map(|one| text(&one["name"]))
             .collect();
-        for panel in board.panels() {
-            for name in used(&panel.json["targets"]) {
-                if !name.starts_with("__") && !known.contains(&*name) {
-                    wrong.push(format!("{}: ${name}", panel.place()));
-                }
+        for name in used(&board.json) {
+            // A number is a group of a regular expression.
+            let is_own = name.starts_with("__") || name.parse::<u8>().is_ok();
+            if !is_own && !known.contains(&*name) {
+                wrong.push(format!("{}: ${name}", board.uid));
             }
         }
     }
