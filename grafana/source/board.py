@@ -118,7 +118,8 @@ def _seen_by_prometheus():
         "How many Tollgates the Prometheus chosen at the top scrapes, of the instances chosen. 0: none, so every panel "
         "that reads Prometheus is empty, whatever the traffic.",
         queries.metric_now(f"count(tollgate_build_info{{{queries.INSTANCE}}}) or vector(0)", "seen"),
-        width=4, height=9, thresholds=words.ONE_IS_GOOD, empty="This Prometheus does not answer, so whether it scrapes Tollgate is not known.",
+        width=4, height=9, thresholds=words.ONE_IS_GOOD,
+        empty="This Prometheus does not answer, so whether it scrapes Tollgate is not known.",
         links=[links.to(words.SELF, "Tollgate itself")],
     )  # fmt: skip
 

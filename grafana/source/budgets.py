@@ -104,8 +104,8 @@ def _budgets():
     all_of_it = table(
         "All budgets",
         "Each budget and what it is of: its limit, what is used, what is held for requests on their way, what is left, "
-        "and what it comes to at its window's end at the present rate. The fullest first; of several instances the worst "
-        "figure of each.",
+        "and what it comes to at its window's end at the present rate. The fullest first; of several instances the "
+        "worst figure of each.",
         metric_table(f"sort_desc({share})", "A"),
         metric_table(budget("limit", EACH), "B"),
         metric_table(budget("used", EACH), "C"),
@@ -227,7 +227,8 @@ def _rules():
         "Silences",
         "For which alerts nobody is told, until when, and who said so. `tollgate silences` shows and ends them.",
         ledger("silences", "silences", [
-            as_text("matchers", "Of"), moment("ends_at", "Until"), text("created_by", "By"), text("comment", "Why"), text("id", "Id"),
+            as_text("matchers", "Of"), moment("ends_at", "Until"), text("created_by", "By"), text("comment", "Why"),
+            text("id", "Id"),
         ]),
         width=8, empty="No silence is in force.",
     )  # fmt: skip

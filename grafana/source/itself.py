@@ -30,7 +30,8 @@ def board() -> Board:
 
 
 def _numbers():
-    lost = f'sum(increase(tollgate_ledger_records_total{{{INSTANCE}, result=~"dropped|rejected"}}{RATE})) or {NONE_OF_IT}'
+    of_lost = f'{{{INSTANCE}, result=~"dropped|rejected"}}'
+    lost = f"sum(increase(tollgate_ledger_records_total{of_lost}{RATE})) or {NONE_OF_IT}"
     used = f"max(1 - tollgate_data_dir_free_bytes{OF} / tollgate_data_dir_size_bytes{OF})"
     return [
         stat("Running", "How many Tollgates Prometheus scrapes, of those chosen.",

@@ -111,7 +111,8 @@ def _now():
         ),
         width=12, height=7, empty=NOTHING, links=[links.to(words.BUDGETS, "Budgets and alerts")],
     )  # fmt: skip
-    firing = column(firing, "Severity", mappings=[words_for({"critical": ("critical", words.RED), "warning": ("warning", words.AMBER)}).to_json()], custom__cellOptions={"type": "color-text"})
+    severities = words_for({"critical": ("critical", words.RED), "warning": ("warning", words.AMBER)}).to_json()
+    firing = column(firing, "Severity", mappings=[severities], custom__cellOptions={"type": "color-text"})
     firing = column(firing, "Since", unit=words.MOMENT)
     firing = wrapped(widths(firing, Severity=75, Measured=80, Limit=70, Unit=65, Since=115, Mode=70), "Alert")
     return [

@@ -10,8 +10,8 @@ _API = Api()
 _KEPT = ["datasource", "ledger", "instance"]
 _UNKNOWN = "No such request: type its id at the top. It may have expired, or not have ended yet."
 _NOT_KEPT = (
-    "Nothing was kept of this request, or it has expired. `payloads.capture` of the settings says of which requests the "
-    "bytes are kept; it is `off` by itself."
+    "Nothing was kept of this request, or it has expired. `payloads.capture` of the settings says of which requests "
+    "the bytes are kept; it is `off` by itself."
 )
 _NO_ANSWER = f"No upstream answered: Tollgate did itself. Or: {_NOT_KEPT[0].lower()}{_NOT_KEPT[1:]}"
 

@@ -101,7 +101,8 @@ ERROR = Listed("Error", "error_code", look=_WIDE)
 
 
 def _tokens(title: str, selector: str) -> Listed:
-    return Listed(title, selector, "number", look={"unit": words.EXACT_COUNT, "custom__width": 90 if len(title) > 3 else 70})
+    width = 90 if len(title) > 3 else 70
+    return Listed(title, selector, "number", look={"unit": words.EXACT_COUNT, "custom__width": width})
 
 
 TOKENS = [_tokens("In", "input_tokens"), _tokens("Cached", "input_cached_tokens"), _tokens("Out", "output_tokens")]
@@ -233,8 +234,8 @@ def _log(dialect: Api | Sql):
     made = table(
         "The requests",
         f"The first {NEWEST} of the requests chosen, in the order chosen at the top. *Time* leads to all that is "
-        "known of one: its session, phases, attempts, tokens and captured bytes. A dash is unknown, not 0: a cost without a "
-        "price, a first token of what was no stream.",
+        "known of one: its session, phases, attempts, tokens and captured bytes. A dash is unknown, not 0: a cost without "
+        "a price, a first token of what was no stream.",
         dialect.chosen_order(LOG, NEWEST),
         width=24, height=16,
     )  # fmt: skip

@@ -42,8 +42,10 @@ def channel() -> build.QueryVariable:
 
 
 def model_() -> build.QueryVariable:
-    """Without `other`, under which Prometheus counts names of which the ledger knows each: it would empty every panel of
-    the ledger."""
+    """Without `other`, under which Prometheus counts names of which the ledger knows each.
+
+    It would empty every panel of the ledger.
+    """
     source = f"tollgate_requests_total{{{INSTANCE}}}"
     about = (
         "The model that answered. What Prometheus counts as `other` (names beyond `metrics.max_models`, and those that "

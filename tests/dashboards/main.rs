@@ -21,6 +21,7 @@ mod live;
 mod marks;
 mod metrics;
 mod reference;
+mod room;
 mod source;
 mod sql;
 mod stack;
