@@ -190,6 +190,12 @@ What Tollgate answers on the admin port under `/api/v1/`, made of its own descri
 
 fn api(document: &Value) -> String {
     let mut made = API.to_owned();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let told: BTreeSet<&str> = schemas
+        .iter()
+        .filter(|(_, schema)| is_told(schema))
+        .map(|(name, _)| &**name)
+        .collect();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             write!(
@@ -237,15 +243,15 @@ fn api(document: &Value) -> String {
         }
     }
     made += "\n# Its objects\n";
-    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
-        let members = members(schema);
+    for (name, schema) in schemas {
+        if !told.contains(&**name) {
+            continue;
+        }
+        let members = members(schema, &told);
         let values: Vec<String> = list(&schema["enum"])
             .iter()
             .map(|value| format!("`{}`", text(value)))
             .collect();
-        if members.is_empty() && values.is_empty() {
-            continue;
-        }
         write!(
             made,
             "\n## {name}\n\n{}\n",
@@ -256,7 +262,12 @@ fn api(document: &Value) -> String {
             write!(made, "\nOne of: {}.\n", values.join(", ")).unwrap();
             continue;
         }
-        made += "\n| member | |\n|---|---|\n";
+        for example in list(&schema["examples"]) {
+            write!(made, "\nAs `{}`.\n", text(example)).unwrap();
+        }
+        if !members.is_empty() {
+            made += "\n| member | |\n|---|---|\n";
+        }
         for (member, about) in members {
             writeln!(made, "| `{member}` | {about} |").unwrap();
         }
@@ -264,22 +275,31 @@ fn api(document: &Value) -> String {
     made
 }
 
-/// The members of an object, those of the parts it is made of too.
-fn members(schema: &Value) -> Vec<(String, String)> {
+/// Whether there is something to say of it: a plain map of names says it all where it stands.
+fn is_told(schema: &Value) -> bool {
+    ["description", "enum", "properties", "allOf"]
+        .iter()
+        .any(|part| !schema[part].is_null())
+}
+
+/// The members of an object, those of the parts it is made of too. What they are is said by a link to what is `told`.
+fn members(schema: &Value, told: &BTreeSet<&str>) -> Vec<(String, String)> {
     let mut members = Vec::new();
     for part in list(&schema["allOf"]) {
         if let Some(name) = self::schema(&part["$ref"]) {
             let link = format!("all members of [{name}](#{})", name.to_lowercase());
             members.push(("…".to_owned(), link));
         }
-        members.extend(self::members(part));
+        members.extend(self::members(part, told));
     }
     let own = schema["properties"].as_object().into_iter().flatten();
     members.extend(own.map(|(name, value)| {
         let parts = list(&value["oneOf"]).iter().chain(list(&value["allOf"]));
         let all = || parts.clone().chain([value, &value["items"]]);
         let about = all().find_map(|part| part["description"].as_str());
-        let kind = all().find_map(|part| self::schema(&part["$ref"]));
+        let kind = all()
+            .find_map(|part| self::schema(&part["$ref"]))
+            .filter(|kind| told.contains(kind));
         let mut about = about
             .unwrap_or_default()
             .replace('\n', " ")
