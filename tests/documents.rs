@@ -1,5 +1,5 @@
-//! The documents lead somewhere: links and anchors exist, every document is linked, and the commands
-//! and metrics that they name are those there are.
+//! The documents lead somewhere: links and anchors exist, every document is linked, and the commands,
+//! options and metrics that they name are those there are.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,23 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
-/// The commands that follow `tollgate`, with the commands below them.
-const COMMANDS: &[(&str, &[&str])] = &[
-    ("run", &[]),
-    ("check", &[]),
-    ("usage", &[]),
-    ("requests", &[]),
-    ("channels", &["list", "disable", "enable", "events"]),
-    ("keys", &["create", "list", "revoke", "off"]),
-    ("prices", &["show", "list", "update", "reprice"]),
-    ("reconcile", &[]),
-    ("rules", &["list", "test", "backtest"]),
-    ("notify", &["list", "test"]),
-    ("silences", &["list", "add", "end"]),
-    ("healthcheck", &[]),
-    ("help", &[]),
-];
 /// Documents at the root; those in `docs` are found.
 const AT_THE_ROOT: &[&str] = &[
     "README.md",
@@ -39,23 +24,31 @@ const AT_THE_ROOT: &[&str] = &[
 fn documents() -> BTreeMap<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<PathBuf> = AT_THE_ROOT.iter().map(PathBuf::from).collect();
-    let mut folders = vec![PathBuf::from("docs")];
+    paths.extend(files(Path::new("docs"), "md"));
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(root.join(&path)).unwrap();
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The files below `folder` with that extension, by their paths from the root.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![folder.to_owned()];
+    let mut paths = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(root.join(&folder)).unwrap() {
             let entry = entry.unwrap();
             let path = folder.join(entry.file_name());
             if entry.file_type().unwrap().is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else if path.extension().is_some_and(|found| found == extension) {
                 paths.push(path);
             }
         }
     }
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(root.join(&path)).unwrap();
-        (path, text)
-    };
-    paths.into_iter().map(read).collect()
+    paths
 }
 
 /// The lines of a document, each with whether it is code: between fences, or indented after an empty line.
@@ -164,6 +157,10 @@ fn target(document: &Path, link: &str) -> Option<(PathBuf, Option<String>)> {
 fn every_link_leads_to_a_file_and_a_heading() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let documents = documents();
+    let anchored: BTreeMap<&Path, BTreeSet<String>> = documents
+        .iter()
+        .map(|(path, text)| (&**path, anchors(text)))
+        .collect();
     let mut broken = Vec::new();
     let mut checked = 0;
     for (document, text) in &documents {
@@ -174,11 +171,11 @@ fn every_link_leads_to_a_file_and_a_heading() {
             checked += 1;
             let found = target(document, &link).is_some_and(|(path, anchor)| {
                 let there = root.join(&path).exists();
-                let anchored = anchor.is_none_or(|anchor| {
-                    let of = documents.get(&path);
-                    of.is_some_and(|text| anchors(text).contains(&anchor))
+                let headed = anchor.is_none_or(|anchor| {
+                    let of = anchored.get(&*path);
+                    of.is_some_and(|anchors| anchors.contains(&anchor))
                 });
-                there && anchored
+                there && headed
             });
             if !found {
                 broken.push(format!("{}: {link}", document.display()));
@@ -208,8 +205,9 @@ fn every_document_is_linked_from_another() {
 
 #[test]
 fn every_command_that_is_shown_exists() {
+    let program = Help::of(&[]);
     let mut wrong = Vec::new();
-    let mut checked = 0;
+    let (mut calls, mut options) = (0, 0);
     for (document, text) in documents() {
         for (line, code) in lines(&text) {
             let shown: Vec<&str> = if code {
@@ -218,15 +216,100 @@ fn every_command_that_is_shown_exists() {
                 parts(line, true).collect()
             };
             for call in shown.iter().filter_map(|text| call(text)) {
-                checked += 1;
-                if !exists(call) {
-                    wrong.push(format!("{}: tollgate {call}", document.display()));
+                calls += 1;
+                let found = program.find(call);
+                let missing = match &found {
+                    None => vec!["no such command"],
+                    Some(command) => {
+                        let named = options_of(call).inspect(|_| options += 1);
+                        named
+                            .filter(|option| !command.options.contains(*option))
+                            .collect()
+                    }
+                };
+                for what in missing {
+                    wrong.push(format!("{}: tollgate {call}: {what}", document.display()));
                 }
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(checked > 100, "{checked}");
+    assert!(calls > 100 && options > 50, "{calls} {options}");
+}
+
+/// What the program says of a command, and of those below it.
+struct Help {
+    options: BTreeSet<String>,
+    commands: BTreeMap<String, Help>,
+}
+
+impl Help {
+    /// Asks the program for it.
+    fn of(path: &[&str]) -> Self {
+        let asked = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .args(path)
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(asked.status.success(), "{path:?}: {asked:?}");
+        let text = String::from_utf8(asked.stdout).unwrap();
+        let listed = text.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let names = listed
+            .take_while(|line| !line.is_empty())
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+            .filter_map(|line| line.split_whitespace().next());
+        let commands = names.map(|name| {
+            // `help` takes the name of any command.
+            let below = match name {
+                "help" => Self::without_commands(),
+                name => Self::of(&[path, &[name]].concat()),
+            };
+            (name.to_owned(), below)
+        });
+        let first = text.lines().map(str::trim_start);
+        let options = first.filter(|line| line.starts_with('-'));
+        Self {
+            options: options.flat_map(options_of).map(str::to_owned).collect(),
+            commands: commands.collect(),
+        }
+    }
+
+    fn without_commands() -> Self {
+        Self {
+            options: BTreeSet::new(),
+            commands: BTreeMap::new(),
+        }
+    }
+
+    /// The command that a call names by its first words.
+    fn find(&self, call: &str) -> Option<&Self> {
+        let mut command = self;
+        for word in call.split_whitespace() {
+            // In a manual's line it may be `[list]`.
+            let name = word.trim_matches(|c: char| !c.is_ascii_lowercase());
+            let is_argument = word.starts_with('-') || name.is_empty();
+            if is_argument || command.commands.is_empty() {
+                break;
+            }
+            command = command.commands.get(name)?;
+        }
+        Some(command)
+    }
+}
+
+/// The long options in a call, up to the next command of its line.
+fn options_of(call: &str) -> impl Iterator<Item = &str> {
+    let ends = [" | ", " && ", " > ", "; ", " #"];
+    let end = ends.iter().filter_map(|end| call.find(end)).min();
+    let call = &call[..end.unwrap_or(call.len())];
+    call.match_indices("--").filter_map(|(place, _)| {
+        let before = call[..place].chars().next_back();
+        let rest = &call[place..];
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+        let option = &rest[..end.unwrap_or(rest.len())];
+        let begins = before.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '-');
+        (begins && option.len() > 2).then_some(option)
+    })
 }
 
 /// What follows `tollgate` where the text is a call of it: at its start, or after a prompt, `sudo`, `exec`, the
@@ -239,25 +322,11 @@ fn call(text: &str) -> Option<&str> {
         .find(|(before, call)| {
             let clean = before.is_empty() || before.ends_with(' ');
             let called = before.split_whitespace().next_back().is_none_or(calling);
-            let command = call.starts_with(|c: char| c.is_ascii_lowercase());
+            let command =
+                call.starts_with(|c: char| c.is_ascii_lowercase()) || call.starts_with("--");
             clean && called && command && !call.starts_with("tollgate ")
         })
         .map(|(_, call)| call)
-}
-
-/// Whether a call's first word is a command, and its second one of the commands below it.
-fn exists(call: &str) -> bool {
-    let mut words = call.split_whitespace();
-    let command = words.next().unwrap_or_default();
-    let command = command.trim_end_matches(|c: char| !c.is_ascii_lowercase());
-    let Some((_, below)) = COMMANDS.iter().find(|(name, _)| *name == command) else {
-        return false;
-    };
-    // In a manual's line it may be `[list]`, and what begins otherwise is an argument.
-    let word = words.next().unwrap_or_default();
-    let word = word.trim_matches(|c: char| matches!(c, '[' | ']'));
-    let is_word = word.starts_with(|c: char| c.is_ascii_lowercase());
-    below.is_empty() || !is_word || below.contains(&word)
 }
 
 #[test]
@@ -283,6 +352,36 @@ fn every_metric_that_is_named_is_in_the_reference() {
     }
     let unknown: Vec<String> = unknown.into_iter().collect();
     assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+}
+
+#[test]
+fn every_metric_of_the_program_is_in_the_reference() {
+    let reference = &documents()[Path::new("docs/metrics.md")];
+    let rows = reference
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: BTreeSet<String> = rows
+        .filter(|name| name.starts_with("tollgate_"))
+        .map(str::to_owned)
+        .collect();
+    let mut exposed = BTreeSet::new();
+    for file in files(Path::new("src"), "rs") {
+        let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        // A name stands alone in its string.
+        let strings = source
+            .split('"')
+            .filter(|text| text.starts_with("tollgate_"));
+        exposed.extend(
+            strings
+                .filter(|text| metrics(text).eq([*text]))
+                .map(str::to_owned),
+        );
+    }
+    let differing: Vec<_> = exposed.symmetric_difference(&listed).collect();
+    assert!(
+        differing.is_empty(),
+        "in src or in docs/metrics.md only (`make references` writes it): {differing:?}"
+    );
 }
 
 /// Names of metrics in a text. Recording rules (`tollgate:…`) and what is part of a longer name are none.
