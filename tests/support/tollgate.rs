@@ -66,7 +66,10 @@ impl Setup {
                 return tollgate;
             }
             let log = tollgate.log();
-            assert!(log.contains("in use"), "it does not start:\n{log}");
+            assert!(
+                log.contains("the port is taken"),
+                "it does not start:\n{log}"
+            );
         }
         panic!("no free port in ten tries");
     }
