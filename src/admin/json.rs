@@ -6,6 +6,7 @@
 
 mod alerts;
 mod channels;
+mod compared;
 mod decimal;
 mod errors;
 mod keys;
@@ -37,6 +38,7 @@ pub use channels::{
     ChangedChannelJson, ChannelEventJson, ChannelEventList, ChannelJson, ChannelList, CooldownJson,
     CreditsJson, HoldJson, QuotaJson, RateLimitJson,
 };
+pub use compared::ComparedJson;
 pub use decimal::{Decimal, DecimalError};
 pub use errors::{ErrorGroupJson, ErrorList};
 pub use keys::{KeyJson, KeyList, KeyRequest, KeysOffJson, MadeKeyJson};

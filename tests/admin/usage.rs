@@ -55,6 +55,28 @@ async fn a_summary_is_compared_with_the_range_before() {
         ]
     );
     assert_eq!(answer["rows"][0]["previous"], Value::Null);
+    let compared = |answer: &Value, field: &str| {
+        let rows = answer["compared"].as_array().unwrap().iter();
+        rows.map(|row| row[field].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(compared(&answer, "cost_usd"), ["1", "7"]);
+    assert_eq!(compared(&answer, "error_ratio"), ["+Inf", "0"]);
+    assert_eq!(
+        compared(&answer, "since"),
+        ["2026-11-20T10:00:00.000000Z", "2026-11-20T11:00:00.000000Z"]
+    );
+
+    let quiet = admin
+        .json(
+            "/api/v1/usage/summary?since=2026-11-20T13:00:00Z&until=2026-11-20T14:00:00Z\
+             &compare=previous",
+        )
+        .await;
+    assert_eq!(quiet["periods"][0]["cost_usd"], "1");
+    // What nothing was spent after is no change, and never what was spent now.
+    assert_eq!(compared(&quiet, "cost_usd"), [json!("+Inf"), Value::Null]);
+    assert_eq!(compared(&quiet, "requests"), ["1", "0"]);
+    assert_eq!(quiet["total"]["error_ratio"], Value::Null);
 
     let alone = admin.json("/api/v1/usage/summary?by=tier").await;
     assert_eq!(alone["previous"], Value::Null);

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Moment, TokenCounts, UnitCounts, Usd};
+use super::{ComparedJson, Moment, TokenCounts, UnitCounts, Usd};
 use crate::ledger::query::{UsageQuery, UsageRow, UsageSummary};
 use crate::record::Outcome;
 
@@ -66,6 +66,8 @@ pub struct UsageSums {
     pub requests: u64,
     /// How many of them failed: every outcome but `ok` and `client_closed`.
     pub errors: u64,
+    /// `errors` over `requests`, 0 to 1; `null` where there were no requests.
+    pub error_ratio: Option<f64>,
     /// How many ended how.
     #[serde(flatten)]
     pub outcomes: OutcomeCounts,
@@ -109,6 +111,7 @@ impl From<UsageRow> for UsageSums {
         Self {
             requests: row.requests,
             errors: row.errors,
+            error_ratio: ratio(row.errors, row.requests),
             outcomes: OutcomeCounts::from(row.outcomes),
             unbilled_requests: row.unbilled_requests,
             tokens: TokenCounts::new(&row.tokens, row.total_tokens),
@@ -126,6 +129,15 @@ impl From<UsageRow> for UsageSums {
             mean_first_token_us: row.mean_first_token_us,
         }
     }
+}
+
+/// A share; of nothing there is none.
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "exact up to 2^53 requests, and a share beyond"
+    )]
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 /// Sums over the requests of one group.
@@ -176,9 +188,11 @@ pub struct UsageSummaryJson {
     pub total: UsageRowJson,
     /// The range of the same length before; `null` where nothing was to be compared.
     pub previous: Option<PreviousJson>,
-    /// The range before and then this one, where they were to be compared: two rows, as a chart of a
-    /// change wants them. Otherwise none.
+    /// The range before and then this one, where they were to be compared: two rows, as a table wants
+    /// them. Otherwise none.
     pub periods: Vec<PeriodJson>,
+    /// The same two rows, as what shows a change in percent wants them. Otherwise none.
+    pub compared: Vec<ComparedJson>,
 }
 
 /// A range of time and what was used in it.
@@ -223,6 +237,11 @@ impl UsageSummaryJson {
             ]
         });
         let periods = periods.collect();
+        let compared = before.iter().flat_map(|before| {
+            let range_before = (Some(before.since), &before.total);
+            ComparedJson::both(range_before, (since.map(Moment), &total))
+        });
+        let compared = compared.collect();
         let rows_before = rows_before.into_iter().chain(std::iter::repeat(None));
         let rows = summary.rows.into_iter().zip(rows_before);
         Self {
@@ -243,6 +262,7 @@ impl UsageSummaryJson {
             },
             previous: before,
             periods,
+            compared,
             by,
         }
     }
