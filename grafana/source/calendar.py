@@ -3,6 +3,8 @@
 from . import links, variables, words
 from .board import Board
 from .panels import (
+    NO_PRICE,
+    NO_TOKENS,
     by_series,
     calculated,
     column,
@@ -55,13 +57,13 @@ def _numbers():
             "What the requests of this range cost, and how that differs from the range of the same length before. "
             "Requests without a price are in no sum.",
             usage_now_and_before([number("cost_usd", "Spend")]),
-            unit=words.USD, width=4, change="more_is_bad", links=[to_cost],
+            unit=words.USD, width=4, change="more_is_bad", empty=NO_PRICE, links=[to_cost],
         ),
         stat(
             "Tokens",
             "All tokens of this range, of every type, and how that differs from the range before.",
             usage_now_and_before([number("total_tokens", "Tokens")]),
-            width=4, change="neutral", links=[to_cost],
+            width=4, change="neutral", empty=NO_TOKENS, links=[to_cost],
         ),
         stat(
             "Requests",

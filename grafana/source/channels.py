@@ -15,7 +15,7 @@ from .queries import (
     moment,
     number,
     text,
-    usage_now_and_before,
+    usage,
     usage_over_time,
 )
 from .rankings import ranking
@@ -71,7 +71,7 @@ def _numbers():
         stat(
             "Without a channel", "Requests of this range that found no open channel, with *All* channels chosen. Their "
             "clients got 503, or 404 for a model that no channel serves.",
-            usage_now_and_before([number("no_channel_requests", "Without")]),
+            usage("summary", "total", [number("no_channel_requests", "Without")]),
             width=4, thresholds=words.NONE_IS_GOOD,
             links=[links.to(words.REQUESTS, "These requests", outcome="no_channel")],
         ),

@@ -3,6 +3,8 @@
 from . import links, words
 from .board import Board
 from .panels import (
+    NO_PRICE,
+    NO_TOKENS,
     bars,
     by_series,
     calculated,
@@ -100,13 +102,14 @@ def _numbers():
             "What the requests of this range cost, and how that differs from the period before. Requests without a "
             "price are in no sum: see *How good the numbers are*.",
             usage_now_and_before([number("cost_usd", "Spend")]),
-            unit=words.USD, change="more_is_bad", links=[links.to(words.CALENDAR, "Day by day", measure="cost")],
+            unit=words.USD, change="more_is_bad", empty=NO_PRICE,
+            links=[links.to(words.CALENDAR, "Day by day", measure="cost")],
         ),
         stat(
             "Tokens",
             "All tokens of this range, of every type, and how that differs from the period before.",
             usage_now_and_before([number("total_tokens", "Tokens")]),
-            change="neutral", links=[links.to(words.CALENDAR, "Day by day", measure="tokens")],
+            change="neutral", empty=NO_TOKENS, links=[links.to(words.CALENDAR, "Day by day", measure="tokens")],
         ),
         only(_per_request(per_request), "Per request"),
         only(_per_thousand_tokens(per_thousand), "Per 1,000 tokens"),
@@ -430,7 +433,7 @@ def _budgets():
     return [
         stat(
             "Burn",
-            "What is spent an hour at present, by Prometheus' rates.",
+            "What is spent an hour at the end of the range, by Prometheus' rates; the line shows how it came there.",
             metric(f"sum {RATE_USD_PER_HOUR}", "Burn"),
             unit=words.USD_PER_HOUR, width=4, height=8, spark=True,
         ),

@@ -112,11 +112,13 @@ def _first(order: str, limit: int, more: str = "") -> str:
 
 
 class Sql:
-    """The ledger's tables. What differs between the two kinds is how a time is made, and the plugin's query model."""
+    """The ledger's tables. What differs between the two kinds is how a time and infinity are made, and the plugin's
+    query model."""
 
     uid: str
     plugin: str
     source: model.DataSourceRef
+    infinity: str
 
     def moment(self, micros: str) -> str:
         raise NotImplementedError
@@ -148,18 +150,22 @@ class Sql:
         return variable.all_value(_EVERYTHING).current(variables.ALL).description(description)
 
     def sums(self, title: str, selector: str, sql: str):
+        """As the API has it in `compared`: where no change can be told, the period before has infinity."""
         begin, end = _FIRST_MINUTE, _END_MINUTE
         before = f"{begin} - ({end} - {begin})"
-        now = self._sum(title, sql, begin, end)
+        told = "earlier.value > 0 AND present.value <= 100 * earlier.value"
         return self.query(
-            f"{self._sum(title, sql, before, begin)}\nUNION ALL\n{now}",
+            f"WITH earlier AS (\n{self._sum(sql, before, begin)}\n), present AS (\n{self._sum(sql, begin, end)}\n)\n"
+            f'SELECT {self.moment(before)} AS "time", CASE WHEN {told} THEN earlier.value ELSE {self.infinity} END '
+            f'AS "{title}"\nFROM earlier, present\nUNION ALL\n'
+            f"SELECT {self.moment(begin)}, value FROM present\nORDER BY 1",
             [("time", "timestamp"), (title, "number")],
         )
 
-    def _sum(self, title: str, sql: str, begin: str, end: str) -> str:
+    def _sum(self, sql: str, begin: str, end: str) -> str:
         return (
-            f'SELECT {self.moment(begin)} AS "time", {sql} AS "{title}" FROM usage_minutely\n'
-            f"WHERE minute >= {begin} AND minute < {end}\n  AND {_ROLLED_UP}"
+            f"  SELECT {sql} AS value FROM usage_minutely\n"
+            f"  WHERE minute >= {begin} AND minute < {end}\n  AND {_ROLLED_UP}"
         )
 
     def requests(self, columns: list[Listed], limit: int, order: str = "newest", failed: bool = False):
@@ -228,6 +234,8 @@ class SqliteLedger(Sql):
     uid = words.REQUESTS_SQLITE
     plugin = "frser-sqlite-datasource"
     source = queries.SQLITE
+    # More than a double holds.
+    infinity = "9e999"
 
     def moment(self, micros: str) -> str:
         return f"({micros}) / 1e6"
@@ -249,6 +257,7 @@ class PostgresLedger(Sql):
     uid = words.REQUESTS_POSTGRES
     plugin = "grafana-postgresql-datasource"
     source = queries.POSTGRES
+    infinity = "CAST('Infinity' AS double precision)"
 
     def moment(self, micros: str) -> str:
         return f"to_timestamp(({micros}) / 1e6)"

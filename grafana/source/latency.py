@@ -27,6 +27,8 @@ PERCENTILES = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
 
 # Phases are counted by channel alone.
 BY_CHANNEL_ALONE = "Phases are counted by channel: the choice of a model or an API makes no difference here."
+# A number with a line is its end.
+LATEST = "The latest of the range that is known; the line shows how it came there."
 # Of a histogram only the buckets are known, so a percentile lies somewhere in one.
 FROM_BUCKETS = "Estimated within the bucket it falls in."
 
@@ -68,45 +70,45 @@ def _numbers():
     return [
         stat(
             "First token, p50",
-            f"Half of the streams had their first token within this time. {FROM_BUCKETS}",
+            f"Half of the streams had their first token within this time. {FROM_BUCKETS} {LATEST}",
             metric(_quantile("0.5", FIRST_TOKEN), "p50"),
             unit=words.SECONDS, thresholds=words.FIRST_TOKEN, links=[requested],
         ),
         stat(
             "First token, p95",
-            f"Nineteen of twenty streams had their first token within this time. {FROM_BUCKETS}",
+            f"Nineteen of twenty streams had their first token within this time. {FROM_BUCKETS} {LATEST}",
             metric(_quantile("0.95", FIRST_TOKEN), "p95"),
             unit=words.SECONDS, thresholds=words.FIRST_TOKEN, links=[requested],
         ),
         stat(
             "Duration, p50",
-            f"Half of the requests had ended within this time, streams and others together. {FROM_BUCKETS}",
+            f"Half of the requests had ended within this time, streams and others together. {FROM_BUCKETS} {LATEST}",
             metric(_quantile("0.5", DURATION), "p50"),
             unit=words.SECONDS, thresholds=words.DURATION, links=[requested],
         ),
         stat(
             "Duration, p95",
-            f"Nineteen of twenty requests had ended within this time. {FROM_BUCKETS}",
+            f"Nineteen of twenty requests had ended within this time. {FROM_BUCKETS} {LATEST}",
             metric(_quantile("0.95", DURATION), "p95"),
             unit=words.SECONDS, thresholds=words.DURATION, links=[requested],
         ),
         stat(
             "Pace, p50",
-            "Output tokens a second of half of the streams, after the first one.",
+            f"Output tokens a second of half of the streams, after the first one. {LATEST}",
             metric(f"1 / {_quantile('0.5', PER_TOKEN)}", "p50"),
             unit=words.TOKENS_PER_SECOND,
         ),
         stat(
             "Slow requests",
             "Share of the requests that took longer than *Slow above* at the top. Not estimated: it is a bucket's "
-            "bound.",
+            f"bound. {LATEST}",
             metric(_slow_share(DURATION, "slow"), "slow"),
             unit=words.RATIO, links=[requested],
         ),
         stat(
             "Overhead, p99",
             "Tollgate's own time in a request: the total less every wait for the client or the upstream. Where it is "
-            "much, look at the dashboard of Tollgate itself.",
+            f"much, look at the dashboard of Tollgate itself. {LATEST}",
             metric(_quantile("0.99", OVERHEAD, INSTANCE), "p99"),
             unit=words.SECONDS, thresholds=words.OVERHEAD, links=[links.to(words.SELF, "Tollgate itself")],
         ),

@@ -3,11 +3,16 @@
 from . import links, queries, words
 from .board import Board
 from .panels import (
+    NO_PRICE,
+    NO_REQUESTS,
+    NO_STREAMS,
+    NO_TOKENS,
     NOTHING,
     bars,
     by_series,
     column,
     coloured,
+    in_turn,
     series,
     stat,
     states,
@@ -16,7 +21,20 @@ from .panels import (
     words_for,
     wrapped,
 )
-from .queries import CHANNEL, INSTANCE, TRAFFIC, ledger, metric, metric_now, number, text, usage_now_and_before, usage_over_time
+from .queries import (
+    CHANNEL,
+    INSTANCE,
+    ON_A_CHANNEL,
+    TRAFFIC,
+    ledger,
+    metric,
+    metric_now,
+    number,
+    quantile_now_and_before,
+    text,
+    usage_now_and_before,
+    usage_over_time,
+)
 from .rankings import ranking
 
 
@@ -31,7 +49,7 @@ def board() -> Board:
 
 
 def _numbers():
-    """Each against the period of the same length before; each leads to the dashboard that explains it."""
+    """Each of the whole range, against the period of the same length before; each leads to what explains it."""
     to_cost = links.to(words.COST, "What it is made of")
     to_log = links.to(words.REQUESTS, "The requests")
     failed = links.to(words.REQUESTS, "The failed requests", outcome="failed")
@@ -42,13 +60,13 @@ def _numbers():
             "What the requests of this range cost, as the ledger has it, and how that differs from the period before. "
             "Requests without a price are in no sum: see *Unpriced*.",
             usage_now_and_before([number("cost_usd", "Spend")]),
-            unit=words.USD, change="more_is_bad", links=[to_cost],
+            unit=words.USD, change="more_is_bad", empty=NO_PRICE, links=[to_cost],
         ),
         stat(
             "Tokens",
             "All tokens of this range, of every type, and how that differs from the period before.",
             usage_now_and_before([number("total_tokens", "Tokens")]),
-            change="neutral", links=[to_cost],
+            change="neutral", empty=NO_TOKENS, links=[to_cost],
         ),
         stat(
             "Requests",
@@ -67,31 +85,32 @@ def _numbers():
             "Requests whose tokens have no price: what they cost is unknown, and in no sum. `tollgate prices` and "
             "`prices.files` mend it.",
             usage_now_and_before([number("unpriced_requests", "Unpriced")]),
-            thresholds=words.NONE_IS_GOOD, links=[links.to(words.COST, "Which models")],
+            thresholds=words.NONE_IS_GOOD, change="more_is_bad", links=[links.to(words.COST, "Which models")],
         ),
         stat(
             "Usage missing",
             "Requests whose tokens should be known and are not. They are in no sum of tokens or cost.",
             usage_now_and_before([number("missing_usage_requests", "Missing")]),
-            thresholds=words.NONE_IS_GOOD,
+            thresholds=words.NONE_IS_GOOD, change="more_is_bad",
             links=[links.to(words.COST, "Where numbers come from")],
         ),
-        stat(
+        in_turn(stat(
             "First token, p95",
-            "Nineteen of twenty streams had their first token within this time.",
-            metric(_quantile(0.95, "tollgate_time_to_first_token_seconds"), "p95"),
-            unit=words.SECONDS, thresholds=words.FIRST_TOKEN, links=[to_latency],
-        ),
-        stat(
+            "Nineteen of twenty streams of this range had their first token within this time, and how that differs "
+            "from the period before. Estimated within a bucket of Prometheus' histogram, as far back as it keeps any.",
+            *quantile_now_and_before(0.95, "tollgate_time_to_first_token_seconds"),
+            unit=words.SECONDS, thresholds=words.FIRST_TOKEN, change="more_is_bad",
+            empty=NO_STREAMS, links=[to_latency],
+        )),
+        in_turn(stat(
             "Overhead, p99",
-            "Tollgate's own time in a request: the total less every wait for the client or the upstream.",
-            metric(
-                "histogram_quantile(0.99, sum by (le) (rate("
-                f"tollgate_overhead_seconds_bucket{{{INSTANCE}}}[$__rate_interval]))) >= 0",
-                "p99",
-            ),
-            unit=words.SECONDS, thresholds=words.OVERHEAD, links=[links.to(words.SELF, "Tollgate itself")],
-        ),
+            "Tollgate's own time in a request, the total less every wait for the client or the upstream: ninety-nine "
+            "of a hundred requests of this range had no more, and how that differs from the period before. Of all "
+            "requests: only the choice of an instance makes a difference.",
+            *quantile_now_and_before(0.99, "tollgate_overhead_seconds", INSTANCE),
+            unit=words.SECONDS, thresholds=words.OVERHEAD, change="more_is_bad",
+            empty=NO_REQUESTS, links=[links.to(words.SELF, "Tollgate itself")],
+        )),
     ]  # fmt: skip
 
 

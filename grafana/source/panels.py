@@ -33,6 +33,11 @@ NOTHING = "None. That is good."
 # series cost Prometheus in proportion. Those of each channel or model are the dearest: they get as few as bars.
 MOST_POINTS = 180
 MOST_BARS = 100
+# Why a number at a dashboard's top is not known: short, or it is too small to be read.
+NO_PRICE = "Nothing priced."
+NO_TOKENS = "No tokens known."
+NO_REQUESTS = "No requests."
+NO_STREAMS = "No streams."
 # A cell without a value: unknown, or not there.
 UNKNOWN = "–"
 NOT_SAID = "Nothing has said so yet."
@@ -68,11 +73,12 @@ def stat(
     links: list | None = None,
     spark: bool = False,
     field: str = "",
-    calc: str = "lastNotNull",
+    calc: str = "",
 ):
     """A number. `change` shows it against the period before: `more_is_bad`, `more_is_good` or `neutral`."""
     panel = _common(stat_build.Panel(), title, description, unit, width, height, targets, empty)
-    reduce = _last(calc)
+    # Of two periods the last one is meant, also where nothing is known of it: not the one before in its place.
+    reduce = _last(calc or ("last" if change else "lastNotNull"))
     if field:
         reduce = reduce.fields(field)
     panel = panel.reduce_options(reduce).thresholds(thresholds)
@@ -86,6 +92,11 @@ def stat(
             "neutral": common_model.PercentChangeColorMode.SAME_AS_VALUE,
         }
         panel = panel.show_percent_change(True).percent_change_color_mode(colours[change])
+        # What Prometheus does not know is not a number.
+        unknown = model.DashboardSpecialValueMapOptions(
+            match=model.SpecialValueMatch.NA_N, result=model.ValueMappingResult(text=empty, index=0)
+        )
+        panel = panel.mappings([model.SpecialValueMap(options=unknown)])
     if decimals is not None:
         panel = panel.decimals(decimals)
     return panel.data_links(links or [])
@@ -320,6 +331,11 @@ def coloured(panel, colours: dict[str, str]):
         value = {"mode": "fixed", "fixedColor": colour}
         panel = panel.override_by_name(name, [model.DynamicConfigValue(id_val="color", value=value)])
     return panel
+
+
+def in_turn(panel):
+    """The values of several questions, one each, become the rows of one column, in the order of the questions."""
+    return _changed(panel, "reduce", {"reducers": ["last"], "mode": "seriesToRows", "labelsToFields": False})
 
 
 def by_series(panel, values: str):

@@ -54,6 +54,22 @@ def metric_table(expr: str, ref: str = "A") -> prometheus_build.Dataquery:
     return metric_now(expr, ref=ref).format(prometheus_model.PromQueryFormat.TABLE)
 
 
+def quantile_of_range(quantile: float, family: str, matchers: str = TRAFFIC, offset: str = "") -> str:
+    """A quantile over the whole range, for a question at its end: each sample is read once, as for a line over it."""
+    rate = f"rate({family}_bucket{{{matchers}}}[$__range]{offset})"
+    return f"histogram_quantile({quantile}, sum by (le) ({rate})) >= 0"
+
+
+def quantile_now_and_before(quantile: float, family: str, matchers: str = TRAFFIC) -> list[prometheus_build.Dataquery]:
+    """The quantile of the period before, then that of the range: for `panels.in_turn`. As `usage_now_and_before` has
+    it, before is infinity where one of the two is not known; what is not known of the range is not a number."""
+    before = quantile_of_range(quantile, family, matchers, " offset $__range")
+    now = quantile_of_range(quantile, family, matchers)
+    told = f"sum(rate({family}_count{{{matchers}}}[$__range])) > 0"
+    both = f"({before}) and on () ({told}) or vector(Inf)"
+    return [metric_now(both, "before", "A"), metric_now(f"({now}) or vector(NaN)", "now", "B")]
+
+
 def metric_buckets(expr: str, ref: str = "A") -> prometheus_build.Dataquery:
     """A classic histogram's buckets over time, for a heatmap."""
     return metric(expr, legend="{{le}}", ref=ref).format(prometheus_model.PromQueryFormat.HEATMAP)
@@ -158,9 +174,13 @@ def requests(columns: list[Column], **parameters: str) -> Ledger:
 
 
 def usage_now_and_before(columns: list[Column], **parameters: str) -> Ledger:
-    """Two rows: the sums of the period before, then those of the range. What a stat panel shows with its change."""
+    """Two rows: the sums of the period before, then those of the range. What a stat panel shows with its change.
+
+    Where no change can be told, the period before has infinity: from there to anything is no number of percent, and
+    Grafana shows none. A row less, or one without a value, it shows as a change of 0 %.
+    """
     both = [moment("since", "time"), *columns]
-    return usage("summary", "periods", both, compare="previous", **parameters)
+    return usage("summary", "compared", both, compare="previous", **parameters)
 
 
 def usage_over_time(

@@ -177,7 +177,7 @@ def _numbers(dialect: Api | Sql):
         stat(
             "Requests",
             "How many requests started in this range, and how that differs from the period before." + rolled_up,
-            dialect.sums("Requests", "requests", "SUM(requests)"),
+            dialect.sums("Requests", "requests", "COALESCE(SUM(requests), 0)"),
             width=5, change="neutral", links=[links.alone(words.OVERVIEW, "Overview", *_same(dialect))],
         ),
         stat(
@@ -191,13 +191,13 @@ def _numbers(dialect: Api | Sql):
             "Spend",
             "What they cost together, as the ledger has it. Requests without a price are in no sum." + rolled_up,
             dialect.sums("Spend", "cost_usd", "SUM(cost_nanousd) / 1e9"),
-            unit=words.USD, width=5, change="more_is_bad", links=[to_cost],
+            unit=words.USD, width=5, change="more_is_bad", empty=panels.NO_PRICE, links=[to_cost],
         ),
         stat(
             "Tokens",
             "All their tokens, of every type." + rolled_up,
             dialect.sums("Tokens", "total_tokens", "SUM(total_tokens)"),
-            width=5, change="neutral", links=[to_cost],
+            width=5, change="neutral", empty=panels.NO_TOKENS, links=[to_cost],
         ),
         _p95(dialect),
     ]  # fmt: skip
@@ -219,13 +219,9 @@ def _p95(dialect: Api | Sql):
         )  # fmt: skip
     return stat(
         "Total, p95",
-        "Nineteen of twenty requests ended within this time, as Prometheus' histogram has it: estimated within its "
-        "buckets, at the end of the range. Keys, outcomes and sessions chosen do not change it.",
-        queries.metric(
-            "histogram_quantile(0.95, sum by (le) (rate("
-            f"tollgate_request_duration_seconds_bucket{{{queries.TRAFFIC}}}[$__rate_interval]))) >= 0",
-            "p95",
-        ),
+        "Nineteen of twenty requests of this range ended within this time, as Prometheus' histogram has it: estimated "
+        "within its buckets. Keys, outcomes and sessions chosen do not change it.",
+        queries.metric_now(queries.quantile_of_range(0.95, "tollgate_request_duration_seconds"), "p95"),
         unit=words.SECONDS, width=4, thresholds=words.DURATION, links=[to_latency],
     )  # fmt: skip
 

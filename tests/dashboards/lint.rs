@@ -146,7 +146,14 @@ fn counters_are_rates() {
     let mut wrong = Vec::new();
     for board in boards::all() {
         for target in board.targets(PROMETHEUS) {
-            for what in misused_counters(target.expr()) {
+            // What is asked once, for a number, may be asked of the whole range.
+            let once = target.json["instant"] == true;
+            let ranges: &[&str] = if once {
+                &[RATE_INTERVAL, "$__range"]
+            } else {
+                &[RATE_INTERVAL]
+            };
+            for what in misused_counters(target.expr(), ranges) {
                 wrong.push(format!("{}: {what}", target.place()));
             }
         }
@@ -162,22 +169,24 @@ fn the_rule_of_counters_sees_what_it_is_for() {
         "increase(a_total[$__rate_interval]) / ignoring(x) increase(b_total[$__rate_interval] offset 1d)",
         "a_bytes / b_bytes",
     ] {
-        assert_eq!(misused_counters(good), Vec::<String>::new(), "{good}");
+        let wrong = misused_counters(good, &[RATE_INTERVAL]);
+        assert_eq!(wrong, Vec::<String>::new(), "{good}");
     }
     for bad in [
         "a_total",
         "sum(a_total{b=\"c\"})",
         "rate(a_total[5m])",
+        "rate(a_total[$__range])",
         "avg_over_time(a_total[$__rate_interval])",
         "rate(sum(a_total)[$__rate_interval:])",
         "sum by (le) (a_seconds_bucket)",
     ] {
-        assert_eq!(misused_counters(bad).len(), 1, "{bad}");
+        assert_eq!(misused_counters(bad, &[RATE_INTERVAL]).len(), 1, "{bad}");
     }
 }
 
-/// Each use of a counter that is no rate, increase or change over `$__rate_interval`.
-fn misused_counters(expr: &str) -> Vec<String> {
+/// Each use of a counter that is no rate, increase or change over one of `ranges`.
+fn misused_counters(expr: &str, ranges: &[&str]) -> Vec<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut wrong = Vec::new();
     let mut at = 0;
@@ -197,14 +206,16 @@ fn misused_counters(expr: &str) -> Vec<String> {
         if let Some(labels) = rest.strip_prefix('{') {
             rest = labels.find('}').map_or("", |close| &labels[close + 1..]);
         }
-        let ranged = rest.strip_prefix(&format!("[{RATE_INTERVAL}]"));
+        let is_ranged = ranges
+            .iter()
+            .any(|range| rest.starts_with(&format!("[{range}]")));
         let before = expr[..begin].trim_end();
         let function = before.strip_suffix('(').is_some_and(|before| {
             ["rate", "irate", "increase", "resets"]
                 .iter()
                 .any(|name| before.ends_with(name))
         });
-        if ranged.is_none() || !function {
+        if !is_ranged || !function {
             wrong.push(format!("`{name}` is a counter: {expr}"));
         }
     }

@@ -14,6 +14,7 @@ mod support;
 
 mod answers;
 mod boards;
+mod change;
 mod fleet;
 mod links;
 mod lint;

@@ -20,6 +20,8 @@ const text = (value) => (['string', 'number', 'boolean'].includes(typeof value) 
 function number(value) {
   if (typeof value === 'number') return value;
   if (typeof value !== 'string' || value.trim() !== value || value === '') return null;
+  // Infinity is no number of JSON: it goes on as it came.
+  if (value === '+Inf') return value;
   return Number.isNaN(Number(value)) ? null : Number(value);
 }
 
