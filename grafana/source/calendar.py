@@ -151,7 +151,7 @@ def _top_days(title: str, order: str):
         usage_over_time(
             [
                 number("cost_usd", "Spend"), number("requests", "Requests"), number("total_tokens", "Tokens"),
-                number("errors", "Failed"),
+                number("error_ratio", "Failed"),
             ],
             **ZONE, step="1d",
         ),
@@ -165,7 +165,8 @@ def _top_days(title: str, order: str):
     shown = column(shown, "time", "Day", unit=words.DAY, links=that_day)
     for measured, unit in MEASURES.values():
         shown = column(shown, measured, unit=unit)
-    return column(shown, "Failed", thresholds=words.NONE_IS_GOOD, custom__cellOptions={"type": "color-text"})
+    failed = {"unit": words.RATIO, "thresholds": words.ERRORS, "custom__cellOptions": {"type": "color-text"}}
+    return column(shown, "Failed", **failed)
 
 
 def _key_weeks():

@@ -76,9 +76,10 @@ def _numbers():
         ),
         stat(
             "Failed",
-            "Requests that failed: every outcome but `ok` and `client_closed`.",
-            usage_now_and_before([number("errors", "Failed")]),
-            thresholds=words.NONE_IS_GOOD, change="more_is_bad", links=[failed],
+            "Share of the requests that failed: every outcome but `ok` and `client_closed`. How many, and how: below, "
+            "in *Requests by how they ended*.",
+            usage_now_and_before([number("error_ratio", "Failed")]),
+            unit=words.RATIO, thresholds=words.ERRORS, change="more_is_bad", empty=NO_REQUESTS, links=[failed],
         ),
         stat(
             "Unpriced",

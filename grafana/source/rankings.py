@@ -22,7 +22,7 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
         columns.append(number("total_tokens", "Tokens"))
     columns.append(number("requests", "Requests"))
     if has_failed := not tokens or width >= 12:
-        columns.append(number("errors", "Failed"))
+        columns.append(number("error_ratio", "Failed"))
     columns.append(number("previous_rank", "Rank was"))
     shown = table(
         f"{title} by {measure}",
@@ -48,4 +48,5 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
     if not has_failed:
         return shown
     shown = widths(shown, Failed=58)
-    return column(shown, "Failed", thresholds=words.NONE_IS_GOOD, custom__cellOptions={"type": "color-text"})
+    failed = {"unit": words.RATIO, "thresholds": words.ERRORS, "custom__cellOptions": {"type": "color-text"}}
+    return column(shown, "Failed", **failed)

@@ -182,9 +182,10 @@ def _numbers(dialect: Api | Sql):
         ),
         stat(
             "Failed",
-            "Every outcome but `ok` and `client_closed`. Which, is below." + rolled_up,
-            dialect.sums("Failed", "errors", "SUM(errors)"),
-            width=5, thresholds=words.NONE_IS_GOOD, change="more_is_bad",
+            "Share of the requests that failed: every outcome but `ok` and `client_closed`. Which, and how many, is "
+            "below." + rolled_up,
+            dialect.sums("Failed", "error_ratio", "1.0 * SUM(errors) / NULLIF(SUM(requests), 0)"),
+            unit=words.RATIO, width=5, thresholds=words.ERRORS, change="more_is_bad", empty=panels.NO_REQUESTS,
             links=[links.alone(dialect.uid, "Only the failed", *(_same(dialect) or ["ledger"]), outcome="failed")],
         ),
         stat(
