@@ -67,6 +67,10 @@ MONTH_HOURS = 730
 
 RATE_USD_PER_HOUR = f"(rate(tollgate_cost_usd_total{{{TRAFFIC}}}[$__rate_interval])) * 3600"
 
+# The ledger knows tiers by whole hours of UTC, which begin no day of a zone that is half an hour off.
+TIER_ZONE = {"timezone": "UTC"}
+TIER_HOURS = "Tiers are known by whole hours of UTC: a range is rounded to these, and days are those of UTC."
+
 
 def board() -> Board:
     about = "What was spent, by whom and on what, what changed since the period before, and how good the numbers are."
@@ -201,10 +205,12 @@ def _groups():
             shown = shown.data_links([chosen, links.of_series(words.REQUESTS, "The requests", by, by)])
         yield shown
         title = several[0].upper() + several[1:]
-        yield ranking(by, title, width=12, tokens=True, leads=by in FILTERS)
+        more = TIER_HOURS if by == "tier" else ""
+        yield ranking(by, title, width=12, tokens=True, leads=by in FILTERS, more=more)
 
 
 def _by_over_time(by: str, several: str):
+    more, zone = (f" {TIER_HOURS}", TIER_ZONE) if by == "tier" else ("", {})
     return by_series(series(
         f"Spend by {several[:-1]}",
         f"By when the requests started; the ten {several} that cost most, the others together as `(other)`.",

@@ -13,9 +13,9 @@ MEASURES = {
 
 
 def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", width: int = 8, height: int = 8,
-            limit: int = 10, tokens: bool = False, leads: bool = True):  # fmt: skip
+            limit: int = 10, tokens: bool = False, leads: bool = True, more: str = ""):  # fmt: skip
     """The groups of `by` with the most of `order`, which may be a variable; `measure` is how a title says it. `leads`
-    where dashboards have a variable of that name."""
+    where dashboards have a variable of that name. `more` is a sentence of its description."""
     name = title[:-1]
     columns = [text("name", name), number("cost_usd", "Spend"), number("share", "Share")]
     if tokens:
@@ -27,7 +27,7 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
     shown = table(
         f"{title} by {measure}",
         f"The {limit} {title.lower()} with most {measure} in this range, their share of all of it, and their rank in "
-        "the period before.",
+        f"the period before. {more}".rstrip(),
         usage("top", "rows", columns, by=by, order=order, limit=str(limit)),
         width=width, height=height,
     )  # fmt: skip

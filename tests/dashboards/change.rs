@@ -113,3 +113,23 @@ fn overview_begins_with_both_periods() {
         assert!(has_change(panel), "{}", panel["title"]);
     }
 }
+
+/// Tiers are known by whole hours of UTC: the API refuses days and steps of a zone that is half an hour off.
+#[test]
+fn tiers_are_asked_for_by_utc() {
+    let mut seen = 0;
+    for board in boards::all() {
+        for target in board.targets(INFINITY) {
+            let parameters = list(&target.json["url_options"]["params"]);
+            let given = |key: &str| {
+                let one = parameters.iter().find(|one| one["key"] == key);
+                one.map_or("", |one| text(&one["value"]))
+            };
+            if text(&target.json["url"]) == "/api/v1/usage/timeseries" && given("by") == "tier" {
+                assert_eq!(given("timezone"), "UTC", "{}", target.place());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0);
+}
