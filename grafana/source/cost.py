@@ -28,6 +28,7 @@ from .panels import (
 from .queries import (
     FILTERS,
     INSTANCE,
+    ON_A_CHANNEL,
     TRAFFIC,
     budget,
     budget_share,
@@ -213,8 +214,8 @@ def _by_over_time(by: str, several: str):
     more, zone = (f" {TIER_HOURS}", TIER_ZONE) if by == "tier" else ("", {})
     return by_series(series(
         f"Spend by {several[:-1]}",
-        f"By when the requests started; the ten {several} that cost most, the others together as `(other)`.",
-        usage_over_time([number("cost_usd", "Spend")], by=by),
+        f"By when the requests started; the ten {several} that cost most, the others together as `(other)`.{more}",
+        usage_over_time([number("cost_usd", "Spend")], by=by, **zone),
         unit=words.USD, stacked=True, bars=True, calcs=("sum",),
     ), "Spend")  # fmt: skip
 
@@ -453,7 +454,7 @@ def _budgets():
         series(
             "Burn by channel",
             "USD an hour, by Prometheus' rates. A step up that stays is a change; a spike is one client.",
-            metric(f"sum by (channel) {RATE_USD_PER_HOUR}", "{{channel}}"),
+            metric(f"sum by (channel) {RATE_USD_PER_HOUR.replace(TRAFFIC, ON_A_CHANNEL)}", "{{channel}}"),
             unit=words.USD_PER_HOUR, width=16, stacked=True,
             links=[links.of_series(words.COST, "Only this channel", "channel", "channel")],
         ),

@@ -348,7 +348,7 @@ def _only(by: str):
 
 
 def _quantile(quantile: str, family: str, matchers: str = TRAFFIC, offset: str = "", by: str = "") -> str:
-    rate = f"rate({family}_bucket{{{matchers}}}[$__rate_interval]{offset})"
+    rate = f"rate({family}_bucket{{{_named(matchers, by)}}}[$__rate_interval]{offset})"
     return _of_some(f"histogram_quantile({quantile}, sum by (le{f', {by}' if by else ''}) ({rate}))")
 
 
@@ -359,11 +359,17 @@ def _of_some(expr: str) -> str:
 
 def _slow_share(family: str, variable: str, by: str = "") -> str:
     summed = f"sum by ({by})" if by else "sum"
+    counted = _named(TRAFFIC, by)
     # From version 3 on Prometheus writes a bound of "5" as "5.0".
     bound = f'le=~"${variable}(\\\\.0)?"'
-    within = f"{summed} (rate({family}_bucket{{{TRAFFIC}, {bound}}}[$__rate_interval]))"
-    share = f"1 - {within} / {summed} (rate({family}_count{{{TRAFFIC}}}[$__rate_interval]))"
+    within = f"{summed} (rate({family}_bucket{{{counted}, {bound}}}[$__rate_interval]))"
+    share = f"1 - {within} / {summed} (rate({family}_count{{{counted}}}[$__rate_interval]))"
     return _of_some(f"clamp_min({share}, 0)")
+
+
+def _named(matchers: str, by: str) -> str:
+    """Without what has no such name: what was blocked has no channel."""
+    return f'{matchers}, {by}!=""' if by else matchers
 
 
 def _of_phases(*phases: str) -> str:
@@ -372,11 +378,12 @@ def _of_phases(*phases: str) -> str:
 
 def _phase_sum(matcher: str, by: str = "") -> str:
     summed = f"sum by ({by})" if by else "sum"
-    return f"{summed} (rate({PHASE}_sum{{{CHANNEL}, {matcher}}}[$__rate_interval]))"
+    return f"{summed} (rate({PHASE}_sum{{{_named(CHANNEL, by)}, {matcher}}}[$__rate_interval]))"
 
 
 def _phase_by_channel(phase: str) -> str:
     """Over the requests that reached the phase."""
     matcher = _of_phases(phase)
-    reached = f"sum by (channel) (rate({PHASE}_count{{{CHANNEL}, {matcher}}}[$__rate_interval]))"
+    counted = _named(CHANNEL, "channel")
+    reached = f"sum by (channel) (rate({PHASE}_count{{{counted}, {matcher}}}[$__rate_interval]))"
     return _of_some(f"{_phase_sum(matcher, 'channel')} / {reached}")

@@ -186,7 +186,7 @@ def _over_time():
             "From a streamed request's header to its first content.",
             metric(
                 "histogram_quantile(0.95, sum by (le, channel) (rate("
-                f"tollgate_time_to_first_token_seconds_bucket{{{TRAFFIC}}}[$__rate_interval]))) >= 0",
+                f"tollgate_time_to_first_token_seconds_bucket{{{ON_A_CHANNEL}}}[$__rate_interval]))) >= 0",
                 "{{channel}}",
             ),
             unit=words.SECONDS, thresholds=words.FIRST_TOKEN,

@@ -341,11 +341,11 @@ def in_turn(panel):
 def by_series(panel, values: str):
     """Rows with a column of names and one of `values` become a series for each name: a chart over time.
 
-    Grafana calls a series by the column and the name; the name alone is enough, and what has none says so. (A template
-    with the label would show itself where there is no name.)
+    Grafana calls a series by the column and the name; the name alone is enough, and what has none says so: requests
+    that were blocked have no channel. (A template with the label would show itself where there is no name.)
     """
     panel = _changed(panel, "prepareTimeSeries", {"format": "multi"})
-    panel = _changed(panel, "renameByRegex", {"regex": f"^({values})$", "renamePattern": "(none)"})
+    panel = _changed(panel, "renameByRegex", {"regex": f"^(?:{values})(?: null)?$", "renamePattern": "(none)"})
     return _changed(panel, "renameByRegex", {"regex": f"^(?:{values}) (.*)$", "renamePattern": "$1"})
 
 

@@ -133,3 +133,32 @@ fn tiers_are_asked_for_by_utc() {
     }
     assert!(seen > 0);
 }
+
+/// What was blocked has no channel, and a series without its label is called "Value".
+#[test]
+fn series_by_channel_have_one() {
+    // What counts requests; gauges and counters of channels always have theirs.
+    const OF_REQUESTS: &[&str] = &[
+        "tollgate_requests_total",
+        "tollgate_tokens_total",
+        "tollgate_cost_usd_total",
+        "tollgate_request_duration_seconds",
+        "tollgate_time_to_first_token_seconds",
+        "tollgate_time_per_output_token_seconds",
+        "tollgate_phase_duration_seconds",
+    ];
+    let mut wrong = Vec::new();
+    for board in boards::all() {
+        for target in board.targets(PROMETHEUS) {
+            let expr = target.expr();
+            let legend = text(&target.json["legendFormat"]);
+            if legend.contains("{{channel}}")
+                && OF_REQUESTS.iter().any(|name| expr.contains(name))
+                && !expr.contains("channel!=\"\"")
+            {
+                wrong.push(format!("{}: {expr}", target.place()));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
