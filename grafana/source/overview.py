@@ -39,7 +39,11 @@ from .rankings import ranking
 
 
 def board() -> Board:
-    about = "What Tollgate let through, what it cost, how fast it was, what is closed and what fires."
+    about = (
+        "What Tollgate let through, what it cost, how fast it was, what is closed and what fires. Money, tokens and "
+        "counts are those of the one ledger chosen; latencies, channels and budgets those of every instance chosen. Of "
+        "several Tollgates choose the instance that the ledger belongs to."
+    )
     made = Board(words.OVERVIEW, "Tollgate / Overview", about).usual_choices().mark_gates()
     made.panels(*_numbers())
     made.row("Now", *_now())

@@ -33,7 +33,8 @@ def _labels(name: str, label: str, source: str, description: str) -> build.Query
 
 def instance() -> build.QueryVariable:
     source = "tollgate_build_info"
-    return _labels("instance", "Instance", source, "Which Tollgate, where Prometheus scrapes several.")
+    about = "Which Tollgate, where Prometheus scrapes several. What the ledger says is of one Tollgate all the same."
+    return _labels("instance", "Instance", source, about)
 
 
 def channel() -> build.QueryVariable:
