@@ -149,12 +149,17 @@ pub(super) async fn request(
     let found = state.readers.ask(move |reader| reader.request(id)).await?;
     match found {
         Some(detail) => Ok(Json(detail.into())),
-        None => Err(ApiError::parameter(
-            ErrorCode::NotFound,
-            "id",
-            format!("the ledger has no request {id}; it may have expired or not have ended yet"),
-        )),
+        None => Err(no_request(id)),
     }
+}
+
+/// What is said of an id that the ledger has no request of.
+pub(super) fn no_request(id: RequestId) -> ApiError {
+    ApiError::parameter(
+        ErrorCode::NotFound,
+        "id",
+        format!("the ledger has no request {id}; it may have expired or not have ended yet"),
+    )
 }
 
 /// The id in a path.

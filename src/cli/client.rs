@@ -200,7 +200,7 @@ impl Client {
         let path = format!("requests/{id}/payload");
         match self.ask(self.api(&path)).await {
             Err(AskError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
-            answer => answer.map(Some),
+            answer => answer.map(|payload: PayloadJson| payload.captured.then_some(payload)),
         }
     }
 

@@ -17,14 +17,16 @@ pub(super) fn render(payload: &PayloadJson, output: &Output) -> String {
 
 fn write(text: &mut String, payload: &PayloadJson, output: &Output) -> fmt::Result {
     let request = &payload.request;
-    let line = format!("{} {}", shown(&request.method), shown(&request.path));
+    let word = |word: &Option<String>| shown(word.as_deref().unwrap_or_default()).to_string();
+    let line = format!("{} {}", word(&request.method), word(&request.path));
     writeln!(text, "\n{} {line}", title(output, "request"))?;
     headers(text, &request.headers)?;
     body(text, &request.body)?;
-    let Some(answer) = &payload.answer else {
+    let answer = &payload.answer;
+    let Some(status) = answer.status else {
         return writeln!(text, "\n{} none from the upstream", title(output, "answer"));
     };
-    writeln!(text, "\n{} HTTP {}", title(output, "answer"), answer.status)?;
+    writeln!(text, "\n{} HTTP {status}", title(output, "answer"))?;
     headers(text, &answer.headers)?;
     body(text, &answer.body)
 }
@@ -37,19 +39,20 @@ fn headers(text: &mut String, headers: &[HeaderJson]) -> fmt::Result {
 }
 
 fn body(text: &mut String, body: &BodyPayload) -> fmt::Result {
-    let bytes = count(body.bytes);
+    let size = body.bytes.unwrap_or(0);
+    let bytes = count(size);
     match &body.text {
         Some(kept) if !kept.is_empty() => {
             writeln!(text)?;
             for line in kept.lines() {
                 writeln!(text, "  {}", shown(&line.replace('\t', "    ")))?;
             }
-            if body.truncated {
+            if body.truncated == Some(true) {
                 writeln!(text, "  … the beginning of {bytes} bytes")?;
             }
             Ok(())
         }
-        Some(_) if body.bytes == 0 => Ok(()),
+        Some(_) if size == 0 => Ok(()),
         _ => writeln!(text, "\n  {bytes} bytes that are no text"),
     }
 }

@@ -66,8 +66,19 @@ fn off_by_default_and_then_there_is_not_even_a_folder() {
     tollgate.ledger().request(&answer.request_id());
     let target = format!("/api/v1/requests/{}/payload", answer.request_id());
     let none = tollgate.admin(&target);
-    assert_eq!(none.status, 404);
-    assert_eq!(none.json()["error"]["code"], "not_found");
+    // An answer, not an error: of most requests nothing is kept.
+    assert_eq!(none.status, 200);
+    let none = none.json();
+    assert_eq!(none["captured"], false);
+    assert_eq!(none["outcome"], "upstream_error");
+    for part in ["request", "answer"] {
+        assert_eq!(none[part]["headers"], json!([]), "{part}");
+        assert_eq!(none[part]["body"]["bytes"], Value::Null, "{part}");
+    }
+    let nobody = "/api/v1/requests/019e1a2b-0000-7000-8000-000000000000/payload";
+    let unknown = tollgate.admin(nobody);
+    assert_eq!(unknown.status, 404);
+    assert_eq!(unknown.json()["error"]["code"], "not_found");
     let shown = tollgate.run(&["requests", "--id", &answer.request_id(), "--format", "json"]);
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(shown.get("payload"), Some(&Value::Null));
@@ -109,7 +120,9 @@ fn errors_are_kept_and_what_went_well_is_not() {
     // Refused by Tollgate itself: what was asked is kept, and there was no answer to keep.
     let shown = payload(&tollgate, &nowhere);
     assert_eq!(shown["outcome"], "no_channel");
-    assert_eq!(shown["answer"], Value::Null);
+    assert_eq!(shown["captured"], true);
+    assert_eq!(shown["answer"]["status"], Value::Null);
+    assert_eq!(shown["answer"]["headers"], json!([]));
     assert!(
         shown["request"]["body"]["text"]
             .as_str()
@@ -523,6 +536,7 @@ fn memory_is_bounded_and_what_finds_no_room_is_dropped_and_counted() {
     let answer = tollgate.send(&chat("any", false));
     eventually("one more is written", || {
         let target = format!("/api/v1/requests/{}/payload", answer.request_id());
-        (tollgate.admin(&target).status == 200).then_some(())
+        let answer = tollgate.admin(&target);
+        (answer.json()["captured"] == true).then_some(())
     });
 }
