@@ -16,12 +16,14 @@ mod health;
 mod info;
 pub mod json;
 mod keys;
+mod latency;
 mod moment;
 mod notifications;
 mod openapi;
 mod parameters;
 mod payload;
 mod prices;
+mod quota;
 mod readers;
 mod readiness;
 mod reloads;
@@ -219,7 +221,7 @@ fn probe_routes() -> [Route; 3] {
 }
 
 /// The API: behind `admin.token`, or `admin.read_token` where nothing is changed.
-fn api_routes() -> [Route; 28] {
+fn api_routes() -> [Route; 30] {
     [
         ("/api/v1/info", get(api::info)),
         ("/api/v1/requests", get(api::requests)),
@@ -230,6 +232,8 @@ fn api_routes() -> [Route; 28] {
         ("/api/v1/usage/heatmap", get(usage::heatmap)),
         ("/api/v1/usage/top", get(usage::top)),
         ("/api/v1/errors", get(usage::errors)),
+        ("/api/v1/latency", get(latency::latency)),
+        ("/api/v1/quota", get(quota::quota)),
         ("/api/v1/channels", get(channels::channels)),
         ("/api/v1/channels/{name}", get(channels::channel)),
         ("/api/v1/channels/{name}/disable", post(channels::disable)),

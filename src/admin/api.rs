@@ -256,7 +256,7 @@ impl RequestsParameters {
 }
 
 /// The parameter `outcome`.
-fn outcomes(given: Option<&str>) -> Result<NameFilter, ApiError> {
+pub(super) fn outcomes(given: Option<&str>) -> Result<NameFilter, ApiError> {
     let failures = Outcome::ALL.iter().filter(|outcome| outcome.is_error());
     let failures: Vec<&str> = failures.map(|outcome| outcome.as_str()).collect();
     let given = names("outcome", given)?.with_word("failed", &failures);

@@ -10,9 +10,11 @@ mod compared;
 mod decimal;
 mod errors;
 mod keys;
+mod latency;
 mod notifications;
 mod payloads;
 mod prices;
+mod quota;
 mod repricing;
 mod requests;
 mod rules;
@@ -42,6 +44,7 @@ pub use compared::ComparedJson;
 pub use decimal::{Decimal, DecimalError};
 pub use errors::{ErrorGroupJson, ErrorList};
 pub use keys::{KeyJson, KeyList, KeyRequest, KeysOffJson, MadeKeyJson};
+pub use latency::{LatencyJson, LatencyRowJson};
 pub use notifications::{
     ChatAnswerJson, ChatAnswerList, NotificationDetailJson, NotificationJson, NotificationList,
 };
@@ -50,6 +53,7 @@ pub use prices::{
     ChargeJson, PriceExplanationJson, PriceFilter, PriceJson, PriceList, ThresholdJson,
     TierPriceJson,
 };
+pub use quota::{QuotaList, QuotaRowJson};
 pub use repricing::{RepriceReportJson, RepricedJson, RepricingJson};
 pub use requests::{AttemptJson, PhaseDurations, RequestDetailJson, RequestJson, RequestList};
 pub use rules::{MatcherJson, RuleActionJson, RuleJson, RuleList};

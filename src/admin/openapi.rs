@@ -15,10 +15,12 @@ use super::channels;
 use super::error::{AnyFailure, ErrorBody};
 use super::health;
 use super::keys;
+use super::latency;
 use super::notifications;
 use super::parameters::Parameters;
 use super::payload;
 use super::prices;
+use super::quota;
 use super::repricing;
 use super::rules;
 use super::silences;
@@ -45,6 +47,8 @@ use super::usage;
         usage::heatmap,
         usage::top,
         usage::errors,
+        latency::latency,
+        quota::quota,
         channels::channels,
         channels::channel,
         channels::disable,

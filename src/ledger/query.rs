@@ -9,6 +9,7 @@ mod conditions;
 mod errors;
 mod finding;
 mod heatmap;
+mod latency;
 mod listing;
 mod names;
 mod past;
@@ -42,6 +43,7 @@ use uuid::Uuid;
 
 pub use errors::{ErrorGroup, ErrorQuery};
 pub use heatmap::{DayUsage, HourUsage, WEEKDAYS};
+pub use latency::{Latencies, LatencyBy, LatencyQuery, LatencyRow, PERCENTILES};
 pub use names::{NameFilter, NameFilterError};
 pub use past::{HeldRequest, Past, PastQuery};
 pub use period::{Durations, PeriodGroup, PeriodPart, PeriodQuery, PeriodSums, PeriodUsage};
@@ -331,6 +333,12 @@ impl Reader {
     /// minute. Known of the last 400 days.
     pub fn durations(&self, since: UnixMicros, until: UnixMicros) -> Result<Durations, QueryError> {
         period::durations(&self.connection, since, until).map_err(|error| self.explain(error))
+    }
+
+    /// How long requests took, as percentiles of each phase; of a sample where there are many. See
+    /// [`LatencyQuery`].
+    pub fn latencies(&self, query: &LatencyQuery) -> Result<Latencies, QueryError> {
+        latency::latencies(&self.connection, query).map_err(|error| self.explain(error))
     }
 
     /// The first minute of which any usage is known; `None` of an empty ledger.

@@ -75,6 +75,11 @@ async fn answers_have_exactly_the_fields_of_the_document() {
         ),
         ("/api/v1/usage/top", "/api/v1/usage/top?by=channel"),
         ("/api/v1/errors", "/api/v1/errors"),
+        (
+            "/api/v1/latency",
+            "/api/v1/latency?since=2026-11-20&by=model",
+        ),
+        ("/api/v1/quota", "/api/v1/quota"),
         ("/api/v1/channels", "/api/v1/channels"),
         ("/api/v1/channels/{name}", "/api/v1/channels/openai"),
         ("/api/v1/channel-events", "/api/v1/channel-events"),

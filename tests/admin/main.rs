@@ -14,6 +14,7 @@ mod connections;
 mod document;
 mod health;
 mod keys;
+mod latency;
 mod names;
 mod notifications;
 mod questions;

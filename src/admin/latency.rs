@@ -1,0 +1,118 @@
+//! The handler of `/api/v1/latency`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::AdminState;
+use super::api::{RANKING_LOOKS_BACK, moment, outcomes, page_size};
+use super::error::{AnyFailure, ApiError};
+use super::json::LatencyJson;
+use super::parameters::{Parameters, invalid, names, words};
+use crate::clock::UnixMicros;
+use crate::ledger::query::{LatencyBy, LatencyQuery, UsageFilter};
+use crate::record::Api;
+
+/// Rows where no `limit` is given.
+const USUAL_ROWS: u32 = 100;
+
+/// How long which requests took.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LatencyParameters {
+    /// Started at this time or later: RFC 3339, a date, or how long ago (`90m`, `7d`); 7 days ago when not
+    /// given.
+    #[param(example = "7d")]
+    since: Option<String>,
+    /// Started before this time; now when not given.
+    until: Option<String>,
+    /// One row for each combination of these, separated by commas: `model`, `channel`, `key`, `api`, `tier`.
+    #[param(example = "model")]
+    by: Option<String>,
+    /// Sent to one of these channels: names or patterns (`*`, `?`), separated by commas.
+    channel: Option<String>,
+    /// Answered by one of these models, likewise; where the provider named none, asked for it.
+    #[param(example = "gpt-5*,o4-mini")]
+    model: Option<String>,
+    /// Calling one of these APIs, likewise.
+    api: Option<String>,
+    /// Of client keys of these names, likewise.
+    key: Option<String>,
+    /// That ended in one of these ways, likewise; `failed` stands for every outcome but `ok` and
+    /// `client_closed`.
+    #[param(example = "ok")]
+    outcome: Option<String>,
+    /// At most so many rows, those of most requests, 1 to 1,000; 100 when not given.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+}
+
+/// How long requests took: percentiles of each phase. Read from the requests, so no further back than the
+/// ledger's retention. Exact up to 50,000 requests; of more, whole minutes are read that are spread evenly over
+/// the range, and `sampled` says so.
+#[utoipa::path(
+    get,
+    path = "/api/v1/latency",
+    params(LatencyParameters),
+    responses((status = 200, body = LatencyJson), AnyFailure),
+    security((), ("bearer" = [])),
+)]
+pub(super) async fn latency(
+    State(state): State<Arc<AdminState>>,
+    Parameters(given): Parameters<LatencyParameters>,
+) -> Result<Json<LatencyJson>, ApiError> {
+    let query = given.query(UnixMicros::now(), &state.timezone)?;
+    let latency = state.readers.ask(move |reader| {
+        let found = reader.latencies(&query)?;
+        Ok(LatencyJson::new(&query, found))
+    });
+    Ok(Json(latency.await?))
+}
+
+impl LatencyParameters {
+    fn query(&self, now: UnixMicros, timezone: &TimeZone) -> Result<LatencyQuery, ApiError> {
+        let until = moment("until", self.until.as_deref(), now, timezone)?.unwrap_or(now);
+        let since = moment("since", self.since.as_deref(), now, timezone)?;
+        let since = since.unwrap_or_else(|| now.minus(RANKING_LOOKS_BACK));
+        if since >= until {
+            return Err(invalid("since", "`since` is not before `until`"));
+        }
+        let limit = page_size(self.limit.as_deref(), USUAL_ROWS)?;
+        Ok(LatencyQuery {
+            since,
+            until,
+            filter: UsageFilter {
+                channel: names("channel", self.channel.as_deref())?,
+                model: names("model", self.model.as_deref())?,
+                api: words(
+                    "api",
+                    self.api.as_deref(),
+                    Api::ALL.iter().map(|api| api.as_str()),
+                )?,
+                key: names("key", self.key.as_deref())?,
+            },
+            outcome: outcomes(self.outcome.as_deref())?,
+            by: self.groupings()?,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        })
+    }
+
+    fn groupings(&self) -> Result<Vec<LatencyBy>, ApiError> {
+        let mut by = Vec::new();
+        for name in self.by.iter().flat_map(|names| names.split(',')) {
+            let group: LatencyBy = name
+                .trim()
+                .parse()
+                .map_err(|error| invalid("by", format!("by: {error}")))?;
+            if by.contains(&group) {
+                return Err(invalid("by", format!("by: `{group}` is named twice")));
+            }
+            by.push(group);
+        }
+        Ok(by)
+    }
+}
