@@ -68,13 +68,18 @@ _IN_RANGE = "started_at >= ${__from} * 1000 AND started_at < ${__to} * 1000"
 
 
 def _any_of(variable: str, column: str) -> str:
-    """Rows whose column is among what is chosen; with "all", those that have no value too."""
-    return f"('*' IN (${{{variable}:sqlstring}}) OR {column} IN (${{{variable}:sqlstring}}))"
+    """Rows whose column is among what is chosen; with "all", and as `(none)`, those that have no value too."""
+    return f"('*' IN (${{{variable}:sqlstring}}) OR {_or_none(column)} IN (${{{variable}:sqlstring}}))"
 
 
 def _typed(variable: str, column: str) -> str:
     """Rows whose column is what is typed; all where nothing is."""
-    return f"(${{{variable}:sqlstring}} = '' OR {column} = ${{{variable}:sqlstring}})"
+    return f"(${{{variable}:sqlstring}} = '' OR {_or_none(column)} = ${{{variable}:sqlstring}})"
+
+
+def _or_none(column: str) -> str:
+    """What has no value is NULL in rows and empty in sums; links and readers call it as the tables of answers do."""
+    return f"COALESCE(NULLIF({column}, ''), '(none)')"
 
 
 _CHOSEN = "\n  AND ".join(

@@ -344,6 +344,8 @@ def by_series(panel, values: str):
     Grafana calls a series by the column and the name; the name alone is enough, and what has none says so: requests
     that were blocked have no channel. (A template with the label would show itself where there is no name.)
     """
+    # The rest of an answer is no name that another question could ask for: no link leads there.
+    panel = panel.override_by_name("(other)", [model.DynamicConfigValue(id_val="links", value=[])])
     panel = _changed(panel, "prepareTimeSeries", {"format": "multi"})
     panel = _changed(panel, "renameByRegex", {"regex": f"^(?:{values})(?: null)?$", "renamePattern": "(none)"})
     return _changed(panel, "renameByRegex", {"regex": f"^(?:{values}) (.*)$", "renamePattern": "$1"})

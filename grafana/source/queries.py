@@ -28,12 +28,13 @@ ON_A_CHANNEL = f'{TRAFFIC}, channel!=""'
 # 0 of what has no series while there is none of it: but only where Prometheus scrapes a Tollgate, which would tell it.
 NONE_OF_IT = f"0 * sum(tollgate_build_info{{{INSTANCE}}})"
 
-# The range of the dashboard, and the filters that every question about usage takes.
+# The range of the dashboard, and the filters that every question about usage takes. As JSON a name is itself, also with a
+# comma or a star in it.
 RANGE = {"since": "${__from:date:iso}", "until": "${__to:date:iso}"}
-FILTERS = {"channel": "${channel:csv}", "model": "${model:csv}", "api": "${api:csv}", "key": "${key:csv}"}
+FILTERS = {"channel": "${channel:json}", "model": "${model:json}", "api": "${api:json}", "key": "${key:json}"}
 # What the request log filters by on top of that. An empty box filters nothing.
 LOG_FILTERS = FILTERS | {
-    "outcome": "${outcome:csv}", "status": "${status}", "session": "${session}", "usage_source": "${usage_source:csv}",
+    "outcome": "${outcome:json}", "status": "${status}", "session": "${session}", "usage_source": "${usage_source:json}",
 }  # fmt: skip
 
 

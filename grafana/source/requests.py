@@ -151,7 +151,11 @@ def shown(panel, columns: list[Listed], dialect: Api | Sql):
     """The columns in their order, each as it looks, with its links."""
     for listed in columns:
         ways = _ways(listed, dialect)
-        panel = column(panel, listed.title, **listed.look, **({"links": ways} if ways else {}))
+        look = {"links": ways} if ways else {}
+        if listed.leads in ("channel", "key", "session"):
+            # What a link says is what the cell shows: a word that the API takes for none.
+            look["mappings"] = words.NAMELESS
+        panel = column(panel, listed.title, **listed.look, **look)
     return in_order(panel, *[listed.title for listed in columns])
 
 
