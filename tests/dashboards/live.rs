@@ -12,6 +12,7 @@ fn every_question_is_answered_with_data() {
     }
     let (stack, boards) = (Stack::start(), boards::all());
     let mut wrong = metrics::check(&stack, &boards);
+    wrong.extend(metrics::check_odd_name(&stack, &boards));
     wrong.extend(answers::check(&stack, &boards));
     wrong.extend(sql::check(&stack, &boards));
     assert_none(&wrong);

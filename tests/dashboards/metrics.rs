@@ -1,10 +1,12 @@
-//! What Prometheus is asked: every expression is answered with data, and every list of choices has some.
+//! What Prometheus is asked: every expression is answered with data, and understood whatever a reader chooses; every list of
+//! choices has some.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use crate::boards::{Board, PROMETHEUS, list, text};
+use crate::chosen::{CHOICES, EVERYTHING, Filling, LEDGER_ONLY, ODD};
 use crate::stack::Stack;
 
 /// Panels that are right to be empty here, and why.
@@ -35,8 +37,10 @@ const EMPTY: &[(&str, &str, &str)] = &[
 pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
     let mut wrong = Vec::new();
     for board in boards {
+        let everything = Filling::new(board, EVERYTHING, "");
+        let filled = |template: &str| everything.fill(template, "prometheus");
         for target in board.targets(PROMETHEUS) {
-            let expr = filled(target.expr(), board);
+            let expr = filled(target.expr());
             let is_instant = target.json["instant"] == true;
             let is_empty = match ask(stack, &expr, is_instant) {
                 Ok(result) => !list(&result["result"]).iter().any(has_a_number),
@@ -52,17 +56,28 @@ pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
             if is_empty && !may_be {
                 wrong.push(format!("{}: no data: {expr}", target.place()));
             }
+            for &choice in CHOICES.iter().filter(|choice| choice.name != LEDGER_ONLY) {
+                let expr = Filling::new(board, choice, "").fill(target.expr(), "prometheus");
+                // At the end: what is chosen may have had nothing, and must be understood.
+                if let Err(error) = ask(stack, &expr, true) {
+                    wrong.push(format!(
+                        "{}, {}: {error}: {expr}",
+                        target.place(),
+                        choice.name
+                    ));
+                }
+            }
         }
         for variable in board.variables() {
             if variable["datasource"]["type"] == PROMETHEUS {
                 let query = text(&variable["query"]["query"]);
-                if let Err(error) = choices(stack, &filled(query, board)) {
+                if let Err(error) = choices(stack, &filled(query)) {
                     wrong.push(format!("{} ${}: {error}", board.uid, variable["name"]));
                 }
             }
         }
         for annotation in list(&board.json["annotations"]["list"]) {
-            let expr = filled(text(&annotation["expr"]), board);
+            let expr = filled(text(&annotation["expr"]));
             if let Err(error) = ask(stack, &expr, false) {
                 wrong.push(format!("{} {}: {error}", board.uid, annotation["name"]));
             }
@@ -116,28 +131,28 @@ fn choices(stack: &Stack, query: &str) -> Result<(), String> {
 
 /// An expression as Grafana sends it when everything is chosen.
 pub(crate) fn filled(expr: &str, board: &Board) -> String {
-    let mut filled = expr.to_owned();
-    for (name, value) in [
-        ("__rate_interval", "1m"),
-        ("__interval_ms", "15000"),
-        ("__interval", "15s"),
-        ("__range", "5m"),
-        ("__range_s", "300"),
-    ] {
-        filled = filled.replace(&format!("${{{name}}}"), value);
-        // The longer name first: `$__range` begins `$__range_s`.
-        let longer = format!("${name}_s");
-        filled = filled.replace(&longer, "300");
-        filled = filled.replace(&format!("${name}"), value);
+    Filling::new(board, EVERYTHING, "").fill(expr, "prometheus")
+}
+
+/// Whether a name that is full of signs finds its series, through the matchers that panels have.
+pub(crate) fn check_odd_name(stack: &Stack, boards: &[Board]) -> Vec<String> {
+    let choice = CHOICES
+        .iter()
+        .find(|choice| choice.name == "a name of signs")
+        .unwrap();
+    let board = boards
+        .iter()
+        .find(|board| board.uid == "tollgate-overview")
+        .unwrap();
+    let template =
+        "sum by (model) (tollgate_requests_total{model=~\"$model\", channel=~\"$channel\"})";
+    let expr = Filling::new(board, *choice, "").fill(template, "prometheus");
+    let found = ask(stack, &expr, true);
+    let series = found
+        .as_ref()
+        .map_or(&[][..], |found| list(&found["result"]));
+    match series {
+        [only] if only["metric"]["model"] == ODD => Vec::new(),
+        _ => vec![format!("{expr}: {found:?}")],
     }
-    for variable in board.variables() {
-        let name = text(&variable["name"]);
-        let value = match text(&variable["current"]["value"]) {
-            "$__all" | "" => ".*",
-            value => value,
-        };
-        filled = filled.replace(&format!("${{{name}}}"), value);
-        filled = filled.replace(&format!("${name}"), value);
-    }
-    filled
 }

@@ -1,4 +1,5 @@
-//! The logs that read the ledger's tables: every query runs on a real ledger, and on PostgreSQL with that ledger's rows.
+//! The logs that read the ledger's tables: every query runs on a real ledger, whatever a reader chooses, and on PostgreSQL
+//! with that ledger's rows.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,9 +9,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Map, Value, json};
 
-use tollgate::clock::UnixMicros;
-
 use crate::boards::{self, Board, POSTGRES, SQLITE, list, text};
+use crate::chosen::{CHOICES, EVERYTHING, Filling};
 use crate::stack::Stack;
 
 /// The tables that the logs read.
@@ -23,11 +23,13 @@ pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
         OpenFlags::SQLITE_OPEN_READ_ONLY,
     )
     .unwrap();
-    let id = text(&stack.request()["id"]).to_owned();
+    let ids = stack.requests();
     let mut wrong = Vec::new();
     for board in boards {
+        let everything = Filling::new(board, EVERYTHING, &ids[0]);
         for target in board.targets(SQLITE) {
-            let sql = filled(text(&target.json["queryText"]), board, &id);
+            let template = text(&target.json["queryText"]);
+            let sql = everything.fill(template, "sqlstring");
             match run(&ledger, &sql) {
                 Ok((columns, rows)) => {
                     let overrides = list(&target.panel.json["fieldConfig"]["overrides"]).iter();
@@ -44,11 +46,20 @@ pub(crate) fn check(stack: &Stack, boards: &[Board]) -> Vec<String> {
                 }
                 Err(error) => wrong.push(format!("{}: {error}: {sql}", target.place())),
             }
+            for &choice in CHOICES {
+                let sql = Filling::new(board, choice, &ids[0]).fill(template, "sqlstring");
+                let place = format!("{}, {}", target.place(), choice.name);
+                match run(&ledger, &sql) {
+                    Ok((_, 0)) => wrong.push(format!("{place}: no rows: {sql}")),
+                    Ok(_) => {}
+                    Err(error) => wrong.push(format!("{place}: {error}: {sql}")),
+                }
+            }
         }
         for variable in board.variables() {
             let is_sql = variable["datasource"]["type"] == SQLITE;
             if is_sql && variable["type"] == "query" {
-                let sql = filled(text(&variable["query"]), board, &id);
+                let sql = everything.fill(text(&variable["query"]), "sqlstring");
                 if !run(&ledger, &sql).is_ok_and(|(_, rows)| rows > 0) {
                     wrong.push(format!("{} ${}: {sql}", board.uid, variable["name"]));
                 }
@@ -73,24 +84,6 @@ fn run(ledger: &Connection, sql: &str) -> Result<(Vec<String>, usize), String> {
         count += 1;
     }
     Ok((columns, count))
-}
-
-/// A query as Grafana sends it when everything is chosen, of the last hour.
-fn filled(sql: &str, board: &Board, id: &str) -> String {
-    let now = UnixMicros::now();
-    let mut filled = sql
-        .replace("${__from}", &(now.0 / 1_000 - 3_600_000).to_string())
-        .replace("${__to}", &(now.0 / 1_000).to_string());
-    for variable in board.variables() {
-        let name = text(&variable["name"]);
-        let value = match (name, variable["includeAll"] == true) {
-            ("id", _) => format!("'{id}'"),
-            (_, true) => text(&variable["allValue"]).to_owned(),
-            (_, false) => format!("'{}'", text(&variable["current"]["value"])),
-        };
-        filled = filled.replace(&format!("${{{name}:sqlstring}}"), &value);
-    }
-    filled
 }
 
 /// PostgreSQL itself judges, with the rows of this ledger.
