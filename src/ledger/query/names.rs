@@ -112,7 +112,7 @@ impl NameFilter {
                 Choice::Nameless => is_nameless = true,
                 Choice::Name(name) => names.push(Value::Text(name.clone())),
                 Choice::Pattern(symbols) => {
-                    patterns.push(Value::Text(choice::sql_pattern(symbols)))
+                    patterns.push(Value::Text(choice::sql_pattern(symbols)));
                 }
             }
         }
