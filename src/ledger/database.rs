@@ -67,6 +67,7 @@ impl Database {
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         // 8 MiB of pages: the ends of both indexes and some hours of roll-ups.
         connection.pragma_update(None, "cache_size", -8_192)?;
+        // What is little. The steps of a migration say otherwise for themselves.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         // No views or triggers that someone slipped into the file run here.
         connection.pragma_update(None, "trusted_schema", false)?;

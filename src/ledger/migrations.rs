@@ -3,8 +3,14 @@
 //! The list is append-only: a step that was released is never edited, so it spells its columns out
 //! instead of taking them from the vocabularies. `user_version` counts the steps a database has
 //! seen. All missing ones run in one exclusive transaction: a crash leaves the old schema whole.
+//!
+//! Steps sort all rows that there are. They do so in files beside the database, so that memory stays
+//! as it is however large the ledger.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+use std::time::Instant;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{rollup, windows};
 
@@ -56,17 +62,53 @@ pub(super) fn refuse_newer(connection: &Connection) -> Result<(), MigrationError
 }
 
 /// Brings a database to [`VERSION`]. The connection knows the functions of
-/// [`windows`](super::windows).
+/// [`windows`](super::windows), and keeps what it sorts later in memory.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), MigrationError> {
     if version_of(connection)? == VERSION {
         return Ok(());
     }
+    sort_in_files(connection)?;
+    let migrated = take_steps(connection);
+    sort_in_memory(connection)?;
+    migrated
+}
+
+/// Has SQLite sort in files in the database's own folder: there has to be room for what they become.
+/// The system's folder for such files may be small or in memory, and a container may have none.
+fn sort_in_files(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "temp_store", "FILE")?;
+    let path = connection.path().map(Path::new);
+    match path.and_then(Path::parent).and_then(Path::to_str) {
+        Some(folder) => connection.pragma_update(None, "temp_store_directory", folder),
+        // A database in memory has none.
+        None => Ok(()),
+    }
+}
+
+/// Has it sort in memory, as is best for the little that a writer sorts.
+fn sort_in_memory(connection: &Connection) -> rusqlite::Result<()> {
+    // It is one for all connections of the process: theirs is the system's again.
+    connection.pragma_update(None, "temp_store_directory", "")?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+fn take_steps(connection: &mut Connection) -> Result<(), MigrationError> {
+    let began = Instant::now();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     let found = version_of(&transaction)?;
     let seen = usize::try_from(found).unwrap_or(usize::MAX);
     let Some(missing) = MIGRATIONS.get(seen..) else {
         return Err(MigrationError::Newer(found));
     };
+    if seen > 0 {
+        tracing::info!(
+            from = found,
+            to = VERSION,
+            requests = requests_of(&transaction)?,
+            "bringing the ledger to the schema of this version, once; with millions of requests it \
+             takes minutes, and stopping it takes it back"
+        );
+    }
     for step in missing {
         transaction.execute_batch(step)?;
     }
@@ -79,7 +121,21 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), MigrationError>
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
+    if seen > 0 {
+        let took_s = began.elapsed().as_secs();
+        tracing::info!(took_s, "the ledger has the schema of this version");
+    }
     Ok(())
+}
+
+/// How many requests there are, by the numbers of the first and the last: counting would read them.
+fn requests_of(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    transaction.query_row(
+        "SELECT coalesce((SELECT max(sequence) FROM requests) \
+         - (SELECT min(sequence) FROM requests) + 1, 0)",
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// The statement by which the tenth step sums up the requests that there are.

@@ -177,9 +177,6 @@ pub(super) fn backfill_hours(transaction: &Transaction<'_>) -> rusqlite::Result<
     let mut hours: HashMap<Group<String>, Sums> = HashMap::new();
     let mut seen = 0_usize;
     while let Some(row) = rows.next()? {
-        if seen == 0 {
-            tracing::info!("adding the usage of an earlier version up by the hour, once");
-        }
         seen += 1;
         let api: String = row.get(3)?;
         let Ok(api) = api.parse() else {

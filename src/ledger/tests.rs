@@ -15,6 +15,7 @@ mod refusal;
 mod reprice;
 pub(crate) mod sample;
 mod silences;
+mod upgrade;
 mod usage;
 mod windows;
 

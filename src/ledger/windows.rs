@@ -307,9 +307,6 @@ pub(super) fn backfill(transaction: &Transaction<'_>) -> Result<(), rusqlite::Er
     let mut windows: Windows<String> = Windows::default();
     let mut seen = 0_usize;
     while let Some(row) = rows.next()? {
-        if seen == 0 {
-            tracing::info!("summing up the requests of an earlier version, once");
-        }
         match sampled::read(row) {
             Ok(Some(row)) => {
                 let key = WindowKey::new(row.started_at, &row.figures, &row.dimensions);
