@@ -9,10 +9,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::AdminState;
-use super::api::{moment, page_size};
+use super::api::page_size;
 use super::error::{AnyFailure, ApiError};
 use super::json::{AlertEventJson, AlertEventList, AlertJson, AlertList};
-use super::parameters::{Parameters, invalid, parsed};
+use super::parameters::{Parameters, invalid, parsed, range};
 use super::silences::stored;
 use crate::alert::{AlertEvent, AlertState, Severity};
 use crate::clock::UnixMicros;
@@ -101,10 +101,15 @@ pub(super) async fn events(
     Parameters(given): Parameters<EventsParameters>,
 ) -> Result<Json<AlertEventList>, ApiError> {
     let now = UnixMicros::now();
-    let time = |name, given: &Option<String>| moment(name, given.as_deref(), now, &state.timezone);
+    let (since, until) = range(
+        given.since.as_deref(),
+        given.until.as_deref(),
+        now,
+        &state.timezone,
+    )?;
     let filter = AlertEventFilter {
-        since: time("since", &given.since)?,
-        until: time("until", &given.until)?,
+        since,
+        until,
         cursor: parsed("cursor", given.cursor.as_deref())?,
         rule: given.rule,
         limit: page_size(given.limit.as_deref(), AlertEventFilter::default().limit)?,

@@ -13,8 +13,8 @@ use super::AdminState;
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::info::{REVISION, VERSION, ledger_id};
 use super::json::{Info, Moment, RequestDetailJson, RequestList};
-use super::moment::{parse_moment, parse_span};
-use super::parameters::{Parameters, invalid, known, names, parsed, words};
+use super::moment::parse_span;
+use super::parameters::{Parameters, invalid, known, names, parsed, range, words};
 use crate::clock::{UnixMicros, micros};
 use crate::ledger::query::{Cursor, NameFilter, Order, RequestFilter, Sequence};
 use crate::record::{Api, Outcome, RequestId, UsageSource};
@@ -73,7 +73,8 @@ pub(super) struct RequestsParameters {
     #[param(example = "90s")]
     min_total: Option<String>,
     /// `newest` (by start, the default), `slowest` (by total duration) or `dearest` (by cost). The
-    /// last two look back 7 days without `since`, and leave out what has no duration or no cost.
+    /// last two look back 7 days without `since` (from `until`, where it is earlier than now), and
+    /// leave out what has no duration or no cost.
     #[param(pattern = "^(newest|slowest|dearest)$")]
     order: Option<String>,
     /// `next` of the page before.
@@ -193,14 +194,17 @@ enum After {
 impl RequestsParameters {
     fn filter(&self, now: UnixMicros, timezone: &TimeZone) -> Result<RequestFilter, ApiError> {
         let order: Order = parsed("order", self.order.as_deref())?.unwrap_or_default();
-        let since = match moment("since", self.since.as_deref(), now, timezone)? {
-            None if order.is_ranking() => Some(now.minus(RANKING_LOOKS_BACK)),
-            since => since,
+        let (since, until) = range(self.since.as_deref(), self.until.as_deref(), now, timezone)?;
+        let looks_back = || {
+            until
+                .map_or(now, |until| until.min(now))
+                .minus(RANKING_LOOKS_BACK)
         };
+        let since = since.or_else(|| order.is_ranking().then(looks_back));
         let limit = page_size(self.limit.as_deref(), RequestFilter::default().limit)?;
         Ok(RequestFilter {
             since,
-            until: moment("until", self.until.as_deref(), now, timezone)?,
+            until,
             channel: names("channel", self.channel.as_deref())?,
             model: names("model", self.model.as_deref())?,
             api: words(
@@ -290,18 +294,4 @@ pub(super) fn at_most(name: &str, given: Option<&str>, usual: u32) -> Result<u32
         Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
         Some(_) => Err(invalid(name, format!("{name} is 1 to {MAX_LIMIT}"))),
     }
-}
-
-pub(super) fn moment(
-    name: &str,
-    given: Option<&str>,
-    now: UnixMicros,
-    timezone: &TimeZone,
-) -> Result<Option<UnixMicros>, ApiError> {
-    given
-        .map(|text| {
-            parse_moment(text, now, timezone)
-                .map_err(|error| invalid(name, format!("{name}: {error}")))
-        })
-        .transpose()
 }

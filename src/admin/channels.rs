@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep};
 use utoipa::IntoParams;
 
 use super::AdminState;
-use super::api::{NoParameters, moment, page_size};
+use super::api::{NoParameters, page_size};
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::json::{ChangedChannelJson, ChannelEventList, ChannelJson, ChannelList};
 use super::moment::parse_span;
-use super::parameters::{Parameters, invalid, parsed};
+use super::parameters::{Parameters, invalid, parsed, range};
 use crate::channel::{Closing, GateStatus, Registry};
 use crate::clock::UnixMicros;
 use crate::config::{ChannelSettings, likeliest};
@@ -250,10 +250,15 @@ pub(super) async fn events(
     Parameters(given): Parameters<EventsParameters>,
 ) -> Result<Json<ChannelEventList>, ApiError> {
     let now = UnixMicros::now();
-    let time = |name, given: &Option<String>| moment(name, given.as_deref(), now, &state.timezone);
+    let (since, until) = range(
+        given.since.as_deref(),
+        given.until.as_deref(),
+        now,
+        &state.timezone,
+    )?;
     let filter = GateEventFilter {
-        since: time("since", &given.since)?,
-        until: time("until", &given.until)?,
+        since,
+        until,
         cursor: parsed("cursor", given.cursor.as_deref())?,
         channel: given.channel,
         limit: page_size(given.limit.as_deref(), GateEventFilter::default().limit)?,

@@ -10,10 +10,10 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::AdminState;
-use super::api::{NoParameters, moment, page_size};
+use super::api::{NoParameters, page_size};
 use super::error::{AnyFailure, ApiError, ErrorBody, ErrorCode};
 use super::json::{ChatAnswerList, NotificationDetailJson, NotificationList};
-use super::parameters::{Parameters, invalid, parsed};
+use super::parameters::{Parameters, invalid, parsed, range};
 use crate::alert::NotificationKind;
 use crate::clock::UnixMicros;
 use crate::ledger::query::{AnswerFilter, NotificationFilter, NotificationState};
@@ -73,12 +73,17 @@ pub(super) async fn list(
     Parameters(given): Parameters<NotificationsParameters>,
 ) -> Result<Json<NotificationList>, ApiError> {
     let now = UnixMicros::now();
-    let time = |name, given: &Option<String>| moment(name, given.as_deref(), now, &state.timezone);
+    let (since, until) = range(
+        given.since.as_deref(),
+        given.until.as_deref(),
+        now,
+        &state.timezone,
+    )?;
     let filter = NotificationFilter {
         kind: parsed("kind", given.kind.as_deref())?,
         state: parsed("result", given.result.as_deref())?,
-        since: time("since", &given.since)?,
-        until: time("until", &given.until)?,
+        since,
+        until,
         cursor: parsed("cursor", given.cursor.as_deref())?,
         receiver: given.receiver,
         limit: page_size(given.limit.as_deref(), NotificationFilter::default().limit)?,
@@ -138,10 +143,15 @@ pub(super) async fn answers(
     Parameters(given): Parameters<AnswersParameters>,
 ) -> Result<Json<ChatAnswerList>, ApiError> {
     let now = UnixMicros::now();
-    let time = |name, given: &Option<String>| moment(name, given.as_deref(), now, &state.timezone);
+    let (since, until) = range(
+        given.since.as_deref(),
+        given.until.as_deref(),
+        now,
+        &state.timezone,
+    )?;
     let filter = AnswerFilter {
-        since: time("since", &given.since)?,
-        until: time("until", &given.until)?,
+        since,
+        until,
         cursor: parsed("cursor", given.cursor.as_deref())?,
         receiver: given.receiver,
         limit: page_size(given.limit.as_deref(), AnswerFilter::default().limit)?,

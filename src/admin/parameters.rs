@@ -5,12 +5,15 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
+use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
 use utoipa::openapi::path::ParameterIn;
 
 use super::error::{ApiError, ErrorCode};
+use super::moment::parse_moment;
+use crate::clock::UnixMicros;
 use crate::config::likeliest;
 use crate::ledger::query::NameFilter;
 
@@ -83,6 +86,33 @@ pub(super) fn known(
         Ok(()) => Ok(filter),
         Err(error) => Err(invalid(name, format!("{name}: {error}"))),
     }
+}
+
+/// The range of time that the parameters `since` and `until` name; an end that is not given is open.
+/// One that ends before it begins is a slip, and would look like a time without requests.
+pub(super) fn range(
+    since: Option<&str>,
+    until: Option<&str>,
+    now: UnixMicros,
+    timezone: &TimeZone,
+) -> Result<(Option<UnixMicros>, Option<UnixMicros>), ApiError> {
+    let moment = |name: &str, given: Option<&str>| {
+        let moment = given.map(|text| parse_moment(text, now, timezone));
+        moment
+            .transpose()
+            .map_err(|error| invalid(name, format!("{name}: {error}")))
+    };
+    let range = (moment("since", since)?, moment("until", until)?);
+    if let (Some(begin), Some(end)) = range
+        && begin > end
+    {
+        let (since, until) = (since.unwrap_or_default(), until.unwrap_or_default());
+        let message = format!(
+            "since: `{since}` is after `until`, which is `{until}`; swap them, or leave one out"
+        );
+        return Err(invalid("since", message));
+    }
+    Ok(range)
 }
 
 /// A parameter whose value makes no sense, and why.

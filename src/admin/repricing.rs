@@ -8,10 +8,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::AdminState;
-use super::api::moment;
 use super::error::{AnyFailure, ApiError, ErrorCode};
 use super::json::RepriceReportJson;
-use super::parameters::{Parameters, invalid, parsed};
+use super::parameters::{Parameters, invalid, parsed, range};
 use crate::clock::UnixMicros;
 use crate::ledger::{PriceBook, QueryError, RepriceError, RepriceQuery};
 use crate::pricing::PriceTable;
@@ -54,9 +53,13 @@ pub(super) async fn reprice(
     Parameters(given): Parameters<RepriceParameters>,
 ) -> Result<Json<RepriceReportJson>, ApiError> {
     let now = UnixMicros::now();
-    let time = |name, given: &Option<String>| moment(name, given.as_deref(), now, &state.timezone);
-    let since = time("since", &given.since)?
-        .ok_or_else(|| invalid("since", "`since` says from when on; give a time"))?;
+    let (since, until) = range(
+        given.since.as_deref(),
+        given.until.as_deref(),
+        now,
+        &state.timezone,
+    )?;
+    let since = since.ok_or_else(|| invalid("since", "`since` says from when on; give a time"))?;
     let who = given.by.as_deref().unwrap_or("admin API");
     if who.chars().count() > LONGEST_NAME {
         let message = format!("`by` is a name of at most {LONGEST_NAME} characters");
@@ -64,7 +67,7 @@ pub(super) async fn reprice(
     }
     let query = RepriceQuery {
         since,
-        until: time("until", &given.until)?.unwrap_or(now),
+        until: until.unwrap_or(now),
         model: given.model,
         who: who.to_owned(),
     };

@@ -259,6 +259,48 @@ async fn failures_are_counted_by_their_kind() {
 }
 
 #[tokio::test]
+async fn a_range_that_ends_before_it_begins_is_refused() {
+    let admin = Admin::with_traffic().await;
+    for path in [
+        "requests?",
+        "requests?order=slowest&",
+        "usage/summary?",
+        "usage/timeseries?",
+        "usage/heatmap?",
+        "usage/top?",
+        "errors?",
+        "alert-events?",
+        "channel-events?",
+        "notifications?",
+        "answers?",
+    ] {
+        let range = "since=2026-11-21&until=2026-11-20T12:00:00Z";
+        let (status, error) = admin.failure(&format!("/api/v1/{path}{range}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(error["param"], "since", "{path}");
+        assert_eq!(
+            error["message"],
+            "since: `2026-11-21` is after `until`, which is `2026-11-20T12:00:00Z`; swap them, or \
+             leave one out",
+            "{path}"
+        );
+        // Nothing is between a moment and itself, and it may be asked what is.
+        let moment = "since=2026-11-20&until=2026-11-20";
+        admin.json(&format!("/api/v1/{path}{moment}")).await;
+    }
+    // What is to come has not been yet.
+    let series = admin
+        .json("/api/v1/usage/timeseries?since=2999-01-01")
+        .await;
+    assert_eq!(series["since"], series["until"]);
+    assert_eq!(series["rows"], json!([]));
+    // The slowest before a time, not of the last days.
+    let path = "/api/v1/requests?order=slowest&until=2026-11-21";
+    let slowest = admin.json(path).await;
+    assert_ne!(slowest["requests"], json!([]));
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_of_usage_is_refused_with_a_hint() {
     let admin = Admin::with_traffic().await;
     for (path, parameter, hint) in [

@@ -6,11 +6,11 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::admin::api::{at_most, moment};
+use crate::admin::api::at_most;
 use crate::admin::error::ApiError;
 use crate::admin::json::HeatmapOf;
 use crate::admin::moment::parse_span;
-use crate::admin::parameters::{invalid, names, parsed, words};
+use crate::admin::parameters::{invalid, names, parsed, range, words};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{
     ErrorQuery, GroupBy, Step, TimeseriesQuery, TopOrder, TopQuery, UsageFilter, UsageQuery,
@@ -175,6 +175,26 @@ pub(in crate::admin) struct ErrorsParameters {
     limit: Option<String>,
 }
 
+/// The range that all of these have.
+macro_rules! range {
+    ($given:expr, $now:expr, $timezone:expr) => {
+        range(
+            $given.since.as_deref(),
+            $given.until.as_deref(),
+            $now,
+            $timezone,
+        )
+    };
+}
+
+/// The end of a range that has one: now when none is given, or its beginning where that is to come.
+fn until_now(
+    (since, until): (Option<UnixMicros>, Option<UnixMicros>),
+    now: UnixMicros,
+) -> UnixMicros {
+    until.unwrap_or_else(|| since.map_or(now, |since| since.max(now)))
+}
+
 /// The filters that all of these have.
 macro_rules! filter {
     ($given:expr) => {
@@ -209,8 +229,8 @@ impl UsageParameters {
     ) -> Result<UsageQuery, ApiError> {
         let timezone = zone(self.timezone.as_deref(), timezone)?;
         let by = groupings(self.by.as_deref())?;
-        let since = moment("since", self.since.as_deref(), now, &timezone)?;
-        let until = moment("until", self.until.as_deref(), now, &timezone)?;
+        let range = range!(self, now, &timezone)?;
+        let (since, until) = range;
         let compare = match self.compare.as_deref() {
             None => false,
             Some("previous") if since.is_none() => {
@@ -231,7 +251,7 @@ impl UsageParameters {
         };
         Ok(UsageQuery {
             since,
-            until: until.or(compare.then_some(now)),
+            until: until.or_else(|| compare.then(|| until_now(range, now))),
             filter: filter!(self)?,
             by,
             timezone,
@@ -258,10 +278,11 @@ impl TimeseriesParameters {
                 .map(Step::at_least)
                 .map_err(|error| invalid("step", format!("step: {error}")))
         });
+        let range = range!(self, now, &timezone)?;
         Ok(TimeseriesQuery {
             usage: UsageQuery {
-                since: moment("since", self.since.as_deref(), now, &timezone)?,
-                until: moment("until", self.until.as_deref(), now, &timezone)?.or(Some(now)),
+                since: range.0,
+                until: Some(until_now(range, now)),
                 filter: filter!(self)?,
                 by,
                 timezone,
@@ -280,8 +301,8 @@ impl HeatmapParameters {
         timezone: &TimeZone,
     ) -> Result<(HeatmapOf, UsageQuery), ApiError> {
         let timezone = zone(self.timezone.as_deref(), timezone)?;
-        let since = moment("since", self.since.as_deref(), now, &timezone)?;
-        let until = moment("until", self.until.as_deref(), now, &timezone)?.unwrap_or(now);
+        let range = range!(self, now, &timezone)?;
+        let (since, until) = (range.0, until_now(range, now));
         if since.is_some_and(|since| until.since(since) > MOST_DAYS) {
             let message = "a calendar has at most 3,700 days; give a later `since`";
             return Err(invalid("since", message));
@@ -315,10 +336,11 @@ impl TopParameters {
             let message = "by: a top is of one of: model, channel, key, api, tier, tag:NAME";
             return Err(invalid("by", message));
         }
+        let range = range!(self, now, timezone)?;
         Ok(TopQuery {
             usage: UsageQuery {
-                since: moment("since", self.since.as_deref(), now, timezone)?,
-                until: moment("until", self.until.as_deref(), now, timezone)?.or(Some(now)),
+                since: range.0,
+                until: Some(until_now(range, now)),
                 filter: filter!(self)?,
                 by,
                 compare: true,
@@ -337,9 +359,10 @@ impl ErrorsParameters {
         timezone: &TimeZone,
     ) -> Result<ErrorQuery, ApiError> {
         let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str());
+        let (since, until) = range!(self, now, timezone)?;
         Ok(ErrorQuery {
-            since: moment("since", self.since.as_deref(), now, timezone)?,
-            until: moment("until", self.until.as_deref(), now, timezone)?,
+            since,
+            until,
             filter: filter!(self)?,
             outcome: words("outcome", self.outcome.as_deref(), outcomes)?,
             limit: limit("limit", self.limit.as_deref(), USUAL_ERRORS)?,
