@@ -126,14 +126,15 @@ async fn a_series_has_the_top_groups_and_all_others_as_one() {
     );
     let hour = |hour: u32| json!(format!("2026-11-20T{hour}:00:00.000000Z"));
     assert_eq!(
-        rows(&answer, &["time", "group.key", "cost_usd"]),
+        rows(&answer, &["time", "until", "group.key", "cost_usd"]),
         [
-            [&hour(10), &json!("a"), &json!("1")],
-            [&hour(11), &json!("b"), &json!("5")],
-            [&hour(11), &json!("a"), &json!("2")],
-            [&hour(12), &json!("(other)"), &json!("1")],
+            [&hour(10), &hour(11), &json!("a"), &json!("1")],
+            [&hour(11), &hour(12), &json!("b"), &json!("5")],
+            [&hour(11), &hour(12), &json!("a"), &json!("2")],
+            [&hour(12), &hour(13), &json!("(other)"), &json!("1")],
         ]
     );
+    assert_eq!(answer["top"], 2);
     let whole = admin
         .json(
             "/api/v1/usage/timeseries?since=2026-11-19&step=1d&timezone=Asia/Kolkata&channel=open*",

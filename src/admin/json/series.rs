@@ -18,6 +18,8 @@ pub struct TimeseriesRowJson {
     /// When the step begins. That of the first step may be before the range: of what is before it
     /// nothing is counted.
     pub time: Moment,
+    /// When it ends, exclusive: where the next begins. That of the last step may be after the range.
+    pub until: Moment,
     /// What the group has in common, by grouping: `{"model": "gpt-5"}`. `null` where requests have
     /// none; `(other)` in the group of all that are not among the top ones.
     pub group: BTreeMap<String, Option<String>>,
@@ -33,8 +35,11 @@ pub struct TimeseriesJson {
     pub since: Option<Moment>,
     /// The end of the range, exclusive, on a whole minute.
     pub until: Option<Moment>,
-    /// How long a step is: `1m`, `2h`, `7d`.
+    /// How long a step is: `1m`, `2h`, `7d`. Longer than asked for where there would be too many rows.
     pub step: String,
+    /// So many groups at most have rows of their own: `top`, or fewer where the longest steps would have
+    /// too many rows.
+    pub top: usize,
     /// The time zone whose days steps begin with.
     pub timezone: String,
     /// The groupings, in the order asked for.
@@ -51,6 +56,7 @@ impl TimeseriesJson {
         let by: Vec<String> = query.usage.by.iter().map(ToString::to_string).collect();
         let rows = series.rows.into_iter().map(|mut row| TimeseriesRowJson {
             time: Moment(row.time),
+            until: Moment(row.until),
             group: named(&by, std::mem::take(&mut row.usage.group)),
             sums: row.usage.into(),
         });
@@ -58,6 +64,7 @@ impl TimeseriesJson {
             since: series.since.map(Moment),
             until: series.until.map(Moment),
             step: series.step.to_string(),
+            top: series.top,
             timezone: name_of(&query.usage.timezone),
             rows: rows.collect(),
             by,

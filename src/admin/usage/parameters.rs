@@ -68,8 +68,8 @@ pub(in crate::admin) struct TimeseriesParameters {
     /// Up to but without this time; rounded up to the minute. Not given: until now.
     until: Option<String>,
     /// How long a step is: `1m`, `2m`, `5m`, `10m`, `15m`, `30m`, `1h`, `2h`, `3h`, `6h`, `12h`, `1d`
-    /// or `7d`; other lengths are rounded up to one of these, and short ones of a long range to what
-    /// gives at most 2,000 steps. Not given: about 100 steps.
+    /// or `7d`; other lengths are rounded up to one of these, and short ones to what gives at most 2,000
+    /// steps, and 25,000 rows where there are many groups. Not given: about 100 steps.
     #[param(example = "1h")]
     step: Option<String>,
     /// One series for each combination of these, separated by commas: `model`, `channel`, `key`, `api`,
@@ -77,7 +77,8 @@ pub(in crate::admin) struct TimeseriesParameters {
     #[param(example = "model")]
     by: Option<String>,
     /// So many groups, those that cost most in the range, 1 to 1,000; 10 when not given. All others are
-    /// one group whose values are `(other)`.
+    /// one group whose values are `(other)`. Fewer where even steps of `7d` would give more than 25,000
+    /// rows.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     top: Option<String>,
     /// Whose days steps of more than an hour begin with, an IANA name; the settings' `timezone` when not

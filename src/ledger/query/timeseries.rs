@@ -26,6 +26,10 @@ pub const OTHER: &str = "(other)";
 /// Most steps of a series: longer ones are taken where a range has more.
 const MOST_STEPS: i64 = 2_000;
 
+/// Most rows of a series: longer steps are taken where there could be more, and of the longest fewer
+/// groups. Each is some kilobytes while it is answered. In tests so few that there are often more.
+const MOST_ROWS: usize = if cfg!(test) { 24 } else { 25_000 };
+
 const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 
@@ -69,6 +73,24 @@ impl Step {
         self.max(shortest).max(hours)
     }
 
+    /// The next longer one; `None` of the longest.
+    fn longer(self) -> Option<Self> {
+        let longer = Self::LENGTHS.into_iter().find(|&step| step > self.0);
+        longer.map(Self)
+    }
+
+    /// When a step ends that begins at `begin`: where the next begins.
+    fn end(self, begin: i64, timezone: &TimeZone) -> i64 {
+        // Days have 25 hours at most.
+        let until = begin.saturating_add(2 * self.0);
+        let two = Range {
+            since: begin,
+            until,
+        };
+        let next = self.begins(two, timezone).get(1).copied();
+        next.unwrap_or(until)
+    }
+
     /// When the steps of a range begin, ascending, from the one that it begins in.
     fn begins(self, range: Range, timezone: &TimeZone) -> Vec<i64> {
         if self.0 <= HOUR_US {
@@ -87,6 +109,11 @@ impl Step {
         let days = Days::of(range, timezone).begins;
         let mut begins = Vec::new();
         for (day, begin) in days.iter().enumerate() {
+            if self.0 == DAY_US {
+                // A day is one step, however many hours it has.
+                begins.push(*begin);
+                continue;
+            }
             // The last day of the range ends with it; a day of 23 or 25 hours has a step that is shorter
             // or one more.
             let end = days.get(day + 1).copied().unwrap_or(range.until);
@@ -126,8 +153,11 @@ pub struct Timeseries {
     pub since: Option<UnixMicros>,
     /// Its end, exclusive.
     pub until: Option<UnixMicros>,
-    /// The step that was taken.
+    /// The step that was taken: longer than what was wished for where there would be too many rows.
     pub step: Step,
+    /// So many groups at most have rows of their own: those asked for, or fewer where there would be too
+    /// many rows.
+    pub top: usize,
     /// By time, in each step the costliest group of the range first. What had no requests has no row.
     pub rows: Vec<TimeseriesRow>,
 }
@@ -137,6 +167,8 @@ pub struct Timeseries {
 pub struct TimeseriesRow {
     /// When the step begins, which may be before the range.
     pub time: UnixMicros,
+    /// When it ends, exclusive, which may be after the range.
+    pub until: UnixMicros,
     /// Its sums.
     pub usage: UsageRow,
 }
@@ -173,6 +205,7 @@ pub(super) fn timeseries(
         since,
         until,
         step,
+        top: query.top,
         rows: Vec::new(),
     };
     if since.is_none() || until.is_none() {
@@ -180,14 +213,35 @@ pub(super) fn timeseries(
     }
     // Before and after what is known there is nothing to cut.
     let range = known.map_or(range, |known| range.within(known));
-    let begins = step.begins(range, &query.usage.timezone);
-    if wanted.tier && !wanted.tags && begins.iter().any(|begin| begin.rem_euclid(HOUR_US) != 0) {
+    let timezone = &query.usage.timezone;
+    let mut begins = step.begins(range, timezone);
+    // Days of hours, where hours are all that is known.
+    let is_known = |begins: &[i64]| {
+        let within_hour = |begin: &i64| begin.rem_euclid(HOUR_US) != 0;
+        !wanted.tier || wanted.tags || !begins.iter().any(within_hour)
+    };
+    if !is_known(&begins) {
         return Err(UsageError::TierWithinHour);
     }
     let gathered = if let Some(all) = gather(connection, query, range, &begins, None)? {
         all.ranked(query.top)
     } else {
-        let ranks = ranks(connection, query, range)?;
+        let mut ranks = ranks(connection, query, range)?;
+        // All others are one more.
+        while begins.len() * (ranks.len() + 1) > MOST_ROWS
+            && let Some(longer) = series.step.longer()
+        {
+            let fewer = longer.begins(range, timezone);
+            if !is_known(&fewer) {
+                break;
+            }
+            (series.step, begins) = (longer, fewer);
+        }
+        let most = (MOST_ROWS / begins.len().max(1)).saturating_sub(1);
+        if most < ranks.len() {
+            ranks.retain(|_, rank| *rank < most);
+            series.top = most;
+        }
         gather(connection, query, range, &begins, Some(ranks))?.unwrap_or_default()
     };
     let mut names = vec![Vec::new(); gathered.groups.len()];
@@ -195,10 +249,14 @@ pub(super) fn timeseries(
         names[*rank] = GroupKey::values(key);
     }
     let other = vec![Some(OTHER.to_owned()); query.usage.by.len()];
+    let end_of_last = begins.last().map(|&last| series.step.end(last, timezone));
     let rows = gathered.totals.into_iter().map(|((step, rank), total)| {
         let group = names.get(rank).unwrap_or(&other).clone();
+        let time = begins.get(step).copied().unwrap_or(range.since);
+        let until = begins.get(step + 1).copied().or(end_of_last);
         TimeseriesRow {
-            time: UnixMicros(begins.get(step).copied().unwrap_or(range.since)),
+            time: UnixMicros(time),
+            until: UnixMicros(until.unwrap_or(range.until)),
             usage: total.row(group, &gathered.offers),
         }
     });
@@ -369,6 +427,15 @@ mod tests {
         );
         assert_eq!(
             begins(
+                DAY_US,
+                "2026-10-24T22:00:00Z",
+                "2026-10-26T00:00:00Z",
+                "Europe/Berlin"
+            ),
+            ["2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"]
+        );
+        assert_eq!(
+            begins(
                 7 * DAY_US,
                 "2026-11-20T10:00:00Z",
                 "2026-11-24T00:00:00Z",
@@ -376,6 +443,25 @@ mod tests {
             ),
             ["2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"]
         );
+    }
+
+    #[test]
+    fn a_step_ends_where_the_next_begins() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        for (step, begin, end) in [
+            (MINUTE_US, "2026-10-24T22:00:00Z", "2026-10-24T22:01:00Z"),
+            (HOUR_US, "2026-10-24T22:00:00Z", "2026-10-24T23:00:00Z"),
+            // A day of 25 hours: its last half day is an hour of its own.
+            (12 * HOUR_US, "2026-10-25T10:00:00Z", "2026-10-25T22:00:00Z"),
+            (12 * HOUR_US, "2026-10-25T22:00:00Z", "2026-10-25T23:00:00Z"),
+            (DAY_US, "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
+            // And one of 23.
+            (DAY_US, "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
+            (7 * DAY_US, "2026-10-18T22:00:00Z", "2026-10-25T23:00:00Z"),
+        ] {
+            let ends = Step(step).end(moment(begin), &berlin);
+            assert_eq!(ends, moment(end), "{begin}");
+        }
     }
 
     #[test]
@@ -390,6 +476,10 @@ mod tests {
         ] {
             assert_eq!(Step::at_least(Duration::from_secs(wish)).to_string(), step);
         }
+        let longer: Vec<_> = std::iter::successors(Some(Step(6 * HOUR_US)), |step| step.longer())
+            .map(|step| step.to_string())
+            .collect();
+        assert_eq!(longer, ["6h", "12h", "1d", "7d"]);
         let minute = Step(MINUTE_US);
         assert_eq!(minute.fitting(90 * DAY_US, false).to_string(), "2h");
         assert_eq!(minute.fitting(HOUR_US, true).to_string(), "1h");

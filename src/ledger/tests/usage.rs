@@ -2,7 +2,7 @@
 
 mod single;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -14,8 +14,8 @@ use super::sample::{START, admission, any_record, record};
 use super::{Manual, settings};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{
-    ErrorQuery, GroupBy, NameFilter, OTHER, QueryError, Reader, Step, TimeseriesQuery, TopOrder,
-    TopQuery, UsageFilter, UsageQuery, UsageRow,
+    ErrorQuery, GroupBy, NameFilter, OTHER, QueryError, Reader, Step, Timeseries, TimeseriesQuery,
+    TopOrder, TopQuery, UsageFilter, UsageQuery, UsageRow,
 };
 use crate::ledger::sums::is_unbilled;
 use crate::money::NanoUsd;
@@ -326,7 +326,10 @@ proptest! {
             top,
         };
         let series = reader.timeseries(&series).unwrap();
-        let times: BTreeSet<_> = series.rows.iter().map(|row| row.time).collect();
+        let top = series.top;
+        // So few in tests.
+        prop_assert!(series.rows.len() <= 24, "{} rows", series.rows.len());
+        prop_assert!(series.rows.is_sorted_by_key(|row| row.time));
         let sum: u64 = series.rows.iter().map(|row| row.usage.requests).sum();
         prop_assert_eq!(sum, asked.len() as u64);
         let mut ranked = expected(&by, &records);
@@ -335,14 +338,14 @@ proptest! {
             weight(b).cmp(&weight(a)).then_with(|| a.group.cmp(&b.group))
         });
         for row in &series.rows {
-            let next = times.range(UnixMicros(row.time.0 + 1)..).next();
+            prop_assert!(row.time < row.until);
             let other = row.usage.group == [Some(OTHER.to_owned()), Some(OTHER.to_owned())];
             let of_row: Vec<_> = asked.iter().copied().filter(|record| {
                 let at = record.admission.started_at;
                 let group: Vec<_> = by.by.iter().map(|by| group_of(record, by, &query.timezone)).collect();
                 let rank = ranked.iter().position(|row| row.group == group).unwrap();
                 let is_of = if other { rank >= top } else { group == row.usage.group };
-                is_of && at >= row.time && next.is_none_or(|next| at < *next)
+                is_of && at >= row.time && at < row.until
             }).collect();
             prop_assert_eq!(&row.usage, &summed(&of_row, row.usage.group.clone()));
         }

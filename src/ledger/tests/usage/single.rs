@@ -226,3 +226,63 @@ fn failures_are_told_by_their_kind_with_the_last_of_each() {
     };
     assert_eq!(reader.errors(&query).unwrap().len(), 1);
 }
+
+#[test]
+fn a_series_of_many_groups_has_longer_steps_and_then_fewer_groups() {
+    // Ten keys in each of twenty weeks.
+    let week = 7 * 24 * HOUR;
+    let mut records = Vec::new();
+    for n in 0..200 {
+        let mut record = record(admission(0));
+        record.admission.started_at = UnixMicros(START.0 + n / 10 * week);
+        record.admission.key = Some(format!("key-{}", n % 10).into());
+        record.cost.as_mut().unwrap().amount = NanoUsd(n % 10 + 1);
+        records.push(record);
+    }
+    let folder = ledger_of(&records, 1);
+    let reader = Reader::open(folder.path()).unwrap();
+    let series = |weeks: i64, top| {
+        let query = TimeseriesQuery {
+            usage: UsageQuery {
+                since: Some(START),
+                until: Some(UnixMicros(START.0 + (weeks - 1) * week + HOUR)),
+                by: vec![GroupBy::Key],
+                ..UsageQuery::default()
+            },
+            step: Some(Step::at_least(Duration::from_secs(24 * 3600))),
+            top,
+        };
+        reader.timeseries(&query).unwrap()
+    };
+    let sum =
+        |series: &Timeseries| -> u64 { series.rows.iter().map(|row| row.usage.requests).sum() };
+    // 24 rows at most in tests. Ten groups and all others would have 88 in eight days,
+    // 22 in two weeks.
+    let two = series(2, 10);
+    assert_eq!((two.step.to_string(), two.top), ("7d".to_owned(), 10));
+    assert_eq!(sum(&two), 20);
+    // And 33 in three.
+    let three = series(3, 10);
+    assert_eq!((three.step.to_string(), three.top), ("7d".to_owned(), 7));
+    assert_eq!(sum(&three), 30);
+    let others = three
+        .rows
+        .iter()
+        .filter(|row| row.usage.group == [Some(OTHER.to_owned())]);
+    assert_eq!(
+        others.map(|row| row.usage.requests).collect::<Vec<_>>(),
+        [3, 3, 3]
+    );
+    let few = series(1, 1);
+    assert_eq!((few.step.to_string(), few.top), ("1d".to_owned(), 1));
+    assert_eq!(sum(&few), 10);
+    // Where nobody can be told apart there is one row a week.
+    let all = series(20, 10);
+    assert_eq!((all.step.to_string(), all.top), ("7d".to_owned(), 0));
+    assert_eq!(sum(&all), 200);
+    assert!(
+        all.rows
+            .iter()
+            .all(|row| row.usage.group == [Some(OTHER.to_owned())])
+    );
+}
