@@ -43,7 +43,9 @@ pub struct ErrorList {
     pub since: Option<Moment>,
     /// The end of the range, exclusive; `null` for now.
     pub until: Option<Moment>,
-    /// The most frequent first.
+    /// The most frequent first. Where there are more than 2,000 kinds, those that failed last have rows of
+    /// their own; all others are one row for each API and outcome, whose channel, model and error code are
+    /// `(other)`.
     pub rows: Vec<ErrorGroupJson>,
 }
 

@@ -1,7 +1,7 @@
 //! What failed, and how: failures of a kind counted, with the last of each.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use rusqlite::{Connection, Row, params_from_iter};
@@ -10,10 +10,15 @@ use super::finding::FAILED;
 use super::names::NameFilter;
 use super::reading::conditions;
 use super::summary::push_value;
+use super::timeseries::OTHER;
 use super::usage::UsageFilter;
 use super::{ReadError, vocabulary};
 use crate::clock::UnixMicros;
 use crate::record::{Api, ErrorSource, Outcome, RequestId};
+
+/// Kinds that are told apart, those that failed last: codes and models are the texts of providers and
+/// clients, so there may be one a request. In tests few enough to reach.
+const MOST_KINDS: usize = if cfg!(test) { 8 } else { 2_000 };
 
 /// Which failures.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +35,8 @@ pub struct ErrorQuery {
     pub limit: usize,
 }
 
-/// Failures of one kind.
+/// Failures of one kind. Of kinds that are too many to tell apart, those of an API and an outcome: channel,
+/// model and code are [`OTHER`] then, status and source are `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorGroup {
     /// The channel that was tried last.
@@ -81,7 +87,7 @@ fn question(query: &ErrorQuery) -> (String, Vec<rusqlite::types::Value>) {
         "SELECT channel, coalesce(served_model, requested_model), api, outcome, status, error_code, \
          error_source, started_at, id, error_message FROM requests \
          WHERE {FAILED} AND outcome NOT IN ({}) AND started_at >= ? AND started_at < ?{conditions} \
-         ORDER BY started_at",
+         ORDER BY started_at DESC, sequence DESC",
         fine_outcomes()
     );
     (sql, values)
@@ -100,6 +106,8 @@ pub(super) fn errors(
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(bounds.into_iter().chain(values)))?;
     let mut groups: HashMap<String, ErrorGroup> = HashMap::new();
+    // By what there is a known number of.
+    let mut others: BTreeMap<(Api, Outcome), ErrorGroup> = BTreeMap::new();
     let mut key = String::new();
     while let Some(row) = rows.next()? {
         key.clear();
@@ -108,36 +116,67 @@ pub(super) fn errors(
         }
         let status: Option<u16> = row.get(4)?;
         let _infallible = write!(key, "{status:?}");
-        let at = UnixMicros(row.get(7)?);
         if let Some(group) = groups.get_mut(&key) {
-            group.requests += 1;
-            group.last_at = at;
-            group.last_id = vocabulary("id", text(row, 8)?.unwrap_or_default())?;
-            group.last_message = row.get(9)?;
+            group.count(UnixMicros(row.get(7)?));
             continue;
         }
-        let group = ErrorGroup {
-            channel: row.get(0)?,
-            model: row.get(1)?,
-            api: vocabulary("api", text(row, 2)?.unwrap_or_default())?,
-            outcome: vocabulary("outcome", text(row, 3)?.unwrap_or_default())?,
-            status,
-            error_code: row.get(5)?,
-            error_source: text(row, 6)?
-                .map(|source| vocabulary("error_source", source))
-                .transpose()?,
-            requests: 1,
-            first_at: at,
-            last_at: at,
-            last_id: vocabulary("id", text(row, 8)?.unwrap_or_default())?,
-            last_message: row.get(9)?,
-        };
-        groups.insert(key.clone(), group);
+        let group = last_of_its_kind(row)?;
+        if groups.len() < MOST_KINDS {
+            groups.insert(key.clone(), group);
+        } else {
+            let first_at = group.first_at;
+            let other = others.entry((group.api, group.outcome));
+            other
+                .and_modify(|other| other.count(first_at))
+                .or_insert_with(|| group.without_kind());
+        }
     }
-    let mut groups: Vec<ErrorGroup> = groups.into_values().collect();
+    let mut groups: Vec<ErrorGroup> = groups.into_values().chain(others.into_values()).collect();
     groups.sort_by_key(|group| Reverse((group.requests, group.last_at, group.last_id)));
     groups.truncate(query.limit);
     Ok(groups)
+}
+
+impl ErrorGroup {
+    /// Counts one that was before all others.
+    fn count(&mut self, started_at: UnixMicros) {
+        self.requests += 1;
+        self.first_at = started_at;
+    }
+
+    /// The same, of all kinds that are not told apart.
+    fn without_kind(self) -> Self {
+        let other = || Some(OTHER.to_owned());
+        Self {
+            channel: other(),
+            model: other(),
+            status: None,
+            error_code: other(),
+            error_source: None,
+            ..self
+        }
+    }
+}
+
+/// A row's kind, of which nothing is known yet but this, its last one.
+fn last_of_its_kind(row: &Row<'_>) -> Result<ErrorGroup, ReadError> {
+    let at = UnixMicros(row.get(7)?);
+    Ok(ErrorGroup {
+        channel: row.get(0)?,
+        model: row.get(1)?,
+        api: vocabulary("api", text(row, 2)?.unwrap_or_default())?,
+        outcome: vocabulary("outcome", text(row, 3)?.unwrap_or_default())?,
+        status: row.get(4)?,
+        error_code: row.get(5)?,
+        error_source: text(row, 6)?
+            .map(|source| vocabulary("error_source", source))
+            .transpose()?,
+        requests: 1,
+        first_at: at,
+        last_at: at,
+        last_id: vocabulary("id", text(row, 8)?.unwrap_or_default())?,
+        last_message: row.get(9)?,
+    })
 }
 
 fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, ReadError> {

@@ -228,6 +228,54 @@ fn failures_are_told_by_their_kind_with_the_last_of_each() {
 }
 
 #[test]
+fn kinds_of_failures_beyond_a_number_are_told_together() {
+    // In tests eight are told apart: those that failed last.
+    let mut records = Vec::new();
+    for n in 0..20 {
+        let mut record = record(admission(0));
+        record.admission.started_at = UnixMicros(START.0 + n * MINUTE);
+        record.outcome = if n % 2 == 0 {
+            Outcome::UpstreamError
+        } else {
+            Outcome::Timeout
+        };
+        record.error_code = Some(format!("code {n}").into());
+        record.error_message = Some(format!("number {n}").into());
+        records.push(record);
+    }
+    let folder = ledger_of(&records, 1);
+    let query = ErrorQuery {
+        limit: 1_000,
+        ..ErrorQuery::default()
+    };
+    let errors = Reader::open(folder.path()).unwrap().errors(&query).unwrap();
+    let told: Vec<_> = errors
+        .iter()
+        .map(|error| (error.error_code.as_deref().unwrap(), error.requests))
+        .collect();
+    let apart = [19, 18, 17, 16, 15, 14, 13, 12].map(|n| (format!("code {n}"), 1));
+    let apart = apart
+        .iter()
+        .map(|(code, requests)| (code.as_str(), *requests));
+    let expected: Vec<_> = [(OTHER, 6), (OTHER, 6)].into_iter().chain(apart).collect();
+    assert_eq!(told, expected);
+    let [timeout, upstream] = &errors[..2] else {
+        unreachable!()
+    };
+    assert_eq!(timeout.outcome, Outcome::Timeout);
+    assert_eq!(upstream.outcome, Outcome::UpstreamError);
+    assert_eq!(
+        (&timeout.channel, &timeout.model),
+        (&timeout.error_code, &timeout.error_code)
+    );
+    assert_eq!((timeout.status, timeout.error_source), (None, None));
+    assert_eq!(timeout.first_at, UnixMicros(START.0 + MINUTE));
+    assert_eq!(timeout.last_at, UnixMicros(START.0 + 11 * MINUTE));
+    assert_eq!(timeout.last_id, records[11].admission.id);
+    assert_eq!(timeout.last_message.as_deref(), Some("number 11"));
+}
+
+#[test]
 fn a_series_of_many_groups_has_longer_steps_and_then_fewer_groups() {
     // Ten keys in each of twenty weeks.
     let week = 7 * 24 * HOUR;
