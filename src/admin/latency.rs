@@ -9,10 +9,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::AdminState;
-use super::api::{RANKING_LOOKS_BACK, moment, outcomes, page_size};
+use super::api::{RANKING_LOOKS_BACK, outcomes, page_size};
 use super::error::{AnyFailure, ApiError};
 use super::json::LatencyJson;
-use super::parameters::{Parameters, invalid, names, words};
+use super::parameters::{Parameters, invalid, names, range, words};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{LatencyBy, LatencyQuery, UsageFilter};
 use crate::record::Api;
@@ -24,8 +24,8 @@ const USUAL_ROWS: u32 = 100;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LatencyParameters {
-    /// Started at this time or later: RFC 3339, a date, or how long ago (`90m`, `7d`); 7 days ago when not
-    /// given.
+    /// Started at this time or later: RFC 3339, a date, or how long ago (`90m`, `7d`); 7 days before `until` when
+    /// not given.
     #[param(example = "7d")]
     since: Option<String>,
     /// Started before this time; now when not given.
@@ -75,12 +75,11 @@ pub(super) async fn latency(
 
 impl LatencyParameters {
     fn query(&self, now: UnixMicros, timezone: &TimeZone) -> Result<LatencyQuery, ApiError> {
-        let until = moment("until", self.until.as_deref(), now, timezone)?.unwrap_or(now);
-        let since = moment("since", self.since.as_deref(), now, timezone)?;
-        let since = since.unwrap_or_else(|| now.minus(RANKING_LOOKS_BACK));
-        if since >= until {
-            return Err(invalid("since", "`since` is not before `until`"));
-        }
+        let (since, until) = range(self.since.as_deref(), self.until.as_deref(), now, timezone)?;
+        let until = until.unwrap_or(now);
+        let since = since
+            .unwrap_or_else(|| until.minus(RANKING_LOOKS_BACK))
+            .min(until);
         let limit = page_size(self.limit.as_deref(), USUAL_ROWS)?;
         Ok(LatencyQuery {
             since,

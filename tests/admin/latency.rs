@@ -100,7 +100,7 @@ async fn filters_and_ranges_are_those_of_the_log() {
         ("by=key,key", "by: `key` is named twice"),
         (
             "since=2026-11-20&until=2026-11-19",
-            "`since` is not before `until`",
+            "since: `2026-11-20` is after `until`, which is `2026-11-19`; swap them, or leave one out",
         ),
     ] {
         let (status, error) = admin.failure(&format!("/api/v1/latency?{query}")).await;
