@@ -34,6 +34,7 @@ mod models;
 mod passing;
 mod placing;
 mod recorder;
+mod stale;
 mod timeline;
 mod tunnel;
 
@@ -440,22 +441,7 @@ impl ProxyHttp for Gateway {
             error.set_retry(false);
             return error;
         }
-        let replayable = exchange.body.whole().is_some() || session.is_body_empty();
-        let expired = exchange.watchdog.as_ref().and_then(Watchdog::expired);
-        let untouched =
-            exchange.passing.is_none() && exchange.failure.is_none() && expired.is_none();
-        // Once for each channel: the repetition has a connection of its own.
-        let first = !exchange.way.this_try.repeats;
-        if !(first && replayable && untouched) {
-            error.set_retry(false);
-        } else if broke_while_writing(&error) {
-            // Pingora looks at the reuse only where the break is found by reading.
-            error.set_retry(client_reused);
-        } else if was_stale(exchange, &session.req_header().method) {
-            error.retry.decide_reuse(client_reused);
-        } else {
-            error.set_retry(false);
-        }
+        error.set_retry(stale::was(&error, session, exchange, client_reused));
         if error.retry() {
             let failure = Failure::of(&error, exchange.channel.as_deref(), true, None);
             exchange.recorder.attempt_ends(&failure.ending());
@@ -579,28 +565,6 @@ fn has_no_body(method: &Method, header: &ResponseHeader) -> bool {
             .is_some_and(|length| length.as_bytes() == b"0")
 }
 
-/// Whether a connection that broke before any answer was a stale one from the pool, closed by the
-/// upstream while it idled: it breaks at once. One that breaks later may have carried the request
-/// to an upstream that worked on it; only what may be repeated is then sent again (RFC 9110 §9.2.2).
-fn was_stale(exchange: &mut Exchange, method: &Method) -> bool {
-    const AT_ONCE: Duration = Duration::from_millis(100);
-    let since_sent = exchange.recorder.timeline().since_sent(Instant::now());
-    method.is_idempotent() || since_sent.is_none_or(|time| time < AT_ONCE)
-}
-
-/// Whether the upstream's end of the connection was gone while the request was written to it. Whenever that
-/// shows, the upstream has not got the request whole, so it does not work on it (RFC 9112 §8).
-fn broke_while_writing(error: &Error) -> bool {
-    *error.esource() == Fault::Upstream
-        && *error.etype() == ErrorType::WriteError
-        && system_error(error).is_some_and(|cause| cause.raw_os_error().is_some())
-}
-
-/// What the operating system said, where it is the cause.
-fn system_error(error: &Error) -> Option<&std::io::Error> {
-    error.root_cause().downcast_ref()
-}
-
 /// One line for a failure, at the place where it becomes an answer.
 fn log(exchange: &Exchange, failure: &Failure, error: &Error) {
     let request_id = exchange.recorder.id();
@@ -608,7 +572,7 @@ fn log(exchange: &Exchange, failure: &Failure, error: &Error) {
     let code = failure.wording().code;
     // Pingora's contexts may quote raw headers; its kind and the system's own error never do.
     let kind = error.etype().as_str();
-    let cause = system_error(error).map(ToString::to_string);
+    let cause = stale::system_error(error).map(ToString::to_string);
     if *error.esource() == Fault::Downstream {
         tracing::debug!(%request_id, channel, code, kind, cause, "a request failed");
     } else {
