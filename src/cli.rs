@@ -16,6 +16,7 @@ mod healthcheck;
 mod keys;
 mod notify;
 mod output;
+mod owner;
 mod patience;
 mod payload_detail;
 mod price_show;
@@ -167,6 +168,7 @@ fn start(
     run: Run,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
+    owner::refuse_anothers(&loaded.settings.data_dir)?;
     let options = RunOptions {
         upgrade: arguments.upgrade,
     };

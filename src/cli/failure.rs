@@ -1,6 +1,7 @@
 //! Why a command did not do what it should, and with which exit code it says so.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::client::AskError;
@@ -82,6 +83,21 @@ pub(super) enum Failure {
     /// A key was not made or revoked.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// What root writes into another user's data folder, that user could not open.
+    #[error(
+        "nothing was changed: {} belongs to the user {keeper}, whose Tollgate could not open what root \
+         writes there; call it as that user: `{remedy}` (or, where Tollgate shall run as root, give root \
+         the folder: `chown -R root: {}`)",
+        .data_dir.display(), .data_dir.display()
+    )]
+    Owner {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Whose it is.
+        keeper: String,
+        /// How to call Tollgate as that user.
+        remedy: String,
+    },
     /// The provider does not show its account.
     #[error(transparent)]
     Billing(#[from] BillingError),

@@ -12,6 +12,7 @@ use super::amounts::{self, shown};
 use super::client::Client;
 use super::failure::Failure;
 use super::output::Output;
+use super::owner;
 use super::question::{wait, who};
 use super::source::{NoSidecar, sidecar};
 use super::table::{Sheet, Tone};
@@ -153,7 +154,7 @@ async fn create(
         Writer::Sidecar(client) => client.create_key(&request).await?,
         Writer::Here(reason) => {
             let own = settings.clone();
-            let made = blocking(reason, move || keys::make(&own, key, now)).await?;
+            let made = blocking(reason, settings, move || keys::make(&own, key, now)).await?;
             MadeKeyJson::new(&made, &settings.channels, now)
         }
     };
@@ -209,7 +210,8 @@ async fn revoke(
         Writer::Here(reason) => {
             let name = Arc::from(arguments.name.as_str());
             let own = settings.clone();
-            let revoked = blocking(reason, move || keys::revoke(&own, &name, now)).await?;
+            let revoked =
+                blocking(reason, settings, move || keys::revoke(&own, &name, now)).await?;
             let revoked = KeyJson::made(&revoked, &settings.channels, now);
             (revoked, list_here(settings, now)?)
         }
@@ -238,8 +240,8 @@ async fn off(settings: &Settings) -> Result<KeysOffJson, Failure> {
     match reach(settings).await {
         Writer::Sidecar(client) => Ok(client.keys_off().await?),
         Writer::Here(reason) => {
-            let settings = settings.clone();
-            let changed = blocking(reason, move || keys::off(&settings)).await?;
+            let own = settings.clone();
+            let changed = blocking(reason, settings, move || keys::off(&own)).await?;
             Ok(KeysOffJson { changed })
         }
     }
@@ -268,8 +270,10 @@ async fn reach(settings: &Settings) -> Writer {
 /// Works on the ledger itself, in the place of a sidecar that was not asked for this `reason`.
 async fn blocking<T: Send + 'static>(
     reason: Option<String>,
+    settings: &Settings,
     work: impl FnOnce() -> Result<T, KeysError> + Send + 'static,
 ) -> Result<T, Failure> {
+    owner::refuse_anothers(&settings.data_dir)?;
     let done = tokio::task::spawn_blocking(work).await;
     match done.unwrap_or(Err(KeyError::Fault.into())) {
         Ok(done) => Ok(done),

@@ -9,6 +9,7 @@ use http::Uri;
 use super::amounts::{count, shown};
 use super::failure::Failure;
 use super::output::Output;
+use super::owner;
 use super::question::wait;
 use crate::clock::UnixMicros;
 use crate::config::Settings;
@@ -45,6 +46,7 @@ pub(super) fn update(
             ));
         }
     };
+    owner::refuse_anothers(&settings.data_dir)?;
     let before = last_good(&settings.data_dir);
     let kept = wait(async { bring(&from, now).await.map_err(Failure::Update) })?;
     let good = Good::judge(kept, before.as_ref()).map_err(|error| Failure::Update(error.into()))?;

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::amounts::{self, UNKNOWN, count, name_or_unknown, signed, usd};
 use super::failure::Failure;
 use super::output::Output;
+use super::owner;
 use super::patience::patiently;
 use super::prices::in_use;
 use super::question::{moment, wait, who};
@@ -103,6 +104,7 @@ async fn ask(
             Ok(Reader::open(&data_dir)?.preview_repricing(own, prices)?)
         })
     } else {
+        owner::refuse_anothers(&data_dir)?;
         tokio::task::spawn_blocking(move || ledger::reprice(&data_dir, own, prices))
     };
     let done = patiently(output, AT_WORK, work).await;

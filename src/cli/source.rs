@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::client::{AskError, Client};
 use super::failure::Failure;
 use super::output::Output;
+use super::owner;
 use super::patience::patiently;
 use crate::admin::json::{
     ChannelEventJson, ChannelJson, NotificationJson, PayloadJson, RequestDetailJson, RequestJson,
@@ -306,6 +307,14 @@ fn other(error: AskError) -> NoSidecar {
 /// Commits what a sidecar that is gone left in the journal. What fails here fails no question: the
 /// database itself can be read all the same.
 pub(super) async fn catch_up(data_dir: &Path, output: &Output) {
+    if let Some(keeper) = owner::keeper(data_dir) {
+        let remedy = keeper.remedy();
+        output.note(&format!(
+            "what an ended sidecar may have left in the journal is not included: root leaves another \
+             user's ledger as it is; `{remedy}` includes it"
+        ));
+        return;
+    }
     let folder = data_dir.to_owned();
     let work = tokio::task::spawn_blocking(move || ledger::catch_up(&folder));
     let what = "committing what an ended sidecar left in the journal";
