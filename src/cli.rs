@@ -4,6 +4,7 @@
 //! Exit codes: 0 all is well, 1 it failed, 64 (`EX_USAGE`) the settings or the arguments are wrong.
 
 mod amounts;
+mod backup;
 mod banner;
 mod channel_table;
 mod channels;
@@ -29,6 +30,7 @@ mod reprice;
 mod request_detail;
 mod request_table;
 mod requests;
+mod restore;
 mod rules;
 mod silences;
 mod source;
@@ -107,6 +109,10 @@ enum Command {
     Reconcile(reconcile::Arguments),
     /// Keys for clients: make one, list them, revoke one, stop requiring them.
     Keys(keys::Arguments),
+    /// Copy what has to be kept of the data folder, while the sidecar runs or not.
+    Backup(backup::Arguments),
+    /// Put a backup into the data folder of a sidecar that is not running.
+    Restore(restore::Arguments),
     /// Ask the running sidecar whether it takes traffic; exit 0 if so.
     Healthcheck,
 }
@@ -158,6 +164,8 @@ fn dispatch(arguments: Arguments, run: Run, output: &Output) -> Result<ExitCode,
         Some(Command::Prices(own)) => prices::prices(&own, &load()?.settings, now, output),
         Some(Command::Reconcile(own)) => reconcile::compare(&own, &load()?.settings, now, output),
         Some(Command::Keys(own)) => keys::keys(own, &load()?.settings, now, output),
+        Some(Command::Backup(own)) => backup::backup(&own, &load()?, now, output),
+        Some(Command::Restore(own)) => restore::restore(&own, &load()?.settings, now, output),
         Some(Command::Healthcheck) => healthcheck::healthcheck(&load()?.settings, output),
     }
 }

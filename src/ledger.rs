@@ -45,6 +45,7 @@
 
 mod admissions;
 mod alert_events;
+mod backup;
 mod chat_answers;
 mod control;
 mod database;
@@ -86,6 +87,7 @@ use self::store::StoreError;
 use self::writer::Writer;
 use crate::clock::UnixMicros;
 
+pub use self::backup::{Claim, CopyError, JournalFile, Snapshot, is_journal_file};
 pub use self::deferred::{Deferred, Opener};
 pub use self::journal::Journal;
 pub use self::journal::segment::make_private_folder;

@@ -32,6 +32,18 @@ fn count_short(value: u64) -> String {
     }
 }
 
+/// A size at a glance, by powers of 1000: `512 B`, `9.9 kB`, `1.2 GB`; what is less is cut off.
+pub(super) fn bytes(bytes: u64) -> String {
+    let (step, unit) = match bytes {
+        0..1_000 => return format!("{bytes} B"),
+        1_000..1_000_000 => (1_000, "kB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    let tenth = bytes % step / (step / 10);
+    format!("{}.{tenth} {unit}", count(bytes / step))
+}
+
 /// A value at a glance: `$3.40`, `1.2M tokens`, `12.5%`, `2.35 s`.
 pub(super) fn quantity(quantity: Quantity) -> String {
     let text = quantity_bare(quantity);

@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::backup::BackupError;
 use super::client::AskError;
+use super::restore::RestoreError;
 use crate::admin::{MomentError, SpanError};
 use crate::app::{NotKnownAtRest, RunError};
 use crate::config::Problems;
@@ -98,6 +100,12 @@ pub(super) enum Failure {
         /// How to call Tollgate as that user.
         remedy: String,
     },
+    /// There is no backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// Nothing was restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The provider does not show its account.
     #[error(transparent)]
     Billing(#[from] BillingError),

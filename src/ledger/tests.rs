@@ -1,6 +1,7 @@
 //! The ledger as its users meet it: real folders, real files, real locks.
 
 mod alerts;
+mod backup;
 mod crash;
 mod deferred;
 mod files;

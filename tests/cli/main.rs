@@ -8,6 +8,7 @@
 )]
 
 mod arguments;
+mod backup;
 mod channels;
 mod keys;
 mod notify;

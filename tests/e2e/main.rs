@@ -15,6 +15,7 @@ mod support;
 
 mod accounting;
 mod alerts;
+mod backup;
 mod bad_input;
 mod crash;
 mod deferred;

@@ -1,0 +1,231 @@
+//! `tollgate backup` and `tollgate restore` where no sidecar runs, and whose folder it is.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{printed, told, tollgate, traffic, with_traffic};
+
+/// The user of the image; on no machine a person.
+const OTHER: u32 = 65_532;
+
+fn requests(folder: &Path) -> String {
+    printed(tollgate(folder, &["requests", "--format", "json"]))
+}
+
+#[test]
+fn at_rest_it_says_what_it_copied_and_restore_brings_it_back() {
+    let folder = with_traffic();
+    let folder = folder.path();
+    let before = requests(folder);
+    let said = printed(tollgate(folder, &["backup", "kept/monday"]));
+    assert!(said.starts_with("file  "), "{said}");
+    assert!(said.contains("\ntollgate.db  "), "{said}");
+    assert!(
+        said.ends_with("\nNot in it: the settings, which are none.\n"),
+        "{said}"
+    );
+
+    fs::remove_dir_all(folder.join("data")).unwrap();
+    let said = printed(tollgate(folder, &["restore", "kept/monday"]));
+    let line = format!(
+        "Restored {} as tollgate {} copied it at ",
+        folder.join("data").display(),
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(said.starts_with(&line), "{said}");
+    assert_eq!(requests(folder), before);
+}
+
+#[test]
+fn the_archive_is_one_that_tar_knows() {
+    let folder = with_traffic();
+    let folder = folder.path();
+    let mut command = tollgate(folder, &["backup", "-"]);
+    command.stdout(File::create(folder.join("kept.tar")).unwrap());
+    let (code, _, said) = told(command);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("note: file "), "{said}");
+    let unpacked = folder.join("unpacked");
+    fs::create_dir(&unpacked).unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("-xf").arg(folder.join("kept.tar"));
+    assert!(tar.current_dir(&unpacked).status().unwrap().success());
+    // It is the same as a folder.
+    fs::remove_dir_all(folder.join("data")).unwrap();
+    printed(tollgate(folder, &["restore", "unpacked"]));
+    assert!(requests(folder).contains("gpt-5"));
+}
+
+#[test]
+fn what_cannot_be_is_told_and_changes_nothing() {
+    let folder = with_traffic();
+    let folder = folder.path();
+    fs::create_dir(folder.join("full")).unwrap();
+    fs::write(folder.join("full/other"), "").unwrap();
+    let refused = |arguments: &[&str], reason: &str| {
+        let (code, stdout, said) = told(tollgate(folder, arguments));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?}");
+        assert!(said.contains(reason), "{said}");
+    };
+    refused(
+        &["backup", "full"],
+        "full is not empty: name a new folder, so that two backups do not mix",
+    );
+    refused(
+        &["backup", "full/other"],
+        "cannot make the folder full/other",
+    );
+    refused(
+        &["restore", "full"],
+        "full is no whole backup of Tollgate's: backup.json",
+    );
+    refused(&["restore", "nowhere"], "nowhere is no whole backup");
+
+    printed(tollgate(folder, &["backup", "kept"]));
+    refused(&["restore", "kept"], "data holds tollgate.db, ");
+    let ledger = traffic::open(&folder.join("data"));
+    refused(
+        &["restore", "kept", "--replace"],
+        "is in use by another tollgate",
+    );
+    drop(ledger);
+
+    // A file that is shorter, a file that no backup has.
+    fs::rename(folder.join("data"), folder.join("away")).unwrap();
+    let database = fs::read(folder.join("kept/tollgate.db")).unwrap();
+    fs::write(folder.join("kept/tollgate.db"), &database[..4_096]).unwrap();
+    refused(
+        &["restore", "kept"],
+        "it does not hold what backup.json says",
+    );
+    fs::write(folder.join("kept/tollgate.db"), &database).unwrap();
+    let manifest = fs::read_to_string(folder.join("kept/backup.json")).unwrap();
+    let with = |name: &str| {
+        manifest.replace(
+            "\"tollgate.db\"",
+            &format!("\"{name}\": 1, \"tollgate.db\""),
+        )
+    };
+    fs::write(folder.join("kept/backup.json"), with("../full/other")).unwrap();
+    refused(
+        &["restore", "kept"],
+        "`../full/other` belongs into no backup",
+    );
+    let left: Vec<_> = fs::read_dir(folder.join("data")).unwrap().collect();
+    assert_eq!(left.len(), 1, "only the lock: {left:?}");
+
+    // No ledger: no backup, and nothing is left of the try.
+    refused(&["backup", "of-nothing"], "there is no ledger at");
+    assert_eq!(fs::read_dir(folder.join("of-nothing")).unwrap().count(), 0);
+}
+
+/// Files and folders below `folder` that root has.
+fn of_root(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(path) = left.pop() {
+        if path.symlink_metadata().unwrap().uid() == 0 {
+            found.push(path.clone());
+        }
+        if path.is_dir() {
+            left.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        }
+    }
+    found
+}
+
+fn give_away(folder: &Path) {
+    let mut left = vec![folder.to_owned()];
+    while let Some(path) = left.pop() {
+        chown(&path, Some(OTHER), Some(OTHER)).unwrap();
+        if path.is_dir() {
+            left.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        }
+    }
+}
+
+#[test]
+fn root_writes_nothing_into_the_folder_of_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a folder to another user");
+        return;
+    }
+    let folder = with_traffic();
+    let folder = folder.path();
+    printed(tollgate(folder, &["backup", "kept"]));
+    let data = folder.join("data");
+    give_away(&data);
+    let remedy =
+        "call it as that user: `setpriv --reuid 65532 --regid 65532 --clear-groups tollgate …`";
+    for arguments in [
+        &["keys", "create", "ci"][..],
+        &["keys", "revoke", "ci"],
+        &["keys", "off"],
+        &["prices", "reprice", "--since", "1d"],
+        &["prices", "update", "--from", "any.json"],
+        &["restore", "kept", "--replace"],
+        &["run"],
+    ] {
+        let (code, stdout, said) = told(tollgate(folder, arguments));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?} {said}");
+        assert!(said.contains("belongs to the user 65532"), "{said}");
+        assert!(said.contains(remedy), "{said}");
+        assert_eq!(of_root(&data), Vec::<PathBuf>::new(), "{arguments:?}");
+    }
+    // To ask is nothing bad, nor to copy.
+    let (code, listed, said) = told(tollgate(folder, &["requests", "--format", "json"]));
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("root leaves another user's ledger as it is"),
+        "{said}"
+    );
+    assert!(listed.contains("gpt-5"), "{listed}");
+    printed(tollgate(folder, &["backup", "by-root"]));
+    let mut archive = tollgate(folder, &["backup", "-"]);
+    archive.stdout(File::create(folder.join("by-root.tar")).unwrap());
+    assert_eq!(told(archive).0, 0);
+    assert_eq!(of_root(&data), Vec::<PathBuf>::new());
+
+    // As that user it works, where that user may run the program at all.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = tollgate(folder, &["keys", "create", "ci"]);
+    command.uid(OTHER).gid(OTHER);
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("skipped in part: user {OTHER} cannot run the program ({error})");
+            return;
+        }
+    };
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(of_root(&data), Vec::<PathBuf>::new());
+    // What root copied, root can hand over: the archive is opened by root, written by the user.
+    fs::remove_dir_all(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    give_away(&data);
+    let mut command = tollgate(folder, &["restore", "-"]);
+    command.uid(OTHER).gid(OTHER);
+    command.stdin(File::open(folder.join("by-root.tar")).unwrap());
+    let (code, _, said) = told(command);
+    assert_eq!((code, said.as_str()), (0, ""));
+    assert_eq!(of_root(&data), Vec::<PathBuf>::new());
+    assert!(requests_as(folder).contains("gpt-5"));
+}
+
+/// The requests, asked by the user whose folder it is.
+fn requests_as(folder: &Path) -> String {
+    let mut command = tollgate(folder, &["requests", "--format", "json"]);
+    command.uid(OTHER).gid(OTHER);
+    printed(command)
+}
