@@ -13,6 +13,7 @@ mod gates;
 mod listeners;
 mod log;
 mod outside;
+mod private;
 mod reload;
 mod rooms;
 mod rules;
@@ -148,6 +149,8 @@ async fn run_here(
     let plan = telling::plan(settings)?;
     let prices = Arc::new(Prices::of_files(settings.prices.files.clone())?);
     let listeners = Listeners::open(settings, options.upgrade)?;
+    // Before they are opened: SQLite makes new files as the database is.
+    private::close_to_others(&settings.data_dir);
     let rooms = Rooms::open(settings, options, prices, &wanted.set)?;
     let refresher = rooms.refresher(settings)?;
     let follower = outside::follower(settings, &rooms.channels, &rooms.watch)?;
