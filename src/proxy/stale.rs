@@ -15,7 +15,12 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Whether `error` is a stale connection's and the request can be sent again. `reused` says whether the connection
 /// was one of the pool.
-pub(super) fn was(error: &Error, session: &Session, exchange: &mut Exchange, reused: bool) -> bool {
+pub(super) fn was(
+    error: &Error,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    reused: bool,
+) -> bool {
     let replayable = exchange.body.whole().is_some() || session.is_body_empty();
     let expired = exchange.watchdog.as_ref().and_then(Watchdog::expired);
     let untouched = exchange.passing.is_none() && exchange.failure.is_none() && expired.is_none();
@@ -26,10 +31,11 @@ pub(super) fn was(error: &Error, session: &Session, exchange: &mut Exchange, reu
     if broke_while_writing(error) {
         return reused;
     }
-    match error.retry {
-        RetryType::ReusedOnly => reused && broke_at_once(exchange, &session.req_header().method),
-        RetryType::Decided(again) => again && broke_at_once(exchange, &session.req_header().method),
-    }
+    let again = match error.retry {
+        RetryType::ReusedOnly => reused,
+        RetryType::Decided(again) => again,
+    };
+    again && broke_at_once(exchange, &session.req_header().method)
 }
 
 /// What the operating system said, where it is the cause.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::boards::{self, INFINITY, PROMETHEUS, Panel, Target, assert_none, list, text};
 
-fn targets<'b>(panel: Panel<'b>) -> impl Iterator<Item = Target<'b>> {
+fn targets(panel: Panel<'_>) -> impl Iterator<Item = Target<'_>> {
     let targets = list(&panel.json["targets"]).iter();
     targets.map(move |json| Target { panel, json })
 }
