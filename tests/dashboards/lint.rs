@@ -115,7 +115,7 @@ fn panels_say_what_they_show() {
 
 /// Rows that become lines lose what is unknown: Grafana makes NaN of it, so they say how that is shown.
 #[test]
-fn unknown_lines_are_dashes() {
+fn unknown_lines_say_so() {
     let mut count = 0;
     for board in boards::all() {
         for panel in board.panels() {
@@ -126,13 +126,16 @@ fn unknown_lines_are_dashes() {
                 continue;
             }
             count += 1;
-            let overrides = list(&panel.json["fieldConfig"]["overrides"]).iter();
-            let is_told = overrides
+            let config = &panel.json["fieldConfig"];
+            let of_values = list(&config["overrides"])
+                .iter()
                 .filter(|one| one["matcher"]["options"] == "Last *")
                 .flat_map(|one| list(&one["properties"]))
                 .filter(|one| one["id"] == "mappings")
-                .flat_map(|one| list(&one["value"]))
-                .any(|mapping| mapping["options"]["match"] == "null+nan");
+                .flat_map(|one| list(&one["value"]));
+            let is_told = of_values
+                .chain(list(&config["defaults"]["mappings"]))
+                .any(|mapping| ["null+nan", "nan"].contains(&text(&mapping["options"]["match"])));
             assert!(is_told, "{}", panel.place());
         }
     }
