@@ -324,7 +324,7 @@ fn call(text: &str) -> Option<&str> {
             let called = before.split_whitespace().next_back().is_none_or(calling);
             let command =
                 call.starts_with(|c: char| c.is_ascii_lowercase()) || call.starts_with("--");
-            clean && called && command && !call.starts_with("tollgate ")
+            clean && called && command && !call.starts_with("tollgate")
         })
         .map(|(_, call)| call)
 }
