@@ -1,6 +1,6 @@
 """Cost and tokens: what was spent, by whom, on what, what changed, and how good the numbers are."""
 
-from . import links, words
+from . import links, pace, words
 from .board import Board
 from .panels import (
     NO_PRICE,
@@ -13,7 +13,6 @@ from .panels import (
     first_rows,
     in_order,
     known,
-    merged,
     only,
     ordered,
     pie,
@@ -28,13 +27,8 @@ from .panels import (
 from .queries import (
     FILTERS,
     INSTANCE,
-    ON_A_CHANNEL,
     TRAFFIC,
-    budget,
-    budget_share,
     metric,
-    metric_now,
-    metric_table,
     moment,
     number,
     requests,
@@ -63,11 +57,6 @@ UNITS = {
 # Who and what money is spent on, as the API calls it and as readers do.
 GROUPS = {"model": "models", "channel": "channels", "key": "keys", "tier": "service tiers", "api": "APIs"}
 
-# A month, in hours.
-MONTH_HOURS = 730
-
-RATE_USD_PER_HOUR = f"(rate(tollgate_cost_usd_total{{{TRAFFIC}}}[$__rate_interval])) * 3600"
-
 # The ledger knows tiers by whole hours of UTC, which begin no day of a zone that is half an hour off.
 TIER_ZONE = {"timezone": "UTC"}
 TIER_HOURS = "Tiers are known by whole hours of UTC: a range is rounded to these, and days are those of UTC."
@@ -82,7 +71,7 @@ def board() -> Board:
     made.row("Tokens and cache", *_tokens())
     made.row("What one costs", *_unit_costs())
     made.row("How good the numbers are", *_provenance())
-    made.row("Pace and budgets", *_budgets())
+    made.row("Pace and budgets", *pace.panels())
     made.row("Billed besides tokens", *_units())
     return made.first_aid()
 
@@ -389,7 +378,7 @@ def _provenance():
     spend = series(
         "Spend by where its tokens come from",
         "USD an hour, by Prometheus' rates.",
-        metric(f"sum by (source) {RATE_USD_PER_HOUR}", "{{source}}"),
+        metric(f"sum by (source) {pace.USD_PER_HOUR}", "{{source}}"),
         unit=words.USD_PER_HOUR, width=6, stacked=True, calcs=("mean",),
     )  # fmt: skip
     return [
@@ -408,66 +397,6 @@ def _reported(panel, *beside: str):
     panel = calculated(panel, "not counted", "not partial", "-", "estimated")
     panel = calculated(panel, "reported", "not counted", "-", "missing")
     return only(panel, *beside, "reported", "partial", "estimated", "missing")
-
-
-def _budgets():
-    budgets = links.to(words.BUDGETS, "Budgets and alerts")
-    usd = f'{INSTANCE}, unit="usd"'
-    forecast = budget_share("forecast", "rule, scope", usd)
-    shown = table(
-        "Budgets in USD",
-        "Of each budget: its limit, what is used of it in its window, what is reserved for requests on their way, what "
-        "is left, and what will be used at the window's end at the present rate. Red: it will come near its limit, or "
-        "pass it.",
-        *[
-            metric_table(budget(what, "rule, scope", usd), ref)
-            for what, ref in (("limit", "A"), ("used", "B"), ("reserved", "C"), ("remaining", "D"), ("forecast", "E"))
-        ],
-        metric_table(forecast, "F"),
-        width=16, empty="No budgets in USD are set.", sort="Forecast of the limit",
-    )  # fmt: skip
-    shown = merged(shown, {
-        "rule": "Rule", "scope": "Scope", "Value #A": "Limit", "Value #B": "Used", "Value #C": "Reserved",
-        "Value #D": "Left", "Value #E": "Forecast", "Value #F": "Forecast of the limit",
-    })  # fmt: skip
-    shown = column(shown, "Rule", links=[budgets])
-    for name in ("Limit", "Used", "Reserved", "Left", "Forecast"):
-        shown = column(shown, name, unit=words.USD)
-    shown = column(
-        shown, "Forecast of the limit",
-        unit=words.RATIO, thresholds=words.USED, custom__cellOptions={"type": "color-text"},
-    )  # fmt: skip
-    return [
-        stat(
-            "Burn",
-            "What is spent an hour at the end of the range, by Prometheus' rates; the line shows how it came there.",
-            metric(f"sum {RATE_USD_PER_HOUR}", "Burn"),
-            unit=words.USD_PER_HOUR, width=4, height=8, spark=True,
-        ),
-        stat(
-            "A month at this pace",
-            f"The mean pace of this range times {MONTH_HOURS} hours, by Prometheus' rates: an estimate, and only as "
-            "good as the range is usual. Choose a week.",
-            metric(f"sum {RATE_USD_PER_HOUR} * {MONTH_HOURS}", "Month"),
-            unit=words.USD, width=4, height=8, calc="mean",
-        ),
-        series(
-            "Burn by channel",
-            "USD an hour, by Prometheus' rates. A step up that stays is a change; a spike is one client.",
-            metric(f"sum by (channel) {RATE_USD_PER_HOUR.replace(TRAFFIC, ON_A_CHANNEL)}", "{{channel}}"),
-            unit=words.USD_PER_HOUR, width=16, stacked=True,
-            links=[links.of_series(words.COST, "Only this channel", "channel", "channel")],
-        ),
-        shown,
-        bars(
-            "Forecast against budget",
-            "What will be used at each window's end, as a share of its limit; the ten fullest. Above 100 % it will be "
-            "passed.",
-            metric_now(f"topk(10, {forecast})", "{{rule}} {{scope}}"),
-            unit=words.RATIO, width=8, thresholds=words.USED, empty="No budgets in USD, or no forecast yet.",
-            links=[budgets],
-        ),
-    ]  # fmt: skip
 
 
 def _units():
