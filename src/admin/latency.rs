@@ -52,8 +52,9 @@ pub(super) struct LatencyParameters {
 }
 
 /// How long requests took: percentiles of each phase. Read from the requests, so no further back than the
-/// ledger's retention. Exact up to 50,000 requests; of more, whole minutes are read that are spread evenly over
-/// the range, and `sampled` says so.
+/// ledger's retention: `known_since`. At most 50,000 requests are read, of minutes in which there are some with
+/// this channel, model, API and key; those that are not asked for count too. Where there are more, minutes are read
+/// that are spread evenly over the range, of busy ones a part, and `sampled` says so.
 #[utoipa::path(
     get,
     path = "/api/v1/latency",
@@ -76,10 +77,8 @@ pub(super) async fn latency(
 impl LatencyParameters {
     fn query(&self, now: UnixMicros, timezone: &TimeZone) -> Result<LatencyQuery, ApiError> {
         let (since, until) = range(self.since.as_deref(), self.until.as_deref(), now, timezone)?;
-        let until = until.unwrap_or(now);
-        let since = since
-            .unwrap_or_else(|| until.minus(RANKING_LOOKS_BACK))
-            .min(until);
+        let until = until.unwrap_or_else(|| since.map_or(now, |since| since.max(now)));
+        let since = since.unwrap_or_else(|| until.minus(RANKING_LOOKS_BACK));
         let limit = page_size(self.limit.as_deref(), USUAL_ROWS)?;
         Ok(LatencyQuery {
             since,

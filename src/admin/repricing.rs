@@ -67,7 +67,7 @@ pub(super) async fn reprice(
     }
     let query = RepriceQuery {
         since,
-        until: until.unwrap_or(now),
+        until: until.unwrap_or(now.max(since)),
         model: given.model,
         who: who.to_owned(),
     };

@@ -17,12 +17,14 @@ pub struct LatencyJson {
     pub until: Moment,
     /// What the rows are grouped by.
     pub by: Vec<String>,
+    /// From when on the ledger has requests; `null` where it has none. What of the range is before that is in no row.
+    pub known_since: Option<Moment>,
     /// Whether the rows are of a sample: there were more requests than are read for one answer. Then
-    /// `minutes_read` of `minutes` were read whole, spread evenly over the range.
+    /// `minutes_read` of `minutes` were read whole, and of others a part, spread evenly over the range.
     pub sampled: bool,
     /// Minutes of the range in which there may be such requests.
     pub minutes: u64,
-    /// How many of them were read.
+    /// How many of them were read whole.
     pub minutes_read: u64,
     /// One row a group; those of most requests first. None where there were no requests.
     pub rows: Vec<LatencyRowJson>,
@@ -57,6 +59,7 @@ impl LatencyJson {
         Self {
             since: Moment(query.since),
             until: Moment(query.until),
+            known_since: found.known_since.map(Moment),
             sampled: found.minutes_read < found.minutes,
             minutes: found.minutes,
             minutes_read: found.minutes_read,

@@ -1,9 +1,9 @@
 //! How long requests took: percentiles of each phase, from the rows.
 //!
 //! Rows are many and wide, so at most [`MOST_ROWS`] are read. `requests_hourly` says in which minutes
-//! there may be rows that are asked for; these are read whole, scattered over the range, until all are
-//! read or it is enough. So an answer is of everything, or of minutes from everywhere in the range, and
-//! says which.
+//! there may be rows that are asked for; these are read, scattered over the range, until all are
+//! read or it is enough. A minute gives no more than a share before every other gave its own. So an
+//! answer is of everything, or of minutes from everywhere in the range, and says which.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +23,9 @@ use crate::record::{Phase, Phases, UsageSource, closed_set};
 
 /// Most rows that are read for one answer.
 const MOST_ROWS: u64 = 50_000;
+
+/// Of so many minutes at least an answer is made, where there are so many.
+const LEAST_MINUTES: u64 = 64;
 
 /// The percentiles that are told.
 pub const PERCENTILES: [usize; 4] = [50, 90, 95, 99];
@@ -79,8 +82,10 @@ pub struct Latencies {
     pub rows: Vec<LatencyRow>,
     /// Minutes of the range in which there may be such requests.
     pub minutes: u64,
-    /// How many of them were read; fewer than there are: the rows are a sample.
+    /// How many of them were read whole; fewer than there are: the rows are a sample.
     pub minutes_read: u64,
+    /// When the first request began that the ledger still has; `None` of an empty one.
+    pub known_since: Option<UnixMicros>,
 }
 
 /// How long the requests of one group took.
@@ -122,34 +127,44 @@ fn latencies_within(
     let mut statement = transaction.prepare(&sql)?;
     let mut groups: HashMap<Vec<Option<String>>, (u64, Durations)> = HashMap::new();
     let (mut left, mut minutes_read) = (most, 0);
-    for &minute in &minutes {
-        if left == 0 {
-            break;
-        }
-        let since = minute.max(query.since.0);
-        let until = minute.saturating_add(MINUTE_US).min(query.until.0);
-        // One more than may be read tells whether it is all of the minute.
-        let rows_left = i64::try_from(left).unwrap_or(i64::MAX).saturating_add(1);
-        let bounds = [since, until].map(Value::Integer);
-        let parameters = values
-            .iter()
-            .cloned()
-            .chain(bounds)
-            .chain([rows_left.into()]);
-        let mut rows = statement.query(params_from_iter(parameters))?;
-        let is_whole = loop {
-            let Some(row) = rows.next()? else {
-                break true;
-            };
+    let among = u64::try_from(minutes.len()).unwrap_or(u64::MAX);
+    let (mut share, mut skipped) = ((most / LEAST_MINUTES).max(1), 0);
+    let mut unread = minutes;
+    while left > 0 && !unread.is_empty() {
+        let mut busy = Vec::new();
+        for minute in unread {
             if left == 0 {
-                break false;
+                break;
             }
-            left -= 1;
-            if row.get(0)? {
-                add(&mut groups, row, query.by.len())?;
+            let since = minute.max(query.since.0);
+            let until = minute.saturating_add(MINUTE_US).min(query.until.0);
+            let mut share_left = share.min(left);
+            // One more than may be read tells whether it is all of the minute.
+            let bounds = [since, until, signed(share_left + 1), signed(skipped)];
+            let parameters = values.iter().cloned().chain(bounds.map(Value::Integer));
+            let mut rows = statement.query(params_from_iter(parameters))?;
+            let is_whole = loop {
+                let Some(row) = rows.next()? else {
+                    break true;
+                };
+                if share_left == 0 {
+                    break false;
+                }
+                share_left -= 1;
+                left -= 1;
+                if row.get(0)? {
+                    add(&mut groups, row, query.by.len())?;
+                }
+            };
+            if is_whole {
+                minutes_read += 1;
+            } else {
+                busy.push(minute);
             }
-        };
-        minutes_read += u64::from(is_whole);
+        }
+        unread = busy;
+        skipped += share;
+        share *= 2;
     }
     let mut rows: Vec<LatencyRow> = groups
         .into_iter()
@@ -161,8 +176,20 @@ fn latencies_within(
     rows.truncate(query.limit);
     Ok(Latencies {
         rows,
-        minutes: u64::try_from(minutes.len()).unwrap_or(u64::MAX),
+        minutes: among,
         minutes_read,
+        known_since: known_since(&transaction)?,
+    })
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn known_since(connection: &Connection) -> rusqlite::Result<Option<UnixMicros>> {
+    let sql = "SELECT min(started_at) FROM requests";
+    connection.query_row(sql, [], |row| {
+        Ok(row.get::<_, Option<i64>>(0)?.map(UnixMicros))
     })
 }
 
@@ -220,7 +247,8 @@ fn question(query: &LatencyQuery) -> (String, Vec<Value>) {
     }
     let sql = format!(
         "SELECT coalesce(true{asked}, false){columns} FROM requests \
-         WHERE started_at >= ? AND started_at < ? LIMIT ?"
+         WHERE started_at >= ? AND started_at < ? \
+         ORDER BY started_at LIMIT ? OFFSET ?"
     );
     (sql, values)
 }
@@ -341,11 +369,28 @@ mod tests {
     }
 
     #[test]
+    fn no_minute_uses_up_what_the_others_need() {
+        let minutes: Vec<i64> = (0..200).collect();
+        let connection = ledger(&minutes, 100);
+        let some = latencies_within(&connection, &query(200), 1_280).unwrap();
+        // Twenty of each of the first 64: the median is near the middle of all.
+        assert_eq!((some.minutes, some.minutes_read), (200, 0));
+        assert_eq!(some.rows[0].requests, 1_280);
+        let median = some.rows[0].percentiles[0][Phase::Total].unwrap();
+        assert!(median.abs_diff(10_000) < 1_000, "{median}");
+        // What some minutes leave is for the rest of the others.
+        let connection = ledger(&[1, 2, 3], 100);
+        let all = latencies_within(&connection, &query(60), 300).unwrap();
+        assert_eq!((all.minutes, all.minutes_read), (3, 3));
+        assert_eq!(all.rows[0].requests, 300);
+    }
+
+    #[test]
     fn rows_are_found_by_when_they_began() {
         let connection = ledger(&[], 0);
         let (sql, _) = question(&query(1));
         let plan: String = connection
-            .query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [0, 1, 1], |row| {
+            .query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [0, 1, 1, 0], |row| {
                 row.get(3)
             })
             .unwrap();
