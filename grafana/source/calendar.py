@@ -20,7 +20,7 @@ from .panels import (
     table,
     with_some,
 )
-from .queries import number, text, usage, usage_now_and_before, usage_over_time
+from .queries import moment, number, text, usage, usage_now_and_before, usage_over_time
 from .rankings import MEASURES, ranking
 
 # What may be shown: what it is called, and its name, which is that of the columns below and of the API's orders.
@@ -29,9 +29,6 @@ SUMS = [number("cost_usd", "cost"), number("total_tokens", "tokens"), number("re
 
 # Days and weeks are those of the reader's time zone: Grafana knows its name, the API counts by it.
 ZONE = {"timezone": "${__timezone}"}
-
-# The last millisecond of a day, from its first on.
-DAY = "86399999"
 
 def board() -> Board:
     about = "Usage by day, hour, key, model and channel: what is usual, what was not, and who is on top."
@@ -150,17 +147,17 @@ def _top_days(title: str, order: str):
         f"The ten days of this range with most {most.lower()}. A click shows what one was made of.",
         usage_over_time(
             [
-                number("cost_usd", "Spend"), number("requests", "Requests"), number("total_tokens", "Tokens"),
-                number("error_ratio", "Failed"),
+                moment("until", "until"), number("cost_usd", "Spend"), number("requests", "Requests"),
+                number("total_tokens", "Tokens"), number("error_ratio", "Failed"),
             ],
             **ZONE, step="1d",
         ),
     )  # fmt: skip
-    shown = calculated(with_some(shown, most), "until", "time", "+", DAY)
-    shown = hidden(first_rows(ordered(shown, most, descending=True), 10), "until")
+    shown = calculated(with_some(shown, most), "end", "until", "-", "1")
+    shown = hidden(first_rows(ordered(shown, most, descending=True), 10), "until", "end")
     that_day = [
-        links.of_span(words.COST, "What it was made of", "time", "until"),
-        links.of_span(words.REQUESTS, "Its requests", "time", "until"),
+        links.of_span(words.COST, "What it was made of", "time", "end"),
+        links.of_span(words.REQUESTS, "Its requests", "time", "end"),
     ]
     shown = column(shown, "time", "Day", unit=words.DAY, links=that_day)
     for measured, unit in MEASURES.values():

@@ -143,7 +143,8 @@ def _changes():
     periods = table(
         "Now and before",
         "This range, and the one of the same length before it. Spend rises by more tokens, or by dearer ones: the "
-        "price of 1,000 tokens tells which. A period without any price is not shown.",
+        "price of 1,000 tokens tells which. A period without any price is not shown, and none that the ledger does not "
+        "know all of.",
         usage(
             "summary",
             "periods",
@@ -166,21 +167,21 @@ def _changes():
 def _change(by: str):
     name = by.capitalize()
     shown = table(
-        f"Dearer and cheaper {by}s",
-        f"How the spend of each {by} differs from the period before: the greatest rise first. What was not there "
-        "before, or had no price then, counts as all new; what was there only before is not listed.",
+        f"Which {by}s rose",
+        f"How the spend of each {by} differs from the period before: the twenty with the greatest rise. What was not "
+        "there before, or had no price then, counts as all new; what was there only before is not listed.",
         usage(
             "summary",
             "rows",
             [
                 text(f"group.{by}", name), number("cost_usd", "Spend"), number("previous.cost_usd", "Before"),
-                number("requests", "Requests"),
+                number("requests", "Requests"), number("previous.requests", "Requests before"),
             ],
             by=by, compare="previous",
         ),
-        width=8,
+        width=8, empty="Nothing to compare: no requests here, or the ledger does not know of all of the period before.",
     )  # fmt: skip
-    shown = calculated(known(shown, "Spend"), "Change", "Spend", "-", "Before")
+    shown = calculated(known(shown, "Spend", "Requests before"), "Change", "Spend", "-", "Before")
     shown = first_rows(ordered(shown, "Change", descending=True), 20)
     shown = in_order(shown, name, "Change", "Spend", "Before", "Requests")
     shown = column(shown, "Change", unit=words.USD)

@@ -63,7 +63,8 @@ def _selected(columns: list[Listed]) -> list[Column]:
 
 # What stands for "all" in SQL, as it is put there.
 _EVERYTHING = "'*'"
-_FAILURE = "outcome NOT IN ('ok', 'client_closed')"
+# The first condition is that of the index of failures.
+_FAILURE = "(outcome <> 'ok' OR status <> 200) AND outcome NOT IN ('ok', 'client_closed')"
 _IN_RANGE = "started_at >= ${__from} * 1000 AND started_at < ${__to} * 1000"
 
 
@@ -117,13 +118,14 @@ def _first(order: str, limit: int, more: str = "") -> str:
 
 
 class Sql:
-    """The ledger's tables. What differs between the two kinds is how a time and infinity are made, and the plugin's
+    """The ledger's tables. What differs between the two kinds is how times and infinity are made, and the plugin's
     query model."""
 
     uid: str
     plugin: str
     source: model.DataSourceRef
     infinity: str
+    next_minute: str
 
     def moment(self, micros: str) -> str:
         raise NotImplementedError
@@ -158,7 +160,8 @@ class Sql:
         """As the API has it in `compared`: where no change can be told, the period before has infinity."""
         begin, end = _FIRST_MINUTE, _END_MINUTE
         before = f"{begin} - ({end} - {begin})"
-        told = "earlier.value > 0 AND present.value <= 100 * earlier.value"
+        known = f"{before} >= (SELECT MIN(minute) FROM usage_minutely) AND {end} <= {self.next_minute}"
+        told = f"earlier.value > 0 AND present.value <= 100 * earlier.value AND {known}"
         return self.query(
             f"WITH earlier AS (\n{self._sum(sql, before, begin)}\n), present AS (\n{self._sum(sql, begin, end)}\n)\n"
             f'SELECT {self.moment(before)} AS "time", CASE WHEN {told} THEN earlier.value ELSE {self.infinity} END '
@@ -241,6 +244,7 @@ class SqliteLedger(Sql):
     source = queries.SQLITE
     # More than a double holds.
     infinity = "9e999"
+    next_minute = "(STRFTIME('%s', 'now') / 60 + 1) * 60000000"
 
     def moment(self, micros: str) -> str:
         return f"({micros}) / 1e6"
@@ -263,6 +267,7 @@ class PostgresLedger(Sql):
     plugin = "grafana-postgresql-datasource"
     source = queries.POSTGRES
     infinity = "CAST('Infinity' AS double precision)"
+    next_minute = "(FLOOR(EXTRACT(EPOCH FROM NOW()) / 60) + 1) * 60000000"
 
     def moment(self, micros: str) -> str:
         return f"to_timestamp(({micros}) / 1e6)"

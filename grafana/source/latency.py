@@ -277,7 +277,8 @@ def _slowest():
         shown = column(shown, tokens, unit=words.COUNT, custom__width=85)
     request = links.of_field(words.REQUEST, "This request in full", "id", "Request")
     shown = column(shown, "Started", unit=words.MOMENT, links=[request])
-    shown = column(shown, "Channel", links=[links.of_field(words.LATENCY, "Only this channel", "channel", "Channel")])
+    shown = column(shown, "Channel", links=[links.of_field(words.LATENCY, "Only this channel", "channel", "Channel")],
+                   mappings=words.NAMELESS)  # fmt: skip
     shown = column(shown, "Model", links=[links.of_field(words.LATENCY, "Only this model", "model", "Model")])
     shown = widths(shown, Started=115, Channel=115, API=90, Key=100, Outcome=115, Tries=60)
     return hidden(shown, "Request")

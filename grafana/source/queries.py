@@ -34,7 +34,7 @@ RANGE = {"since": "${__from:date:iso}", "until": "${__to:date:iso}"}
 FILTERS = {"channel": "${channel:json}", "model": "${model:json}", "api": "${api:json}", "key": "${key:json}"}
 # What the request log filters by on top of that. An empty box filters nothing.
 LOG_FILTERS = FILTERS | {
-    "outcome": "${outcome:json}", "status": "${status}", "session": "${session}", "usage_source": "${usage_source:json}",
+    "outcome": "${outcome:json}", "status": "${status}", "session_is": "${session}", "usage_source": "${usage_source:json}",
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
     shown = table(
         f"{title} by {measure}",
         f"The {limit} {title.lower()} with most {measure} in this range, their share of all of it, and their rank in "
-        f"the period before. {more}".rstrip(),
+        f"the period before (none of what was not there, or where the ledger does not know of all of it). {more}".rstrip(),
         usage("top", "rows", columns, by=by, order=order, limit=str(limit)),
         width=width, height=height,
     )  # fmt: skip
@@ -42,7 +42,7 @@ def ranking(by: str, title: str, order: str = "cost", measure: str = "spend", wi
     shown = share(column(shown, name, custom__minWidth=95), "Share")
     # A third of a dashboard has room for a name and five of these.
     shown = widths(shown, Spend=78, Share=88, Requests=76, Rank_was=76)
-    shown = column(shown, "Rank was", mappings=words.NEW)
+    shown = column(shown, "Rank was", mappings=words.NO_RANK)
     if tokens:
         shown = widths(shown, Tokens=70)
     if not has_failed:

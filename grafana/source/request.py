@@ -141,9 +141,10 @@ def _identity():
     made = requests.shown(made, row, _API)
     made = column(made, "Time", links=[around])
     channels = links.alone(words.CHANNELS, "The channel", *_KEPT, channel=links.value_of("Channel"))
-    made = column(made, "Channel", links=[channels, _sharing("channel", "Channel")])
-    for name, title in (("model", "Model"), ("key", "Key"), ("session", "Session")):
-        made = column(made, title, links=[_sharing(name, title)])
+    made = column(made, "Channel", links=[channels, _sharing("channel", "Channel")], mappings=words.NAMELESS)
+    made = column(made, "Model", links=[_sharing("model", "Model")])
+    for name, title in (("key", "Key"), ("session", "Session")):
+        made = column(made, title, links=[_sharing(name, title)], mappings=words.NAMELESS)
     return made
 
 

@@ -163,4 +163,4 @@ FIRST_TOKEN_LIMITS = ["0.25", "0.5", "0.75", "1", "2.5", "5", "7.5", "10", "20",
 
 # What stands where requests have no key, tier, … of their own.
 NAMELESS = [{"type": "special", "options": {"match": "null", "result": {"text": "(none)", "index": 0}}}]
-NEW = [{"type": "special", "options": {"match": "null", "result": {"text": "new", "index": 0}}}]
+NO_RANK = [{"type": "special", "options": {"match": "null", "result": {"text": "—", "index": 0}}}]

@@ -63,6 +63,8 @@ pub(super) struct RequestsParameters {
     status: Option<String>,
     /// Of one of these conversations, likewise. Patterns are slow where there are many requests.
     session: Option<String>,
+    /// Of this conversation: no list and no pattern, whatever its characters. `(none)`: of none.
+    session_is: Option<String>,
     /// `true`: only failures, that is every outcome but `ok` and `client_closed`.
     #[param(value_type = Option<bool>)]
     failed: Option<String>,
@@ -220,7 +222,7 @@ impl RequestsParameters {
                 UsageSource::ALL.iter().map(|source| source.as_str()),
             )?,
             status: parsed("status", self.status.as_deref())?,
-            session: names("session", self.session.as_deref())?,
+            session: self.session()?,
             failed_only: parsed("failed", self.failed.as_deref())?.unwrap_or(false),
             unpriced_only: parsed("unpriced", self.unpriced.as_deref())?.unwrap_or(false),
             min_total_us: min_total(self.min_total.as_deref())?,
@@ -228,6 +230,17 @@ impl RequestsParameters {
             cursor: self.cursor(order)?,
             limit,
         })
+    }
+
+    fn session(&self) -> Result<NameFilter, ApiError> {
+        match (self.session.as_deref(), self.session_is.as_deref()) {
+            (Some(_), Some(_)) => {
+                let message = "session_is: `session` says of which too; give one of them";
+                Err(invalid("session_is", message))
+            }
+            (None, Some(one)) => Ok(NameFilter::one(one)),
+            (several, None) => names("session", several),
+        }
     }
 
     fn cursor(&self, order: Order) -> Result<Option<Cursor>, ApiError> {

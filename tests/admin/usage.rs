@@ -54,7 +54,7 @@ async fn a_summary_is_compared_with_the_range_before() {
             [&json!("a"), &json!("2"), &json!("1")]
         ]
     );
-    assert_eq!(answer["rows"][0]["previous"], Value::Null);
+    assert_eq!(answer["rows"][0]["previous"]["requests"], 0);
     let compared = |answer: &Value, field: &str| {
         let rows = answer["compared"].as_array().unwrap().iter();
         rows.map(|row| row[field].clone()).collect::<Vec<_>>()
@@ -65,6 +65,20 @@ async fn a_summary_is_compared_with_the_range_before() {
         compared(&answer, "since"),
         ["2026-11-20T10:00:00.000000Z", "2026-11-20T11:00:00.000000Z"]
     );
+
+    // The ledger began within the range before: what was before its first request is not known.
+    let unknown = admin
+        .json(
+            "/api/v1/usage/summary?since=2026-11-20T11:00:00Z&until=2026-11-20T13:00:00Z\
+             &by=key&compare=previous",
+        )
+        .await;
+    assert_eq!(unknown["previous"]["since"], "2026-11-20T09:00:00.000000Z");
+    assert_eq!(unknown["previous"]["total"], Value::Null);
+    assert_eq!(unknown["rows"][0]["previous"], Value::Null);
+    assert_eq!(unknown["periods"].as_array().unwrap().len(), 1);
+    assert_eq!(compared(&unknown, "requests")[0], "+Inf");
+    assert_eq!(compared(&unknown, "cost_usd")[0], "+Inf");
 
     let quiet = admin
         .json(

@@ -14,8 +14,8 @@ const NO_CHANGE: &str = "+Inf";
 const MOST_TIMES: f64 = 100.0;
 
 /// Sums over a range, made for showing a change in percent: numbers as text. In the range before, a
-/// sum is `+Inf` where no change can be told: one of the two is unknown, that before was not above 0,
-/// or the other is more than 100 times as much. In the range asked for it is as in `total`.
+/// sum is `+Inf` where no change can be told: one of the two is unknown, as everything is where the
+/// ledger began after that range, that before was not above 0, or the other is more than 100 times as much. In the range asked for it is as in `total`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ComparedJson {
     /// The start of the range.
@@ -50,13 +50,29 @@ impl ComparedJson {
         }
     }
 
+    const fn unknown(since: Option<Moment>) -> Self {
+        Self {
+            since,
+            requests: None,
+            error_ratio: None,
+            total_tokens: None,
+            cost_usd: None,
+            cached_saved_usd: None,
+            unpriced_requests: None,
+            missing_usage_requests: None,
+        }
+    }
+
     /// The range before and then the one asked for.
     pub(super) fn both(
-        before: (Option<Moment>, &UsageSums),
+        before: (Option<Moment>, Option<&UsageSums>),
         now: (Option<Moment>, &UsageSums),
     ) -> [Self; 2] {
-        let mut before = Self::new(before.0, before.1);
         let now = Self::new(now.0, now.1);
+        let mut before = match before {
+            (since, Some(sums)) => Self::new(since, sums),
+            (since, None) => Self::unknown(since),
+        };
         for (before, now) in [
             (&mut before.requests, &now.requests),
             (&mut before.error_ratio, &now.error_ratio),

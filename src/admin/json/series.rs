@@ -168,8 +168,8 @@ pub struct TopRowJson {
     pub name: Option<String>,
     /// Its part of the sum over all, 0 to 1; `null` where that sum is 0 or its own is not known.
     pub share: Option<f64>,
-    /// Its rank in the range of the same length before; `null` where it had no requests then, or there
-    /// is no such range.
+    /// Its rank in the range of the same length before; `null` where it had no requests then, or the
+    /// ledger does not know of all of it.
     pub previous_rank: Option<usize>,
     /// Its sums.
     #[serde(flatten)]

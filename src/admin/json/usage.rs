@@ -149,8 +149,8 @@ pub struct UsageRowJson {
     /// Its sums.
     #[serde(flatten)]
     pub sums: UsageSums,
-    /// What the group came to in the range before; `null` where it had no requests then, or nothing was
-    /// to be compared.
+    /// What the group came to in the range before; `null` where the ledger does not know of all of that
+    /// range, or nothing was to be compared.
     pub previous: Option<UsageSums>,
 }
 
@@ -166,8 +166,8 @@ pub struct PreviousJson {
     pub since: Moment,
     /// Its end, exclusive.
     pub until: Moment,
-    /// Everything in it.
-    pub total: UsageSums,
+    /// Everything in it; `null` where the ledger began after that beginning.
+    pub total: Option<UsageSums>,
 }
 
 /// Usage over a range of time, grouped.
@@ -189,7 +189,7 @@ pub struct UsageSummaryJson {
     /// The range of the same length before; `null` where nothing was to be compared.
     pub previous: Option<PreviousJson>,
     /// The range before and then this one, where they were to be compared: two rows, as a table wants
-    /// them. Otherwise none.
+    /// them; one where the range before is not known. Otherwise none.
     pub periods: Vec<PeriodJson>,
     /// The same two rows, as what shows a change in percent wants them. Otherwise none.
     pub compared: Vec<ComparedJson>,
@@ -216,12 +216,16 @@ impl UsageSummaryJson {
         let (before, rows_before) = match summary.previous {
             None => (None, Vec::new()),
             Some(previous) => {
+                let (total, rows) = match previous.sums {
+                    Some(sums) => (Some(sums.total.into()), sums.rows),
+                    None => (None, Vec::new()),
+                };
                 let range = PreviousJson {
                     since: Moment(previous.since),
                     until: Moment(previous.until),
-                    total: previous.total.into(),
+                    total,
                 };
-                (Some(range), previous.rows)
+                (Some(range), rows)
             }
         };
         let total: UsageSums = summary.total.into();
@@ -231,18 +235,22 @@ impl UsageSummaryJson {
                 until,
                 total: total.clone(),
             };
-            [
-                of(Some(before.since), Some(before.until), &before.total),
-                of(since.map(Moment), until.map(Moment), &total),
-            ]
+            let earlier = before.total.as_ref();
+            let earlier = earlier.map(|sums| of(Some(before.since), Some(before.until), sums));
+            earlier
+                .into_iter()
+                .chain([of(since.map(Moment), until.map(Moment), &total)])
         });
         let periods = periods.collect();
         let compared = before.iter().flat_map(|before| {
-            let range_before = (Some(before.since), &before.total);
+            let range_before = (Some(before.since), before.total.as_ref());
             ComparedJson::both(range_before, (since.map(Moment), &total))
         });
         let compared = compared.collect();
-        let rows_before = rows_before.into_iter().chain(std::iter::repeat(None));
+        let rows_before = rows_before
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
         let rows = summary.rows.into_iter().zip(rows_before);
         Self {
             since: since.map(Moment),
@@ -258,7 +266,7 @@ impl UsageSummaryJson {
             total: UsageRowJson {
                 group: BTreeMap::new(),
                 sums: total,
-                previous: before.as_ref().map(|before| before.total.clone()),
+                previous: before.as_ref().and_then(|before| before.total.clone()),
             },
             previous: before,
             periods,

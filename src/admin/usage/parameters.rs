@@ -196,6 +196,13 @@ fn until_now(
     until.unwrap_or_else(|| since.map_or(now, |since| since.max(now)))
 }
 
+/// The end of a range that is compared with the one before. What is to come of it has no counterpart there: today
+/// so far against a whole day would be a fall every morning.
+fn so_far(range: (Option<UnixMicros>, Option<UnixMicros>), now: UnixMicros) -> UnixMicros {
+    let until = until_now(range, now);
+    until.min(range.0.map_or(now, |since| since.max(now)))
+}
+
 /// The filters that all of these have.
 macro_rules! filter {
     ($given:expr) => {
@@ -252,7 +259,11 @@ impl UsageParameters {
         };
         Ok(UsageQuery {
             since,
-            until: until.or_else(|| compare.then(|| until_now(range, now))),
+            until: if compare {
+                Some(so_far(range, now))
+            } else {
+                until
+            },
             filter: filter!(self)?,
             by,
             timezone,
@@ -341,7 +352,7 @@ impl TopParameters {
         Ok(TopQuery {
             usage: UsageQuery {
                 since: range.0,
-                until: Some(until_now(range, now)),
+                until: Some(so_far(range, now)),
                 filter: filter!(self)?,
                 by,
                 compare: true,

@@ -54,6 +54,13 @@ impl NameFilter {
         }
     }
 
+    /// Exactly this name, whatever its characters; `(none)` is what has none.
+    #[must_use]
+    pub fn one(name: &str) -> Self {
+        let name = if name == choice::NONE { "" } else { name };
+        Self::exactly(name)
+    }
+
     /// Whether it leaves nothing out.
     #[must_use]
     pub const fn is_everything(&self) -> bool {

@@ -307,6 +307,18 @@ pub(super) fn known_hours(connection: &Connection) -> rusqlite::Result<Option<Ra
     }))
 }
 
+/// Whether the ledger reaches back to where the range begins: what was before its first request may have been
+/// anything.
+pub(super) fn is_known_from_its_start(
+    connection: &Connection,
+    range: Range,
+) -> rusqlite::Result<bool> {
+    let first = connection.query_row("SELECT min(minute) FROM usage_minutely", [], |row| {
+        row.get::<_, Option<i64>>(0)
+    })?;
+    Ok(first.is_some_and(|first| first <= range.since))
+}
+
 impl Range {
     /// From `since` up to `until`: the minutes (or hours) that they lie in count whole. `None` leaves
     /// that end open.

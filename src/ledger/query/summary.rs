@@ -7,9 +7,9 @@ use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
 use super::calendar::Days;
-use super::reading::{self, Amounts, Entry, Range, known_hours};
+use super::reading::{self, Amounts, Entry, Range, is_known_from_its_start, known_hours};
 use super::total::{Offers, Total};
-use super::usage::{GroupBy, PreviousUsage, UsageQuery, UsageRow, UsageSummary};
+use super::usage::{GroupBy, PreviousSums, PreviousUsage, UsageQuery, UsageRow, UsageSummary};
 use super::{ReadError, UsageError, parse_tags};
 use crate::clock::UnixMicros;
 use crate::ledger::rollup::HOUR_US;
@@ -24,7 +24,12 @@ pub(super) fn usage(
     let grouped = groups(connection, query, range)?;
     let before = match range.before() {
         Some(before) if query.compare && !query.by.contains(&GroupBy::Day) => {
-            Some((before, groups(connection, query, before)?))
+            let groups = if is_known_from_its_start(connection, before)? {
+                Some(groups(connection, query, before)?)
+            } else {
+                None
+            };
+            Some((before, groups))
         }
         _ => None,
     };
@@ -37,14 +42,19 @@ pub(super) fn usage(
     let previous = before.map(|(before, groups)| PreviousUsage {
         since: UnixMicros(before.since),
         until: UnixMicros(before.until),
-        total: groups.total().row(Vec::new(), &groups.offers),
-        rows: rows
-            .iter()
-            .map(|(key, row)| {
-                let total = groups.totals.get(*key)?;
-                Some(total.row(row.group.clone(), &groups.offers))
-            })
-            .collect(),
+        sums: groups.map(|groups| PreviousSums {
+            total: groups.total().row(Vec::new(), &groups.offers),
+            rows: rows
+                .iter()
+                .map(|(key, row)| match groups.totals.get(*key) {
+                    Some(total) => total.row(row.group.clone(), &groups.offers),
+                    None => UsageRow {
+                        group: row.group.clone(),
+                        ..UsageRow::default()
+                    },
+                })
+                .collect(),
+        }),
     });
     Ok(UsageSummary {
         total: grouped.total().row(Vec::new(), &grouped.offers),

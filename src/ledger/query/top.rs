@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::UsageError;
 use super::ranking::{Weights, ranked, weights};
+use super::reading::is_known_from_its_start;
 use super::summary::{GroupKey, groups};
 use super::usage::{UsageQuery, UsageRow};
 use crate::record::closed_set;
@@ -42,8 +43,8 @@ pub struct TopRow {
     pub rank: usize,
     /// What part it has of all, 0 to 1; `None` where nothing is known of that.
     pub share: Option<f64>,
-    /// Its rank in the range of the same length before; `None` where it had no requests then, or there
-    /// is no such range.
+    /// Its rank in the range of the same length before; `None` where it had no requests then, or the
+    /// ledger does not know of all of it.
     pub previous_rank: Option<usize>,
     /// Its sums.
     pub usage: UsageRow,
@@ -54,8 +55,10 @@ pub(super) fn top(connection: &Connection, query: &TopQuery) -> Result<Vec<TopRo
     let range = query.usage.spanned();
     let now = groups(connection, &query.usage, range)?;
     let before = match range.before().filter(|_| query.usage.compare) {
-        Some(before) => weights(connection, &query.usage, before)?,
-        None => HashMap::default(),
+        Some(before) if is_known_from_its_start(connection, before)? => {
+            weights(connection, &query.usage, before)?
+        }
+        _ => HashMap::default(),
     };
     let before = before.iter().map(|(key, &weights)| (key.as_str(), weights));
     let before: HashMap<_, _> = ranked(before, query.order).into_iter().zip(1..).collect();

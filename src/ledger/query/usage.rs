@@ -169,10 +169,17 @@ pub struct PreviousUsage {
     pub since: UnixMicros,
     /// Its end, exclusive.
     pub until: UnixMicros,
+    /// What was used; `None` where the ledger began after that beginning, and so does not know.
+    pub sums: Option<PreviousSums>,
+}
+
+/// Sums over the range before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PreviousSums {
     /// Everything in it.
     pub total: UsageRow,
-    /// For each of [`UsageSummary::rows`] what its group came to; `None` where it had no requests.
-    pub rows: Vec<Option<UsageRow>>,
+    /// For each of [`UsageSummary::rows`] what its group came to.
+    pub rows: Vec<UsageRow>,
 }
 
 /// Sums over the requests of one group.

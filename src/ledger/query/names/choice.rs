@@ -6,7 +6,7 @@ use super::NameFilterError;
 use crate::ledger::query::timeseries::OTHER;
 
 /// What has no name: no channel was found, no key was shown.
-const NONE: &str = "(none)";
+pub(super) const NONE: &str = "(none)";
 
 /// A character, and whether a backslash was before it.
 pub(super) type Letter = (char, bool);
