@@ -41,7 +41,7 @@
 //! # Files
 //! In the data folder, readable by the owner only: `tollgate.db` (with `-wal` and `-shm` while it is
 //! open), `tollgate.lock`, and `journal/` with `<stream>-<offset>.log`, `<stream>.lock` and
-//! `rejected`.
+//! `rejected`. While a restore moves files, `restore.moving`: nothing opens the ledger then.
 
 mod admissions;
 mod alert_events;
@@ -62,6 +62,7 @@ pub mod query;
 mod recovery;
 mod rejected;
 mod reprice;
+mod restoring;
 mod retention;
 mod rollup;
 mod rows;
@@ -87,7 +88,7 @@ use self::store::StoreError;
 use self::writer::Writer;
 use crate::clock::UnixMicros;
 
-pub use self::backup::{Claim, CopyError, JournalFile, Snapshot, is_journal_file};
+pub use self::backup::{CopyError, JournalFile, Snapshot, is_journal_file};
 pub use self::deferred::{Deferred, Opener};
 pub use self::journal::Journal;
 pub use self::journal::segment::make_private_folder;
@@ -99,6 +100,7 @@ pub use self::recovery::Recovery;
 pub use self::reprice::{
     PriceBook, RepriceError, RepriceQuery, RepriceReport, Repriced, Repricer, Sellers,
 };
+pub use self::restoring::{Claim, Moving};
 pub use self::silences::{SilenceError, SilenceWriter};
 pub use self::stats::{COMMIT_BUCKETS_US, CommitDurations, LedgerStats};
 pub use self::storage::{Room, Storage};
@@ -168,6 +170,22 @@ pub enum OpenError {
         found: i64,
         /// The newest version this program knows.
         known: i64,
+    },
+    /// A restore broke off: some files are the ledger's that was there, some the backup's.
+    #[error(
+        "{marker} says that a `tollgate restore` broke off while it moved files, and what is there is no \
+         whole ledger: run `tollgate restore` with `--replace` again{}",
+        if .aside.is_empty() {
+            String::new()
+        } else {
+            format!(", or move back what is in {} and delete {}", .aside, .marker.display())
+        }
+    )]
+    HalfRestored {
+        /// The file that says so.
+        marker: PathBuf,
+        /// Where what was there before is; empty when nothing was.
+        aside: String,
     },
     /// A file or folder cannot be made, opened or read.
     #[error("cannot {action} {path}: {source}")]
@@ -261,6 +279,8 @@ impl Ledger {
     /// thread tries again and [`LedgerStats::database_errors`] counts.
     pub fn open(settings: &Settings, takeover: Takeover) -> Result<Self, OpenError> {
         let data_dir = &settings.data_dir;
+        // First of all, also where the role is waited for: this process appends at once.
+        restoring::refuse_half_restored(data_dir)?;
         let folder = journal_folder(data_dir);
         for folder in [data_dir, &folder] {
             journal::segment::make_private_folder(folder)
@@ -460,7 +480,16 @@ pub fn reprice(
     Ok(pass.report())
 }
 
+/// The writer's role in a folder that holds a ledger, or will.
 fn acquire(data_dir: &Path) -> Result<lock::WriterLock, OpenError> {
+    let lock = take_role(data_dir)?;
+    restoring::refuse_half_restored(data_dir)?;
+    Ok(lock)
+}
+
+/// The writer's role, whatever the folder holds. Fails with [`OpenError::InUse`] while another
+/// process has it.
+fn take_role(data_dir: &Path) -> Result<lock::WriterLock, OpenError> {
     lock::try_acquire(data_dir)
         .map_err(|source| OpenError::io("lock", data_dir, source))?
         .ok_or_else(|| OpenError::in_use(data_dir))

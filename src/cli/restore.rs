@@ -2,6 +2,8 @@
 //!
 //! It is received whole beside what is there, and only then put in place.
 
+mod exchange;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -22,6 +24,7 @@ use super::question::wait;
 use crate::clock::UnixMicros;
 use crate::config::Settings;
 use crate::ledger::{Claim, OpenError};
+use exchange::{Exchange, MoveError};
 
 /// Where a backup is received before it is put in place.
 const UNFINISHED: &str = "restore.unfinished";
@@ -63,6 +66,26 @@ pub(super) enum RestoreError {
     /// The data folder cannot be had.
     #[error("nothing was restored: {0}")]
     InUse(#[from] OpenError),
+    /// A file could not be moved, and the others are back.
+    #[error("nothing was restored, and everything is where it was: {0}")]
+    TakenBack(MoveError),
+    /// A file could not be moved, and one not moved back either.
+    #[error(
+        "{data_dir} is neither what it was nor the backup, and no Tollgate starts with it: {moving}, \
+         and to take that back failed: {back}; mend the cause and run `tollgate restore` with `--replace` \
+         again{}",
+        .aside.as_ref().map(|aside| format!("; what was there is in {}", aside.display())).unwrap_or_default()
+    )]
+    Stuck {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Why it did not go on.
+        moving: Box<MoveError>,
+        /// Why it did not go back.
+        back: Box<MoveError>,
+        /// Where what was there is, as far as it was moved.
+        aside: Option<PathBuf>,
+    },
     /// The backup's folder cannot be read.
     #[error("nothing was restored: {0}")]
     Read(#[from] BackupError),
@@ -151,7 +174,7 @@ impl Restoring {
     fn restore(&self) -> Result<Restored, RestoreError> {
         // First of all: what is no backup makes no data folder.
         let from = Source::open(&self.from)?;
-        let _claim = Claim::of(&self.data_dir)?;
+        let claim = Claim::of(&self.data_dir)?;
         let held = self.held()?;
         if !held.is_empty() && !self.replace {
             return Err(RestoreError::Held {
@@ -161,14 +184,25 @@ impl Restoring {
         }
         let received = self.data_dir.join(UNFINISHED);
         remove(&received)?;
-        let manifest = receive(from, &received);
-        let put = manifest.and_then(|manifest| {
-            let aside = self.put_aside(&held)?;
-            self.put_in_place(&received)?;
+        let put = receive(from, &received).and_then(|manifest| {
+            let exchange = Exchange {
+                claim: &claim,
+                data_dir: &self.data_dir,
+                received: &received,
+                held: &held,
+                now: self.now,
+            };
+            let aside = exchange.make(|from, to| fs::rename(from, to))?;
             Ok(Restored { manifest, aside })
         });
-        remove(&received)?;
-        put
+        if matches!(put, Err(RestoreError::Stuck { .. })) {
+            // Some of what was received is in place, and what is not belongs to that.
+            return put;
+        }
+        let removed = remove(&received);
+        let put = put?;
+        removed?;
+        Ok(put)
     }
 
     /// What is in the data folder of what a backup has, and of what belongs to it.
@@ -188,43 +222,6 @@ impl Restoring {
         }
         Ok(held)
     }
-
-    fn put_aside(&self, held: &[String]) -> Result<Option<PathBuf>, RestoreError> {
-        if held.is_empty() {
-            return Ok(None);
-        }
-        let stamp = self.now.timestamp().strftime("%Y%m%dT%H%M%SZ");
-        let name = format!("replaced-{stamp}");
-        let aside = self.data_dir.join(&name);
-        let folder = Folder::at(&aside);
-        let folder = folder.map_err(|source| RestoreError::data("make", &aside, source))?;
-        for name in held {
-            let to = folder.place(name);
-            rename(&self.data_dir.join(name), &to)?;
-        }
-        Ok(Some(aside))
-    }
-
-    /// The database last: without it there is no ledger yet.
-    fn put_in_place(&self, received: &Path) -> Result<(), RestoreError> {
-        let files = FILES.iter().map(|(name, _)| *name);
-        for name in files.chain([JOURNAL, PAYLOADS, DATABASE]) {
-            let from = received.join(name);
-            if from.symlink_metadata().is_ok() {
-                rename(&from, &self.data_dir.join(name))?;
-            }
-        }
-        let synced = File::open(&self.data_dir).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| RestoreError::data("sync", &self.data_dir, source))
-    }
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), RestoreError> {
-    let renamed = to
-        .parent()
-        .map_or(Ok(()), crate::ledger::make_private_folder)
-        .and_then(|()| fs::rename(from, to));
-    renamed.map_err(|source| RestoreError::data("put in place", to, source))
 }
 
 /// Removes a folder, and what an earlier restore left there.

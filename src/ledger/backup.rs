@@ -1,4 +1,4 @@
-//! A copy of a ledger, made while its sidecar runs or not, and the way back into a data folder.
+//! A copy of a ledger, made while its sidecar runs or not.
 //!
 //! A copy is the database as it is at one moment, and the journal that was there at that moment or
 //! later: a start goes on from the position that the database knows, so what it has is not read
@@ -15,7 +15,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::journal::segment::make_private;
 use super::query::{QueryError, connect};
-use super::{OpenError, acquire, database, journal_folder, lock, make_private_folder};
+use super::{database, journal_folder};
 
 /// Why a ledger cannot be copied.
 #[derive(Debug, thiserror::Error)]
@@ -165,21 +165,4 @@ fn open_journal(data_dir: &Path, open: &mut BTreeMap<String, File>) -> Result<()
 pub fn is_journal_file(name: &str) -> bool {
     let is_log = Path::new(name).extension().is_some_and(|it| it == "log");
     !name.contains('/') && (is_log || name == "rejected")
-}
-
-/// A data folder that no sidecar uses, and none can while this lives.
-#[derive(Debug)]
-pub struct Claim {
-    _lock: lock::WriterLock,
-}
-
-impl Claim {
-    /// Claims the folder, which is made when it is not there. Fails with [`OpenError::InUse`] while
-    /// a sidecar runs.
-    pub fn of(data_dir: &Path) -> Result<Self, OpenError> {
-        make_private_folder(data_dir)
-            .map_err(|source| OpenError::io("make the folder", data_dir, source))?;
-        let lock = acquire(data_dir)?;
-        Ok(Self { _lock: lock })
-    }
 }

@@ -1,5 +1,6 @@
 //! `tollgate backup` and `tollgate restore` where no sidecar runs, and whose folder it is.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -120,6 +121,68 @@ fn what_cannot_be_is_told_and_changes_nothing() {
     // No ledger: no backup, and nothing is left of the try.
     refused(&["backup", "of-nothing"], "there is no ledger at");
     assert_eq!(fs::read_dir(folder.join("of-nothing")).unwrap().count(), 0);
+}
+
+/// Every file below a folder but the lock, with how large it is.
+fn files(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).unwrap();
+            left.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if !path.ends_with("tollgate.lock") {
+            found.insert(path.clone(), path.metadata().unwrap().len());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_file_that_cannot_be_moved_leaves_everything_where_it_was() {
+    let folder = with_traffic();
+    let folder = folder.path();
+    let prices = folder.join("data/prices");
+    fs::create_dir(&prices).unwrap();
+    fs::write(prices.join("catalogue"), "{}").unwrap();
+    printed(tollgate(folder, &["backup", "kept"]));
+    // Not to be had as a folder, for root neither.
+    fs::remove_dir_all(&prices).unwrap();
+    fs::write(&prices, "in the way").unwrap();
+    let before = files(&folder.join("data"));
+    let (code, _, said) = told(tollgate(folder, &["restore", "kept", "--replace"]));
+    assert_eq!(code, 1, "{said}");
+    let reason = "nothing was restored, and everything is where it was: cannot move ";
+    assert!(said.contains(reason), "{said}");
+    assert_eq!(files(&folder.join("data")), before);
+    assert!(requests(folder).contains("gpt-5"));
+}
+
+#[test]
+fn a_restore_that_broke_off_is_no_ledger_until_it_is_done_again() {
+    let folder = with_traffic();
+    let folder = folder.path();
+    printed(tollgate(folder, &["backup", "kept"]));
+    // As a kill leaves it: the database is aside, the rest is not.
+    let aside = folder.join("data/replaced-20261121T000000Z");
+    fs::create_dir(&aside).unwrap();
+    fs::rename(folder.join("data/tollgate.db"), aside.join("tollgate.db")).unwrap();
+    let marker = folder.join("data/restore.moving");
+    fs::write(&marker, format!("{}\n", aside.display())).unwrap();
+    for arguments in [&["run"][..], &["keys", "create", "ci"]] {
+        let (code, stdout, said) = told(tollgate(folder, arguments));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?} {said}");
+        assert!(said.contains("a `tollgate restore` broke off"), "{said}");
+        assert!(
+            said.contains("/replaced-20261121T000000Z and delete"),
+            "{said}"
+        );
+        assert!(!folder.join("data/tollgate.db").exists(), "{arguments:?}");
+    }
+    let (code, _, said) = told(tollgate(folder, &["restore", "kept", "--replace"]));
+    assert_eq!(code, 0, "{said}");
+    assert!(!marker.exists());
+    assert!(requests(folder).contains("gpt-5"));
 }
 
 /// Files and folders below `folder` that root has.
