@@ -1,7 +1,7 @@
 //! `tollgate backup`.
 //!
 //! It asks no sidecar and writes nothing that one uses, so that it works beside one that runs, in
-//! another container, as root, and where none runs.
+//! another container, and where none runs.
 
 pub(super) mod contents;
 pub(super) mod sink;
@@ -14,9 +14,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rustix::fs::OFlags;
+
 use super::amounts::{self, count, shown};
 use super::failure::Failure;
 use super::output::Output;
+use super::owner;
 use super::patience::patiently;
 use super::question::wait;
 use super::table::{Sheet, Tone};
@@ -99,6 +102,8 @@ pub(super) fn backup(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let data_dir = &loaded.settings.data_dir;
+    // It reads what that user put there, and an archive's copy of the database is made there.
+    owner::refuse_anothers(data_dir)?;
     let to = if arguments.to.as_os_str() == STANDARD {
         if io::stdout().is_terminal() {
             return Err(BackupError::Terminal.into());
@@ -311,14 +316,9 @@ impl Unfinished {
         let failed = |source| BackupError::data("make", &path, source);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let file = match options.open(&path) {
-            // Left there by a backup of root's.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                fs::remove_file(&path).and_then(|()| options.open(&path))
-            }
-            opened => opened,
-        };
-        let file = file.map_err(failed)?;
+        // Never what a link of that name leads to.
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let file = options.open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => file.set_len(0).map_err(failed)?,
             Err(fs::TryLockError::WouldBlock) => {
