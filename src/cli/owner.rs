@@ -7,6 +7,19 @@ use std::path::Path;
 
 use super::failure::Failure;
 
+/// What Tollgate makes in a data folder.
+const OWN: [&str; 9] = [
+    "tollgate.db",
+    "tollgate.lock",
+    "journal",
+    "key-secret",
+    "keys-required",
+    "answers.key",
+    "new-api.json",
+    "prices",
+    "payloads",
+];
+
 /// Who keeps a data folder, where this process is root and they are not.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Keeper {
@@ -32,10 +45,12 @@ pub(super) fn keeper(data_dir: &Path) -> Option<Keeper> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    // The ledger decides: a folder that a user mounts into a container is theirs, what its root
-    // made of it is not.
-    let metadata = fs::metadata(data_dir.join("tollgate.db"));
-    let metadata = metadata.or_else(|_| fs::metadata(data_dir)).ok()?;
+    // What is there of Tollgate's decides, the ledger first: a folder that a user mounts into a
+    // container is theirs, what its root made of it is not. An empty one is for whoever comes. A
+    // link's own owner counts, not what they pointed it at.
+    let metadata = OWN
+        .iter()
+        .find_map(|name| fs::symlink_metadata(data_dir.join(name)).ok())?;
     (metadata.uid() != 0).then(|| Keeper {
         user: metadata.uid(),
         group: metadata.gid(),

@@ -296,6 +296,26 @@ fn requests_as(folder: &Path) -> String {
 }
 
 #[test]
+fn root_may_begin_in_an_empty_folder_of_anybodys() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a folder to another user");
+        return;
+    }
+    let folder = with_traffic();
+    let folder = folder.path();
+    printed(tollgate(folder, &["backup", "kept"]));
+    let data = folder.join("data");
+    fs::remove_dir_all(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    give_away(&data);
+    // As a container's root finds a new volume that was made for the image's user.
+    printed(tollgate(folder, &["restore", "kept"]));
+    let (code, _, said) = told(tollgate(folder, &["keys", "create", "ci"]));
+    assert_eq!(code, 0, "{said}");
+    assert!(requests(folder).contains("gpt-5"));
+}
+
+#[test]
 fn a_link_in_the_place_of_the_unfinished_copy_is_not_followed() {
     let folder = with_traffic();
     let folder = folder.path();
