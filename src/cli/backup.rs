@@ -26,7 +26,7 @@ use super::table::{Sheet, Tone};
 use crate::admin::json::Moment;
 use crate::clock::UnixMicros;
 use crate::config::Loaded;
-use crate::ledger::{CopyError, Snapshot};
+use crate::ledger::{CopyError, JournalFile, Snapshot};
 use contents::{DATABASE, FILES, JOURNAL, MANIFEST, Manifest, PAYLOADS, Part};
 use sink::{Archive, Folder};
 
@@ -185,8 +185,7 @@ impl Copy {
 
     fn all(&mut self) -> Result<(), BackupError> {
         let snapshot = Snapshot::take(&self.data_dir)?;
-        self.database(&snapshot)?;
-        for mut file in snapshot.journal {
+        for mut file in self.database(snapshot)? {
             let name = format!("{JOURNAL}/{}", file.name);
             self.add(&name, &mut file.file, file.bytes)?;
             self.manifest.files.insert(name, file.bytes);
@@ -211,27 +210,28 @@ impl Copy {
         finished.map_err(|source| self.not_written("the end", source))
     }
 
-    fn database(&mut self, snapshot: &Snapshot) -> Result<(), BackupError> {
-        let bytes = match &self.to {
+    /// Adds the database, and returns the journal that belongs to it.
+    fn database(&mut self, snapshot: Snapshot) -> Result<Vec<JournalFile>, BackupError> {
+        let (bytes, journal) = match &self.to {
             Sink::Folder(folder) => {
                 let place = folder.place(DATABASE);
-                snapshot.copy_to(&place)?;
+                let journal = snapshot.copy_to(&place)?;
                 let copied = fs::metadata(&place);
                 let copied = copied.map_err(|source| BackupError::data("read", &place, source))?;
-                copied.len()
+                (copied.len(), journal)
             }
             Sink::Archive(_) => {
                 let unfinished = Unfinished::begin(&self.data_dir)?;
-                snapshot.copy_to(&unfinished.path)?;
+                let journal = snapshot.copy_to(&unfinished.path)?;
                 let read = |source| BackupError::data("read", &unfinished.path, source);
                 let mut file = File::open(&unfinished.path).map_err(read)?;
                 let bytes = file.metadata().map_err(read)?.len();
                 self.add(DATABASE, &mut file, bytes)?;
-                bytes
+                (bytes, journal)
             }
         };
         self.manifest.files.insert(DATABASE.to_owned(), bytes);
-        Ok(())
+        Ok(journal)
     }
 
     /// Those that are finished. One that retention deletes in between is not missed.

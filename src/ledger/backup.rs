@@ -61,8 +61,7 @@ pub struct JournalFile {
 pub struct Snapshot {
     connection: Connection,
     path: PathBuf,
-    /// What the journal holds that the database may lack.
-    pub journal: Vec<JournalFile>,
+    journal: Vec<JournalFile>,
 }
 
 impl Snapshot {
@@ -103,8 +102,9 @@ impl Snapshot {
 
     /// Writes the database to the file `to`, which its owner alone can read, and syncs it. In one
     /// step, as another process's write in between would make SQLite begin again; memory is
-    /// a page cache's.
-    pub fn copy_to(&self, to: &Path) -> Result<(), CopyError> {
+    /// a page cache's. Ends the snapshot, so that nobody waits for whoever takes the copy, and
+    /// returns what the journal holds that the database may lack.
+    pub fn copy_to(self, to: &Path) -> Result<Vec<JournalFile>, CopyError> {
         let failed = |source| CopyError::Copy {
             from: self.path.clone(),
             to: to.to_owned(),
@@ -122,7 +122,7 @@ impl Snapshot {
             .and_then(|backup| backup.step(-1))
             .map_err(failed)?;
         if done == StepResult::Done {
-            return Ok(());
+            return Ok(self.journal);
         }
         let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
         Err(failed(rusqlite::Error::SqliteFailure(busy, None)))

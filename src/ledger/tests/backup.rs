@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -13,15 +14,28 @@ use super::{Manual, assert_sound, rows, settings};
 use crate::ledger::{Claim, CopyError, OpenError, QueryError, Snapshot, catch_up};
 use crate::record::Outcome;
 
-/// What a restored folder looks like: the database and the journal of the snapshot.
-fn restore(snapshot: Snapshot, data_dir: &Path) {
+/// Whether everything of the write-ahead log can go into the database, and the log begin anew.
+fn can_begin_anew(data_dir: &Path) -> bool {
+    let connection = rusqlite::Connection::open(data_dir.join("tollgate.db")).unwrap();
+    connection.busy_timeout(Duration::ZERO).unwrap();
+    let blocked: i64 = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .unwrap();
+    blocked == 0
+}
+
+/// What a restored folder looks like: the database and the journal of the snapshot, whose names are
+/// returned.
+fn restore(snapshot: Snapshot, data_dir: &Path) -> Vec<String> {
     fs::create_dir_all(data_dir.join("journal")).unwrap();
-    snapshot.copy_to(&data_dir.join("tollgate.db")).unwrap();
-    for file in snapshot.journal {
-        let mut copy = File::create(data_dir.join("journal").join(file.name)).unwrap();
+    let journal = snapshot.copy_to(&data_dir.join("tollgate.db")).unwrap();
+    let copied = journal.into_iter().map(|file| {
+        let mut copy = File::create(data_dir.join("journal").join(&file.name)).unwrap();
         std::io::copy(&mut file.file.take(file.bytes), &mut copy).unwrap();
         copy.flush().unwrap();
-    }
+        file.name
+    });
+    copied.collect()
 }
 
 /// The outcome of each request.
@@ -61,12 +75,12 @@ fn a_copy_holds_what_had_ended_and_what_was_open_each_once() {
         manual.round();
     }
     let kept = |name: &str| folder.path().join("journal").join(name).exists();
+    let restored = TempDir::new().unwrap();
+    let journal = restore(snapshot, restored.path());
     assert!(
-        snapshot.journal.iter().any(|file| !kept(&file.name)),
+        journal.iter().any(|name| !kept(name)),
         "the sidecar deleted none"
     );
-    let restored = TempDir::new().unwrap();
-    restore(snapshot, restored.path());
     catch_up(restored.path()).unwrap();
 
     assert_sound(restored.path());
@@ -83,6 +97,22 @@ fn a_copy_holds_what_had_ended_and_what_was_open_each_once() {
     assert_eq!(mode("tollgate.db"), 0o600);
     // And nothing happened to where it came from.
     assert_eq!(rows(folder.path()).len(), 40);
+}
+
+#[test]
+fn a_copy_that_waits_for_its_reader_holds_nothing_up() {
+    let folder = TempDir::new().unwrap();
+    let mut manual = Manual::open(&settings(&folder));
+    let request = admission(0);
+    manual.journal.admit(&request);
+    manual.round();
+    let snapshot = Snapshot::take(folder.path()).unwrap();
+    manual.journal.end(&record(request));
+    manual.round();
+    assert!(!can_begin_anew(folder.path()), "the snapshot reads it");
+    let copy = TempDir::new().unwrap();
+    let _journal = snapshot.copy_to(&copy.path().join("copy.db")).unwrap();
+    assert!(can_begin_anew(folder.path()));
 }
 
 #[test]
