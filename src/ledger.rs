@@ -100,7 +100,7 @@ pub use self::recovery::Recovery;
 pub use self::reprice::{
     PriceBook, RepriceError, RepriceQuery, RepriceReport, Repriced, Repricer, Sellers,
 };
-pub use self::restoring::{Claim, Moving};
+pub use self::restoring::{Claim, CopyFault, Moving, examine_copy};
 pub use self::silences::{SilenceError, SilenceWriter};
 pub use self::stats::{COMMIT_BUCKETS_US, CommitDurations, LedgerStats};
 pub use self::storage::{Room, Storage};

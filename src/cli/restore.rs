@@ -23,7 +23,7 @@ use super::patience::patiently;
 use super::question::wait;
 use crate::clock::UnixMicros;
 use crate::config::Settings;
-use crate::ledger::{Claim, OpenError};
+use crate::ledger::{Claim, CopyFault, OpenError, examine_copy};
 use exchange::{Exchange, MoveError};
 
 /// Where a backup is received before it is put in place.
@@ -66,6 +66,25 @@ pub(super) enum RestoreError {
     /// The data folder cannot be had.
     #[error("nothing was restored: {0}")]
     InUse(#[from] OpenError),
+    /// Its database would be no ledger here.
+    #[error(
+        "nothing was restored: {DATABASE} of {from} is of no use here: {fault} (the backup was made by \
+         tollgate {}{})",
+        amounts::shown(.made_by),
+        if matches!(.fault, CopyFault::Newer { .. }) {
+            ": restore it with that version, or a newer one"
+        } else {
+            ": take another one"
+        }
+    )]
+    Database {
+        /// Where it was read.
+        from: String,
+        /// What is wrong with it.
+        fault: CopyFault,
+        /// The version that made the backup.
+        made_by: String,
+    },
     /// A file could not be moved, and the others are back.
     #[error("nothing was restored, and everything is where it was: {0}")]
     TakenBack(MoveError),
@@ -185,6 +204,7 @@ impl Restoring {
         let received = self.data_dir.join(UNFINISHED);
         remove(&received)?;
         let put = receive(from, &received).and_then(|manifest| {
+            self.examine(&received, &manifest)?;
             let exchange = Exchange {
                 claim: &claim,
                 data_dir: &self.data_dir,
@@ -203,6 +223,15 @@ impl Restoring {
         let put = put?;
         removed?;
         Ok(put)
+    }
+
+    /// Whether this program can go on with the database, before anything gives way to it.
+    fn examine(&self, received: &Path, manifest: &Manifest) -> Result<(), RestoreError> {
+        examine_copy(&received.join(DATABASE)).map_err(|fault| RestoreError::Database {
+            from: named(&self.from),
+            fault,
+            made_by: manifest.tollgate.clone(),
+        })
     }
 
     /// What is in the data folder of what a backup has, and of what belongs to it.
@@ -245,7 +274,7 @@ impl Source {
         if from.as_os_str() == STANDARD {
             return Ok(Self::Archive);
         }
-        let name = from.display().to_string();
+        let name = named(from);
         let file = File::open(from.join(MANIFEST)).map_err(|error| RestoreError::NotWhole {
             from: name.clone(),
             reason: format!("{MANIFEST}: {error}"),
@@ -255,6 +284,14 @@ impl Source {
             manifest: manifest(&name, file)?,
         })
     }
+}
+
+/// Where a backup is read, as a person says it.
+fn named(from: &Path) -> String {
+    if from.as_os_str() == STANDARD {
+        return "standard input".to_owned();
+    }
+    from.display().to_string()
 }
 
 fn manifest(from: &str, content: impl Read) -> Result<Manifest, RestoreError> {
@@ -276,7 +313,7 @@ fn receive(from: Source, received: &Path) -> Result<Manifest, RestoreError> {
 }
 
 fn of_folder(path: &Path, manifest: Manifest, to: &Folder) -> Result<Manifest, RestoreError> {
-    let mut found = Found::new(path.display().to_string());
+    let mut found = Found::new(named(path));
     let mut names: Vec<String> = manifest.files.keys().cloned().collect();
     let payloads = path.join(PAYLOADS);
     for day in names_in(&payloads)? {
@@ -295,7 +332,7 @@ fn of_folder(path: &Path, manifest: Manifest, to: &Folder) -> Result<Manifest, R
 }
 
 fn of_archive(content: impl Read, to: &Folder) -> Result<Manifest, RestoreError> {
-    let mut found = Found::new("standard input".to_owned());
+    let mut found = Found::new(named(Path::new(STANDARD)));
     let mut archive = tar::Archive::new(content);
     let entries = archive.entries();
     let mut told = None;

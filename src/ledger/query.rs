@@ -494,7 +494,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
 }
 
 /// The URI (RFC 3986) by which SQLite opens a file that cannot change.
-fn immutable_uri(path: &Path) -> OsString {
+pub(super) fn immutable_uri(path: &Path) -> OsString {
     let mut uri = String::from("file:");
     for &byte in path.as_os_str().as_bytes() {
         if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {

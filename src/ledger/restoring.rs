@@ -5,7 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
 use super::journal::segment::open_private;
+use super::migrations::{self, MigrationError};
+use super::query::immutable_uri;
 use super::{OpenError, lock, make_private_folder, take_role};
 
 /// The file that is in a data folder for as long as files are moved into and out of it. Each line
@@ -103,6 +107,62 @@ impl Moving {
         self.marker
             .parent()
             .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    }
+}
+
+/// Why a copy of a database is not to become a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyFault {
+    /// It comes from a newer Tollgate.
+    #[error("its schema version is {found}, and this tollgate knows up to {known}")]
+    Newer {
+        /// Its `user_version`.
+        found: i64,
+        /// The newest version this program knows.
+        known: i64,
+    },
+    /// It is none of Tollgate's.
+    #[error("it has no schema of Tollgate's")]
+    NoLedger,
+    /// SQLite finds something wrong with it.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// SQLite cannot read it.
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] rusqlite::Error),
+}
+
+/// Reads the whole of a database that nobody has open, and says whether this program can go on with
+/// it. Writes nothing. Blocks until done.
+pub fn examine_copy(path: &Path) -> Result<(), CopyFault> {
+    let connection = Connection::open_with_flags(
+        immutable_uri(path),
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI,
+    )?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    match migrations::refuse_newer(&connection) {
+        Ok(()) => {}
+        Err(MigrationError::Newer(found)) => {
+            return Err(CopyFault::Newer {
+                found,
+                known: migrations::VERSION,
+            });
+        }
+        Err(MigrationError::Database(error)) => return Err(error.into()),
+    }
+    if migrations::version_of(&connection)? == 0 {
+        return Err(CopyFault::NoLedger);
+    }
+    let check = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    match connection.query_row("PRAGMA quick_check(1)", [], check) {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(found) => Err(CopyFault::Damaged(found)),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            Err(CopyFault::Damaged(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -185,6 +185,38 @@ fn a_restore_that_broke_off_is_no_ledger_until_it_is_done_again() {
     assert!(requests(folder).contains("gpt-5"));
 }
 
+#[test]
+fn a_database_that_would_be_no_ledger_here_is_refused_before_anything_moves() {
+    let folder = with_traffic();
+    let folder = folder.path();
+    printed(tollgate(folder, &["backup", "kept"]));
+    let database = folder.join("kept/tollgate.db");
+    let good = fs::read(&database).unwrap();
+    let before = files(&folder.join("data"));
+    let refused = |reason: &str| {
+        let (code, _, said) = told(tollgate(folder, &["restore", "kept", "--replace"]));
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(reason), "{said}");
+        assert_eq!(files(&folder.join("data")), before, "{reason}");
+    };
+    // Of the same size each, so that the manifest is no help. First `user_version` (at 60).
+    let mut newer = good.clone();
+    newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    fs::write(&database, &newer).unwrap();
+    refused("its schema version is 99, and this tollgate knows up to ");
+    let mut other = good.clone();
+    other[60..64].copy_from_slice(&[0; 4]);
+    fs::write(&database, &other).unwrap();
+    refused("it has no schema of Tollgate's");
+    let mut damaged = good.clone();
+    let last = good.len() - 4_096;
+    damaged[last..].fill(0xff);
+    fs::write(&database, &damaged).unwrap();
+    refused("it is damaged: ");
+    fs::write(&database, vec![0xff; good.len()]).unwrap();
+    refused("it cannot be read: ");
+}
+
 /// Files and folders below `folder` that root has.
 fn of_root(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
