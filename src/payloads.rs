@@ -50,7 +50,7 @@ use writer::Task;
 
 pub use budget::Kept;
 pub use stats::PayloadStats;
-pub use store::{ReadError, read};
+pub use store::{ReadError, is_day, read};
 pub use stored::{Content, StoredAnswer, StoredBody, StoredPayload, StoredRequest};
 pub use writer::{StartError, Writer};
 

@@ -27,6 +27,7 @@ use crate::admin::json::Moment;
 use crate::clock::UnixMicros;
 use crate::config::Loaded;
 use crate::ledger::{CopyError, JournalFile, Snapshot};
+use crate::payloads::is_day;
 use contents::{DATABASE, FILES, JOURNAL, MANIFEST, Manifest, PAYLOADS, Part};
 use sink::{Archive, Folder};
 
@@ -237,7 +238,7 @@ impl Copy {
     /// Those that are finished. One that retention deletes in between is not missed.
     fn all_payloads(&mut self) -> Result<(), BackupError> {
         let folder = self.data_dir.join(PAYLOADS);
-        for day in names_in(&folder)? {
+        for day in days_in(&folder)? {
             for name in names_in(&folder.join(&day))? {
                 let name = format!("{PAYLOADS}/{day}/{name}");
                 if contents::part(&name) != Some(Part::Payload) {
@@ -299,6 +300,13 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, BackupError> {
     let names = names.collect::<Result<Vec<_>, BackupError>>()?;
     let mut names: Vec<String> = names.into_iter().flatten().collect();
     names.sort_unstable();
+    Ok(names)
+}
+
+/// The days of which a folder holds payloads, in order. What else is there is not Tollgate's.
+pub(super) fn days_in(payloads: &Path) -> Result<Vec<String>, BackupError> {
+    let mut names = names_in(payloads)?;
+    names.retain(|name| is_day(name));
     Ok(names)
 }
 

@@ -15,7 +15,7 @@ use super::backup::contents::{
     DATABASE, FILES, JOURNAL, MANIFEST, MOST_MANIFEST_BYTES, Manifest, PAYLOADS, Part, part,
 };
 use super::backup::sink::Folder;
-use super::backup::{BackupError, STANDARD, names_in};
+use super::backup::{BackupError, STANDARD, days_in, names_in};
 use super::failure::Failure;
 use super::output::Output;
 use super::owner;
@@ -198,18 +198,20 @@ impl Restoring {
         if !held.is_empty() && !self.replace {
             return Err(RestoreError::Held {
                 data_dir: self.data_dir.clone(),
-                found: held.join(", "),
+                found: listed(&held),
             });
         }
         let received = self.data_dir.join(UNFINISHED);
         remove(&received)?;
         let put = receive(from, &received).and_then(|manifest| {
             self.examine(&received, &manifest)?;
+            let days = days_in(&received.join(PAYLOADS))?;
             let exchange = Exchange {
                 claim: &claim,
                 data_dir: &self.data_dir,
                 received: &received,
                 held: &held,
+                days: &days,
                 now: self.now,
             };
             let aside = exchange.make(|from, to| fs::rename(from, to))?;
@@ -244,13 +246,26 @@ impl Restoring {
                 held.push(name.to_owned());
             }
         }
-        for folder in [JOURNAL, PAYLOADS] {
-            if !names_in(&self.data_dir.join(folder))?.is_empty() {
-                held.push(folder.to_owned());
-            }
+        if !names_in(&self.data_dir.join(JOURNAL))?.is_empty() {
+            held.push(JOURNAL.to_owned());
         }
+        let days = days_in(&self.data_dir.join(PAYLOADS))?;
+        held.extend(days.iter().map(|day| format!("{PAYLOADS}/{day}")));
         Ok(held)
     }
+}
+
+/// Names of a data folder for a person: the days of payloads are one.
+fn listed(held: &[String]) -> String {
+    let mut names: Vec<&str> = held
+        .iter()
+        .map(|name| match name.split_once('/') {
+            Some((PAYLOADS, _)) => PAYLOADS,
+            _ => name,
+        })
+        .collect();
+    names.dedup();
+    names.join(", ")
 }
 
 /// Removes a folder, and what an earlier restore left there.
@@ -316,7 +331,7 @@ fn of_folder(path: &Path, manifest: Manifest, to: &Folder) -> Result<Manifest, R
     let mut found = Found::new(named(path));
     let mut names: Vec<String> = manifest.files.keys().cloned().collect();
     let payloads = path.join(PAYLOADS);
-    for day in names_in(&payloads)? {
+    for day in days_in(&payloads)? {
         let files = names_in(&payloads.join(&day))?;
         names.extend(files.iter().map(|file| format!("{PAYLOADS}/{day}/{file}")));
     }

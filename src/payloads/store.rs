@@ -167,6 +167,12 @@ fn day_of(id: RequestId) -> Option<Date> {
     Some(moment.timestamp().to_zoned(TimeZone::UTC).date())
 }
 
+/// Whether a folder of this name in `payloads` holds a day's payloads: others are not Tollgate's.
+#[must_use]
+pub fn is_day(name: &str) -> bool {
+    day_named(name.as_ref()).is_some()
+}
+
 /// The day that a folder of this name holds.
 fn day_named(name: &std::ffi::OsStr) -> Option<Date> {
     let name = name.to_str()?;

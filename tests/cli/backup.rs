@@ -186,6 +186,37 @@ fn a_restore_that_broke_off_is_no_ledger_until_it_is_done_again() {
 }
 
 #[test]
+fn what_is_not_tollgates_in_the_folder_of_payloads_is_in_nobodys_way() {
+    let folder = with_traffic();
+    let folder = folder.path();
+    let payloads = folder.join("data/payloads");
+    fs::create_dir_all(payloads.join("2026-11-20")).unwrap();
+    fs::write(payloads.join("2026-11-20/a.json.zst"), "payload").unwrap();
+    fs::create_dir(payloads.join("lost+found")).unwrap();
+    fs::write(payloads.join("note.txt"), "mine").unwrap();
+    printed(tollgate(folder, &["backup", "kept", "--payloads"]));
+    let kept = files(&folder.join("kept/payloads"));
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    fs::create_dir(folder.join("kept/payloads/lost+found")).unwrap();
+
+    // As on a file system of its own that is new.
+    fs::remove_dir_all(folder.join("data")).unwrap();
+    fs::create_dir_all(payloads.join("lost+found")).unwrap();
+    fs::write(payloads.join("note.txt"), "mine").unwrap();
+    printed(tollgate(folder, &["restore", "kept"]));
+    let (code, _, said) = told(tollgate(folder, &["restore", "kept"]));
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains(" holds tollgate.db, payloads already;"),
+        "{said}"
+    );
+    let (code, _, said) = told(tollgate(folder, &["restore", "kept", "--replace"]));
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(files(&payloads).len(), 2);
+    assert!(payloads.join("lost+found").exists());
+}
+
+#[test]
 fn a_database_that_would_be_no_ledger_here_is_refused_before_anything_moves() {
     let folder = with_traffic();
     let folder = folder.path();

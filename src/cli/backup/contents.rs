@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::json::Moment;
 use crate::ledger::is_journal_file;
+use crate::payloads::is_day;
 
 /// The ledger's database.
 pub(in crate::cli) const DATABASE: &str = "tollgate.db";
@@ -77,7 +78,7 @@ pub(in crate::cli) fn part(name: &str) -> Option<Part> {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {
         [JOURNAL, file] if is_journal_file(file) => Some(Part::Listed),
-        [PAYLOADS, day, file] if !day.is_empty() && file.ends_with(PAYLOAD_ENDING) => {
+        [PAYLOADS, day, file] if is_day(day) && file.ends_with(PAYLOAD_ENDING) => {
             Some(Part::Payload)
         }
         _ => None,
@@ -108,6 +109,7 @@ mod tests {
             "journal/a/x.log",
             "payloads/../x.json.zst",
             "payloads//x.json.zst",
+            "payloads/lost+found/x.json.zst",
             "payloads/day/a/x.json.zst",
             "payloads/day/..",
             "payloads/2026-11-20/01a1.json.zst.unfinished",

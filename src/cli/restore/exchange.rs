@@ -32,6 +32,8 @@ pub(super) struct Exchange<'a> {
     pub(super) received: &'a Path,
     /// What is in the data folder and goes aside.
     pub(super) held: &'a [String],
+    /// Whose payloads the backup has.
+    pub(super) days: &'a [String],
     pub(super) now: UnixMicros,
 }
 
@@ -101,11 +103,14 @@ impl Exchange<'_> {
     where
         R: FnMut(&Path, &Path) -> io::Result<()>,
     {
-        let files = FILES.iter().map(|(name, _)| *name);
-        let files = files.filter(|name| *name != KEYS_REQUIRED);
-        let rest = files.chain([JOURNAL, PAYLOADS, DATABASE]);
-        for name in [KEYS_REQUIRED].into_iter().chain(rest) {
-            let from = self.received.join(name);
+        let files = FILES.iter().map(|(name, _)| (*name).to_owned());
+        let files = files.filter(|name| name != KEYS_REQUIRED);
+        // Day by day: what else is in that folder is not Tollgate's, and stays.
+        let days = self.days.iter().map(|day| format!("{PAYLOADS}/{day}"));
+        let rest = files.chain([JOURNAL.to_owned()]).chain(days);
+        let first = [KEYS_REQUIRED.to_owned()];
+        for name in first.into_iter().chain(rest).chain([DATABASE.to_owned()]) {
+            let from = self.received.join(&name);
             if from.symlink_metadata().is_ok() {
                 moves.take(&from, &self.data_dir.join(name))?;
             }
@@ -238,6 +243,7 @@ mod tests {
             data_dir,
             received: &data_dir.join("received"),
             held: &OLD.map(str::to_owned),
+            days: &["2026-11-20".to_owned()],
             now: UnixMicros(0),
         };
         exchange.make(rename)
@@ -296,7 +302,7 @@ mod tests {
         let mut made = 0;
         let stuck = exchange(folder.path(), |from, to| {
             made += 1;
-            // The last one into its place, and the first one back.
+            // One into its place, and the first one back.
             if made > 8 {
                 return Err(io::ErrorKind::ResourceBusy.into());
             }
@@ -329,6 +335,7 @@ mod tests {
                 data_dir: folder.path(),
                 received: &folder.path().join("received"),
                 held: &held,
+                days: &[],
                 now: UnixMicros(0),
             };
             exchange.make(|from, to| {
