@@ -1,4 +1,4 @@
-//! The data folder's files are their owner's alone. Tollgate makes them so; a copy that was put back by
+//! The data folder's files are their owner's, and their group's where it was let in. Tollgate makes them so; a copy that was put back by
 //! hand may have become everybody's.
 
 use std::fs::{self, Permissions};
@@ -33,7 +33,7 @@ pub(super) fn close_to_others(data_dir: &Path) {
             Ok(None) => {}
             Ok(Some(mode)) => {
                 let (path, mode) = (path.display(), format!("{mode:04o}"));
-                tracing::warn!(%path, mode, "every user of this machine could read this; now only its owner can");
+                tracing::warn!(%path, mode, "every user of this machine had a right to this; now only its owner and its group have");
             }
             Err(error) => {
                 let path = path.display();
@@ -48,21 +48,23 @@ pub(super) fn close_to_others(data_dir: &Path) {
     }
 }
 
-/// Makes a file or folder its owner's alone where others have a right to it; the mode that it had.
+/// Takes the right that others have to a file or folder; the mode that it had. What a link leads to
+/// is not Tollgate's to change.
 fn close(path: &Path) -> io::Result<Option<u32>> {
-    let Ok(mode) = mode_of(path) else {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
         // Not there yet.
         return Ok(None);
     };
-    if mode & OTHERS == 0 {
+    let mode = metadata.permissions().mode() & 0o7777;
+    if metadata.is_symlink() || mode & OTHERS == 0 {
         return Ok(None);
     }
-    fs::set_permissions(path, Permissions::from_mode(mode & 0o700))?;
+    fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS))?;
     Ok(Some(mode))
 }
 
 fn mode_of(path: &Path) -> io::Result<u32> {
-    Ok(fs::metadata(path)?.permissions().mode() & 0o777)
+    Ok(fs::metadata(path)?.permissions().mode() & 0o7777)
 }
 
 #[cfg(test)]
@@ -82,14 +84,15 @@ mod tests {
         fs::create_dir(folder.path().join("journal")).unwrap();
         set("tollgate.db", 0o644);
         set("key-secret", 0o640);
-        set("journal", 0o755);
+        set("journal", 0o2755);
         set("other", 0o644);
+        std::os::unix::fs::symlink("other", folder.path().join("answers.key")).unwrap();
         set(".", 0o755);
         close_to_others(folder.path());
         let mode = |name: &str| mode_of(&folder.path().join(name)).unwrap();
-        assert_eq!(mode("tollgate.db"), 0o600);
+        assert_eq!(mode("tollgate.db"), 0o640);
         assert_eq!(mode("key-secret"), 0o640);
-        assert_eq!(mode("journal"), 0o700);
+        assert_eq!(mode("journal"), 0o2750);
         assert_eq!(mode("other"), 0o644);
         assert_eq!(mode("."), 0o755);
     }
