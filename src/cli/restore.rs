@@ -3,19 +3,16 @@
 //! It is received whole beside what is there, and only then put in place.
 
 mod exchange;
+mod receiving;
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::amounts::{self, count};
-use super::backup::contents::{
-    DATABASE, FILES, JOURNAL, MANIFEST, MOST_MANIFEST_BYTES, Manifest, PAYLOADS, Part, part,
-};
-use super::backup::sink::Folder;
-use super::backup::{BackupError, STANDARD, days_in, names_in};
+use super::backup::contents::{DATABASE, FILES, JOURNAL, Manifest, PAYLOADS};
+use super::backup::{BackupError, days_in, names_in};
 use super::failure::Failure;
 use super::output::Output;
 use super::owner;
@@ -25,6 +22,7 @@ use crate::clock::UnixMicros;
 use crate::config::Settings;
 use crate::ledger::{Claim, CopyFault, OpenError, examine_copy};
 use exchange::{Exchange, MoveError};
+use receiving::{Source, named, receive};
 
 /// Where a backup is received before it is put in place.
 const UNFINISHED: &str = "restore.unfinished";
@@ -275,157 +273,5 @@ fn remove(folder: &Path) -> Result<(), RestoreError> {
             Err(RestoreError::data("remove", folder, error))
         }
         _ => Ok(()),
-    }
-}
-
-/// Where a backup is read.
-enum Source {
-    Folder { path: PathBuf, manifest: Manifest },
-    Archive,
-}
-
-impl Source {
-    fn open(from: &Path) -> Result<Self, RestoreError> {
-        if from.as_os_str() == STANDARD {
-            return Ok(Self::Archive);
-        }
-        let name = named(from);
-        let file = File::open(from.join(MANIFEST)).map_err(|error| RestoreError::NotWhole {
-            from: name.clone(),
-            reason: format!("{MANIFEST}: {error}"),
-        })?;
-        Ok(Self::Folder {
-            path: from.to_owned(),
-            manifest: manifest(&name, file)?,
-        })
-    }
-}
-
-/// Where a backup is read, as a person says it.
-fn named(from: &Path) -> String {
-    if from.as_os_str() == STANDARD {
-        return "standard input".to_owned();
-    }
-    from.display().to_string()
-}
-
-fn manifest(from: &str, content: impl Read) -> Result<Manifest, RestoreError> {
-    let read = serde_json::from_reader(content.take(MOST_MANIFEST_BYTES));
-    read.map_err(|error| RestoreError::NotWhole {
-        from: from.to_owned(),
-        reason: format!("{MANIFEST}: {error}"),
-    })
-}
-
-/// Writes a backup's files below `received`, and checks that they are all there.
-fn receive(from: Source, received: &Path) -> Result<Manifest, RestoreError> {
-    let folder = Folder::at(received)
-        .map_err(|source| RestoreError::data("make the folder", received, source))?;
-    match from {
-        Source::Folder { path, manifest } => of_folder(&path, manifest, &folder),
-        Source::Archive => of_archive(io::stdin().lock(), &folder),
-    }
-}
-
-fn of_folder(path: &Path, manifest: Manifest, to: &Folder) -> Result<Manifest, RestoreError> {
-    let mut found = Found::new(named(path));
-    let mut names: Vec<String> = manifest.files.keys().cloned().collect();
-    let payloads = path.join(PAYLOADS);
-    for day in days_in(&payloads)? {
-        let files = names_in(&payloads.join(&day))?;
-        names.extend(files.iter().map(|file| format!("{PAYLOADS}/{day}/{file}")));
-    }
-    for name in names {
-        let place = path.join(&name);
-        let opened = File::open(&place).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (bytes, mut file) =
-            opened.map_err(|error| found.not_whole(format!("{name}: {error}")))?;
-        found.take(&name, &mut file, bytes, to)?;
-    }
-    found.check(&manifest)?;
-    Ok(manifest)
-}
-
-fn of_archive(content: impl Read, to: &Folder) -> Result<Manifest, RestoreError> {
-    let mut found = Found::new(named(Path::new(STANDARD)));
-    let mut archive = tar::Archive::new(content);
-    let entries = archive.entries();
-    let mut told = None;
-    for entry in entries.map_err(|error| found.not_whole(error.to_string()))? {
-        let mut entry = entry.map_err(|error| found.not_whole(error.to_string()))?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let bytes = entry.size();
-        if !entry.header().entry_type().is_file() {
-            return Err(found.not_whole(format!("`{}` is no file", amounts::shown(&name))));
-        }
-        if part(&name) == Some(Part::Manifest) {
-            told = Some(manifest(&found.from, &mut entry)?);
-        } else {
-            found.take(&name, &mut entry, bytes, to)?;
-        }
-    }
-    let manifest = told.ok_or_else(|| found.not_whole("it ends too early".to_owned()))?;
-    found.check(&manifest)?;
-    Ok(manifest)
-}
-
-/// What a backup was seen to hold.
-struct Found {
-    from: String,
-    files: BTreeMap<String, u64>,
-    payloads: u64,
-}
-
-impl Found {
-    fn new(from: String) -> Self {
-        Self {
-            from,
-            files: BTreeMap::new(),
-            payloads: 0,
-        }
-    }
-
-    fn take(
-        &mut self,
-        name: &str,
-        content: &mut impl Read,
-        bytes: u64,
-        to: &Folder,
-    ) -> Result<(), RestoreError> {
-        match part(name) {
-            Some(Part::Listed) => {
-                self.files.insert(name.to_owned(), bytes);
-            }
-            Some(Part::Payload) => self.payloads += 1,
-            Some(Part::Manifest) | None => {
-                let name = amounts::shown(name);
-                return Err(self.not_whole(format!("`{name}` belongs into no backup")));
-            }
-        }
-        to.add(name, content, bytes).map_err(|error| {
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                self.not_whole(format!("{name}: {error}"))
-            } else {
-                RestoreError::data("write", &to.place(name), error)
-            }
-        })
-    }
-
-    fn check(&self, manifest: &Manifest) -> Result<(), RestoreError> {
-        if self.files != manifest.files || self.payloads != manifest.payloads {
-            let reason = format!("it does not hold what {MANIFEST} says");
-            return Err(self.not_whole(reason));
-        }
-        if !self.files.contains_key(DATABASE) {
-            return Err(self.not_whole(format!("it has no {DATABASE}")));
-        }
-        Ok(())
-    }
-
-    fn not_whole(&self, reason: String) -> RestoreError {
-        RestoreError::NotWhole {
-            from: self.from.clone(),
-            reason,
-        }
     }
 }
