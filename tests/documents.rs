@@ -395,6 +395,7 @@ fn metrics(text: &str) -> impl Iterator<Item = &str> {
         let end = rest
             .find(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_')
             .unwrap_or(rest.len());
-        Some(&rest[..end])
+        // `tollgate_tollgate-data` is a volume of the stack.
+        (!rest[end..].starts_with('-')).then_some(&rest[..end])
     })
 }
