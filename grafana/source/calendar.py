@@ -145,9 +145,12 @@ def _top_days(title: str, order: str):
     shown = table(
         f"{title} days",
         f"The ten days of this range with most {most.lower()}. A click shows what one was made of.",
-        usage_over_time(
+        # Named so: what is told of a column `time` Grafana takes for told of every column of times.
+        usage(
+            "timeseries",
+            "rows",
             [
-                moment("until", "until"), number("cost_usd", "Spend"), number("requests", "Requests"),
+                moment("time", "Day"), moment("until", "until"), number("cost_usd", "Spend"), number("requests", "Requests"),
                 number("total_tokens", "Tokens"), number("error_ratio", "Failed"),
             ],
             **ZONE, step="1d",
@@ -156,10 +159,10 @@ def _top_days(title: str, order: str):
     shown = calculated(with_some(shown, most), "end", "until", "-", "1")
     shown = hidden(first_rows(ordered(shown, most, descending=True), 10), "until", "end")
     that_day = [
-        links.of_span(words.COST, "What it was made of", "time", "end"),
-        links.of_span(words.REQUESTS, "Its requests", "time", "end"),
+        links.of_span(words.COST, "What it was made of", "Day", "end"),
+        links.of_span(words.REQUESTS, "Its requests", "Day", "end"),
     ]
-    shown = column(shown, "time", "Day", unit=words.DAY, links=that_day)
+    shown = column(shown, "Day", unit=words.DAY, links=that_day)
     for measured, unit in MEASURES.values():
         shown = column(shown, measured, unit=unit)
     failed = {"unit": words.RATIO, "thresholds": words.ERRORS, "custom__cellOptions": {"type": "color-text"}}

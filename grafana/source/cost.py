@@ -183,7 +183,7 @@ def _change(by: str):
     )  # fmt: skip
     shown = calculated(known(shown, "Spend", "Requests before"), "Change", "Spend", "-", "Before")
     shown = first_rows(ordered(shown, "Change", descending=True), 20)
-    shown = in_order(shown, name, "Change", "Spend", "Before", "Requests")
+    shown = in_order(without(shown, "Requests before"), name, "Change", "Spend", "Before", "Requests")
     shown = column(shown, "Change", unit=words.USD)
     return _led(_money(_counts(shown)), by, name)
 

@@ -390,3 +390,32 @@ fn used(value: &Value) -> BTreeSet<String> {
     });
     names.filter(|name| !name.is_empty()).collect()
 }
+
+/// What is told of a field named `time` Grafana takes for told of every field of times.
+#[test]
+fn a_column_named_time_is_the_only_one_of_times() {
+    let mut count = 0;
+    for board in boards::all() {
+        for panel in board.panels() {
+            let is_time = |one: &&Value| {
+                one["matcher"]["id"] == "byName"
+                    && text(&one["matcher"]["options"]).eq_ignore_ascii_case("time")
+            };
+            let told = list(&panel.json["fieldConfig"]["overrides"])
+                .iter()
+                .any(|one| is_time(&one));
+            if !told {
+                continue;
+            }
+            count += 1;
+            for target in list(&panel.json["targets"]) {
+                let columns = list(&target["columns"]).iter();
+                let times = columns
+                    .filter(|column| text(&column["type"]).starts_with("timestamp"))
+                    .count();
+                assert!(times <= 1, "{}", panel.place());
+            }
+        }
+    }
+    assert!(count >= 1, "{count} of them");
+}
