@@ -60,7 +60,7 @@ pictures: test-tools build-tools ## draw docs/pictures/*.png from the dashboards
 	@scripts/require pngquant=pngquant $(if $(CHROMIUM),,chromium=chromium)
 	@source target/test-tools/environment && bin=$$(dirname "$$TOLLGATE_TEST_NODE") && export PATH="$$bin:$$PATH" && \
 	  (cd grafana/pictures && node "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --loglevel=error) && \
-	  scripts/demo -- node grafana/pictures/incident.mjs docs/pictures
+	  scripts/demo --work /tmp/tollgate-demo -- node grafana/pictures/incident.mjs docs/pictures
 
 build-tools:
 	@scripts/require $(BUILD_PACKAGES)
