@@ -146,14 +146,12 @@ def _top_days(title: str, order: str):
         f"{title} days",
         f"The ten days of this range with most {most.lower()}. A click shows what one was made of.",
         # Named so: what is told of a column `time` Grafana takes for told of every column of times.
-        usage(
-            "timeseries",
-            "rows",
+        usage_over_time(
             [
-                moment("time", "Day"), moment("until", "until"), number("cost_usd", "Spend"), number("requests", "Requests"),
+                moment("until", "until"), number("cost_usd", "Spend"), number("requests", "Requests"),
                 number("total_tokens", "Tokens"), number("error_ratio", "Failed"),
             ],
-            **ZONE, step="1d",
+            **ZONE, step="1d", begin="Day",
         ),
     )  # fmt: skip
     shown = calculated(with_some(shown, most), "end", "until", "-", "1")

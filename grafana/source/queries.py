@@ -185,11 +185,12 @@ def usage_now_and_before(columns: list[Column], **parameters: str) -> Ledger:
 
 
 def usage_over_time(
-    columns: list[Column], by: str = "", ref: str = "A", step: str = "$__interval", **parameters: str
+    columns: list[Column], by: str = "", ref: str = "A", step: str = "$__interval", begin: str = "time", **parameters: str
 ) -> Ledger:
-    """Sums by step of time; with `by` a row for each step and group, the smaller groups together as `(other)`."""
+    """Sums by step of time; with `by` a row for each step and group, the smaller groups together as `(other)`. `begin`
+    names the column of when a step begins."""
     groups = [text(f"group.{name}", name) for name in by.split(",") if name]
-    columns = [moment("time", "time"), *groups, *columns]
+    columns = [moment("time", begin), *groups, *columns]
     return usage("timeseries", "rows", columns, ref, step=step, by=by, **parameters)
 
 

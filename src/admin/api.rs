@@ -196,7 +196,7 @@ enum After {
 impl RequestsParameters {
     fn filter(&self, now: UnixMicros, timezone: &TimeZone) -> Result<RequestFilter, ApiError> {
         let order: Order = parsed("order", self.order.as_deref())?.unwrap_or_default();
-        let (since, until) = range(self.since.as_deref(), self.until.as_deref(), now, timezone)?;
+        let (since, until) = range([&self.since, &self.until], now, timezone)?;
         let looks_back = || {
             until
                 .map_or(now, |until| until.min(now))

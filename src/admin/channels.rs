@@ -250,12 +250,7 @@ pub(super) async fn events(
     Parameters(given): Parameters<EventsParameters>,
 ) -> Result<Json<ChannelEventList>, ApiError> {
     let now = UnixMicros::now();
-    let (since, until) = range(
-        given.since.as_deref(),
-        given.until.as_deref(),
-        now,
-        &state.timezone,
-    )?;
+    let (since, until) = range([&given.since, &given.until], now, &state.timezone)?;
     let filter = GateEventFilter {
         since,
         until,

@@ -12,10 +12,9 @@ use super::AdminState;
 use super::api::{RANKING_LOOKS_BACK, outcomes, page_size};
 use super::error::{AnyFailure, ApiError};
 use super::json::LatencyJson;
-use super::parameters::{Parameters, invalid, names, range, words};
+use super::parameters::{Parameters, groupings, range, until_now, usage_filter};
 use crate::clock::UnixMicros;
-use crate::ledger::query::{LatencyBy, LatencyQuery, UsageFilter};
-use crate::record::Api;
+use crate::ledger::query::LatencyQuery;
 
 /// Rows where no `limit` is given.
 const USUAL_ROWS: u32 = 100;
@@ -76,41 +75,17 @@ pub(super) async fn latency(
 
 impl LatencyParameters {
     fn query(&self, now: UnixMicros, timezone: &TimeZone) -> Result<LatencyQuery, ApiError> {
-        let (since, until) = range(self.since.as_deref(), self.until.as_deref(), now, timezone)?;
-        let until = until.unwrap_or_else(|| since.map_or(now, |since| since.max(now)));
-        let since = since.unwrap_or_else(|| until.minus(RANKING_LOOKS_BACK));
+        let range = range([&self.since, &self.until], now, timezone)?;
+        let until = until_now(range, now);
+        let since = range.0.unwrap_or_else(|| until.minus(RANKING_LOOKS_BACK));
         let limit = page_size(self.limit.as_deref(), USUAL_ROWS)?;
         Ok(LatencyQuery {
             since,
             until,
-            filter: UsageFilter {
-                channel: names("channel", self.channel.as_deref())?,
-                model: names("model", self.model.as_deref())?,
-                api: words(
-                    "api",
-                    self.api.as_deref(),
-                    Api::ALL.iter().map(|api| api.as_str()),
-                )?,
-                key: names("key", self.key.as_deref())?,
-            },
+            filter: usage_filter([&self.channel, &self.model, &self.api, &self.key])?,
             outcome: outcomes(self.outcome.as_deref())?,
-            by: self.groupings()?,
+            by: groupings(self.by.as_deref())?,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
         })
-    }
-
-    fn groupings(&self) -> Result<Vec<LatencyBy>, ApiError> {
-        let mut by = Vec::new();
-        for name in self.by.iter().flat_map(|names| names.split(',')) {
-            let group: LatencyBy = name
-                .trim()
-                .parse()
-                .map_err(|error| invalid("by", format!("by: {error}")))?;
-            if by.contains(&group) {
-                return Err(invalid("by", format!("by: `{group}` is named twice")));
-            }
-            by.push(group);
-        }
-        Ok(by)
     }
 }

@@ -73,12 +73,7 @@ pub(super) async fn list(
     Parameters(given): Parameters<NotificationsParameters>,
 ) -> Result<Json<NotificationList>, ApiError> {
     let now = UnixMicros::now();
-    let (since, until) = range(
-        given.since.as_deref(),
-        given.until.as_deref(),
-        now,
-        &state.timezone,
-    )?;
+    let (since, until) = range([&given.since, &given.until], now, &state.timezone)?;
     let filter = NotificationFilter {
         kind: parsed("kind", given.kind.as_deref())?,
         state: parsed("result", given.result.as_deref())?,
@@ -143,12 +138,7 @@ pub(super) async fn answers(
     Parameters(given): Parameters<AnswersParameters>,
 ) -> Result<Json<ChatAnswerList>, ApiError> {
     let now = UnixMicros::now();
-    let (since, until) = range(
-        given.since.as_deref(),
-        given.until.as_deref(),
-        now,
-        &state.timezone,
-    )?;
+    let (since, until) = range([&given.since, &given.until], now, &state.timezone)?;
     let filter = AnswerFilter {
         since,
         until,

@@ -15,7 +15,8 @@ use super::error::{ApiError, ErrorCode};
 use super::moment::parse_moment;
 use crate::clock::UnixMicros;
 use crate::config::likeliest;
-use crate::ledger::query::NameFilter;
+use crate::ledger::query::{NameFilter, UsageFilter};
+use crate::record::Api;
 
 /// The query parameters of a path. `T`'s fields are `Option<String>`; the names that exist are
 /// those its OpenAPI description lists, so neither can drift from the other. An empty value counts
@@ -91,11 +92,11 @@ pub(super) fn known(
 /// The range of time that the parameters `since` and `until` name; an end that is not given is open.
 /// One that ends before it begins is a slip, and would look like a time without requests.
 pub(super) fn range(
-    since: Option<&str>,
-    until: Option<&str>,
+    given: [&Option<String>; 2],
     now: UnixMicros,
     timezone: &TimeZone,
 ) -> Result<(Option<UnixMicros>, Option<UnixMicros>), ApiError> {
+    let [since, until] = given.map(|end| end.as_deref());
     let moment = |name: &str, given: Option<&str>| {
         let moment = given.map(|text| parse_moment(text, now, timezone));
         moment
@@ -113,6 +114,44 @@ pub(super) fn range(
         return Err(invalid("since", message));
     }
     Ok(range)
+}
+
+/// The end of a range that has one: now when none is given, or its beginning where that is to come.
+pub(super) fn until_now(
+    (since, until): (Option<UnixMicros>, Option<UnixMicros>),
+    now: UnixMicros,
+) -> UnixMicros {
+    until.unwrap_or_else(|| since.map_or(now, |since| since.max(now)))
+}
+
+/// The filters that roll-ups know: channel, model, API, key.
+pub(super) fn usage_filter(given: [&Option<String>; 4]) -> Result<UsageFilter, ApiError> {
+    let [channel, model, api, key] = given.map(|names| names.as_deref());
+    Ok(UsageFilter {
+        channel: names("channel", channel)?,
+        model: names("model", model)?,
+        api: words("api", api, Api::ALL.iter().map(|api| api.as_str()))?,
+        key: names("key", key)?,
+    })
+}
+
+/// What the parameter `by` groups by, each once; nothing where it is not given.
+pub(super) fn groupings<G>(given: Option<&str>) -> Result<Vec<G>, ApiError>
+where
+    G: FromStr<Err: Display> + Display + PartialEq,
+{
+    let mut by: Vec<G> = Vec::new();
+    for name in given.iter().flat_map(|names| names.split(',')) {
+        let group: G = name
+            .trim()
+            .parse()
+            .map_err(|error| invalid("by", format!("by: {error}")))?;
+        if by.contains(&group) {
+            return Err(invalid("by", format!("by: `{group}` is named twice")));
+        }
+        by.push(group);
+    }
+    Ok(by)
 }
 
 /// A parameter whose value makes no sense, and why.

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use super::AdminState;
 use super::error::{AnyFailure, ApiError, ErrorCode};
 use super::json::RepriceReportJson;
-use super::parameters::{Parameters, invalid, parsed, range};
+use super::parameters::{Parameters, invalid, parsed, range, until_now};
 use crate::clock::UnixMicros;
 use crate::ledger::{PriceBook, QueryError, RepriceError, RepriceQuery};
 use crate::pricing::PriceTable;
@@ -53,12 +53,7 @@ pub(super) async fn reprice(
     Parameters(given): Parameters<RepriceParameters>,
 ) -> Result<Json<RepriceReportJson>, ApiError> {
     let now = UnixMicros::now();
-    let (since, until) = range(
-        given.since.as_deref(),
-        given.until.as_deref(),
-        now,
-        &state.timezone,
-    )?;
+    let (since, until) = range([&given.since, &given.until], now, &state.timezone)?;
     let since = since.ok_or_else(|| invalid("since", "`since` says from when on; give a time"))?;
     let who = given.by.as_deref().unwrap_or("admin API");
     if who.chars().count() > LONGEST_NAME {
@@ -67,7 +62,7 @@ pub(super) async fn reprice(
     }
     let query = RepriceQuery {
         since,
-        until: until.unwrap_or(now.max(since)),
+        until: until_now((Some(since), until), now),
         model: given.model,
         who: who.to_owned(),
     };

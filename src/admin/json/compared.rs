@@ -16,7 +16,7 @@ const MOST_TIMES: f64 = 100.0;
 /// Sums over a range, made for showing a change in percent: numbers as text. In the range before, a
 /// sum is `+Inf` where no change can be told: one of the two is unknown, as everything is where the
 /// ledger began after that range, that before was not above 0, or the other is more than 100 times as much. In the range asked for it is as in `total`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ComparedJson {
     /// The start of the range.
     pub since: Option<Moment>,
@@ -50,19 +50,6 @@ impl ComparedJson {
         }
     }
 
-    const fn unknown(since: Option<Moment>) -> Self {
-        Self {
-            since,
-            requests: None,
-            error_ratio: None,
-            total_tokens: None,
-            cost_usd: None,
-            cached_saved_usd: None,
-            unpriced_requests: None,
-            missing_usage_requests: None,
-        }
-    }
-
     /// The range before and then the one asked for.
     pub(super) fn both(
         before: (Option<Moment>, Option<&UsageSums>),
@@ -71,7 +58,10 @@ impl ComparedJson {
         let now = Self::new(now.0, now.1);
         let mut before = match before {
             (since, Some(sums)) => Self::new(since, sums),
-            (since, None) => Self::unknown(since),
+            (since, None) => Self {
+                since,
+                ..Self::default()
+            },
         };
         for (before, now) in [
             (&mut before.requests, &now.requests),

@@ -10,12 +10,12 @@ use crate::admin::api::at_most;
 use crate::admin::error::ApiError;
 use crate::admin::json::HeatmapOf;
 use crate::admin::moment::parse_span;
-use crate::admin::parameters::{invalid, names, parsed, range, words};
+use crate::admin::parameters::{groupings, invalid, parsed, range, until_now, usage_filter, words};
 use crate::clock::UnixMicros;
 use crate::ledger::query::{
-    ErrorQuery, GroupBy, Step, TimeseriesQuery, TopOrder, TopQuery, UsageFilter, UsageQuery,
+    ErrorQuery, GroupBy, Step, TimeseriesQuery, TopOrder, TopQuery, UsageQuery,
 };
-use crate::record::{Api, Outcome};
+use crate::record::Outcome;
 
 /// Most days of a calendar.
 const MOST_DAYS: Duration = Duration::from_secs(3_700 * 24 * 3_600);
@@ -176,57 +176,11 @@ pub(in crate::admin) struct ErrorsParameters {
     limit: Option<String>,
 }
 
-/// The range that all of these have.
-macro_rules! range {
-    ($given:expr, $now:expr, $timezone:expr) => {
-        range(
-            $given.since.as_deref(),
-            $given.until.as_deref(),
-            $now,
-            $timezone,
-        )
-    };
-}
-
-/// The end of a range that has one: now when none is given, or its beginning where that is to come.
-fn until_now(
-    (since, until): (Option<UnixMicros>, Option<UnixMicros>),
-    now: UnixMicros,
-) -> UnixMicros {
-    until.unwrap_or_else(|| since.map_or(now, |since| since.max(now)))
-}
-
 /// The end of a range that is compared with the one before. What is to come of it has no counterpart there: today
 /// so far against a whole day would be a fall every morning.
 fn so_far(range: (Option<UnixMicros>, Option<UnixMicros>), now: UnixMicros) -> UnixMicros {
-    let until = until_now(range, now);
-    until.min(range.0.map_or(now, |since| since.max(now)))
-}
-
-/// The filters that all of these have.
-macro_rules! filter {
-    ($given:expr) => {
-        filter(
-            $given.channel.as_deref(),
-            $given.model.as_deref(),
-            $given.api.as_deref(),
-            $given.key.as_deref(),
-        )
-    };
-}
-
-fn filter(
-    channel: Option<&str>,
-    model: Option<&str>,
-    api: Option<&str>,
-    key: Option<&str>,
-) -> Result<UsageFilter, ApiError> {
-    Ok(UsageFilter {
-        channel: names("channel", channel)?,
-        model: names("model", model)?,
-        api: words("api", api, Api::ALL.iter().map(|api| api.as_str()))?,
-        key: names("key", key)?,
-    })
+    let latest = until_now((range.0, None), now);
+    range.1.map_or(latest, |until| until.min(latest))
 }
 
 impl UsageParameters {
@@ -237,7 +191,7 @@ impl UsageParameters {
     ) -> Result<UsageQuery, ApiError> {
         let timezone = zone(self.timezone.as_deref(), timezone)?;
         let by = groupings(self.by.as_deref())?;
-        let range = range!(self, now, &timezone)?;
+        let range = range([&self.since, &self.until], now, &timezone)?;
         let (since, until) = range;
         let compare = match self.compare.as_deref() {
             None => false,
@@ -264,7 +218,7 @@ impl UsageParameters {
             } else {
                 until
             },
-            filter: filter!(self)?,
+            filter: usage_filter([&self.channel, &self.model, &self.api, &self.key])?,
             by,
             timezone,
             prices: None,
@@ -290,12 +244,12 @@ impl TimeseriesParameters {
                 .map(Step::at_least)
                 .map_err(|error| invalid("step", format!("step: {error}")))
         });
-        let range = range!(self, now, &timezone)?;
+        let range = range([&self.since, &self.until], now, &timezone)?;
         Ok(TimeseriesQuery {
             usage: UsageQuery {
                 since: range.0,
                 until: Some(until_now(range, now)),
-                filter: filter!(self)?,
+                filter: usage_filter([&self.channel, &self.model, &self.api, &self.key])?,
                 by,
                 timezone,
                 ..UsageQuery::default()
@@ -313,7 +267,7 @@ impl HeatmapParameters {
         timezone: &TimeZone,
     ) -> Result<(HeatmapOf, UsageQuery), ApiError> {
         let timezone = zone(self.timezone.as_deref(), timezone)?;
-        let range = range!(self, now, &timezone)?;
+        let range = range([&self.since, &self.until], now, &timezone)?;
         let (since, until) = (range.0, until_now(range, now));
         if since.is_some_and(|since| until.since(since) > MOST_DAYS) {
             let message = "a calendar has at most 3,700 days; give a later `since`";
@@ -330,7 +284,7 @@ impl HeatmapParameters {
         let query = UsageQuery {
             since,
             until: Some(until),
-            filter: filter!(self)?,
+            filter: usage_filter([&self.channel, &self.model, &self.api, &self.key])?,
             timezone,
             ..UsageQuery::default()
         };
@@ -348,12 +302,12 @@ impl TopParameters {
             let message = "by: a top is of one of: model, channel, key, api, tier, tag:NAME";
             return Err(invalid("by", message));
         }
-        let range = range!(self, now, timezone)?;
+        let range = range([&self.since, &self.until], now, timezone)?;
         Ok(TopQuery {
             usage: UsageQuery {
                 since: range.0,
                 until: Some(so_far(range, now)),
-                filter: filter!(self)?,
+                filter: usage_filter([&self.channel, &self.model, &self.api, &self.key])?,
                 by,
                 compare: true,
                 ..UsageQuery::default()
@@ -371,11 +325,11 @@ impl ErrorsParameters {
         timezone: &TimeZone,
     ) -> Result<ErrorQuery, ApiError> {
         let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str());
-        let (since, until) = range!(self, now, timezone)?;
+        let (since, until) = range([&self.since, &self.until], now, timezone)?;
         Ok(ErrorQuery {
             since,
             until,
-            filter: filter!(self)?,
+            filter: usage_filter([&self.channel, &self.model, &self.api, &self.key])?,
             outcome: words("outcome", self.outcome.as_deref(), outcomes)?,
             limit: limit("limit", self.limit.as_deref(), USUAL_ERRORS)?,
         })
@@ -396,19 +350,4 @@ fn zone(given: Option<&str>, usual: &TimeZone) -> Result<TimeZone, ApiError> {
             invalid("timezone", message)
         }),
     }
-}
-
-fn groupings(given: Option<&str>) -> Result<Vec<GroupBy>, ApiError> {
-    let mut by: Vec<GroupBy> = Vec::new();
-    for name in given.iter().flat_map(|names| names.split(',')) {
-        let group = name
-            .trim()
-            .parse()
-            .map_err(|error| invalid("by", format!("by: {error}")))?;
-        if by.contains(&group) {
-            return Err(invalid("by", format!("by: `{group}` is named twice")));
-        }
-        by.push(group);
-    }
-    Ok(by)
 }
